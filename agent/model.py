@@ -1,0 +1,307 @@
+"""The records every part agrees on: what one look at a running job says.
+
+`Snapshot` is the document of `attach --json` (`schema_version` 1); `docs/snapshot.schema.json`
+is generated from it. Times are seconds (`_s`) or Unix seconds (`_at`), sizes bytes (`_bytes`).
+`None` always means "not known"; the reason stands in `Evidence`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import msgspec
+
+SCHEMA_VERSION = 1
+
+Layer = Literal[
+    "user", "ray", "ray_train", "deepspeed", "torch", "collective", "python", "library", "native"
+]
+Phase = Literal[
+    "starting",
+    "init_process_group",
+    "deepspeed_init",
+    "op_compile",
+    "data",
+    "forward",
+    "backward",
+    "grad_reduce",
+    "zero_gather",
+    "optimizer_step",
+    "checkpoint",
+    "report",
+    "collective",
+    "user",
+    "finished",
+    "unknown",
+]
+EnvSource = Literal["runtime_env", "ray", "ray_train", "deepspeed", "user_code", "inherited"]
+WorkerState = Literal["alive", "stopped", "pending", "restarting", "dead", "unknown"]
+Role = Literal["driver", "controller", "worker", "child"]
+Severity = Literal["info", "warning", "error"]
+VerdictState = Literal[
+    "healthy", "starting", "degraded", "hung", "failed", "finished", "unknown"
+]
+Cause = Literal[
+    "rank_blocked_in_user_code",
+    "data_stall",
+    "collective_mismatch",
+    "rank_divergence",
+    "gil_held",
+    "straggler",
+    "rendezvous_wait",
+    "network_unreachable",
+    "op_compile_slow",
+    "op_compile_lock",
+    "checkpoint_stall",
+    "report_barrier",
+    "object_wait",
+    "resources_pending",
+    "worker_dead",
+    "worker_oom",
+    "node_lost",
+    "driver_blocked",
+    "controller_blocked",
+    "device_conflict",
+    "env_drift",
+    "config_drift",
+    "nonfinite_loss",
+    "overflow_skips",
+    "memory_pressure",
+    "object_spilling",
+    "unknown",
+]
+LAYERS: tuple[Layer, ...] = get_args(Layer)
+PHASES: tuple[Phase, ...] = get_args(Phase)
+CAUSES: tuple[Cause, ...] = get_args(Cause)
+OK = "ok"
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all records: immutable, named fields only."""
+
+
+class Local(Record):
+    """One local variable of a frame, its value redacted on the node."""
+
+    name: str
+    value: str
+
+
+class Frame(Record):
+    """One line of a stack. `name` is the bare function name, whichever tool read it."""
+
+    name: str
+    file: str
+    line: int
+    layer: Layer = "python"
+    qualname: str | None = None
+    locals: tuple[Local, ...] | None = None
+
+
+class Thread(Record):
+    """One thread of a process, outermost frame first.
+
+    `idle_s`: seconds since the kernel last ran it (`se.exec_start` of `/proc/PID/task/TID/sched`).
+    `owns_gil` is known from py-spy only.
+    """
+
+    name: str
+    tid: int | None
+    frames: tuple[Frame, ...]
+    owns_gil: bool | None = None
+    idle_s: float | None = None
+    pid: int | None = None
+
+
+class StackGroup(Record):
+    """Equal stacks, shown once, with the ranks that are in them."""
+
+    ranks: tuple[int, ...]
+    role: Role
+    thread: str
+    frames: tuple[Frame, ...]
+    pids: tuple[int, ...] = ()
+
+
+class Stacks(Record):
+    groups: tuple[StackGroup, ...] = ()
+
+
+class Job(Record):
+    """One driver of a Ray job; `submission_id` is None when it was not submitted as a job."""
+
+    submission_id: str | None
+    job_id: str
+    entrypoint: str
+    state: str
+
+
+class Run(Record):
+    """One Ray Train run (`trainer.fit()`), at its present attempt."""
+
+    id: str | None
+    name: str | None
+    attempt: str | None
+    state: str
+
+
+class Driver(Record):
+    pid: int
+    node_ip: str
+    waiting_on: str | None
+
+
+class Controller(Record):
+    actor_id: str
+    pid: int
+    node_ip: str
+    state: str
+    waiting_on: str | None
+
+
+class Gpu(Record):
+    index: int
+    uuid: str
+    name: str
+    utilization: float | None
+    """Ratio 0 to 1."""
+    memory_used_bytes: int | None
+    memory_total_bytes: int | None = None
+    pids: tuple[int, ...] = ()
+
+
+class Agent(Record):
+    """Who looked at a node from outside the workers, and why not if nobody could."""
+
+    state: Literal["local", "actor", "absent", "failed"]
+    detail: str
+
+
+class Node(Record):
+    node_id: str
+    ip: str
+    hostname: str
+    gpus: tuple[Gpu, ...]
+    agent: Agent
+    alive: bool = True
+
+
+class WorkerGpu(Record):
+    """One GPU of a rank: Ray's slot, its place in CUDA_VISIBLE_DEVICES, the device's UUID."""
+
+    slot: int
+    visible: str | None
+    uuid: str | None
+
+
+class Function(Record):
+    name: str
+    file: str
+    line: int
+
+
+class EnvVar(Record):
+    value: str
+    source: EnvSource
+
+
+class InitPhase(Record):
+    phase: str
+    seconds: float
+
+
+class DeepSpeed(Record):
+    """What the live engine of a rank is; `config_digest` is equal when the effective config is."""
+
+    version: str
+    zero_stage: int
+    dtype: str
+    micro_batch_size: int
+    gradient_accumulation_steps: int
+    train_batch_size: int | None
+    offload: str | None
+    optimizer: str | None
+    parameters: int | None
+    process_groups: tuple[str, ...]
+    config_digest: str
+    config: dict[str, str] = msgspec.field(default_factory=dict)
+    """The effective config, flattened to dotted keys, secrets redacted."""
+    init: tuple[InitPhase, ...] = ()
+
+
+class Evidence(Record):
+    """Per rung "ok", or why it did not answer."""
+
+    gcs: str
+    controller: str
+    worker: str
+    stack: str
+    gpu: str
+    env: str = OK
+    deepspeed: str = OK
+
+
+class Worker(Record):
+    """One rank of the worker group."""
+
+    rank: int | None
+    local_rank: int | None
+    node_rank: int | None
+    world_size: int | None
+    actor_id: str
+    worker_id: str
+    pid: int
+    node_id: str
+    node_ip: str
+    hostname: str
+    state: WorkerState
+    gpus: tuple[WorkerGpu, ...]
+    function: Function | None
+    phase: Phase
+    step: int | None
+    env: dict[str, EnvVar]
+    deepspeed: DeepSpeed | None
+    evidence: Evidence
+    pause_ms: float
+    idle_s: float | None = None
+    """Seconds since the training thread last ran on a CPU."""
+    stack_source: Literal["in-process", "py-spy"] | None = None
+    rss_bytes: int | None = None
+    versions: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class Finding(Record):
+    """One cause with its culprits (not their victims) and what it rests on."""
+
+    cause: Cause
+    severity: Severity
+    ranks: tuple[int, ...]
+    summary: str
+    evidence: tuple[str, ...]
+    next_step: str
+
+
+class Verdict(Record):
+    state: VerdictState
+    cause: Cause | None
+    ranks: tuple[int, ...]
+    summary: str
+
+
+class Snapshot(Record):
+    """One look at one Ray Train run."""
+
+    taken_at: float
+    took_s: float
+    job: Job
+    run: Run | None
+    driver: Driver | None
+    controller: Controller | None
+    nodes: tuple[Node, ...]
+    workers: tuple[Worker, ...]
+    stacks: Stacks
+    findings: tuple[Finding, ...]
+    verdict: Verdict
+    notes: tuple[str, ...] = ()
+    """What the reader should know about how this look went, such as pids that changed in the middle."""
+    schema_version: Literal[1] = SCHEMA_VERSION
