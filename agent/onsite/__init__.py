@@ -1,0 +1,1 @@
+"""Code that runs inside other processes: standard library only, shipped by value."""

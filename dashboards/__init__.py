@@ -1,0 +1,1 @@
+"""Grafana dashboards and Prometheus rules; it has no files yet."""

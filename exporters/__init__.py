@@ -1,0 +1,1 @@
+"""Metrics, traces and their wire formats; it has no modules yet."""

@@ -1,0 +1,1 @@
+"""The terminal face; it has no modules yet."""
