@@ -7,11 +7,11 @@ is generated from it. Times are seconds (`_s`) or Unix seconds (`_at`), sizes by
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 import msgspec
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 
 Layer = Literal[
     "user", "ray", "ray_train", "deepspeed", "torch", "collective", "python", "library", "native"
@@ -80,14 +80,14 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Base of all records: immutable, named fields only."""
 
 
-class Local(Record):
+class Local(Record, frozen=True, kw_only=True):
     """One local variable of a frame, its value redacted on the node."""
 
     name: str
     value: str
 
 
-class Frame(Record):
+class Frame(Record, frozen=True, kw_only=True):
     """One line of a stack. `name` is the bare function name, whichever tool read it."""
 
     name: str
@@ -98,7 +98,7 @@ class Frame(Record):
     locals: tuple[Local, ...] | None = None
 
 
-class Thread(Record):
+class Thread(Record, frozen=True, kw_only=True):
     """One thread of a process, outermost frame first.
 
     `idle_s`: seconds since the kernel last ran it (`se.exec_start` of `/proc/PID/task/TID/sched`).
@@ -113,7 +113,7 @@ class Thread(Record):
     pid: int | None = None
 
 
-class StackGroup(Record):
+class StackGroup(Record, frozen=True, kw_only=True):
     """Equal stacks, shown once, with the ranks that are in them."""
 
     ranks: tuple[int, ...]
@@ -123,11 +123,11 @@ class StackGroup(Record):
     pids: tuple[int, ...] = ()
 
 
-class Stacks(Record):
+class Stacks(Record, frozen=True, kw_only=True):
     groups: tuple[StackGroup, ...] = ()
 
 
-class Job(Record):
+class Job(Record, frozen=True, kw_only=True):
     """One driver of a Ray job; `submission_id` is None when it was not submitted as a job."""
 
     submission_id: str | None
@@ -136,7 +136,7 @@ class Job(Record):
     state: str
 
 
-class Run(Record):
+class Run(Record, frozen=True, kw_only=True):
     """One Ray Train run (`trainer.fit()`), at its present attempt."""
 
     id: str | None
@@ -145,13 +145,13 @@ class Run(Record):
     state: str
 
 
-class Driver(Record):
+class Driver(Record, frozen=True, kw_only=True):
     pid: int
     node_ip: str
     waiting_on: str | None
 
 
-class Controller(Record):
+class Controller(Record, frozen=True, kw_only=True):
     actor_id: str
     pid: int
     node_ip: str
@@ -159,7 +159,7 @@ class Controller(Record):
     waiting_on: str | None
 
 
-class Gpu(Record):
+class Gpu(Record, frozen=True, kw_only=True):
     index: int
     uuid: str
     name: str
@@ -170,14 +170,14 @@ class Gpu(Record):
     pids: tuple[int, ...] = ()
 
 
-class Agent(Record):
+class Agent(Record, frozen=True, kw_only=True):
     """Who looked at a node from outside the workers, and why not if nobody could."""
 
     state: Literal["local", "actor", "absent", "failed"]
     detail: str
 
 
-class Node(Record):
+class Node(Record, frozen=True, kw_only=True):
     node_id: str
     ip: str
     hostname: str
@@ -186,7 +186,7 @@ class Node(Record):
     alive: bool = True
 
 
-class WorkerGpu(Record):
+class WorkerGpu(Record, frozen=True, kw_only=True):
     """One GPU of a rank: Ray's slot, its place in CUDA_VISIBLE_DEVICES, the device's UUID."""
 
     slot: int
@@ -194,23 +194,23 @@ class WorkerGpu(Record):
     uuid: str | None
 
 
-class Function(Record):
+class Function(Record, frozen=True, kw_only=True):
     name: str
     file: str
     line: int
 
 
-class EnvVar(Record):
+class EnvVar(Record, frozen=True, kw_only=True):
     value: str
     source: EnvSource
 
 
-class InitPhase(Record):
+class InitPhase(Record, frozen=True, kw_only=True):
     phase: str
     seconds: float
 
 
-class DeepSpeed(Record):
+class DeepSpeed(Record, frozen=True, kw_only=True):
     """What the live engine of a rank is; `config_digest` is equal when the effective config is."""
 
     version: str
@@ -229,7 +229,7 @@ class DeepSpeed(Record):
     init: tuple[InitPhase, ...] = ()
 
 
-class Evidence(Record):
+class Evidence(Record, frozen=True, kw_only=True):
     """Per rung "ok", or why it did not answer."""
 
     gcs: str
@@ -241,7 +241,7 @@ class Evidence(Record):
     deepspeed: str = OK
 
 
-class Worker(Record):
+class Worker(Record, frozen=True, kw_only=True):
     """One rank of the worker group."""
 
     rank: int | None
@@ -270,7 +270,7 @@ class Worker(Record):
     versions: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-class Finding(Record):
+class Finding(Record, frozen=True, kw_only=True):
     """One cause with its culprits (not their victims) and what it rests on."""
 
     cause: Cause
@@ -281,14 +281,14 @@ class Finding(Record):
     next_step: str
 
 
-class Verdict(Record):
+class Verdict(Record, frozen=True, kw_only=True):
     state: VerdictState
     cause: Cause | None
     ranks: tuple[int, ...]
     summary: str
 
 
-class Snapshot(Record):
+class Snapshot(Record, frozen=True, kw_only=True):
     """One look at one Ray Train run."""
 
     taken_at: float
