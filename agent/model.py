@@ -38,9 +38,7 @@ EnvSource = Literal["runtime_env", "ray", "ray_train", "deepspeed", "user_code",
 WorkerState = Literal["alive", "stopped", "pending", "restarting", "dead", "unknown"]
 Role = Literal["driver", "controller", "worker", "child"]
 Severity = Literal["info", "warning", "error"]
-VerdictState = Literal[
-    "healthy", "starting", "degraded", "hung", "failed", "finished", "unknown"
-]
+VerdictState = Literal["healthy", "starting", "degraded", "hung", "failed", "finished", "unknown"]
 Cause = Literal[
     "rank_blocked_in_user_code",
     "data_stall",
