@@ -1,0 +1,87 @@
+# Everything runs in .venv, which `make setup` makes and keeps up to date.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+# Where torch comes from, such as TORCH_PIP_ARGS="--index-url URL" for an index of CPU builds.
+TORCH_PIP_ARGS ?=
+# More for pytest or the benchmark, such as ARGS="-k merge -x".
+ARGS ?=
+FAULT ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
+EDITABLE := --no-build-isolation --config-settings editable_mode=strict
+# Strict mode links each file, so the project is installed again when a file comes or goes.
+FILES := $(shell find agent dashboards exporters tui -type f \
+    \( -name '*.py' -o -name '*.json' -o -name '*.tcss' -o -name '*.yml' -o -name py.typed \))
+LINKED := build/.linked-$(firstword $(shell printf '%s\n' $(sort $(FILES)) | cksum))
+# One setup at a time.
+LOCKED := flock .venv
+
+.PHONY: help setup system-packages lint test test-unit bench demo clean
+
+help: ## Show this.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(LINKED) ## Make .venv with everything; instant when up to date.
+	@:
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else \
+	    "Python 3.10 or newer is needed: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "Installing python3-venv" \
+	    && apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null; }
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into .venv: torch, then the rest (minutes the first time)"
+	@$(LOCKED) $(PIP) install --upgrade pip setuptools
+	@$(LOCKED) $(PIP) install --constraint constraints.txt $(TORCH_PIP_ARGS) torch
+	@$(LOCKED) $(PIP) install --constraint constraints.txt --group dev $(EDITABLE) --editable '.[all]'
+	@touch $@
+
+$(LINKED): .venv/.installed
+	@$(LOCKED) $(PIP) install --no-deps $(EDITABLE) --editable .
+	@rm -f build/.linked-*
+	@touch $@
+
+system-packages:
+	@missing=(); for pair in tmux:tmux ip:iproute2 gcc:gcc g++:g++; do \
+	    command -v "$${pair%%:*}" >/dev/null || missing+=("$${pair##*:}"); done; \
+	if [ $${#missing[@]} -gt 0 ]; then \
+	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	        echo "Installing $${missing[*]}"; \
+	        apt-get update -qq; \
+	        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; \
+	    else \
+	        echo "Missing: $${missing[*]}; the tests that need them will say so" >&2; \
+	    fi; \
+	fi
+
+lint: setup ## Check style, types and the import layers.
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy | sed -E 's#^build/__editable__[^/]*/dsray_inspect/##'
+	$(BIN)/lint-imports --no-logo
+
+test: setup system-packages ## Run all tests, the quick ones first.
+	$(BIN)/pytest tests/unit $(wildcard tests/promql tests/tui tests/ray tests/faults) $(ARGS)
+
+test-unit: setup ## Run the tests that need no cluster.
+	$(BIN)/pytest tests/unit $(ARGS)
+
+bench: setup ## Measure against py-spy, `ray stack` and a bare `ray.init`.
+	$(BIN)/python -m tests.bench $(ARGS)
+
+demo: setup ## Watch a real two-rank job; FAULT=hang makes one rank block.
+	@$(BIN)/dsray-inspect demo $(if $(FAULT),--fault $(FAULT)) $(ARGS)
+
+clean: ## Remove build products and caches, but not .venv.
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find agent dashboards exporters tests tui -name __pycache__ -type d -prune -exec rm -rf {} +
