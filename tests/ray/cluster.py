@@ -1,0 +1,329 @@
+"""A Ray cluster of the test's own: `ray start` on free ports, and nothing left of it afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import random
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, TypeVar
+
+from tests.ray import dashboard, processes
+from tests.ray.jobs import Job
+from tests.ray.processes import BIN, MARK, ROOT
+
+T = TypeVar("T")
+
+JOBS = ROOT / "tests" / "jobs"
+EXTENSIONS = ROOT / ".cache" / "torch_extensions"
+BLOCK = 16
+BLOCKS = range(20_000, 32_000, BLOCK)  # below Linux's own range for outgoing connections
+KEEP = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "TERM", "TZ", "USER", "VIRTUAL_ENV")
+
+_names = itertools.count(1)
+
+
+class Ports:
+    """A block of ports that no other test run takes: its first port is bound while we live."""
+
+    def __init__(self) -> None:
+        self._anchor, self._first = self._claim()
+        self._given = itertools.count(self._first + 1)
+
+    @staticmethod
+    def _claim() -> tuple[socket.socket, int]:
+        for first in random.sample(BLOCKS, len(BLOCKS)):
+            with contextlib.ExitStack() as stack:
+                try:
+                    held = [stack.enter_context(_bound(first + i)) for i in range(BLOCK)]
+                except OSError:
+                    continue
+                return socket.socket(fileno=held[0].detach()), first
+        raise RuntimeError("no block of free ports")
+
+    def next(self) -> int:
+        """Return another port of the block."""
+        port = next(self._given)
+        assert port < self._first + BLOCK, "the block of ports is used up"
+        return port
+
+    def release(self) -> None:
+        """Let others take the block."""
+        self._anchor.close()
+
+
+def _bound(port: int) -> socket.socket:
+    bound = socket.socket()
+    try:
+        bound.bind(("0.0.0.0", port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def environment(home: Path, mark: str, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return a small, known environment: what the test's author sets in the shell stays out."""
+    kept = {name: os.environ[name] for name in KEEP if name in os.environ}
+    return kept | {
+        "PATH": f"{BIN}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": str(home),
+        "TMPDIR": str(home.parent / "tmp"),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "DS_ACCELERATOR": "cpu",
+        "OMP_NUM_THREADS": "1",
+        "TORCH_EXTENSIONS_DIR": str(EXTENSIONS),
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_memory_monitor_refresh_ms": "0",
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",  # or SIGTERM waits 30 s for detached actors
+        MARK: mark,
+        **(extra or {}),
+    }
+
+
+def outlived_by_none(argv: Sequence[str]) -> list[str]:
+    """Prefix the command so that it is told to end when the test process dies."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "TERM", *argv] if setpriv else list(argv)
+
+
+class Cluster:
+    """Start a cluster, give jobs to it, look at it with the real `dsray-inspect`, and end it.
+
+    `auth="token"` writes a token to the cluster's own home folder; `token` is None otherwise.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_cpus: int = 8,
+        num_gpus: int = 8,
+        second_node: bool = False,
+        auth: Literal["disabled", "token"] = "disabled",
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.num_cpus = num_cpus
+        self.num_gpus = num_gpus
+        self.second_node = second_node
+        self.token = secrets.token_hex(32) if auth == "token" else None
+        self.mark = f"{processes.run_id()}/{next(_names)}"
+        self._extra = {"RAY_AUTH_MODE": auth, **(env or {})}
+        self._nodes: list[subprocess.Popen[bytes]] = []
+        self._ids = itertools.count(1)
+
+    # Life
+
+    def __enter__(self) -> Cluster:
+        # Ray's sockets under this folder have paths of at most 107 characters.
+        self.dir = Path(tempfile.mkdtemp(prefix="dsray-test-", dir="/tmp"))
+        self.home = self.dir / "home"
+        self.home.mkdir()
+        (self.dir / "tmp").mkdir()
+        EXTENSIONS.mkdir(parents=True, exist_ok=True)
+        if self.token:
+            path = self.home / ".ray" / "auth_token"
+            path.parent.mkdir()
+            path.write_text(self.token)
+            path.chmod(0o600)
+        self.env = environment(self.home, self.mark, self._extra)
+        self._ports = Ports()
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _start(self) -> None:
+        port, self.dashboard_port = self._ports.next(), self._ports.next()
+        self.address = f"127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{self.dashboard_port}"
+        self._ray_start(
+            "--head",
+            f"--port={port}",
+            f"--dashboard-port={self.dashboard_port}",
+            f"--ray-client-server-port={self._ports.next()}",
+            resources=(self.num_cpus, self.num_gpus),
+        )
+        self._wait_until_alive(1)
+        if self.second_node:
+            self.add_node()
+
+    def add_node(self, *, num_cpus: int | None = None, num_gpus: int | None = None) -> None:
+        """Start another raylet on this machine and wait until the head knows it."""
+        cpus = self.num_cpus if num_cpus is None else num_cpus
+        gpus = self.num_gpus if num_gpus is None else num_gpus
+        self._ray_start(f"--address={self.address}", resources=(cpus, gpus))
+        self._wait_until_alive(len(self._nodes))
+
+    def _ray_start(self, *args: str, resources: tuple[int, int]) -> None:
+        number = len(self._nodes)
+        metrics = {
+            name: str(self._ports.next())
+            for name in ("AUTOSCALER_METRIC_PORT", "DASHBOARD_METRIC_PORT")
+        }
+        argv = [
+            str(BIN / "ray"),
+            "start",
+            "--block",
+            "--disable-usage-stats",
+            "--node-ip-address=127.0.0.1",
+            f"--num-cpus={resources[0]}",
+            f"--num-gpus={resources[1]}",
+            f"--temp-dir={self.dir / f'ray{number}'}",
+            f"--object-store-memory={200 << 20}",
+            # 0 lets the kernel choose a free port, where Ray's default is one range for all.
+            "--min-worker-port=0",
+            "--max-worker-port=0",
+            f"--dashboard-agent-listen-port={self._ports.next()}",
+            *args,
+        ]
+        with self._log(number).open("wb") as log:
+            node = subprocess.Popen(
+                outlived_by_none(argv),
+                env=self.env | metrics,
+                cwd=self.dir,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._nodes.append(node)
+
+    def _log(self, number: int) -> Path:
+        return self.dir / f"ray-start-{number}.log"
+
+    def _wait_until_alive(self, nodes: int) -> None:
+        def alive() -> bool:
+            dead = [number for number, node in enumerate(self._nodes) if node.poll() is not None]
+            if dead:
+                raise processes.Unmet(f"`ray start` ended\n{self.logs()}")
+            summary = self.call("GET", "/nodes?view=summary")
+            rows = summary["data"]["summary"] if isinstance(summary, dict) else []
+            known = sum(row["raylet"].get("state") == "ALIVE" for row in rows)
+            return bool(known == nodes)
+
+        try:
+            processes.wait_for(f"{nodes} live nodes", alive, timeout=processes.START_LIMIT_S)
+        except processes.Unmet as error:
+            raise processes.Unmet(f"{error}\n{self.logs()}") from None
+
+    def logs(self, lines: int = 30) -> str:
+        """Return the tails of the cluster's own logs."""
+        paths = [self._log(number) for number in range(len(self._nodes))]
+        for name in ("gcs_server.err", "raylet.err", "raylet.out", "dashboard.log"):
+            paths += sorted(self.dir.glob(f"ray*/session_2*/logs/{name}"))
+        tails = []
+        for path in paths:
+            text = path.read_text(errors="replace") if path.exists() else ""
+            tails.append("\n".join([f"== {path}", *text.splitlines()[-lines:]]))
+        return "\n".join(tails)
+
+    def stop(self) -> None:
+        """End the cluster by its own processes, then make sure that nothing of it is left."""
+        for node in reversed(self._nodes):
+            node.terminate()
+        for node in self._nodes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                node.wait(20)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(node.pid, signal.SIGKILL)
+            node.wait()
+        self._nodes.clear()
+        processes.end(self.mark)
+        self._ports.release()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    # Use
+
+    def call(self, method: str, path: str) -> Any:
+        """Make one call to the dashboard; None when it does not answer."""
+        return dashboard.call(self.url + path, method=method, token=self.token)
+
+    def submit(
+        self,
+        *args: str,
+        script: str = "train.py",
+        submission_id: str | None = None,
+        env: Mapping[str, str] | None = None,
+        runtime_env: Mapping[str, Any] | None = None,
+    ) -> Job:
+        """Submit a script of tests/jobs by the real `ray job submit`; `env` goes to every worker."""
+        name = submission_id or f"{Path(script).stem}-{next(self._ids)}"
+        out = self.dir / "out" / name
+        out.mkdir(parents=True)
+        submit(
+            (str(BIN / "ray"), *_submit_args(self.url, name, out, script, args, env, runtime_env)),
+            env=self.env,
+        )
+        return Job(name, out, self.call)
+
+    def inspect(
+        self, command: str, *args: str, timeout: float = 120.0, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the installed `dsray-inspect` as a user of this cluster would."""
+        return subprocess.run(
+            [str(BIN / "dsray-inspect"), command, "--address", self.address, *args],
+            env=self.env | dict(env or {}),
+            cwd=self.dir,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=timeout,
+        )
+
+    def workers(self, title: str = "ray::RayTrainWorker") -> list[int]:
+        """Return the pids of this cluster's processes with the title, oldest first."""
+        return [process.pid for process in processes.titled(self.mark, title)]
+
+    def wait_for(self, what: str, probe: Callable[[], T], *, timeout: float = 60.0) -> T:
+        """Wait until the probe is true."""
+        return processes.wait_for(what, probe, timeout=timeout)
+
+
+def _submit_args(
+    url: str,
+    name: str,
+    out: Path,
+    script: str,
+    args: Sequence[str],
+    env: Mapping[str, str] | None,
+    runtime_env: Mapping[str, Any] | None,
+) -> list[str]:
+    merged = dict(runtime_env or {})
+    if env:
+        merged["env_vars"] = {**merged.get("env_vars", {}), **env}
+    return [
+        *("job", "submit", "--no-wait", "--address", url, "--submission-id", name),
+        *(("--runtime-env-json", json.dumps(merged)) if merged else ()),
+        *("--", "python", str(JOBS / script), "--out", str(out), *args),
+    ]
+
+
+def submit(argv: Sequence[str], *, env: Mapping[str, str]) -> None:
+    """Run the `ray job submit` command and show what it said when it fails."""
+    done = subprocess.run(
+        argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180
+    )
+    if done.returncode:
+        raise processes.Unmet(f"ray job submit failed\n{done.stdout}\n{done.stderr}")

@@ -1,0 +1,184 @@
+"""Jobs under test: how far each rank is, and what became of them."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.ray import processes
+
+TERMINAL = ("SUCCEEDED", "FAILED", "STOPPED")
+
+
+class Step(NamedTuple):
+    """One line of a rank's log."""
+
+    step: int
+    loss: float
+    at: float
+    pid: int
+
+
+class Ranks:
+    """The steps that the ranks of a job write down under its folder."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+
+    def ended(self) -> str | None:
+        """Say why no more steps will come, or None while the job lives."""
+        raise NotImplementedError
+
+    def ranks(self) -> list[int]:
+        """Return the ranks that have begun to train."""
+        return sorted(int(path.stem.removeprefix("rank")) for path in self.out.glob("rank*.log"))
+
+    def steps(self, rank: int) -> list[Step]:
+        """Return the whole lines a rank has written; a restarted group appends to the same log."""
+        path = self.out / f"rank{rank}.log"
+        if not path.exists():
+            return []
+        lines = path.read_text().split("\n")[:-1]
+        rows = [line.split() for line in lines]
+        return [Step(int(a), float(b), float(c), int(d)) for a, b, c, d in rows]
+
+    def pids(self) -> dict[int, int]:
+        """Return the worker process of each rank that has made a step, of the newest attempt."""
+        return {rank: rows[-1].pid for rank in self.ranks() if (rows := self.steps(rank))}
+
+    def wait_for(
+        self, what: str, probe: Callable[[], Any], *, timeout: float = processes.START_LIMIT_S
+    ) -> Any:
+        """Wait for the probe, and give up at once when the job ends before it comes true."""
+
+        def look() -> Any:
+            ended = self.ended()
+            answer = probe()
+            if not answer and ended:
+                raise processes.Unmet(f"the job ended before {what}: {ended}")
+            return answer
+
+        return processes.wait_for(what, look, timeout=timeout, every=0.25)
+
+    def wait_until_step(
+        self, rank: int, step: int, *, timeout: float = processes.START_LIMIT_S
+    ) -> Step:
+        """Wait until the rank has finished the step, in any attempt."""
+
+        def reached() -> Step | None:
+            return next((row for row in self.steps(rank) if row.step >= step), None)
+
+        row: Step = self.wait_for(f"rank {rank} finishes step {step}", reached, timeout=timeout)
+        return row
+
+    def wait_until_stuck(
+        self,
+        *,
+        after_step: int = 0,
+        ranks: int = 2,
+        quiet_s: float = 1.5,
+        timeout: float = processes.START_LIMIT_S,
+    ) -> None:
+        """Wait until every rank has finished the step and none has finished another for a while."""
+        for rank in range(ranks):
+            self.wait_until_step(rank, after_step, timeout=timeout)
+        seen: tuple[float, list[int]] = (time.monotonic(), [])
+
+        def quiet() -> bool:
+            nonlocal seen
+            counts = [len(self.steps(rank)) for rank in range(ranks)]
+            if counts != seen[1]:
+                seen = (time.monotonic(), counts)
+            return time.monotonic() - seen[0] >= quiet_s
+
+        self.wait_for("the ranks stand still", quiet, timeout=timeout)
+
+    def assert_moving(self, *, ranks: int = 2, timeout: float = 60.0) -> None:
+        """Fail unless every rank finishes another step from now on."""
+        for rank in range(ranks):
+            done = len(self.steps(rank))
+            more = functools.partial(self._has_more, rank, done)
+            self.wait_for(f"another step of rank {rank}", more, timeout=timeout)
+
+    def _has_more(self, rank: int, than: int) -> bool:
+        return len(self.steps(rank)) > than
+
+
+class Job(Ranks):
+    """A job that was given to a cluster by `ray job submit`."""
+
+    def __init__(self, submission_id: str, out: Path, call: Callable[[str, str], Any]) -> None:
+        super().__init__(out)
+        self.submission_id = submission_id
+        self._call = call
+
+    def __repr__(self) -> str:
+        return f"Job({self.submission_id!r})"
+
+    def details(self) -> dict[str, Any]:
+        """Return what the dashboard knows of the job: status, driver, runtime_env."""
+        answer = self._call("GET", f"/api/jobs/{self.submission_id}")
+        return answer if isinstance(answer, dict) else {}
+
+    def status(self) -> str:
+        """Return PENDING, RUNNING, or how it ended."""
+        return str(self.details().get("status", "UNKNOWN"))
+
+    def logs(self, lines: int = 60) -> str:
+        """Return the tail of the driver's log."""
+        answer = self._call("GET", f"/api/jobs/{self.submission_id}/logs")
+        text = answer.get("logs", "") if isinstance(answer, dict) else ""
+        return "\n".join(text.splitlines()[-lines:])
+
+    def ended(self) -> str | None:
+        """Say how the job ended, with the tail of its log."""
+        status = self.status()
+        return f"{status}\n{self.logs()}" if status in TERMINAL else None
+
+    def wait_until_ended(self, *, timeout: float = processes.START_LIMIT_S) -> str:
+        """Wait for the job's end and return its status."""
+
+        def status() -> str | None:
+            now = self.status()
+            return now if now in TERMINAL else None
+
+        answer = processes.wait_for(f"{self} to end", status, timeout=timeout, every=0.25)
+        assert answer is not None
+        return answer
+
+    def stop(self, *, timeout: float = 60.0) -> str:
+        """Stop the job as a user would, and wait until it is over."""
+        if self.status() not in TERMINAL:
+            self._call("POST", f"/api/jobs/{self.submission_id}/stop")
+        return self.wait_until_ended(timeout=timeout)
+
+
+class LocalDriver(Ranks):
+    """A script that was started by plain `python`, with a Ray of its own."""
+
+    def __init__(self, process: subprocess.Popen[bytes], out: Path, mark: str, log: Path) -> None:
+        super().__init__(out)
+        self.process = process
+        self.mark = mark
+        self.log = log
+
+    def ended(self) -> str | None:
+        """Say that the script has returned, with the tail of what it printed."""
+        if self.process.poll() is None:
+            return None
+        tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-60:])
+        return f"exit {self.process.returncode}\n{tail}"
+
+    def stop(self, *, timeout: float = 60.0) -> None:
+        """Ask the script to end, then make sure that nothing of its Ray is left."""
+        self.process.terminate()
+        try:
+            self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        processes.end(self.mark)

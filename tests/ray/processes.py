@@ -1,0 +1,115 @@
+"""Processes of a test run: marked when they start, found again whatever became of their parents."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+MARK = "DSRAY_TEST_RUN"
+START_LIMIT_S = 180.0
+
+
+class Unmet(AssertionError):
+    """Raised when what a test waits for does not come true in time."""
+
+
+def wait_for(what: str, probe: Callable[[], T], *, timeout: float = 60.0, every: float = 0.1) -> T:
+    """Return the probe's first true answer; the limit is generous, the wait is not."""
+    deadline = time.monotonic() + timeout
+    while not (answer := probe()):
+        if time.monotonic() > deadline:
+            raise Unmet(f"waited {timeout:.0f} s in vain: {what}")
+        time.sleep(every)
+    return answer
+
+
+def run_id(pid: int | None = None) -> str:
+    """Name a test process so that no later one has the same name."""
+    process = psutil.Process(pid)
+    namespace = os.stat(f"/proc/{process.pid}/ns/pid").st_ino
+    return f"{namespace}-{process.pid}-{process.create_time():.2f}"
+
+
+def is_over(run: str) -> bool:
+    """Tell whether the run was one of this pid namespace and its process is gone."""
+    namespace, _, rest = run.partition("-")
+    if namespace != run_id().partition("-")[0]:
+        return False
+    pid = int(rest.partition("-")[0])
+    return not psutil.pid_exists(pid) or run_id(pid) != run
+
+
+def marked() -> Iterator[tuple[psutil.Process, str]]:
+    """Yield every live process that a test run started, with its mark."""
+    for process in psutil.process_iter():
+        try:
+            mark = process.environ().get(MARK)
+        except psutil.Error:
+            continue
+        if mark and process.pid != os.getpid():
+            yield process, mark
+
+
+def with_mark(mark: str) -> list[psutil.Process]:
+    """Return the live processes that carry the mark, or one below it."""
+    return [p for p, m in marked() if m == mark or m.startswith(mark + "/")]
+
+
+def end(mark: str, *, timeout: float = 30.0) -> None:
+    """Kill what carries the mark until nothing does."""
+
+    def gone() -> bool:
+        processes = with_mark(mark)
+        for process in processes:
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        return not processes
+
+    wait_for(f"processes of {mark} to be gone", gone, timeout=timeout)
+
+
+def titled(mark: str, title: str) -> list[psutil.Process]:
+    """Return the processes of the mark whose command line starts with the title, oldest first."""
+    found = []
+    for process in with_mark(mark):
+        try:
+            if " ".join(process.cmdline()).startswith(title):
+                found.append((process.create_time(), process.pid, process))
+        except psutil.Error:
+            continue
+    return [process for _, _, process in sorted(found, key=lambda row: row[:2])]
+
+
+def stacks(pid: int) -> dict[str, list[str]]:
+    """Return the function names of every thread of a process, innermost first, as py-spy sees them."""
+    done = subprocess.run(
+        [str(BIN / "py-spy"), "dump", "--json", "--nonblocking", "--pid", str(pid)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    if done.returncode:
+        return {}
+    return {
+        thread["thread_name"] or str(thread["thread_id"]): [f["name"] for f in thread["frames"]]
+        for thread in json.loads(done.stdout)
+    }
+
+
+def is_in(pid: int, function: str) -> bool:
+    """Tell whether any thread of the process is inside the function."""
+    return any(function in names for names in stacks(pid).values())
