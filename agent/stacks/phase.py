@@ -1,0 +1,194 @@
+"""What a rank is doing, read from its stacks: training thread, phase, function of the user."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dsray_inspect.agent.model import Frame, Function, Phase, Thread
+from dsray_inspect.agent.stacks.marks import Mark, mark_of, path_of
+
+_V2_THREAD = "TrainingThread("
+_V2_MONITOR = "MonitoringThread("
+_V2_WORKER = "ray/train/v2/_internal/execution/worker_group/worker.py"
+_V2_RUNNER = "ray/train/v2/_internal/execution/worker_group/thread_runner.py"
+_V1_WORKER = "ray/train/_internal/worker_group.py"
+_V1_SESSION = "ray/train/_internal/session.py"
+_V1_FUNCTION = ("train_fn", "ray/train/_internal/utils.py")
+_V1_RUNNER = ("run", "ray/air/_internal/util.py")
+_RAY_LOOP = frozenset(["ray/_private/worker.py", "ray/_private/workers/default_worker.py"])
+_SETUP_TASKS = frozenset(["execute", "__init__", "init_train_context", "run_train_fn", "__execute"])
+_ENDINGS = frozenset(
+    [
+        ("_shutdown_torch", "ray/train/torch/config.py"),
+        ("shutdown", _V2_WORKER),
+        ("finish", _V1_SESSION),
+        ("shutdown_session", _V1_SESSION),
+    ]
+)
+# The first of these that any frame is marked with names the phase, wherever the frame stands.
+_SPECIFIC: tuple[Phase, ...] = (
+    "op_compile",
+    "init_process_group",
+    "deepspeed_init",
+    "data",
+    "checkpoint",
+    "zero_gather",
+    "grad_reduce",
+    "report",
+)
+_STEP: tuple[Phase, ...] = ("forward", "backward", "optimizer_step")
+_IN_AUTOGRAD_THREAD: tuple[Phase, ...] = ("zero_gather", "grad_reduce", "op_compile")
+_NAMELESS = frozenset(["<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>", "<lambda>"])
+_NATIVE_COLLECTIVES = ("c10d::", "gloo::", "ncclGroup", "ncclComm")
+
+
+def training_thread(threads: Sequence[Thread]) -> Thread | None:
+    """Return the thread that runs the user's function, or MainThread while set-up runs in it.
+
+    When there are several processes, the first thread's is the rank and the others its children.
+    """
+    own = _own(threads)
+    for thread in own:
+        if thread.name.startswith(_V2_THREAD):
+            return thread
+
+    for where in (_V1_FUNCTION, _V1_RUNNER):
+        for thread in own:
+            if _holds(thread, *where):
+                return thread
+
+    main = _main_thread(own)
+    return main if main is not None and _sets_up(main) else None
+
+
+def phase_of(threads: Sequence[Thread]) -> Phase:
+    """Return what the rank that these threads belong to is doing."""
+    own = _own(threads)
+    thread = training_thread(own)
+    if thread is None:
+        return _phase_without_training(own)
+
+    if any((frame.name, path_of(frame)) in _ENDINGS for frame in thread.frames):
+        return "finished"
+
+    phase = _phase_of_frames(thread.frames)
+    if phase == "backward":
+        return _phase_of_autograd(own) or phase
+
+    if phase == "unknown" and thread.name.startswith(_V2_THREAD):
+        return _phase_around_user_code(thread.frames)
+
+    # The user's code in MainThread is a set-up hook or an import.
+    if phase == "unknown" or (phase == "user" and thread is _main_thread(own)):
+        return "starting"
+
+    return phase
+
+
+def user_function(frames: Sequence[Frame]) -> Function | None:
+    """Return the innermost function of the user's code, with the line it is at."""
+    mine = [frame for frame in frames if frame.layer == "user"]
+    if not mine:
+        return None
+
+    inner = mine[-1]
+    named = (f for f in reversed(mine) if f.file == inner.file and f.name not in _NAMELESS)
+    return Function(name=next(named, inner).name, file=inner.file, line=inner.line)
+
+
+def waits_in_collective(frames: Sequence[Frame]) -> bool:
+    """Tell whether the innermost call is a collective operation (a rendezvous is none)."""
+    for frame in reversed(frames):
+        if frame.layer == "native":
+            if frame.name.startswith(_NATIVE_COLLECTIVES):
+                return True
+        elif frame.layer not in ("python", "library"):
+            mark = mark_of(frame)
+            waits = frame.name == "wait" and mark == "zero_gather"
+            return (
+                waits or mark == "collective" or path_of(frame) == "deepspeed/runtime/pipe/p2p.py"
+            )
+
+    return False
+
+
+def _phase_of_frames(frames: Sequence[Frame]) -> Phase:
+    marks: list[Mark | None] = [mark_of(frame) for frame in frames]
+    for phase in _SPECIFIC:
+        if phase in marks:
+            return phase
+
+    for mark in marks:
+        if mark in _STEP:
+            return mark
+
+    if "collective" in marks:
+        return "collective"
+
+    if "pipeline" in marks:
+        return "forward"
+
+    return "user" if any(frame.layer == "user" for frame in frames) else "unknown"
+
+
+def _phase_of_autograd(threads: Sequence[Thread]) -> Phase | None:
+    """Return what autograd's own threads do: on GPUs they run DeepSpeed's backward hooks."""
+    for thread in threads:
+        if thread.frames and thread.frames[0].layer in ("torch", "deepspeed"):
+            phase = _phase_of_frames(thread.frames)
+            if phase in _IN_AUTOGRAD_THREAD:
+                return phase
+
+    return None
+
+
+def _phase_around_user_code(frames: Sequence[Frame]) -> Phase:
+    runner = [frame.name for frame in frames if path_of(frame) in (_V2_RUNNER, _V2_WORKER)]
+    if runner and runner[-1] == "train_fn_with_final_checkpoint_flush":
+        called = any(path_of(f) == "ray/train/v2/_internal/util.py" for f in frames)
+        # After the user's function it waits for the last checkpoint uploads.
+        return "starting" if called else "report"
+
+    return "finished" if runner and runner[-1] == "_run_target" else "unknown"
+
+
+def _phase_without_training(threads: Sequence[Thread]) -> Phase:
+    if any(thread.name.startswith(_V2_MONITOR) for thread in threads):
+        return "finished"
+
+    main = _main_thread(threads)
+    if main is None:
+        return "unknown"
+
+    if any((frame.name, path_of(frame)) in _ENDINGS for frame in main.frames):
+        return "finished"
+
+    return "starting"
+
+
+def _own(threads: Sequence[Thread]) -> Sequence[Thread]:
+    if not threads or threads[0].pid is None:
+        return threads
+
+    return [thread for thread in threads if thread.pid == threads[0].pid]
+
+
+def _main_thread(threads: Sequence[Thread]) -> Thread | None:
+    for thread in threads:
+        if thread.name == "MainThread" or (thread.tid is not None and thread.tid == thread.pid):
+            return thread
+
+    return None
+
+
+def _holds(thread: Thread, name: str, path: str) -> bool:
+    return any(frame.name == name and path_of(frame) == path for frame in thread.frames)
+
+
+def _sets_up(main: Thread) -> bool:
+    """Tell whether a MainThread does more than to wait for Ray's next task."""
+    beyond_loop = [frame for frame in main.frames if path_of(frame) not in _RAY_LOOP]
+    tasks = (f.name for f in beyond_loop if path_of(f) in (_V2_WORKER, _V1_WORKER))
+    return any(task in _SETUP_TASKS for task in tasks) or any(
+        mark_of(frame) is not None or frame.layer == "user" for frame in beyond_loop
+    )
