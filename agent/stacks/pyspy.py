@@ -1,0 +1,80 @@
+"""Decode what `py-spy dump --json` prints, with or without --native, --locals, --subprocesses."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dsray_inspect.agent.model import Frame, Local, Thread
+
+
+class PySpyUnreadable(ValueError):
+    """Raised when something is not the output of `py-spy dump --json`."""
+
+
+class _Local(msgspec.Struct):
+    name: str
+    repr: str | None = None
+
+
+class _Frame(msgspec.Struct):
+    name: str
+    filename: str
+    line: int
+    module: str | None = None
+    locals: list[_Local] | None = None
+
+
+class _Thread(msgspec.Struct):
+    frames: list[_Frame]
+    pid: int | None = None
+    thread_name: str | None = None
+    os_thread_id: int | None = None
+    owns_gil: bool | None = None
+
+
+_DECODER = msgspec.json.Decoder(list[_Thread])
+
+
+def parse(text: bytes) -> tuple[Thread, ...]:
+    """Return the threads of one dump; frames outermost first, their layers not yet told.
+
+    Raises:
+        PySpyUnreadable: The text is not such a dump.
+    """
+    try:
+        threads = _DECODER.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise PySpyUnreadable(f"not the output of py-spy dump --json: {error}") from error
+
+    return tuple(_thread(thread) for thread in threads)
+
+
+def _thread(thread: _Thread) -> Thread:
+    return Thread(
+        name=thread.thread_name or "",
+        tid=thread.os_thread_id,
+        frames=tuple(_frame(frame) for frame in reversed(thread.frames)),
+        owns_gil=thread.owns_gil,
+        pid=thread.pid,
+    )
+
+
+def _frame(frame: _Frame) -> Frame:
+    # Only frames of machine code have a module.
+    native = frame.module is not None
+    name = frame.name if native else frame.name.rpartition(".")[2] or frame.name
+    return Frame(
+        name=name,
+        file=frame.filename,
+        line=frame.line,
+        layer="native" if native else "python",
+        qualname=frame.name if name != frame.name else None,
+        locals=_locals(frame.locals),
+    )
+
+
+def _locals(values: list[_Local] | None) -> tuple[Local, ...] | None:
+    if values is None:
+        return None
+
+    return tuple(Local(name=value.name, value=value.repr or "") for value in values)
