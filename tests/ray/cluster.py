@@ -93,10 +93,10 @@ def environment(home: Path, mark: str, extra: Mapping[str, str] | None = None) -
     }
 
 
-def outlived_by_none(argv: Sequence[str]) -> list[str]:
-    """Prefix the command so that it is told to end when the test process dies."""
+def outlived_by_none(argv: Sequence[str], *, signal: str = "TERM") -> list[str]:
+    """Prefix the command so that it gets the signal when the test process dies."""
     setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "TERM", *argv] if setpriv else list(argv)
+    return [setpriv, "--pdeathsig", signal, *argv] if setpriv else list(argv)
 
 
 class Cluster:
@@ -272,18 +272,23 @@ class Cluster:
         name = submission_id or f"{Path(script).stem}-{next(self._ids)}"
         out = self.dir / "out" / name
         out.mkdir(parents=True)
-        submit(
-            (str(BIN / "ray"), *_submit_args(self.url, name, out, script, args, env, runtime_env)),
-            env=self.env,
-        )
+        argv = submit_argv(self.url, name, out, (script, *args), env=env, runtime_env=runtime_env)
+        checked(self.run(*argv, timeout=180))
         return Job(name, out, self.call)
 
     def inspect(
         self, command: str, *args: str, timeout: float = 120.0, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run the installed `dsray-inspect` as a user of this cluster would."""
+        """Run the installed `dsray-inspect` on this cluster; exit codes are the test's to judge."""
+        argv = ("dsray-inspect", command, "--address", self.address, *args)
+        return self.run(*argv, timeout=timeout, env=env)
+
+    def run(
+        self, *argv: str, timeout: float = 120.0, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run any command as a user of this cluster would: its home, its PATH, no address."""
         return subprocess.run(
-            [str(BIN / "dsray-inspect"), command, "--address", self.address, *args],
+            argv,
             env=self.env | dict(env or {}),
             cwd=self.dir,
             capture_output=True,
@@ -301,29 +306,29 @@ class Cluster:
         return processes.wait_for(what, probe, timeout=timeout)
 
 
-def _submit_args(
+def submit_argv(
     url: str,
     name: str,
     out: Path,
-    script: str,
-    args: Sequence[str],
+    command: Sequence[str],
+    *,
     env: Mapping[str, str] | None,
     runtime_env: Mapping[str, Any] | None,
 ) -> list[str]:
+    """Return the `ray job submit` command line of a script of tests/jobs and its arguments."""
+    script, *args = command
     merged = dict(runtime_env or {})
     if env:
         merged["env_vars"] = {**merged.get("env_vars", {}), **env}
     return [
-        *("job", "submit", "--no-wait", "--address", url, "--submission-id", name),
+        *("ray", "job", "submit", "--no-wait", "--address", url, "--submission-id", name),
         *(("--runtime-env-json", json.dumps(merged)) if merged else ()),
         *("--", "python", str(JOBS / script), "--out", str(out), *args),
     ]
 
 
-def submit(argv: Sequence[str], *, env: Mapping[str, str]) -> None:
-    """Run the `ray job submit` command and show what it said when it fails."""
-    done = subprocess.run(
-        argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180
-    )
+def checked(done: subprocess.CompletedProcess[str]) -> str:
+    """Return what a command printed; show everything it said when it failed."""
     if done.returncode:
-        raise processes.Unmet(f"ray job submit failed\n{done.stdout}\n{done.stderr}")
+        raise processes.Unmet(f"{done.args}\n{done.stdout}\n{done.stderr}")
+    return done.stdout

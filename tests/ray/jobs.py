@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -155,30 +154,3 @@ class Job(Ranks):
         if self.status() not in TERMINAL:
             self._call("POST", f"/api/jobs/{self.submission_id}/stop")
         return self.wait_until_ended(timeout=timeout)
-
-
-class LocalDriver(Ranks):
-    """A script that was started by plain `python`, with a Ray of its own."""
-
-    def __init__(self, process: subprocess.Popen[bytes], out: Path, mark: str, log: Path) -> None:
-        super().__init__(out)
-        self.process = process
-        self.mark = mark
-        self.log = log
-
-    def ended(self) -> str | None:
-        """Say that the script has returned, with the tail of what it printed."""
-        if self.process.poll() is None:
-            return None
-        tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-60:])
-        return f"exit {self.process.returncode}\n{tail}"
-
-    def stop(self, *, timeout: float = 60.0) -> None:
-        """Ask the script to end, then make sure that nothing of its Ray is left."""
-        self.process.terminate()
-        try:
-            self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        processes.end(self.mark)

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
 
@@ -94,20 +94,28 @@ def titled(mark: str, title: str) -> list[psutil.Process]:
     return [process for _, _, process in sorted(found, key=lambda row: row[:2])]
 
 
-def stacks(pid: int) -> dict[str, list[str]]:
-    """Return the function names of every thread of a process, innermost first, as py-spy sees them."""
-    done = subprocess.run(
-        [str(BIN / "py-spy"), "dump", "--json", "--nonblocking", "--pid", str(pid)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    if done.returncode:
-        return {}
+def py_spy(pid: int) -> list[str]:
+    """Return the command line that dumps a process's stacks without stopping it."""
+    return [str(BIN / "py-spy"), "dump", "--json", "--nonblocking", "--pid", str(pid)]
+
+
+def parse_json(done: subprocess.CompletedProcess[str]) -> Any:
+    """Return what a command printed, or None when it failed."""
+    return json.loads(done.stdout) if done.returncode == 0 else None
+
+
+def parse_stacks(done: subprocess.CompletedProcess[str]) -> dict[str, list[str]]:
+    """Return the function names of every thread, innermost first, from what py-spy printed."""
     return {
         thread["thread_name"] or str(thread["thread_id"]): [f["name"] for f in thread["frames"]]
-        for thread in json.loads(done.stdout)
+        for thread in parse_json(done) or ()
     }
+
+
+def stacks(pid: int) -> dict[str, list[str]]:
+    """Return the function names of every thread of a process, innermost first."""
+    done = subprocess.run(py_spy(pid), capture_output=True, text=True, timeout=60)
+    return parse_stacks(done)
 
 
 def is_in(pid: int, function: str) -> bool:
