@@ -1,0 +1,182 @@
+"""Who set each environment variable of a rank, and where ranks differ."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from dsray_inspect.agent.model import EnvSource, EnvVar, Record
+
+# Set by Ray Train in the running worker (`train/torch/config.py`, `torch/xla/config.py`).
+_RAY_TRAIN = frozenset(
+    "RANK LOCAL_RANK NODE_RANK WORLD_SIZE LOCAL_WORLD_SIZE MASTER_ADDR MASTER_PORT GROUP_RANK "
+    "GROUP_WORLD_SIZE ROLE_RANK ROLE_WORLD_RANK ROLE_WORLD_SIZE ACCELERATE_TORCH_DEVICE "
+    "TORCH_NCCL_ASYNC_ERROR_HANDLING NCCL_ASYNC_ERROR_HANDLING TORCHFT_LIGHTHOUSE NCCL_RAS_ADDR "
+    "MEGASCALE_PORT MEGASCALE_COORDINATOR_ADDRESS MEGASCALE_NUM_SLICES MEGASCALE_SLICE_ID".split()
+)
+# Which devices a process may see: Ray sets them for the actor, Ray Train again when the
+# workers of a node share theirs.
+_DEVICES = frozenset(
+    "CUDA_VISIBLE_DEVICES ROCR_VISIBLE_DEVICES HIP_VISIBLE_DEVICES ZE_AFFINITY_MASK "
+    "ONEAPI_DEVICE_SELECTOR ASCEND_RT_VISIBLE_DEVICES HABANA_VISIBLE_MODULES "
+    "NEURON_RT_VISIBLE_CORES TPU_VISIBLE_CHIPS MBLT_RT_VISIBLE_DEVICES "
+    "RBLN_DEVICES FURIOSA_DEVICES MACA_VISIBLE_DEVICES METAX_VISIBLE_DEVICES".split()
+)
+_RAY = frozenset(
+    "OMP_NUM_THREADS PYTHONBREAKPOINT SPT_NOENV TPU_CHIPS_PER_HOST_BOUNDS TPU_HOST_BOUNDS "
+    "__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR".split()
+)
+_DEEPSPEED = frozenset(
+    "PYTORCH_NVML_BASED_CUDA_CHECK TORCH_CUDA_ARCH_LIST PYTORCH_ROCM_ARCH CROSS_RANK CROSS_SIZE "
+    "LOCAL_SIZE MORI_ENABLE_SDMA".split()
+)
+# Python itself sets it when it starts in the C locale (PEP 538).
+_INTERPRETER = frozenset(["LC_CTYPE"])
+
+_PER_RANK = frozenset(
+    "RANK LOCAL_RANK NODE_RANK LOCAL_WORLD_SIZE GROUP_RANK ROLE_RANK ROLE_WORLD_RANK CROSS_RANK "
+    "ACCELERATE_TORCH_DEVICE MEGASCALE_PORT MEGASCALE_SLICE_ID PMI_RANK PMIX_RANK "
+    "SLURM_PROCID SLURM_LOCALID SLURM_NODEID SLURM_TASK_PID SLURM_GTIDS".split()
+)
+_PER_PROCESS = frozenset(
+    "_ SHLVL PWD OLDPWD WINDOWID TMUX TMUX_PANE STY SSH_CLIENT SSH_CONNECTION SSH_TTY "
+    "SSH_AUTH_SOCK XDG_SESSION_ID XDG_RUNTIME_DIR DBUS_SESSION_BUS_ADDRESS INVOCATION_ID "
+    "JOURNAL_STREAM SYSTEMD_EXEC_PID".split()
+)
+_PER_NODE = frozenset(
+    "HOSTNAME HOST NODE_NAME NODE_IP HOST_IP POD_NAME POD_IP POD_UID MY_POD_NAME MY_POD_IP "
+    "NVIDIA_VISIBLE_DEVICES GPU_DEVICE_ORDINAL SLURMD_NODENAME VLLM_HOST_IP".split()
+)
+_RAY_IDENTITY = re.compile(r"RAY_\w*(?:_ID|_PID|_PORT|_IP|_ADDRESS|_NAME|_DIR|_HANDLE)\Z")
+_MPI_IDENTITY = re.compile(r"(?:OMPI_COMM_WORLD|PMIX?|MPI)_\w*(?:RANK|ID|NAMESPACE|URI\d*)\Z")
+
+
+class ValueOnRanks(Record, frozen=True, kw_only=True):
+    """One value of a variable and the ranks that have it; None where it is not set."""
+
+    value: str | None
+    source: EnvSource | None
+    ranks: tuple[int, ...]
+
+
+class Difference(Record, frozen=True, kw_only=True):
+    """A variable whose value is not the same on all ranks, the most common value first."""
+
+    name: str
+    values: tuple[ValueOnRanks, ...]
+
+
+class Differences(Record, frozen=True, kw_only=True):
+    """What differs as it must (`expected`), and what differs although it should not (`drift`)."""
+
+    expected: tuple[Difference, ...] = ()
+    drift: tuple[Difference, ...] = ()
+
+
+def explain(
+    env: Mapping[str, str],
+    *,
+    set_after_exec: frozenset[str],
+    from_raylet: frozenset[str] | None,
+    runtime_env: Mapping[str, str],
+) -> dict[str, EnvVar]:
+    """Return each variable with who set it, by name.
+
+    Args:
+        env: The live environment.
+        set_after_exec: Names whose value is not the one that the process was started with.
+        from_raylet: Names in the environment of the node's raylet, None when unknown.
+        runtime_env: The `env_vars` of the job's or worker's runtime environment.
+    """
+    sources = {
+        name: _set_later(name, env)
+        if name in set_after_exec
+        else _set_at_start(name, from_raylet, runtime_env)
+        for name in env
+    }
+    return {name: EnvVar(value=env[name], source=sources[name]) for name in sorted(env)}
+
+
+def _set_at_start(
+    name: str, from_raylet: frozenset[str] | None, runtime_env: Mapping[str, str]
+) -> EnvSource:
+    if name in runtime_env:
+        return "runtime_env"
+
+    if from_raylet is not None and name in from_raylet:
+        return "inherited"
+
+    if name.startswith("RAY_TRAIN_") or name in _RAY_TRAIN:
+        return "ray_train"
+
+    # What the raylet did not have, the raylet gave to the worker.
+    by_ray = name.startswith("RAY_") or name in _RAY or name in _DEVICES or from_raylet is not None
+    return "ray" if by_ray else "inherited"
+
+
+def _set_later(name: str, env: Mapping[str, str]) -> EnvSource:
+    if name in _RAY_TRAIN or name.startswith("RAY_TRAIN_"):
+        return "ray_train"
+
+    if name in _DEVICES:
+        return "ray_train" if _is_shared(env[name], env) else "ray"
+
+    if name in _RAY or name.startswith("RAY_"):
+        return "ray"
+
+    if name in _DEEPSPEED:
+        return "deepspeed"
+
+    return "inherited" if name in _INTERPRETER else "user_code"
+
+
+def _is_shared(devices: str, env: Mapping[str, str]) -> bool:
+    """Tell whether a list of devices is that of all workers of the node."""
+    try:
+        workers = int(env.get("LOCAL_WORLD_SIZE", ""))
+    except ValueError:
+        return False
+
+    return 1 < workers <= len(devices.split(","))
+
+
+def is_expected_to_differ(name: str) -> bool:
+    """Tell whether a variable has every right to differ between ranks."""
+    return (
+        name in _PER_RANK
+        or name in _PER_PROCESS
+        or name in _PER_NODE
+        or name in _DEVICES
+        or (not name.startswith("RAY_TRAIN_") and _RAY_IDENTITY.match(name) is not None)
+        or _MPI_IDENTITY.match(name) is not None
+    )
+
+
+def differences(envs: Mapping[int, Mapping[str, EnvVar]]) -> Differences:
+    """Return the variables that are not the same on all ranks; ranks not seen do not count."""
+    seen = {rank: env for rank, env in envs.items() if env}
+    expected: list[Difference] = []
+    drift: list[Difference] = []
+    for name in sorted({name for env in seen.values() for name in env}):
+        values = _values(name, seen)
+        if len(values) > 1:
+            kind = expected if is_expected_to_differ(name) else drift
+            kind.append(Difference(name=name, values=values))
+
+    return Differences(expected=tuple(expected), drift=tuple(drift))
+
+
+def _values(name: str, envs: Mapping[int, Mapping[str, EnvVar]]) -> tuple[ValueOnRanks, ...]:
+    ranks: dict[str | None, list[int]] = {}
+    sources: dict[str | None, EnvSource | None] = {}
+    for rank in sorted(envs):
+        variable = envs[rank].get(name)
+        value = None if variable is None else variable.value
+        ranks.setdefault(value, []).append(rank)
+        sources.setdefault(value, None if variable is None else variable.source)
+
+    found = [
+        ValueOnRanks(value=value, source=sources[value], ranks=tuple(having))
+        for value, having in ranks.items()
+    ]
+    return tuple(sorted(found, key=lambda group: (-len(group.ranks), group.ranks)))
