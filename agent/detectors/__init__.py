@@ -1,1 +1,1 @@
-"""Pure functions from what was seen to findings."""
+"""Detectors: pure functions from the facts of a look to findings; one cause family a module."""

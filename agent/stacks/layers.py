@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import msgspec
+
 from dsray_inspect.agent.model import Frame, Layer, Record
 
 _SITE = re.compile(r".*/(?:site-packages|dist-packages)/(.*)")

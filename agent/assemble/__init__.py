@@ -1,0 +1,1 @@
+"""From the raw answers of one look to its snapshot; pure functions."""

@@ -1,0 +1,165 @@
+"""The snapshot of one look: where everything is, what it does, what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from dsray_inspect.agent.assemble.threads import Seen, threads_of
+from dsray_inspect.agent.assemble.waiting import (
+    controller_state,
+    controller_waits_on,
+    driver_waits_on,
+    main_thread,
+)
+from dsray_inspect.agent.assemble.workers import Member, members_of
+from dsray_inspect.agent.gather import Answers
+from dsray_inspect.agent.model import (
+    Agent,
+    Controller,
+    Driver,
+    Gpu,
+    Job,
+    Node,
+    Role,
+    Run,
+    Snapshot,
+    Stacks,
+    Thread,
+    Verdict,
+)
+from dsray_inspect.agent.stacks.merge import Entry, group
+from dsray_inspect.agent.stacks.phase import training_thread
+
+NOT_JUDGED = Verdict(state="unknown", cause=None, ranks=(), summary="not judged")
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """A snapshot before its findings, with what only detectors need."""
+
+    snapshot: Snapshot
+    answers: Answers
+    members: tuple[Member, ...]
+
+
+def assemble(answers: Answers, *, all_threads: bool = False) -> Facts:
+    """Return the snapshot without findings and verdict."""
+    members = members_of(answers)
+    driver_seen = threads_of(None, process_facts(answers, answers.job.driver_node_id, answers.job.driver_pid))
+    controller = answers.actors.controller if answers.actors else None
+    controller_facts = (
+        process_facts(answers, controller.node_id, controller.pid) if controller else {}
+    )
+    controller_seen = threads_of(answers.controller, controller_facts)
+    entries = [
+        *role_entries("driver", answers.job.driver_pid, driver_seen, all_threads),
+        *role_entries("controller", controller.pid if controller else 0, controller_seen, all_threads),
+        *(entry for member in members for entry in worker_entries(member, all_threads)),
+    ]
+    snapshot = Snapshot(
+        taken_at=answers.taken_at,
+        took_s=answers.took_s,
+        job=Job(
+            submission_id=answers.job.submission_id,
+            job_id=answers.job.job_id,
+            entrypoint=answers.job.entrypoint,
+            state="FINISHED" if answers.job.is_dead else "RUNNING",
+        ),
+        run=run_of(answers),
+        driver=Driver(
+            pid=answers.job.driver_pid,
+            node_ip=answers.job.driver_ip,
+            waiting_on=driver_waits_on(driver_seen.threads),
+        ),
+        controller=controller_of(answers, controller_seen),
+        nodes=nodes_of(answers),
+        workers=tuple(member.worker for member in members),
+        stacks=Stacks(groups=group(entries)),
+        findings=(),
+        verdict=NOT_JUDGED,
+        notes=tuple(answers.notes),
+    )
+    return Facts(snapshot=snapshot, answers=answers, members=tuple(members))
+
+
+def process_facts(answers: Answers, node_id: str, pid: int) -> dict[str, object]:
+    found = answers.looks.get(node_id, {}).get("processes", {}).get(pid, {})
+    return dict(found)
+
+
+def role_entries(role: Role, pid: int, seen: Seen, all_threads: bool) -> list[Entry]:
+    """Return the stacks of driver or controller: the main thread's, or all."""
+    main = main_thread(seen.threads)
+    shown: Sequence[Thread] = seen.threads if all_threads else ([main] if main else [])
+    return [Entry(rank=None, role=role, pid=pid, thread=thread) for thread in shown]
+
+
+def worker_entries(member: Member, all_threads: bool) -> list[Entry]:
+    """Return the stacks of a rank: the training thread's, or all with those of its children."""
+    worker, threads = member.worker, member.seen.threads
+    training = training_thread(threads)
+    shown: Sequence[Thread] = threads if all_threads else ([training] if training else [])
+    return [
+        Entry(
+            rank=worker.rank,
+            role="child" if thread.pid not in (None, worker.pid) else "worker",
+            pid=thread.pid or worker.pid,
+            thread=thread,
+        )
+        for thread in shown
+    ]
+
+
+def run_of(answers: Answers) -> Run | None:
+    actors = answers.actors
+
+    if actors is None:
+        return None
+
+    answer = answers.controller if isinstance(answers.controller, dict) else {}
+    alive = actors.alive and not answers.job.is_dead
+    return Run(
+        id=answer.get("run_id"),
+        name=answer.get("run_name"),
+        attempt=answer.get("attempt"),
+        state=answer.get("state") or ("RUNNING" if alive else "FINISHED"),
+    )
+
+
+def controller_of(answers: Answers, seen: Seen) -> Controller | None:
+    row = answers.actors.controller if answers.actors else None
+
+    if row is None:
+        return None
+
+    return Controller(
+        actor_id=row.actor_id,
+        pid=row.pid,
+        node_ip=row.node_ip,
+        state=controller_state(answers.controller, row.alive),
+        waiting_on=controller_waits_on(answers, seen.threads) if row.alive else None,
+    )
+
+
+def nodes_of(answers: Answers) -> tuple[Node, ...]:
+    """Return the nodes that hold a part of the job."""
+    actors = answers.actors
+    rows = [*actors.workers, *([actors.controller] if actors.controller else [])] if actors else []
+    wanted = {row.node_id for row in rows} | {answers.job.driver_node_id}
+    unasked = Agent(state="absent", detail="not needed: every rank there answered itself")
+    return tuple(
+        Node(
+            node_id=node.node_id,
+            ip=node.ip,
+            hostname=node.hostname,
+            alive=node.alive,
+            gpus=tuple(
+                msgspec.convert(gpu, Gpu)
+                for gpu in answers.looks.get(node.node_id, {}).get("gpus", ())
+            ),
+            agent=answers.agents.get(node.node_id, unasked),
+        )
+        for node in answers.nodes
+        if node.node_id in wanted
+    )

@@ -1,0 +1,78 @@
+"""The threads of a process, from its own answer or from py-spy's, every frame labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from dsray_inspect.agent.model import OK, Frame, Thread
+from dsray_inspect.agent.stacks.layers import NO_ROOTS, Roots, label
+from dsray_inspect.agent.stacks.pyspy import PySpyUnreadable, parse
+
+Source = Literal["in-process", "py-spy"]
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """The threads of one process; `why` is "ok" or the reason there are none."""
+
+    threads: tuple[Thread, ...]
+    source: Source | None
+    why: str
+    pause_ms: float = 0.0
+
+
+def threads_of(answer: Mapping[str, Any] | str | None, facts: Mapping[str, Any]) -> Seen:
+    """Return py-spy's threads where it looked, else the process's own.
+
+    `answer` is what rung 1 or 2 gave, `facts` what the node look knows of the pid.
+    """
+    dump = facts.get("dump")
+    idle = facts.get("idle_s") or {}
+    why = ""
+
+    if dump is not None and "json" in dump:
+        try:
+            return Seen(
+                threads=tuple(finish(thread, NO_ROOTS, idle) for thread in parse(dump["json"])),
+                source="py-spy",
+                why=OK,
+                pause_ms=dump.get("pause_ms", 0.0),
+            )
+        except PySpyUnreadable as error:
+            why = str(error)
+    elif dump is not None:
+        why = dump["error"]
+
+    if isinstance(answer, Mapping) and answer.get("threads"):
+        roots = Roots(**answer.get("roots", {}))
+        return Seen(
+            threads=tuple(finish(own_thread(raw), roots, idle) for raw in answer["threads"]),
+            source="in-process",
+            why=OK,
+        )
+
+    if facts.get("gone"):
+        why = "the process has ended"
+
+    return Seen(threads=(), source=None, why=why or "nobody looked at this process")
+
+
+def own_thread(raw: Mapping[str, Any]) -> Thread:
+    """Return a thread as `onsite.threads` sends it."""
+    return Thread(
+        name=raw["name"],
+        tid=raw["tid"],
+        idle_s=raw["idle_s"],
+        frames=tuple(
+            Frame(name=name, qualname=qualname, file=file, line=line)
+            for name, qualname, file, line in raw["frames"]
+        ),
+    )
+
+
+def finish(thread: Thread, roots: Roots, idle: Mapping[int, float]) -> Thread:
+    """Label the frames, and add the idle time that the node look knows."""
+    idle_s = thread.idle_s if thread.idle_s is not None else idle.get(thread.tid or -1)
+    return msgspec.structs.replace(thread, frames=label(thread.frames, roots), idle_s=idle_s)

@@ -1,0 +1,179 @@
+"""One rank, from what each rung said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from dsray_inspect.agent.assemble.threads import Seen, threads_of
+from dsray_inspect.agent.cluster.records import ActorRow, NodeRow
+from dsray_inspect.agent.environment import explain
+from dsray_inspect.agent.gather import Answers
+from dsray_inspect.agent.model import (
+    OK,
+    DeepSpeed,
+    EnvVar,
+    Evidence,
+    Worker,
+    WorkerGpu,
+    WorkerState,
+)
+from dsray_inspect.agent.stacks.phase import phase_of, training_thread, user_function
+
+STATES: dict[str, WorkerState] = {
+    "ALIVE": "alive",
+    "DEAD": "dead",
+    "RESTARTING": "restarting",
+    "PENDING_CREATION": "pending",
+    "DEPENDENCIES_UNREADY": "pending",
+}
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker with its threads, which the stacks are made of."""
+
+    worker: Worker
+    seen: Seen
+
+
+def members_of(answers: Answers) -> list[Member]:
+    """Return all workers of the group in the order of their ranks, unknown ranks last."""
+    rows = answers.actors.workers if answers.actors else ()
+    known = known_to_controller(answers.controller)
+    nodes = {node.node_id: node for node in answers.nodes}
+    members = [member_of(row, known.get(row.actor_id, {}), nodes, answers) for row in rows]
+    return sorted(members, key=lambda one: (one.worker.rank is None, one.worker.rank or 0))
+
+
+def known_to_controller(answer: dict[str, Any] | str) -> dict[str, dict[str, Any]]:
+    if isinstance(answer, str):
+        return {}
+
+    return {worker["actor_id"]: worker for worker in answer.get("workers", ())}
+
+
+def member_of(
+    row: ActorRow, known: Mapping[str, Any], nodes: Mapping[str, NodeRow], answers: Answers
+) -> Member:
+    answer = answers.workers.get(row.actor_id, f"the actor is {row.state.lower()}")
+    own: Mapping[str, Any] = answer if isinstance(answer, dict) else {}
+    look = answers.looks.get(row.node_id, {})
+    facts: Mapping[str, Any] = look.get("processes", {}).get(row.pid, {})
+    seen = threads_of(answer, facts)
+    training = training_thread(seen.threads)
+    env = environment_of(row, own, facts, answers)
+    node = nodes.get(row.node_id)
+    gpus, gpu_evidence = gpus_of(row, known, env, look)
+    worker = Worker(
+        rank=number(known.get("rank"), env, "RANK"),
+        local_rank=number(known.get("local_rank"), env, "LOCAL_RANK"),
+        node_rank=number(known.get("node_rank"), env, "NODE_RANK"),
+        world_size=number(known.get("world_size"), env, "WORLD_SIZE"),
+        actor_id=row.actor_id,
+        worker_id=row.worker_id,
+        pid=row.pid,
+        node_id=row.node_id,
+        node_ip=row.node_ip,
+        hostname=known.get("hostname") or (node.hostname if node else ""),
+        state=state_of(row, facts),
+        gpus=gpus,
+        function=user_function(training.frames) if training else None,
+        phase=phase_of(seen.threads) if seen.threads else "unknown",
+        step=own.get("step"),
+        env=env,
+        deepspeed=deepspeed_of(own),
+        evidence=Evidence(
+            gcs=OK,
+            controller=OK if known else why_unknown(answers.controller),
+            worker=answer if isinstance(answer, str) else OK,
+            stack=seen.why,
+            gpu=gpu_evidence,
+            env=OK if env else str(facts.get("env_why") or answer if own == {} else "not asked"),
+            deepspeed=str(own.get("deepspeed_why") or (answer if not own else "not asked")),
+        ),
+        pause_ms=round(own.get("pause_ms", 0.0) + seen.pause_ms, 3),
+        idle_s=training.idle_s if training else None,
+        stack_source=seen.source,
+        rss_bytes=facts.get("rss_bytes"),
+        versions=dict(own.get("versions") or {}),
+    )
+    return Member(worker=worker, seen=seen)
+
+
+def why_unknown(controller: dict[str, Any] | str) -> str:
+    return controller if isinstance(controller, str) else "the controller does not list this worker"
+
+
+def number(known: Any, env: Mapping[str, EnvVar], name: str) -> int | None:
+    """Return what the controller says, else what the process's own variable says."""
+    if isinstance(known, int):
+        return known
+
+    text = env[name].value if name in env else ""
+    return int(text) if text.isdigit() else None
+
+
+def state_of(row: ActorRow, facts: Mapping[str, Any]) -> WorkerState:
+    state = STATES.get(row.state, "unknown")
+
+    if state == "alive" and facts.get("state") in ("stopped", "dead"):
+        return "stopped" if facts["state"] == "stopped" else "dead"
+
+    return "dead" if state == "alive" and facts.get("gone") else state
+
+
+def environment_of(
+    row: ActorRow, own: Mapping[str, Any], facts: Mapping[str, Any], answers: Answers
+) -> dict[str, EnvVar]:
+    """Return the live variables with who set them, from rung 2 or else from rung 3b."""
+    source = own if "env" in own else facts
+
+    if "env" not in source:
+        return {}
+
+    shared = source.get("from_raylet")
+    return explain(
+        source["env"],
+        set_after_exec=frozenset(source["set_after_exec"]),
+        from_raylet=frozenset(shared) if shared is not None else None,
+        runtime_env={**answers.job.runtime_env_vars, **row.runtime_env_vars},
+    )
+
+
+def gpus_of(
+    row: ActorRow, known: Mapping[str, Any], env: Mapping[str, EnvVar], look: Mapping[str, Any]
+) -> tuple[tuple[WorkerGpu, ...], str]:
+    """Return the GPUs of a rank, and "ok" or why a device could not be told.
+
+    Ray's slots count the raylet's own CUDA_VISIBLE_DEVICES; `accelerator_ids` are what they
+    stand for. A device is found in NVML by index, or named by its UUID already.
+    """
+    if not row.gpu_slots:
+        return (), "Ray gave this rank no GPU"
+
+    named = [str(name) for name in known.get("accelerator_ids", {}).get("GPU", ())]
+    seen = env["CUDA_VISIBLE_DEVICES"].value.split(",") if "CUDA_VISIBLE_DEVICES" in env else []
+    devices = {str(gpu["index"]): gpu["uuid"] for gpu in look.get("gpus", ())}
+    gpus = []
+
+    for position, slot in enumerate(row.gpu_slots):
+        device = named[position] if position < len(named) else str(slot)
+        uuid = device if device.startswith(("GPU-", "MIG-")) else devices.get(device)
+        visible = device if device in seen else None
+        gpus.append(WorkerGpu(slot=slot, visible=visible, uuid=uuid))
+
+    if all(gpu.uuid for gpu in gpus):
+        return tuple(gpus), OK
+
+    return tuple(gpus), str(look.get("gpu_why") or "nobody asked NVML on this node")
+
+
+def deepspeed_of(own: Mapping[str, Any]) -> DeepSpeed | None:
+    described = own.get("deepspeed")
+    return msgspec.convert(described, DeepSpeed) if described else None
+
+
+def ranks_of(members: Sequence[Member]) -> tuple[int, ...]:
+    return tuple(one.worker.rank for one in members if one.worker.rank is not None)

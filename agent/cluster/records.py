@@ -1,0 +1,77 @@
+"""What Ray's own tables say, as records: rung 0."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all rows: immutable, named fields only."""
+
+
+class JobRow(Row):
+    """One driver. `submission_id` is None for a driver that was not submitted as a job."""
+
+    job_id: str
+    submission_id: str | None
+    entrypoint: str
+    namespace: str
+    driver_pid: int
+    driver_ip: str
+    driver_node_id: str
+    is_dead: bool
+    started_at: float
+    ended_at: float | None
+    runtime_env_vars: dict[str, str]
+
+    @property
+    def label(self) -> str:
+        """The name a user would type."""
+        return self.submission_id or self.job_id
+
+
+class NodeRow(Row):
+    node_id: str
+    ip: str
+    hostname: str
+    alive: bool
+    resources: dict[str, float]
+
+
+class ActorRow(Row):
+    """One actor. `gpu_slots` are the raylet's indices, as in Ray's `resource_mapping`."""
+
+    actor_id: str
+    job_id: str
+    class_name: str
+    module: str
+    state: str
+    pid: int
+    node_id: str
+    node_ip: str
+    worker_id: str
+    owner_worker_id: str
+    placement_group_id: str | None
+    gpu_slots: tuple[int, ...]
+    runtime_env_vars: dict[str, str]
+    started_at: float
+    death_cause: str
+    raw: bytes
+    """The table's own record, from which a handle can be made."""
+
+    @property
+    def alive(self) -> bool:
+        return self.state == "ALIVE"
+
+
+class BundleRow(Row):
+    resources: dict[str, float]
+    node_id: str | None
+
+
+class PlacementGroupRow(Row):
+    placement_group_id: str
+    job_id: str
+    state: str
+    strategy: str
+    bundles: tuple[BundleRow, ...]

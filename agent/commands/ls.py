@@ -1,0 +1,96 @@
+"""`dsray-inspect ls`: which jobs with Ray Train runs a cluster has."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+import msgspec
+
+from dsray_inspect.agent.cluster.connect import choose_address
+from dsray_inspect.agent.cluster.resolve import Candidate
+from dsray_inspect.agent.commands.options import common_options, take
+from dsray_inspect.agent.errors import ExitCode
+from dsray_inspect.agent.session import Session
+from dsray_inspect.agent.text.table import table
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of `ls`."""
+
+    submission_id: str | None
+    job_id: str
+    run_id: str | None
+    run_name: str | None
+    state: str
+    ranks: int
+    nodes: int
+    entrypoint: str
+
+
+@click.command("ls")
+@click.option("--all", "show_all", is_flag=True, help="Jobs that have ended or have no run too.")
+@common_options
+def command(show_all: bool, **given: Any) -> ExitCode:
+    """List the jobs that have Ray Train runs."""
+    options = take(given)
+
+    with Session(choose_address(options.address)) as session:
+        rows = [listed(one) for one in session.candidates(inject=not options.no_inject) if show_all or shown(one)]
+
+    if options.as_json:
+        sys.stdout.buffer.write(msgspec.json.encode({"schema_version": 1, "runs": rows}) + b"\n")
+        return ExitCode.OK
+
+    if not rows:
+        click.echo("No Ray Train run is running. `dsray-inspect ls --all` shows what has ended.", err=True)
+        return ExitCode.OK
+
+    heads = ("submission id", "job", "run", "name", "state", "ranks", "nodes", "entrypoint")
+    click.echo(table(heads, [cells(row) for row in rows]))
+    return ExitCode.OK
+
+
+def shown(candidate: Candidate) -> bool:
+    return not candidate.job.is_dead and candidate.actors is not None
+
+
+def listed(candidate: Candidate) -> Listed:
+    workers = [row for row in candidate.actors.workers if row.alive] if candidate.actors else []
+    return Listed(
+        submission_id=candidate.job.submission_id,
+        job_id=candidate.job.job_id,
+        run_id=candidate.run_id,
+        run_name=candidate.run_name,
+        state=state_of(candidate),
+        ranks=len(workers),
+        nodes=len({row.node_id for row in workers}),
+        entrypoint=candidate.job.entrypoint,
+    )
+
+
+def state_of(candidate: Candidate) -> str:
+    if candidate.state:
+        return candidate.state
+
+    if candidate.job.is_dead:
+        return "ENDED"
+
+    if candidate.actors is None:
+        return "NO RUN"
+
+    return "ENDED" if not candidate.actors.alive else "NO ANSWER"
+
+
+def cells(row: Listed) -> tuple[str, ...]:
+    return (
+        row.submission_id or "–",
+        row.job_id,
+        (row.run_id or "–")[:8],
+        row.run_name or "–",
+        row.state,
+        str(row.ranks),
+        str(row.nodes),
+        row.entrypoint if len(row.entrypoint) <= 60 else row.entrypoint[:59] + "…",
+    )

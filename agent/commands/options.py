@@ -1,0 +1,96 @@
+"""The options that every command takes, before or after its name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from dsray_inspect.agent.gather import Ask
+
+F = TypeVar("F", bound=Callable[..., Any])
+NAMES = ("address", "as_json", "no_color", "quiet", "timeout", "no_inject", "max_pause", "debug")
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked for on the command line, for all commands alike."""
+
+    address: str | None = None
+    as_json: bool = False
+    no_color: bool = False
+    quiet: bool = False
+    timeout: float | None = None
+    no_inject: bool = False
+    max_pause: float | None = None
+    debug: bool = False
+
+    @property
+    def color(self) -> bool:
+        """Whether to colour stdout: a terminal that can, and nobody who said no."""
+        if self.no_color or os.environ.get("NO_COLOR"):
+            return False
+
+        return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+    def ask(self, **more: Any) -> Ask:
+        """Return what to look for, with these limits."""
+        limits = {} if self.max_pause is None else {"max_pause_ms": self.max_pause}
+        return Ask(inject=not self.no_inject, **limits, **more)
+
+
+def common_options(command: F) -> F:
+    """Add the options; `Options` of the call are had from `take`."""
+    for option in reversed(
+        (
+            click.option(
+                "--address",
+                metavar="HOST:PORT",
+                help="GCS of the cluster. Else RAY_ADDRESS, else the cluster on this machine.",
+            ),
+            click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+            click.option("--no-color", is_flag=True, help="No colours (also: NO_COLOR)."),
+            click.option("--quiet", "-q", is_flag=True, help="Say nothing on stderr but errors."),
+            click.option("--timeout", type=click.FloatRange(min=0.1), metavar="S", help="Give up after S seconds."),
+            click.option(
+                "--no-inject",
+                is_flag=True,
+                help="Run nothing inside the job's actors; see from outside only.",
+            ),
+            click.option(
+                "--max-pause",
+                type=click.FloatRange(min=0),
+                metavar="MS",
+                help="Never stop a rank for longer, as far as it can be told (default 100).",
+            ),
+            click.option("--debug", is_flag=True, help="Show a traceback on errors."),
+        )
+    ):
+        command = option(command)
+
+    return command
+
+
+def remember(given: dict[str, Any]) -> None:
+    """Keep the options that stood before the command's name."""
+    click.get_current_context().obj = {name: given[name] for name in NAMES}
+
+
+def take(given: dict[str, Any]) -> Options:
+    """Return the options of this call, those before the command's name included.
+
+    Starts the clock of `--timeout`.
+    """
+    context = click.get_current_context().find_root()
+    before = context.obj or {}
+    merged = {name: given.pop(name) or before.get(name) for name in NAMES}
+    options = Options(**{name: value for name, value in merged.items() if value is not None})
+
+    if options.timeout:
+        signal.setitimer(signal.ITIMER_REAL, options.timeout)
+
+    return options

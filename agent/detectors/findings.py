@@ -1,0 +1,45 @@
+"""What a detector works on and what helpers they share; detectors are pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from dsray_inspect.agent.assemble.snapshot import Facts
+from dsray_inspect.agent.model import Finding, Worker
+
+Detector = Callable[[Facts], list[Finding]]
+
+STALLED_S = 30.0
+"""A training thread that has not run for so long is taken to be stuck, not slow."""
+
+
+def ranks(workers: Iterable[Worker]) -> tuple[int, ...]:
+    return tuple(sorted(worker.rank for worker in workers if worker.rank is not None))
+
+
+def name_ranks(numbers: Sequence[int], most: int = 8) -> str:
+    """Return "rank 1", "ranks 0, 2" or "ranks 0, 1, 2 … (128 ranks)"."""
+    if not numbers:
+        return "a rank"
+
+    if len(numbers) == 1:
+        return f"rank {numbers[0]}"
+
+    shown = ", ".join(map(str, numbers[:most]))
+    return f"ranks {shown}" if len(numbers) <= most else f"ranks {shown} … ({len(numbers)} ranks)"
+
+
+def duration(seconds: float) -> str:
+    """Return "48 ms", "3.2 s", "4 min 12 s" or "2 h 5 min"."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+
+    whole = int(seconds)
+
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,86 @@
+"""Ranks whose process is not well: dead, stopped, or with its GIL held."""
+
+from __future__ import annotations
+
+from dsray_inspect.agent.assemble.snapshot import Facts
+from dsray_inspect.agent.detectors.findings import name_ranks, ranks
+from dsray_inspect.agent.model import OK, Finding
+
+
+def worker_dead(facts: Facts) -> list[Finding]:
+    dead = [member.worker for member in facts.members if member.worker.state == "dead"]
+
+    if not dead or facts.snapshot.job.state == "FINISHED":
+        return []
+
+    rows = {row.actor_id: row for row in facts.answers.actors.workers} if facts.answers.actors else {}
+    causes = tuple(
+        f"pid {worker.pid}: {rows[worker.actor_id].death_cause or 'its process is gone'}"[:300]
+        for worker in dead
+        if worker.actor_id in rows
+    )
+    return [
+        Finding(
+            cause="worker_dead",
+            severity="error",
+            ranks=ranks(dead),
+            summary=f"The process of {name_ranks(ranks(dead))} is dead.",
+            evidence=causes,
+            next_step=f"ray job logs {facts.snapshot.job.submission_id or facts.snapshot.job.job_id}",
+        )
+    ]
+
+
+def stopped(facts: Facts) -> list[Finding]:
+    """A process in state T. No cause code stands for it, so the code is honest: unknown."""
+    frozen = [member.worker for member in facts.members if member.worker.state == "stopped"]
+    return [
+        Finding(
+            cause="unknown",
+            severity="error",
+            ranks=ranks([worker]),
+            summary=f"Rank {worker.rank} is stopped (SIGSTOP or a debugger): its peers wait for it.",
+            evidence=(f"pid {worker.pid} on {worker.hostname} is in state T",),
+            next_step=f"kill -CONT {worker.pid}   (on {worker.hostname})",
+        )
+        for worker in frozen
+    ]
+
+
+def gil_held(facts: Facts) -> list[Finding]:
+    """The main thread gives no answer while py-spy sees another thread keep the GIL."""
+    found = []
+
+    for member in facts.members:
+        holders = [thread for thread in member.seen.threads if thread.owns_gil]
+        silent = "did not answer" in member.worker.evidence.worker
+
+        if not holders or not silent or holders[0].name == "MainThread":
+            continue
+
+        inner = holders[0].frames[-1] if holders[0].frames else None
+        where = f"{inner.name} ({inner.file.rpartition('/')[2]}:{inner.line})" if inner else "?"
+        found.append(
+            Finding(
+                cause="gil_held",
+                severity="error",
+                ranks=ranks([member.worker]),
+                summary=f"Rank {member.worker.rank} holds its GIL in {where}: nothing else in it runs.",
+                evidence=(
+                    f"py-spy: {holders[0].name} owns the GIL",
+                    f"rung 2: {member.worker.evidence.worker}",
+                ),
+                next_step=f"dsray-inspect stacks --native   (rank {member.worker.rank})",
+            )
+        )
+
+    return found
+
+
+def unseen(facts: Facts) -> list[str]:
+    """Return one sentence for each living rank of which no stack could be had."""
+    return [
+        f"rank {worker.rank} on {worker.hostname}: {worker.evidence.stack}"
+        for worker in facts.snapshot.workers
+        if worker.state in ("alive", "stopped") and worker.evidence.stack != OK
+    ]

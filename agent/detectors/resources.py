@@ -1,0 +1,51 @@
+"""Workers that cannot be placed: the cluster lacks what the placement group asks for."""
+
+from __future__ import annotations
+
+from dsray_inspect.agent.assemble.snapshot import Facts
+from dsray_inspect.agent.assemble.waiting import needs
+from dsray_inspect.agent.cluster.records import PlacementGroupRow
+from dsray_inspect.agent.model import Finding
+
+
+def resources_pending(facts: Facts) -> list[Finding]:
+    answers = facts.answers
+
+    if any(worker.state == "alive" for worker in facts.snapshot.workers):
+        return []
+
+    waiting = [group for group in answers.placement_groups if group.state in ("PENDING", "RESCHEDULING")]
+    return [finding(facts, group) for group in waiting[-1:]]
+
+
+def finding(facts: Facts, group: PlacementGroupRow) -> Finding:
+    wanted: dict[str, float] = {}
+
+    for bundle in group.bundles:
+        for name, amount in bundle.resources.items():
+            wanted[name] = wanted.get(name, 0.0) + amount
+
+    total: dict[str, float] = {}
+
+    for node in facts.answers.nodes:
+        for name, amount in node.resources.items():
+            total[name] = total.get(name, 0.0) + (amount if node.alive else 0.0)
+
+    free = facts.answers.available
+    short = [
+        f"{name}: needs {amount:g}, {free.get(name, 0):g} free of {total.get(name, 0):g}"
+        for name, amount in sorted(wanted.items())
+        if amount > free.get(name, 0.0)
+    ]
+    lacking = "; ".join(short) or "no node has room for one whole bundle"
+    return Finding(
+        cause="resources_pending",
+        severity="error",
+        ranks=(),
+        summary=f"No worker is placed: the run waits for {needs(group)} ({lacking}).",
+        evidence=(
+            f"placement group {group.placement_group_id[:8]} is {group.state}",
+            *short,
+        ),
+        next_step="ray status",
+    )

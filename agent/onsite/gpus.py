@@ -1,0 +1,64 @@
+"""What NVML says of this node's GPUs (sent by value; the binding is whichever the node has)."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+BINDINGS = ("pynvml", "ray._private.thirdparty.pynvml")
+
+
+def read_gpus() -> tuple[list[dict[str, Any]], str]:
+    """Return one dict a GPU and "ok", or an empty list and why NVML did not answer."""
+    for name in BINDINGS:
+        try:
+            nvml = importlib.import_module(name)
+        except ImportError:
+            continue
+
+        return read_with(nvml)
+
+    return [], "no NVML binding on this node (pip install nvidia-ml-py)"
+
+
+def read_with(nvml: Any) -> tuple[list[dict[str, Any]], str]:
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError as error:
+        return [], f"NVML does not answer: {error}"
+
+    try:
+        count = nvml.nvmlDeviceGetCount()
+        return [read_gpu(nvml, index) for index in range(count)], "ok"
+    except nvml.NVMLError as error:
+        return [], f"NVML: {error}"
+    finally:
+        nvml.nvmlShutdown()
+
+
+def read_gpu(nvml: Any, index: int) -> dict[str, Any]:
+    device = nvml.nvmlDeviceGetHandleByIndex(index)
+    memory = optional(nvml, lambda: nvml.nvmlDeviceGetMemoryInfo(device))
+    rates = optional(nvml, lambda: nvml.nvmlDeviceGetUtilizationRates(device))
+    processes = optional(nvml, lambda: nvml.nvmlDeviceGetComputeRunningProcesses(device))
+    return {
+        "index": index,
+        "uuid": as_text(nvml.nvmlDeviceGetUUID(device)),
+        "name": as_text(nvml.nvmlDeviceGetName(device)),
+        "utilization": rates.gpu / 100 if rates is not None else None,
+        "memory_used_bytes": memory.used if memory is not None else None,
+        "memory_total_bytes": memory.total if memory is not None else None,
+        "pids": [process.pid for process in processes or ()],
+    }
+
+
+def optional(nvml: Any, read: Any) -> Any:
+    """Return what `read` gives, None where this device or driver does not support it."""
+    try:
+        return read()
+    except nvml.NVMLError:
+        return None
+
+
+def as_text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

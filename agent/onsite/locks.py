@@ -1,0 +1,36 @@
+"""Which torch extension locks the threads of this process wait for (stdlib only, sent by value).
+
+`torch.utils.file_baton.FileBaton.wait` polls until a lock file is gone; a lock left behind
+by a killed compiler is waited for without end.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any
+
+
+def awaited_locks() -> list[dict[str, Any]]:
+    """Return path and age (s, None when it is gone) of each lock that is waited for."""
+    locks = []
+
+    for frame in sys._current_frames().values():
+        while frame is not None:
+            if frame.f_code.co_filename.endswith("torch/utils/file_baton.py"):
+                path = getattr(frame.f_locals.get("self"), "lock_file_path", None)
+
+                if isinstance(path, str):
+                    locks.append({"path": path, "age_s": age_s(path)})
+
+            frame = frame.f_back
+
+    return locks
+
+
+def age_s(path: str) -> float | None:
+    try:
+        return max(0.0, time.time() - os.stat(path).st_mtime)
+    except OSError:
+        return None

@@ -1,0 +1,97 @@
+"""Run py-spy on processes of this machine, all at once (stdlib only, sent by value)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+ATTEMPTS = 3
+PARALLEL = 8
+NEEDS_PTRACE = "py-spy needs ptrace rights (same user and SYS_PTRACE, or root)"
+
+
+def find_pyspy() -> str | None:
+    """Return py-spy's path: beside this interpreter, on PATH, or None."""
+    beside = os.path.join(os.path.dirname(sys.executable), "py-spy")
+    return beside if os.access(beside, os.X_OK) else shutil.which("py-spy")
+
+
+def dump_all(pids: list[int], options: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    """Dump every process in parallel; each answer has `json` or `error`, and `pause_ms`.
+
+    `options`: `native`, `locals`, `subprocesses` (bool) and `timeout_s`.
+    """
+    program = find_pyspy()
+
+    if program is None:
+        return {pid: {"error": "py-spy is not installed on this node (pip install py-spy)"} for pid in pids}
+
+    if not pids:
+        return {}
+
+    with ThreadPoolExecutor(max_workers=min(PARALLEL, len(pids))) as pool:
+        answers = pool.map(lambda pid: dump(program, pid, options), pids)
+        return dict(zip(pids, answers))
+
+
+def dump(program: str, pid: int, options: dict[str, Any]) -> dict[str, Any]:
+    """Dump one process; a torn read of a running one is tried again."""
+    stops = bool(options["native"] or options["locals"])
+    command = [program, "dump", "--json", "--pid", str(pid)]
+    command += ["--native"] if options["native"] else []
+    command += ["--locals"] if options["locals"] else []
+    command += ["--subprocesses"] if options["subprocesses"] else []
+    command += [] if stops else ["--nonblocking"]
+    deadline = time.monotonic() + options["timeout_s"]
+    answer: dict[str, Any] = {"error": "py-spy was not run"}
+
+    for _ in range(ATTEMPTS):
+        left_s = deadline - time.monotonic()
+
+        if left_s <= 0:
+            break
+
+        started = time.monotonic()
+        answer = run(command, left_s)
+        answer["pause_ms"] = (time.monotonic() - started) * 1000 if stops else 0.0
+
+        if "json" in answer or answer.get("final"):
+            break
+
+    return answer
+
+
+def run(command: list[str], timeout_s: float) -> dict[str, Any]:
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired:
+        return {"error": f"py-spy did not finish in {timeout_s:.1f} s", "final": True}
+    except OSError as error:
+        return {"error": f"py-spy does not start: {error}", "final": True}
+
+    if done.returncode == 0 and done.stdout.strip():
+        return {"json": done.stdout}
+
+    return explain(done.stderr.decode("utf-8", "replace"))
+
+
+def explain(stderr: str) -> dict[str, Any]:
+    """Turn py-spy's complaint into one sentence, and whether trying again is useless."""
+    text = stderr.lower()
+
+    if "permission denied" in text or "operation not permitted" in text:
+        return {"error": NEEDS_PTRACE, "final": True}
+
+    if "no such process" in text or "no such file" in text:
+        return {"error": "the process has ended", "final": True}
+
+    if "failed to find a python version" in text or "unsupported version" in text:
+        return {"error": "py-spy does not know this Python version", "final": True}
+
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    return {"error": f"py-spy: {lines[0][:160] if lines else 'no output'}"}

@@ -1,0 +1,77 @@
+"""The stacks and scheduler facts of the process this runs in (stdlib only, sent by value)."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+MAX_FRAMES = 400
+
+
+def frames_of(frame: FrameType | None) -> list[tuple[str, str, str, int]]:
+    """Return (name, qualified name, file, line) of each frame, outermost first."""
+    found: list[tuple[str, str, str, int]] = []
+
+    while frame is not None and len(found) < MAX_FRAMES:
+        code = frame.f_code
+        qualname = getattr(code, "co_qualname", code.co_name)
+        found.append((code.co_name, qualname, code.co_filename, frame.f_lineno or 0))
+        frame = frame.f_back
+
+    found.reverse()
+    return found
+
+
+def all_threads() -> list[dict[str, Any]]:
+    """Return every Python thread but the one that asks, with its stack and idle time."""
+    running = sys._current_frames()
+    asking = threading.get_ident()
+    names = {thread.ident: thread for thread in threading.enumerate()}
+    now_ms = scheduled_at_ms("/proc/thread-self/sched")
+    threads = []
+
+    for ident, frame in running.items():
+        if ident == asking:
+            continue
+
+        thread = names.get(ident)
+        tid = thread.native_id if thread is not None else None
+        threads.append(
+            {
+                "name": thread.name if thread is not None else f"thread {ident:#x}",
+                "tid": tid,
+                "frames": frames_of(frame),
+                "idle_s": idle_s(os.getpid(), tid, now_ms),
+            }
+        )
+
+    return threads
+
+
+def idle_s(pid: int, tid: int | None, now_ms: float | None) -> float | None:
+    """Return the seconds since the kernel last ran the thread, None where /proc does not say."""
+    if tid is None or now_ms is None:
+        return None
+
+    last_ms = scheduled_at_ms(f"/proc/{pid}/task/{tid}/sched")
+
+    if last_ms is None:
+        return None
+
+    return max(0.0, (now_ms - last_ms) / 1000)
+
+
+def scheduled_at_ms(path: str) -> float | None:
+    """Read `se.exec_start`, the scheduler's clock when it last charged the thread, in ms."""
+    try:
+        with open(path) as lines:
+            for line in lines:
+                if line.startswith("se.exec_start"):
+                    return float(line.rpartition(":")[2])
+    except (OSError, ValueError):
+        return None
+
+    return None

@@ -1,0 +1,138 @@
+"""One attach: connects, finds the run that is meant, looks at it, and leaves no trace."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any
+
+from dsray_inspect.agent.assemble.snapshot import assemble
+from dsray_inspect.agent.cluster.calls import NAMESPACE, CallFailed, Calls
+from dsray_inspect.agent.cluster.connect import connect
+from dsray_inspect.agent.cluster.gcs import Gcs
+from dsray_inspect.agent.cluster.records import JobRow
+from dsray_inspect.agent.cluster.resolve import Candidate, choose
+from dsray_inspect.agent.cluster.train import adapter_of, find_runs
+from dsray_inspect.agent.gather import Ask, Gatherer
+from dsray_inspect.agent.model import Snapshot
+from dsray_inspect.agent.verdict import judge
+
+NAMING_S = 1.5
+
+
+class Session:
+    """The connection of one command to one cluster; use it in a `with` block."""
+
+    def __init__(self, address: str) -> None:
+        connect(address)
+        self._gcs = Gcs(address)
+        self._calls: Calls | None = None
+        self._gatherer: Gatherer | None = None
+        self.address = address
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._gatherer is not None:
+            self._gatherer.close()
+
+        if self._calls is not None:
+            self._calls.close()
+
+    def calls(self) -> Calls:
+        """Return the driver connection, made when it is first needed."""
+        if self._calls is None:
+            self._calls = Calls(self.address)
+
+        return self._calls
+
+    def candidates(self, *, inject: bool = True) -> list[Candidate]:
+        """Return every job with its runs, named by their controllers where these answer."""
+        found: list[Candidate] = []
+
+        for job in self._gcs.jobs():
+            if is_our_own(job):
+                continue
+
+            runs = find_runs(self._gcs.actors(job.job_id))
+            found.extend(Candidate(job=job, actors=run) for run in runs)
+
+            if not runs:
+                found.append(Candidate(job=job, actors=None))
+
+        return self.named(found) if inject else found
+
+    def named(self, candidates: list[Candidate]) -> list[Candidate]:
+        """Ask the living controllers for run id, name and state."""
+        references: dict[str, Any] = {}
+
+        for number, one in enumerate(candidates):
+            controller = one.actors.controller if one.actors else None
+            read = adapter_of(one.actors.generation).read_controller if one.actors else None
+
+            if controller is not None and controller.alive and read is not None:
+                try:
+                    references[str(number)] = self.calls().send(
+                        controller, read, {"until": far_future()}
+                    )
+                except CallFailed:
+                    continue
+
+        answers = self.calls().answers(references, NAMING_S) if references else {}
+        return [with_names(one, answers.get(str(n))) for n, one in enumerate(candidates)]
+
+    def find(self, name: str | None, *, inject: bool = True) -> Candidate:
+        """Return the run that `name` means; see `cluster.resolve.choose`."""
+        quick = self.candidates(inject=False)
+        running = [one for one in quick if one.actors is not None and one.actors.alive]
+        by_job = [one for one in quick if name is not None and one.is_called(name)]
+
+        if inject and not (len(by_job) == 1 or (name is None and len(running) == 1)):
+            return choose(self.candidates(), name)
+
+        return choose(quick, name)
+
+    def snapshot(self, candidate: Candidate, ask: Ask, *, all_threads: bool = False) -> Snapshot:
+        """Look once and return what was seen, judged."""
+        if self._gatherer is None:
+            self._gatherer = Gatherer(self._gcs, self.calls())
+
+        answers = self._gatherer.look(candidate.job, candidate.actors, ask)
+        return judge(assemble(answers, all_threads=all_threads))
+
+    def refreshed(self, candidate: Candidate) -> Candidate:
+        """Return the run as it is now: its job's state and its present worker group."""
+        if self._gatherer is None:
+            self._gatherer = Gatherer(self._gcs, self.calls())
+
+        job, actors = self._gatherer.refresh(candidate.job, candidate.actors)
+        return Candidate(job=job, actors=actors)
+
+
+def far_future() -> float:
+    return time.time() + NAMING_S + 1
+
+
+def is_our_own(job: JobRow) -> bool:
+    """Return whether a driver is a dsray-inspect or a part of Ray itself."""
+    return job.namespace == NAMESPACE or job.entrypoint.startswith("ray::")
+
+
+def with_names(candidate: Candidate, answer: Any) -> Candidate:
+    if not isinstance(answer, dict):
+        return candidate
+
+    return Candidate(
+        job=candidate.job,
+        actors=candidate.actors,
+        run_id=answer.get("run_id"),
+        run_name=answer.get("run_name"),
+        state=answer.get("state"),
+        attempt=answer.get("attempt"),
+    )

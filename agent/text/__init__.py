@@ -1,0 +1,1 @@
+"""How snapshots read in a terminal; pure functions from records to text."""
