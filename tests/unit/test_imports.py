@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -72,7 +71,6 @@ def test_what_needs_no_cluster_does_not_load_ray() -> None:
     assert HEAVY & roots(loaded) == set()
 
 
-@pytest.mark.skipif(not find_spec("dsray_inspect.agent.cli"), reason="no command line yet")
 def test_help_loads_nothing_heavy() -> None:
     loaded = loaded_by(
         "from dsray_inspect.agent.cli import main\n"
