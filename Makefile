@@ -23,7 +23,7 @@ LINKED := build/.linked-$(firstword $(shell printf '%s\n' $(sort $(FILES)) | cks
 # One setup at a time.
 LOCKED := flock .venv
 
-.PHONY: help setup system-packages lint test test-unit bench demo clean
+.PHONY: help setup system-packages format lint test test-unit bench demo clean
 
 help: ## Show this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,10 @@ system-packages:
 	        echo "Missing: $${missing[*]}; the tests that need them will say so" >&2; \
 	    fi; \
 	fi
+
+format: setup ## Format the code, and mend what ruff can mend.
+	$(BIN)/ruff check --fix-only --quiet
+	$(BIN)/ruff format --quiet
 
 lint: setup ## Check style, types and the import layers.
 	$(BIN)/ruff check
