@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from dsray_inspect.agent import __version__
 from dsray_inspect.agent.commands.options import common_options, remember
 from dsray_inspect.agent.errors import ExitCode, InspectError, TimedOut
 
@@ -20,10 +19,10 @@ COMMANDS = ("ls", "attach", "stacks", "env", "doctor", "demo")
 class Commands(click.Group):
     """Imports a command when it is asked for, so that `--help` needs no Ray."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
 
@@ -36,10 +35,10 @@ class Commands(click.Group):
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="dsray-inspect")
+@click.version_option(package_name="dsray-inspect", prog_name="dsray-inspect")
 @common_options
 def group(**given: Any) -> None:
-    """See where every rank of a running Ray Train + DeepSpeed job is, what was set for it, and
+    r"""See where every rank of a running Ray Train + DeepSpeed job is, what was set for it, and
     the stack it is in. The job needs nothing enabled.
 
     \b
@@ -75,7 +74,9 @@ def main() -> None:
             raise
 
         click.echo(f"error: {type(error).__name__}: {error}", err=True)
-        click.echo("  This is a bug of dsray-inspect. Run it again with --debug and report it.", err=True)
+        click.echo(
+            "  This is a bug of dsray-inspect. Run it again with --debug and report it.", err=True
+        )
         code = ExitCode.TIMEOUT if isinstance(error, TimeoutError) else ExitCode.NOT_FOUND
 
     sys.exit(int(code))

@@ -13,7 +13,8 @@ from dsray_inspect.agent.cluster.gcs import Gcs
 from dsray_inspect.agent.cluster.records import JobRow
 from dsray_inspect.agent.cluster.resolve import Candidate, choose
 from dsray_inspect.agent.cluster.train import adapter_of, find_runs
-from dsray_inspect.agent.gather import Ask, Gatherer
+from dsray_inspect.agent.gather.answers import Ask
+from dsray_inspect.agent.gather.look import Gatherer
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.verdict import judge
 

@@ -38,7 +38,9 @@ def judge(facts: Facts) -> Snapshot:
         try:
             findings.extend(detector(facts))
         except Exception as error:
-            notes.append(f"The detector {detector.__name__} failed: {type(error).__name__}: {error}")
+            notes.append(
+                f"The detector {detector.__name__} failed: {type(error).__name__}: {error}"
+            )
 
     return msgspec.structs.replace(
         facts.snapshot,
@@ -50,9 +52,8 @@ def judge(facts: Facts) -> Snapshot:
 
 def verdict_of(facts: Facts, findings: list[Finding]) -> Verdict:
     errors = [finding for finding in findings if finding.severity == "error"]
-    first = (errors or findings or [None])[0]
 
-    if first is not None:
+    for first in (*errors[:1], *findings[:1]):
         return Verdict(
             state=state_for(first),
             cause=first.cause,
@@ -87,7 +88,10 @@ def state_without_findings(facts: Facts) -> tuple[VerdictState, str]:
 
     if not snapshot.workers:
         waiting = snapshot.controller.waiting_on if snapshot.controller else None
-        return "starting", f"No workers yet; the controller waits on {waiting or 'nothing it tells'}."
+        return (
+            "starting",
+            f"No workers yet; the controller waits on {waiting or 'nothing it tells'}.",
+        )
 
     if blind:
         seen = len(snapshot.workers) - len(blind)
@@ -108,7 +112,10 @@ def moving(snapshot: Snapshot) -> tuple[VerdictState, str]:
         return "unknown", "Every rank was seen, but /proc does not tell when they last moved."
 
     if min(idle) >= STALLED_S:
-        return "unknown", f"No rank has moved for {duration(min(idle))}, for no cause that one look shows."
+        return (
+            "unknown",
+            f"No rank has moved for {duration(min(idle))}, for no cause that one look shows.",
+        )
 
     steps = [worker.step for worker in snapshot.workers if worker.step is not None]
     step = f" at step {max(steps)}" if steps else ""

@@ -14,7 +14,7 @@ from dsray_inspect.agent.assemble.waiting import (
     main_thread,
 )
 from dsray_inspect.agent.assemble.workers import Member, members_of
-from dsray_inspect.agent.gather import Answers
+from dsray_inspect.agent.gather.answers import Answers
 from dsray_inspect.agent.model import (
     Agent,
     Controller,
@@ -46,15 +46,17 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 def assemble(answers: Answers, *, all_threads: bool = False) -> Facts:
     """Return the snapshot without findings and verdict."""
     members = members_of(answers)
-    driver_seen = threads_of(None, process_facts(answers, answers.job.driver_node_id, answers.job.driver_pid))
-    controller = answers.actors.controller if answers.actors else None
-    controller_facts = (
-        process_facts(answers, controller.node_id, controller.pid) if controller else {}
+    driver_seen = threads_of(
+        None, answers.process(answers.job.driver_node_id, answers.job.driver_pid)
     )
+    controller = answers.actors.controller if answers.actors else None
+    controller_facts = answers.process(controller.node_id, controller.pid) if controller else {}
     controller_seen = threads_of(answers.controller, controller_facts)
     entries = [
         *role_entries("driver", answers.job.driver_pid, driver_seen, all_threads),
-        *role_entries("controller", controller.pid if controller else 0, controller_seen, all_threads),
+        *role_entries(
+            "controller", controller.pid if controller else 0, controller_seen, all_threads
+        ),
         *(entry for member in members for entry in worker_entries(member, all_threads)),
     ]
     snapshot = Snapshot(
@@ -81,11 +83,6 @@ def assemble(answers: Answers, *, all_threads: bool = False) -> Facts:
         notes=tuple(answers.notes),
     )
     return Facts(snapshot=snapshot, answers=answers, members=tuple(members))
-
-
-def process_facts(answers: Answers, node_id: str, pid: int) -> dict[str, object]:
-    found = answers.looks.get(node_id, {}).get("processes", {}).get(pid, {})
-    return dict(found)
 
 
 def role_entries(role: Role, pid: int, seen: Seen, all_threads: bool) -> list[Entry]:

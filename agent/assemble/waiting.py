@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dsray_inspect.agent.cluster.records import PlacementGroupRow
-from dsray_inspect.agent.gather import Answers
+from dsray_inspect.agent.gather.answers import Answers
 from dsray_inspect.agent.model import Frame, Thread
 
 SETUP_WAITS = (
@@ -35,10 +35,14 @@ def driver_waits_on(threads: Sequence[Thread]) -> str | None:
     place = f" at {short(users[-1].file)}:{users[-1].line}" if users else ""
     names = {frame.name for frame in thread.frames}
 
-    if "fit" in names and any("ray/train" in frame.file or "ray/tune" in frame.file for frame in thread.frames):
+    if "fit" in names and any(
+        "ray/train" in frame.file or "ray/tune" in frame.file for frame in thread.frames
+    ):
         return f"fit() waits for the TrainController{place}"
 
-    if any(frame.name == "get" and "ray/_private/worker.py" in frame.file for frame in thread.frames):
+    if any(
+        frame.name == "get" and "ray/_private/worker.py" in frame.file for frame in thread.frames
+    ):
         return f"ray.get{place}"
 
     inner = thread.frames[-1] if thread.frames else None
@@ -53,7 +57,9 @@ def controller_waits_on(answers: Answers, threads: Sequence[Thread]) -> str | No
     if state == "RUNNING" and isinstance(answer, dict):
         return f"polls {len(answer['workers'])} workers"
 
-    pending = [group for group in answers.placement_groups if group.state in ("PENDING", "RESCHEDULING")]
+    pending = [
+        group for group in answers.placement_groups if group.state in ("PENDING", "RESCHEDULING")
+    ]
 
     if pending:
         return f"a placement group: {needs(pending[-1])}"

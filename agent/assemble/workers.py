@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -10,7 +10,7 @@ import msgspec
 from dsray_inspect.agent.assemble.threads import Seen, threads_of
 from dsray_inspect.agent.cluster.records import ActorRow, NodeRow
 from dsray_inspect.agent.environment import explain
-from dsray_inspect.agent.gather import Answers
+from dsray_inspect.agent.gather.answers import Answers
 from dsray_inspect.agent.model import (
     OK,
     DeepSpeed,
@@ -60,7 +60,7 @@ def member_of(
     answer = answers.workers.get(row.actor_id, f"the actor is {row.state.lower()}")
     own: Mapping[str, Any] = answer if isinstance(answer, dict) else {}
     look = answers.looks.get(row.node_id, {})
-    facts: Mapping[str, Any] = look.get("processes", {}).get(row.pid, {})
+    facts: Mapping[str, Any] = answers.process(row.node_id, row.pid)
     seen = threads_of(answer, facts)
     training = training_thread(seen.threads)
     env = environment_of(row, own, facts, answers)
@@ -173,7 +173,3 @@ def gpus_of(
 def deepspeed_of(own: Mapping[str, Any]) -> DeepSpeed | None:
     described = own.get("deepspeed")
     return msgspec.convert(described, DeepSpeed) if described else None
-
-
-def ranks_of(members: Sequence[Member]) -> tuple[int, ...]:
-    return tuple(one.worker.rank for one in members if one.worker.rank is not None)

@@ -9,7 +9,6 @@ not have dsray-inspect installed. Private API of Ray is used in this module only
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -50,7 +49,9 @@ class Calls:
         try:
             handle = forge_handle(actor)
         except Exception as error:
-            raise CallFailed(f"this Ray gives no handle: {type(error).__name__}: {error}") from error
+            raise CallFailed(
+                f"this Ray gives no handle: {type(error).__name__}: {error}"
+            ) from error
 
         return handle.__ray_call__.remote(read, request)
 
@@ -174,15 +175,13 @@ def forge_handle(actor: ActorRow) -> Any:
     )
     handle.owner_address.CopyFrom(row.owner_address)
     handle.actor_creation_task_function_descriptor.CopyFrom(row.function_descriptor)
-    worker = ray._private.worker.global_worker
+    worker: Any = ray._private.worker.global_worker
     python = row.function_descriptor.python_function_descriptor
     descriptor = PythonFunctionDescriptor(
         python.module_name, python.function_name, python.class_name, python.function_hash
     )
     # Without this entry Ray would import the actor's class here, ray.train and all: seconds.
-    worker.function_actor_manager._loaded_actor_classes.setdefault(
-        descriptor.function_id, AnyActor
-    )
+    worker.function_actor_manager._loaded_actor_classes.setdefault(descriptor.function_id, AnyActor)
     return worker.core_worker.deserialize_and_register_actor_handle(
         handle.SerializeToString(), None, True
     )

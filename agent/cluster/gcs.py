@@ -136,7 +136,9 @@ def gpu_slots(mapping: Iterable[Any]) -> tuple[int, ...]:
     """
     by_name = {entry.name: entry for entry in mapping if entry.name.startswith("GPU")}
     whole = [name for name in by_name if name == "GPU" or name.count("_") == 2]
-    slots = {share.index for name in whole for share in by_name[name].resource_ids if share.quantity}
+    slots = {
+        share.index for name in whole for share in by_name[name].resource_ids if share.quantity
+    }
     return tuple(sorted(slots))
 
 

@@ -9,7 +9,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """Base of all rows: immutable, named fields only."""
 
 
-class JobRow(Row):
+class JobRow(Row, frozen=True, kw_only=True):
     """One driver. `submission_id` is None for a driver that was not submitted as a job."""
 
     job_id: str
@@ -30,7 +30,7 @@ class JobRow(Row):
         return self.submission_id or self.job_id
 
 
-class NodeRow(Row):
+class NodeRow(Row, frozen=True, kw_only=True):
     node_id: str
     ip: str
     hostname: str
@@ -38,7 +38,7 @@ class NodeRow(Row):
     resources: dict[str, float]
 
 
-class ActorRow(Row):
+class ActorRow(Row, frozen=True, kw_only=True):
     """One actor. `gpu_slots` are the raylet's indices, as in Ray's `resource_mapping`."""
 
     actor_id: str
@@ -64,12 +64,12 @@ class ActorRow(Row):
         return self.state == "ALIVE"
 
 
-class BundleRow(Row):
+class BundleRow(Row, frozen=True, kw_only=True):
     resources: dict[str, float]
     node_id: str | None
 
 
-class PlacementGroupRow(Row):
+class PlacementGroupRow(Row, frozen=True, kw_only=True):
     placement_group_id: str
     job_id: str
     state: str

@@ -65,13 +65,12 @@ def choose(candidates: Sequence[Candidate], name: str | None) -> Candidate:
     return only(chosen, f"runs fit {name}", candidates)
 
 
-def only(
-    chosen: Sequence[Candidate], what: str, candidates: Sequence[Candidate]
-) -> Candidate:
+def only(chosen: Sequence[Candidate], what: str, candidates: Sequence[Candidate]) -> Candidate:
     if not chosen:
         raise TargetNotFound(
             "No Ray Train run is running in this cluster.",
-            help_text=known(candidates) or "Start one with `ray job submit`, or see `ray list jobs`.",
+            help_text=known(candidates)
+            or "Start one with `ray job submit`, or see `ray list jobs`.",
         )
 
     if len(chosen) > 1:

@@ -26,6 +26,14 @@ class RunActors(msgspec.Struct, frozen=True, kw_only=True):
     def alive(self) -> bool:
         return any(row.alive for row in (self.controller, *self.workers) if row is not None)
 
+    def is_same(self, other: RunActors) -> bool:
+        """Return whether both are one run, perhaps at different attempts."""
+        if self.controller is not None and other.controller is not None:
+            return self.controller.actor_id == other.controller.actor_id
+
+        owners = {row.owner_worker_id for row in other.workers}
+        return any(row.owner_worker_id in owners for row in self.workers)
+
 
 class Adapter(Protocol):
     """One generation of Ray Train."""

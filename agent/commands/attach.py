@@ -60,4 +60,8 @@ def code_of(snapshot: Snapshot) -> ExitCode:
             help_text="dsray-inspect doctor   says what each node needs.",
         )
 
-    return ExitCode.OK if snapshot.verdict.state in FINE and not snapshot.findings else ExitCode.FINDINGS
+    return (
+        ExitCode.OK
+        if snapshot.verdict.state in FINE and not snapshot.findings
+        else ExitCode.FINDINGS
+    )

@@ -37,14 +37,20 @@ def command(show_all: bool, **given: Any) -> ExitCode:
     options = take(given)
 
     with Session(choose_address(options.address)) as session:
-        rows = [listed(one) for one in session.candidates(inject=not options.no_inject) if show_all or shown(one)]
+        rows = [
+            listed(one)
+            for one in session.candidates(inject=not options.no_inject)
+            if show_all or shown(one)
+        ]
 
     if options.as_json:
         sys.stdout.buffer.write(msgspec.json.encode({"schema_version": 1, "runs": rows}) + b"\n")
         return ExitCode.OK
 
     if not rows:
-        click.echo("No Ray Train run is running. `dsray-inspect ls --all` shows what has ended.", err=True)
+        click.echo(
+            "No Ray Train run is running. `dsray-inspect ls --all` shows what has ended.", err=True
+        )
         return ExitCode.OK
 
     heads = ("submission id", "job", "run", "name", "state", "ranks", "nodes", "entrypoint")

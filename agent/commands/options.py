@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from dsray_inspect.agent.gather import Ask
+from dsray_inspect.agent.gather.answers import Ask
 
 F = TypeVar("F", bound=Callable[..., Any])
+DEFAULT_MAX_PAUSE_MS = 100.0
 NAMES = ("address", "as_json", "no_color", "quiet", "timeout", "no_inject", "max_pause", "debug")
 
 
@@ -39,8 +40,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     def ask(self, **more: Any) -> Ask:
         """Return what to look for, with these limits."""
-        limits = {} if self.max_pause is None else {"max_pause_ms": self.max_pause}
-        return Ask(inject=not self.no_inject, **limits, **more)
+        pause_ms = DEFAULT_MAX_PAUSE_MS if self.max_pause is None else self.max_pause
+        return Ask(inject=not self.no_inject, max_pause_ms=pause_ms, **more)
 
 
 def common_options(command: F) -> F:
@@ -55,7 +56,12 @@ def common_options(command: F) -> F:
             click.option("--json", "as_json", is_flag=True, help="Print JSON."),
             click.option("--no-color", is_flag=True, help="No colours (also: NO_COLOR)."),
             click.option("--quiet", "-q", is_flag=True, help="Say nothing on stderr but errors."),
-            click.option("--timeout", type=click.FloatRange(min=0.1), metavar="S", help="Give up after S seconds."),
+            click.option(
+                "--timeout",
+                type=click.FloatRange(min=0.1),
+                metavar="S",
+                help="Give up after S seconds.",
+            ),
             click.option(
                 "--no-inject",
                 is_flag=True,
@@ -94,3 +100,9 @@ def take(given: dict[str, Any]) -> Options:
         signal.setitimer(signal.ITIMER_REAL, options.timeout)
 
     return options
+
+
+def say(options: Options, text: str) -> None:
+    """Tell the user something that is not data."""
+    if not options.quiet:
+        click.echo(text, err=True)

@@ -21,7 +21,9 @@ def config_drift(facts: Facts) -> list[Finding]:
 
     usual = digests.most_common(1)[0][0]
     odd = [one for one in known if one.deepspeed and one.deepspeed.config_digest != usual]
-    reference = next(one.deepspeed for one in known if one.deepspeed and one.deepspeed.config_digest == usual)
+    reference = next(
+        one.deepspeed for one in known if one.deepspeed and one.deepspeed.config_digest == usual
+    )
     theirs = odd[0].deepspeed
     keys = sorted(
         key

@@ -1,4 +1,4 @@
-"""What a detector works on and what helpers they share; detectors are pure functions."""
+"""What a detector works on, and the words that findings share."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ def name_ranks(numbers: Sequence[int], most: int = 8) -> str:
 
     shown = ", ".join(map(str, numbers[:most]))
     return f"ranks {shown}" if len(numbers) <= most else f"ranks {shown} … ({len(numbers)} ranks)"
+
+
+def wait(numbers: Sequence[object]) -> str:
+    return "waits" if len(numbers) == 1 else "wait"
 
 
 def duration(seconds: float) -> str:

@@ -13,7 +13,9 @@ def worker_dead(facts: Facts) -> list[Finding]:
     if not dead or facts.snapshot.job.state == "FINISHED":
         return []
 
-    rows = {row.actor_id: row for row in facts.answers.actors.workers} if facts.answers.actors else {}
+    rows = (
+        {row.actor_id: row for row in facts.answers.actors.workers} if facts.answers.actors else {}
+    )
     causes = tuple(
         f"pid {worker.pid}: {rows[worker.actor_id].death_cause or 'its process is gone'}"[:300]
         for worker in dead

@@ -14,7 +14,9 @@ def resources_pending(facts: Facts) -> list[Finding]:
     if any(worker.state == "alive" for worker in facts.snapshot.workers):
         return []
 
-    waiting = [group for group in answers.placement_groups if group.state in ("PENDING", "RESCHEDULING")]
+    waiting = [
+        group for group in answers.placement_groups if group.state in ("PENDING", "RESCHEDULING")
+    ]
     return [finding(facts, group) for group in waiting[-1:]]
 
 

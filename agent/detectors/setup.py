@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dsray_inspect.agent.assemble.snapshot import Facts
-from dsray_inspect.agent.detectors.findings import duration, name_ranks, ranks
+from dsray_inspect.agent.detectors.findings import duration, name_ranks, ranks, wait
 from dsray_inspect.agent.model import Finding
 
 FRESH_LOCK_S = 300.0
@@ -15,8 +17,11 @@ def op_compile_lock(facts: Facts) -> list[Finding]:
     waiting = [
         member.worker
         for member in facts.members
-        if any(frame.name == "wait" and frame.file.endswith("torch/utils/file_baton.py")
-               for thread in member.seen.threads for frame in thread.frames)
+        if any(
+            frame.name == "wait" and frame.file.endswith("torch/utils/file_baton.py")
+            for thread in member.seen.threads
+            for frame in thread.frames
+        )
     ]
     compiling = [
         member.worker
@@ -37,7 +42,7 @@ def op_compile_lock(facts: Facts) -> list[Finding]:
             severity="error" if not ages or max(ages) > FRESH_LOCK_S else "warning",
             ranks=ranks(waiting),
             summary=(
-                f"{name_ranks(ranks(waiting))} wait for a compile lock that no rank of this run "
+                f"{name_ranks(ranks(waiting))} {wait(waiting)} for a compile lock that no rank of this run "
                 f"holds: {paths}{age}."
             ),
             evidence=(
@@ -50,7 +55,7 @@ def op_compile_lock(facts: Facts) -> list[Finding]:
     ]
 
 
-def awaited(facts: Facts) -> list[dict[str, object]]:
+def awaited(facts: Facts) -> list[dict[str, Any]]:
     return [
         lock
         for answer in facts.answers.workers.values()
@@ -72,16 +77,19 @@ def rendezvous_wait(facts: Facts) -> list[Finding]:
         rank for rank in range(inside[0].world_size or 0) if rank not in ranks(workers)
     )
     who = (
-        f"{name_ranks(missing)} has not come to it" if missing else "all of them are in it"
+        f"{name_ranks(missing)} {'has' if len(missing) == 1 else 'have'} not come to it"
+        if missing
+        else "all of them are in it"
     )
     return [
         Finding(
             cause="rendezvous_wait",
             severity="warning",
             ranks=missing,
-            summary=f"{name_ranks(ranks(inside))} waits in init_process_group; {who}.",
+            summary=f"{name_ranks(ranks(inside))} {wait(inside)} in init_process_group; {who}.",
             evidence=tuple(
-                f"rank {worker.rank}: {worker.phase} ({worker.evidence.worker})" for worker in workers
+                f"rank {worker.rank}: {worker.phase} ({worker.evidence.worker})"
+                for worker in workers
             ),
             next_step="dsray-inspect stacks --all-threads",
         )

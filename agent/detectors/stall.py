@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.assemble.workers import Member
-from dsray_inspect.agent.detectors.findings import STALLED_S, duration, name_ranks, ranks
+from dsray_inspect.agent.detectors.findings import STALLED_S, duration, name_ranks, ranks, wait
 from dsray_inspect.agent.model import Cause, Finding
 from dsray_inspect.agent.stacks.phase import training_thread, waits_in_collective
 
@@ -53,7 +53,7 @@ def finding(member: Member, victims: list[int]) -> Finding:
         cause=CAUSES[worker.phase],
         severity="error",
         ranks=ranks([worker]),
-        summary=f"Rank {worker.rank} is blocked in {where} for {idle}; {name_ranks(victims)} wait for it.",
+        summary=f"Rank {worker.rank} is blocked in {where} for {idle}; {name_ranks(victims)} {wait(victims)} for it.",
         evidence=(
             f"rank {worker.rank}: its training thread has not run for {idle} (/proc/{worker.pid}/task)",
             f"{name_ranks(victims)}: in a collective",

@@ -65,7 +65,9 @@ def symbol_offset(path: str, names: set[bytes]) -> int:
 
     sections_at = struct.unpack_from("<Q", image, 0x28)[0]
     size, count = struct.unpack_from("<HH", image, 0x3A)
-    sections = [struct.unpack_from("<IIQQQQIIQQ", image, sections_at + n * size) for n in range(count)]
+    sections = [
+        struct.unpack_from("<IIQQQQIIQQ", image, sections_at + n * size) for n in range(count)
+    ]
 
     for section in sections:
         if section[1] == 11:
@@ -156,7 +158,9 @@ def compare_environ(live: dict[str, str], pid: str) -> dict[str, Any]:
     `from_raylet` is None where the raylet's own variables may not be read.
     """
     at_exec = environ_block(f"/proc/{pid}/environ")
-    raylet = environ_block(f"/proc/{live['RAY_RAYLET_PID']}/environ") if "RAY_RAYLET_PID" in live else {}
+    raylet = (
+        environ_block(f"/proc/{live['RAY_RAYLET_PID']}/environ") if "RAY_RAYLET_PID" in live else {}
+    )
     return {
         "env": redact_env(live),
         "set_after_exec": [name for name, value in live.items() if at_exec.get(name) != value],

@@ -11,20 +11,20 @@ import sys
 import time
 from typing import Any
 
+from dsray_inspect.agent.onsite.threads import walk
+
 
 def awaited_locks() -> list[dict[str, Any]]:
     """Return path and age (s, None when it is gone) of each lock that is waited for."""
     locks = []
 
     for frame in sys._current_frames().values():
-        while frame is not None:
-            if frame.f_code.co_filename.endswith("torch/utils/file_baton.py"):
-                path = getattr(frame.f_locals.get("self"), "lock_file_path", None)
+        for inner in walk(frame):
+            if inner.f_code.co_filename.endswith("torch/utils/file_baton.py"):
+                path = getattr(inner.f_locals.get("self"), "lock_file_path", None)
 
                 if isinstance(path, str):
                     locks.append({"path": path, "age_s": age_s(path)})
-
-            frame = frame.f_back
 
     return locks
 

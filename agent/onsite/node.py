@@ -36,8 +36,9 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
     if time.time() > request["until"]:
         return {"late": True}
 
-    dumps = dump_all(request["stacks"], request)
+    # First: py-spy's pauses make the kernel run each thread, which resets its idle time.
     processes = {pid: process(pid) for pid in request["pids"]}
+    dumps = dump_all(request["stacks"], request)
 
     for pid, answer in dumps.items():
         if "json" in answer:

@@ -29,14 +29,17 @@ def dump_all(pids: list[int], options: dict[str, Any]) -> dict[int, dict[str, An
     program = find_pyspy()
 
     if program is None:
-        return {pid: {"error": "py-spy is not installed on this node (pip install py-spy)"} for pid in pids}
+        return {
+            pid: {"error": "py-spy is not installed on this node (pip install py-spy)"}
+            for pid in pids
+        }
 
     if not pids:
         return {}
 
     with ThreadPoolExecutor(max_workers=min(PARALLEL, len(pids))) as pool:
         answers = pool.map(lambda pid: dump(program, pid, options), pids)
-        return dict(zip(pids, answers))
+        return dict(zip(pids, answers, strict=True))
 
 
 def dump(program: str, pid: int, options: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
@@ -15,14 +16,23 @@ def frames_of(frame: FrameType | None) -> list[tuple[str, str, str, int]]:
     """Return (name, qualified name, file, line) of each frame, outermost first."""
     found: list[tuple[str, str, str, int]] = []
 
-    while frame is not None and len(found) < MAX_FRAMES:
-        code = frame.f_code
+    for inner in walk(frame):
+        code = inner.f_code
         qualname = getattr(code, "co_qualname", code.co_name)
-        found.append((code.co_name, qualname, code.co_filename, frame.f_lineno or 0))
-        frame = frame.f_back
+        found.append((code.co_name, qualname, code.co_filename, inner.f_lineno or 0))
 
     found.reverse()
     return found
+
+
+def walk(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield a frame and those that called it, innermost first."""
+    for _ in range(MAX_FRAMES):
+        if frame is None:
+            return
+
+        yield frame
+        frame = frame.f_back
 
 
 def all_threads() -> list[dict[str, Any]]:

@@ -62,13 +62,18 @@ def _thread(thread: _Thread) -> Thread:
 def _frame(frame: _Frame) -> Frame:
     # Only frames of machine code have a module.
     native = frame.module is not None
-    name = frame.name if native else frame.name.rpartition(".")[2] or frame.name
+    if native:
+        # An address without a symbol differs in every process.
+        name = "??" if frame.name.startswith("0x") else frame.name
+    else:
+        name = frame.name.rpartition(".")[2] or frame.name
+
     return Frame(
         name=name,
         file=frame.filename,
         line=frame.line,
         layer="native" if native else "python",
-        qualname=frame.name if name != frame.name else None,
+        qualname=frame.name if not native and name != frame.name else None,
         locals=_locals(frame.locals),
     )
 

@@ -27,7 +27,7 @@ def report(snapshot: Snapshot, style: Style = PLAIN) -> str:
     found = finding_lines(snapshot, style)
     parts += ["", *found] if found else []
     parts += ["", *evidence_lines(snapshot, style)]
-    return "\n".join(part for part in parts if part is not None)
+    return "\n".join(parts)
 
 
 def headline(snapshot: Snapshot, style: Style) -> str:
@@ -57,21 +57,31 @@ def people(snapshot: Snapshot) -> str:
     if snapshot.driver is not None:
         driver = snapshot.driver
         doing = driver.waiting_on or "its stack was not seen"
-        rows.append(("driver", names.get(driver.node_ip, driver.node_ip), f"pid {driver.pid}", doing))
+        rows.append(
+            ("driver", names.get(driver.node_ip, driver.node_ip), f"pid {driver.pid}", doing)
+        )
 
     if snapshot.controller is not None:
         control = snapshot.controller
-        doing = f"{control.state}, waits on {control.waiting_on}" if control.waiting_on else control.state
+        doing = (
+            f"{control.state}, waits on {control.waiting_on}"
+            if control.waiting_on
+            else control.state
+        )
         if control.state == "RUNNING" and control.waiting_on:
             doing = f"RUNNING, {control.waiting_on}"
-        rows.append(("controller", names.get(control.node_ip, control.node_ip), f"pid {control.pid}", doing))
+        rows.append(
+            ("controller", names.get(control.node_ip, control.node_ip), f"pid {control.pid}", doing)
+        )
 
     if not rows:
         return "no driver is known"
 
     widths = [max(len(row[n]) for row in rows) for n in range(3)]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) + "  " + row[3]
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+        + "  "
+        + row[3]
         for row in rows
     )
 
@@ -82,7 +92,8 @@ def ranks(snapshot: Snapshot, style: Style) -> str:
 
     culprits = {rank for finding in snapshot.findings for rank in finding.ranks}
     ordered = sorted(
-        snapshot.workers, key=lambda one: (one.rank not in culprits, one.rank is None, one.rank or 0)
+        snapshot.workers,
+        key=lambda one: (one.rank not in culprits, one.rank is None, one.rank or 0),
     )
     shown = ordered if len(ordered) <= MAX_RANKS else ordered[:MAX_RANKS]
     shown = sorted(shown, key=lambda one: (one.rank is None, one.rank or 0))
@@ -158,7 +169,10 @@ def finding_lines(snapshot: Snapshot, style: Style) -> list[str]:
 
 
 def evidence_of(finding: Finding) -> list[str]:
-    return [*(f"  because   {line}" for line in finding.evidence[:4]), f"  next      {finding.next_step}"]
+    return [
+        *(f"  because   {line}" for line in finding.evidence[:4]),
+        f"  next      {finding.next_step}",
+    ]
 
 
 def evidence_lines(snapshot: Snapshot, style: Style) -> list[str]:

@@ -9,6 +9,8 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, indent: str = 
     """Return the rows under their heads, each column as wide as its widest cell."""
     widths = [max(len(cell) for cell in column) for column in zip(heads, *rows, strict=True)]
     return "\n".join(
-        (indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
+        (
+            indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        ).rstrip()
         for row in (heads, *rows)
     )

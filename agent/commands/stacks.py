@@ -1,0 +1,157 @@
+"""`dsray-inspect stacks`: the stack of every rank, from the driver to the collective."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+import msgspec
+
+from dsray_inspect.agent.cluster.connect import choose_address
+from dsray_inspect.agent.commands.attach import code_of
+from dsray_inspect.agent.commands.options import common_options, say, take
+from dsray_inspect.agent.errors import ExitCode, UsageError
+from dsray_inspect.agent.model import OK, Job, Run, Snapshot, StackGroup
+from dsray_inspect.agent.session import Session
+from dsray_inspect.agent.stacks.collapsed import lines
+from dsray_inspect.agent.text.stacks import stacks_text
+from dsray_inspect.agent.text.style import Style
+
+
+class Unseen(msgspec.Struct, frozen=True, kw_only=True):
+    """A rank whose stack could not be had, and why."""
+
+    rank: int | None
+    pid: int
+    node_ip: str
+    why: str
+
+
+class StacksDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What `stacks --json` prints; `pause_ms` is by rank."""
+
+    schema_version: int = 1
+    taken_at: float
+    took_s: float
+    job: Job
+    run: Run | None
+    groups: tuple[StackGroup, ...]
+    unseen: tuple[Unseen, ...]
+    pause_ms: dict[str, float]
+    notes: tuple[str, ...]
+
+
+@click.command("stacks")
+@click.argument("job", required=False)
+@click.option(
+    "--native", is_flag=True, help="C and C++ frames too. Stops each rank for up to a second."
+)
+@click.option(
+    "--locals",
+    "with_locals",
+    is_flag=True,
+    help="Local variables, redacted. Stops each rank briefly.",
+)
+@click.option(
+    "--all-threads",
+    is_flag=True,
+    help="Every thread, and child processes such as DataLoader workers.",
+)
+@click.option(
+    "--rank",
+    "ranks",
+    type=click.IntRange(min=0),
+    multiple=True,
+    help="Only this rank (repeatable).",
+)
+@click.option("--full", is_flag=True, help="Fold nothing.")
+@click.option("--collapsed", is_flag=True, help="One line a stack, for flame graph tools.")
+@common_options
+def command(
+    job: str | None,
+    native: bool,
+    with_locals: bool,
+    all_threads: bool,
+    ranks: tuple[int, ...],
+    full: bool,
+    collapsed: bool,
+    **given: Any,
+) -> ExitCode:
+    """Show the merged stacks of JOB: driver, controller, every rank; equal ones once."""
+    options = take(given)
+
+    if collapsed and options.as_json:
+        raise UsageError(
+            "--collapsed and --json are two formats of one thing.", help_text="Give one."
+        )
+
+    if native or with_locals:
+        what = "--native" if native else "--locals"
+        say(options, f"{what}: py-spy stops each rank while it reads it.")
+
+    ask = options.ask(
+        native=native, locals=with_locals, children=all_threads, env=False, deepspeed=False
+    )
+
+    with Session(choose_address(options.address)) as session:
+        candidate = session.find(job, inject=not options.no_inject)
+        snapshot = session.snapshot(candidate, ask, all_threads=all_threads)
+
+    snapshot = only_ranks(snapshot, ranks)
+
+    if options.as_json:
+        sys.stdout.buffer.write(msgspec.json.encode(document(snapshot)) + b"\n")
+    elif collapsed:
+        click.echo("\n".join(lines(snapshot.stacks.groups, threads=all_threads)))
+    else:
+        click.echo(
+            stacks_text(snapshot, Style(color=options.color), full=full), color=options.color
+        )
+
+    code_of(snapshot)
+    return ExitCode.OK
+
+
+def only_ranks(snapshot: Snapshot, ranks: tuple[int, ...]) -> Snapshot:
+    """Return the snapshot with these ranks' stacks only; all without any.
+
+    Raises:
+        UsageError: there is no such rank.
+    """
+    if not ranks:
+        return snapshot
+
+    there = {worker.rank for worker in snapshot.workers}
+    missing = [rank for rank in ranks if rank not in there]
+
+    if missing:
+        known = sorted(rank for rank in there if rank is not None)
+        span = f"{known[0]} to {known[-1]}" if known else "none"
+        raise UsageError(f"There is no rank {missing[0]} in this run (ranks: {span}).")
+
+    groups = tuple(
+        msgspec.structs.replace(group, ranks=tuple(rank for rank in group.ranks if rank in ranks))
+        for group in snapshot.stacks.groups
+        if group.role in ("driver", "controller") or set(group.ranks) & set(ranks)
+    )
+    workers = tuple(worker for worker in snapshot.workers if worker.rank in ranks)
+    stacks = msgspec.structs.replace(snapshot.stacks, groups=groups)
+    return msgspec.structs.replace(snapshot, stacks=stacks, workers=workers)
+
+
+def document(snapshot: Snapshot) -> StacksDocument:
+    return StacksDocument(
+        taken_at=snapshot.taken_at,
+        took_s=snapshot.took_s,
+        job=snapshot.job,
+        run=snapshot.run,
+        groups=snapshot.stacks.groups,
+        unseen=tuple(
+            Unseen(rank=one.rank, pid=one.pid, node_ip=one.node_ip, why=one.evidence.stack)
+            for one in snapshot.workers
+            if one.evidence.stack != OK
+        ),
+        pause_ms={str(one.rank): one.pause_ms for one in snapshot.workers},
+        notes=snapshot.notes,
+    )

@@ -1,0 +1,65 @@
+"""What is asked of a look, and everything it brought home, as it came."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from dsray_inspect.agent.cluster.records import JobRow, NodeRow, PlacementGroupRow
+from dsray_inspect.agent.cluster.train import RunActors
+from dsray_inspect.agent.model import Agent
+
+NO_INJECT = "switched off by --no-inject"
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """What a user wants to see, and what may be done for it."""
+
+    inject: bool = True
+    native: bool = False
+    locals: bool = False
+    children: bool = False
+    env: bool = True
+    deepspeed: bool = True
+    max_pause_ms: float
+
+    @property
+    def from_outside(self) -> bool:
+        """Whether py-spy must look at every worker, answering or not."""
+        return self.native or self.locals or self.children or not self.inject
+
+
+class Answers(msgspec.Struct, kw_only=True):
+    """The answers of all rungs. Where a text stands for an answer, it says why there is none.
+
+    `workers` is by actor id, `looks` and `agents` by node id; a look's `processes` by pid.
+    """
+
+    job: JobRow
+    actors: RunActors | None
+    nodes: list[NodeRow]
+    ask: Ask
+    placement_groups: list[PlacementGroupRow] = []
+    available: dict[str, float] = {}
+    controller: dict[str, Any] | str = "not asked"
+    workers: dict[str, dict[str, Any] | str] = {}
+    looks: dict[str, dict[str, Any]] = {}
+    agents: dict[str, Agent] = {}
+    notes: list[str] = []
+    taken_at: float = 0.0
+    took_s: float = 0.0
+
+    def process(self, node_id: str, pid: int) -> dict[str, Any]:
+        """Return what the look at a node says of one of its processes."""
+        found: dict[str, Any] = self.looks.get(node_id, {}).get("processes", {}).get(pid, {})
+        return found
+
+    def any_died(self) -> bool:
+        """Return whether an actor that lived when we asked was dead when it should answer."""
+        answers = (self.controller, *self.workers.values())
+        return any(isinstance(one, str) and one.startswith("the actor has died") for one in answers)
+
+
+def has_threads(answer: dict[str, Any] | str | None) -> bool:
+    return isinstance(answer, dict) and bool(answer.get("threads"))

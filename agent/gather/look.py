@@ -1,0 +1,213 @@
+"""The order of one look: ask all actors at once, look from outside at what stays silent.
+
+Calls to the controller and all workers leave together. Those that are silent after `HEDGE_S`
+are looked at from outside while their call may still answer; after `ANSWER_S` the call is
+given up. A process that is seen to be stopped is not waited for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from dsray_inspect.agent.cluster.calls import CallFailed, Calls
+from dsray_inspect.agent.cluster.gcs import Gcs
+from dsray_inspect.agent.cluster.records import ActorRow, JobRow
+from dsray_inspect.agent.cluster.train import RunActors, adapter_of, find_runs
+from dsray_inspect.agent.gather.answers import NO_INJECT, Answers, Ask, has_threads
+from dsray_inspect.agent.gather.outside import Outside, Wave
+from dsray_inspect.agent.onsite import worker as worker_read
+
+HEDGE_S = 0.3
+ANSWER_S = 1.5
+
+
+class Gatherer:
+    """Takes looks at runs of one cluster; close it."""
+
+    def __init__(self, gcs: Gcs, calls: Calls) -> None:
+        self._gcs = gcs
+        self._calls = calls
+        self._outside = Outside(calls)
+
+    def close(self) -> None:
+        self._outside.close()
+
+    def look(self, job: JobRow, actors: RunActors | None, ask: Ask) -> Answers:
+        """Return one look; takes a second one when the worker group changed meanwhile."""
+        started, taken_at = time.monotonic(), time.time()
+        answers = self._look_once(job, actors, ask)
+
+        if answers.any_died():
+            job, now = self.refresh(job, actors)
+
+            if now is not None and living(now) and living(now) != living(answers.actors):
+                answers = self._look_once(job, now, ask)
+                answers.notes.append(
+                    "The worker group restarted during this look; this is the new one."
+                )
+            else:
+                answers.job, answers.actors = job, now
+                answers.notes.append("Ranks ended during this look.")
+
+        answers.taken_at, answers.took_s = taken_at, time.monotonic() - started
+        return answers
+
+    def refresh(self, job: JobRow, actors: RunActors | None) -> tuple[JobRow, RunActors | None]:
+        """Return job and run as Ray's tables have them now."""
+        jobs = {row.job_id: row for row in self._gcs.jobs()}
+        runs = find_runs(self._gcs.actors(job.job_id))
+        same = [run for run in runs if actors is not None and run.is_same(actors)]
+        return jobs.get(job.job_id, job), same[0] if same else actors
+
+    def _look_once(self, job: JobRow, actors: RunActors | None, ask: Ask) -> Answers:
+        answers = Answers(job=job, actors=actors, nodes=self._gcs.nodes(), ask=ask)
+
+        if actors is not None and actors.controller is not None and not living(actors):
+            answers.placement_groups = self._gcs.placement_groups(job.job_id)
+            answers.available = self._gcs.available()
+
+        Look(self._calls, self._outside, answers).take()
+        return answers
+
+
+def living(actors: RunActors | None) -> set[tuple[str, int]]:
+    """Return node and pid of each living worker."""
+    return {(row.node_id, row.pid) for row in actors.workers if row.alive} if actors else set()
+
+
+class Look:
+    """One look while it is taken."""
+
+    def __init__(self, calls: Calls, outside: Outside, answers: Answers) -> None:
+        self._calls = calls
+        self._outside = outside
+        self._answers = answers
+        self._wave = Wave(outside, answers)
+        self._open: dict[str, tuple[ActorRow, Any]] = {}
+
+    def take(self) -> None:
+        started = time.monotonic()
+        self._send_calls()
+        self._first_wave()
+        self._collect(HEDGE_S)
+        self._wave.take_done()
+
+        if self._second_wave():
+            self._collect(ANSWER_S - (time.monotonic() - started))
+
+        self._wave.take_all()
+        self._give_up()
+
+    def _rows(self) -> Iterator[ActorRow]:
+        """Yield the living actors of the run."""
+        actors = self._answers.actors
+
+        if actors is not None:
+            yield from (row for row in actors.workers if row.alive)
+
+            if actors.controller is not None and actors.controller.alive:
+                yield actors.controller
+
+    def _is_controller(self, row: ActorRow) -> bool:
+        return self._answers.actors is not None and row is self._answers.actors.controller
+
+    def _send_calls(self) -> None:
+        actors, ask = self._answers.actors, self._answers.ask
+        adapter = adapter_of(actors.generation) if actors else None
+        request = {
+            "until": time.time() + ANSWER_S + 1,
+            "env": ask.env,
+            "deepspeed": ask.deepspeed,
+            "max_pause_ms": ask.max_pause_ms,
+        }
+
+        if adapter is not None and adapter.read_controller is None:
+            self._answers.controller = adapter.without_controller
+
+        for row in self._rows():
+            read = (
+                adapter.read_controller
+                if adapter and self._is_controller(row)
+                else worker_read.look
+            )
+
+            if not ask.inject:
+                self._keep(row, NO_INJECT)
+            elif read is not None:
+                self._send(row, read, request)
+
+    def _send(self, row: ActorRow, read: Callable[..., Any], request: dict[str, Any]) -> None:
+        try:
+            self._open[row.actor_id] = (row, self._calls.send(row, read, request))
+        except CallFailed as failure:
+            self._keep(row, str(failure))
+
+    def _keep(self, row: ActorRow, answer: Any) -> None:
+        value = str(answer) if isinstance(answer, CallFailed) else answer
+
+        if self._is_controller(row):
+            self._answers.controller = value
+        else:
+            self._answers.workers[row.actor_id] = value
+
+    def _collect(self, timeout_s: float) -> None:
+        """Take the answers that come within `timeout_s`; a stopped process is not waited for."""
+        waited = {key: ref for key, (row, ref) in self._open.items() if not self._is_stopped(row)}
+
+        for actor_id, answer in self._calls.answers(waited, timeout_s).items():
+            row, _ = self._open.pop(actor_id)
+            self._keep(row, answer)
+
+    def _give_up(self) -> None:
+        for row, _ in self._open.values():
+            if self._is_stopped(row):
+                why = "the process is stopped (state T: SIGSTOP or a debugger)"
+            else:
+                why = f"its main thread did not answer in {ANSWER_S:g} s (busy, or the GIL is held)"
+
+            self._keep(row, why)
+
+    def _is_stopped(self, row: ActorRow) -> bool:
+        return self._answers.process(row.node_id, row.pid).get("state") == "stopped"
+
+    def _first_wave(self) -> None:
+        """Look at the driver, our own node's processes and the GPUs; at all workers if asked to."""
+        job, ask = self._answers.job, self._answers.ask
+        nodes = {node.node_id: node for node in self._answers.nodes}
+
+        for row in self._rows():
+            has_gpus = row.node_id in nodes and nodes[row.node_id].resources.get("GPU", 0) > 0
+
+            if ask.from_outside:
+                self._wave.want(row.node_id, row.pid, stack=True, environ=not ask.inject)
+            elif has_gpus or self._outside.is_own(row.node_id):
+                self._wave.want(row.node_id, row.pid)
+
+            if has_gpus or self._outside.is_own(row.node_id):
+                self._wave.want_gpus(row.node_id)
+
+        if not job.is_dead:
+            self._wave.want(job.driver_node_id, job.driver_pid, stack=True)
+
+        self._wave.start()
+
+    def _second_wave(self) -> bool:
+        """Look at whoever gave no stacks; returns whether there was anybody."""
+        controller = self._answers.controller
+        silent = [
+            row
+            for row in self._rows()
+            if not has_threads(
+                controller if self._is_controller(row) else self._answers.workers.get(row.actor_id)
+            )
+        ]
+
+        if not self._answers.ask.from_outside:
+            for row in silent:
+                self._wave.want(row.node_id, row.pid, stack=True, environ=True)
+
+            self._wave.start()
+
+        return bool(silent)
