@@ -297,10 +297,6 @@ class Cluster:
             timeout=timeout,
         )
 
-    def workers(self, title: str = "ray::RayTrainWorker") -> list[int]:
-        """Return the pids of this cluster's processes with the title, oldest first."""
-        return [process.pid for process in processes.titled(self.mark, title)]
-
     def wait_for(self, what: str, probe: Callable[[], T], *, timeout: float = 60.0) -> T:
         """Wait until the probe is true."""
         return processes.wait_for(what, probe, timeout=timeout)

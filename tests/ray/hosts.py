@@ -150,12 +150,6 @@ class Host:
         """Return the stacks of a process of the host, by the pid it has there."""
         return processes.parse_stacks(self.run(*processes.py_spy(pid)))
 
-    def workers(self, title: str = "ray::RayTrainWorker") -> list[int]:
-        """Return the pids, as the host sees them, of its processes with the title."""
-        lines = checked(self.run("ps", "-eo", "pid,args")).splitlines()[1:]
-        rows = (line.split(None, 1) for line in lines)
-        return [int(pid) for pid, args in rows if args.startswith(title)]
-
     def logs(self) -> str:
         """Return the tail of what `ray start` said."""
         path = self.dir / "ray-start.log"
@@ -231,11 +225,19 @@ class TwoHosts:
         processes.end(self.mark)
         shutil.rmtree(self.dir, ignore_errors=True)
 
-    def nodes(self) -> dict[str, str]:
-        """Return the state of each node that the head knows, by hostname."""
+    def _nodes(self) -> list[dict[str, Any]]:
         summary = self.call("GET", "/nodes?view=summary")
         rows = summary["data"]["summary"] if isinstance(summary, dict) else []
-        return {row["hostname"]: row["raylet"]["state"] for row in rows if "hostname" in row}
+        return [row for row in rows if "hostname" in row]
+
+    def nodes(self) -> dict[str, str]:
+        """Return the state of each node that the head knows, by hostname."""
+        return {row["hostname"]: row["raylet"]["state"] for row in self._nodes()}
+
+    def host_of(self, node_id: str) -> Host:
+        """Return the host of a Ray node."""
+        names = {row["raylet"]["nodeId"]: row["hostname"] for row in self._nodes()}
+        return {host.name: host for host in (self.a, self.b)}[names[node_id]]
 
     def call(self, method: str, path: str) -> Any:
         """Make one call to the dashboard on host-a; None when it does not answer."""

@@ -22,6 +22,13 @@ class Step(NamedTuple):
     pid: int
 
 
+class Actor(NamedTuple):
+    """One live actor of a job; the pid is the one that its host knows."""
+
+    pid: int
+    node_id: str
+
+
 class Ranks:
     """The steps that the ranks of a job write down under its folder."""
 
@@ -118,10 +125,29 @@ class Job(Ranks):
     def __repr__(self) -> str:
         return f"Job({self.submission_id!r})"
 
+    def run(self, number: int) -> Job:
+        """Return the job seen as one of its `--runs`."""
+        return Job(self.submission_id, self.out / f"run{number}", self._call)
+
     def details(self) -> dict[str, Any]:
         """Return what the dashboard knows of the job: status, driver, runtime_env."""
         answer = self._call("GET", f"/api/jobs/{self.submission_id}")
         return answer if isinstance(answer, dict) else {}
+
+    def actors(self, class_name: str = "RayTrainWorker") -> list[Actor]:
+        """Return the job's live actors of the class.
+
+        Their process titles would not tell: while a task runs, the title is the task's name.
+        """
+        job_id = self.details().get("job_id")
+        query = f"filter_keys=job_id&filter_predicates=%3D&filter_values={job_id}"
+        answer = self._call("GET", f"/api/v0/actors?limit=10000&{query}") if job_id else None
+        rows = answer["data"]["result"]["result"] if isinstance(answer, dict) else []
+        return sorted(
+            Actor(row["pid"], row["node_id"])
+            for row in rows
+            if row["class_name"] == class_name and row["state"] == "ALIVE"
+        )
 
     def status(self) -> str:
         """Return PENDING, RUNNING, or how it ended."""

@@ -82,18 +82,6 @@ def end(mark: str, *, timeout: float = 30.0) -> None:
     wait_for(f"processes of {mark} to be gone", gone, timeout=timeout)
 
 
-def titled(mark: str, title: str) -> list[psutil.Process]:
-    """Return the processes of the mark whose command line starts with the title, oldest first."""
-    found = []
-    for process in with_mark(mark):
-        try:
-            if " ".join(process.cmdline()).startswith(title):
-                found.append((process.create_time(), process.pid, process))
-        except psutil.Error:
-            continue
-    return [process for _, _, process in sorted(found, key=lambda row: row[:2])]
-
-
 def py_spy(pid: int) -> list[str]:
     """Return the command line that dumps a process's stacks without stopping it."""
     return [str(BIN / "py-spy"), "dump", "--json", "--nonblocking", "--pid", str(pid)]
@@ -118,6 +106,11 @@ def stacks(pid: int) -> dict[str, list[str]]:
     return parse_stacks(done)
 
 
+def names(stacks: dict[str, list[str]]) -> set[str]:
+    """Return the plain names of all functions on the stacks, without what they are defined in."""
+    return {name.rpartition(".")[2] for frames in stacks.values() for name in frames}
+
+
 def is_in(pid: int, function: str) -> bool:
     """Tell whether any thread of the process is inside the function."""
-    return any(function in names for names in stacks(pid).values())
+    return function in names(stacks(pid))
