@@ -18,7 +18,7 @@ from dsray_inspect.agent.gather.look import Gatherer
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.verdict import judge
 
-NAMING_S = 1.5
+NAMING_S = 3.0
 
 
 class Session:

@@ -12,6 +12,7 @@ from dsray_inspect.agent.assemble.waiting import (
     controller_waits_on,
     driver_waits_on,
     main_thread,
+    telling_thread,
 )
 from dsray_inspect.agent.assemble.workers import Member, members_of
 from dsray_inspect.agent.gather.answers import Answers
@@ -87,8 +88,8 @@ def assemble(answers: Answers, *, all_threads: bool = False) -> Facts:
 
 def role_entries(role: Role, pid: int, seen: Seen, all_threads: bool) -> list[Entry]:
     """Return the stacks of driver or controller: the main thread's, or all."""
-    main = main_thread(seen.threads)
-    shown: Sequence[Thread] = seen.threads if all_threads else ([main] if main else [])
+    one = telling_thread(seen.threads) if role == "controller" else main_thread(seen.threads)
+    shown: Sequence[Thread] = seen.threads if all_threads else ([one] if one else [])
     return [Entry(rank=None, role=role, pid=pid, thread=thread) for thread in shown]
 
 

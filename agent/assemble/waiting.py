@@ -24,6 +24,17 @@ def main_thread(threads: Sequence[Thread]) -> Thread | None:
     return named[0] if named else (threads[0] if threads else None)
 
 
+def telling_thread(threads: Sequence[Thread]) -> Thread | None:
+    """Return the thread in which Ray Train's code runs, else the main thread.
+
+    An async actor's code runs in its event loop's thread, not on the main one.
+    """
+    inside = [
+        thread for thread in threads if any(frame.layer == "ray_train" for frame in thread.frames)
+    ]
+    return max(inside, key=lambda one: len(one.frames)) if inside else main_thread(threads)
+
+
 def driver_waits_on(threads: Sequence[Thread]) -> str | None:
     """Return what the driver's main thread does, None where its stack is not known."""
     thread = main_thread(threads)
@@ -64,7 +75,7 @@ def controller_waits_on(answers: Answers, threads: Sequence[Thread]) -> str | No
     if pending:
         return f"a placement group: {needs(pending[-1])}"
 
-    thread = main_thread(threads)
+    thread = telling_thread(threads)
     names = {frame.name for frame in thread.frames} if thread else set()
 
     for name, text in SETUP_WAITS:

@@ -64,13 +64,14 @@ def member_of(
     seen = threads_of(answer, facts)
     training = training_thread(seen.threads)
     env = environment_of(row, own, facts, answers)
+    identity = own.get("identity") or {name: one.value for name, one in env.items()}
     node = nodes.get(row.node_id)
     gpus, gpu_evidence = gpus_of(row, known, env, look)
     worker = Worker(
-        rank=number(known.get("rank"), env, "RANK"),
-        local_rank=number(known.get("local_rank"), env, "LOCAL_RANK"),
-        node_rank=number(known.get("node_rank"), env, "NODE_RANK"),
-        world_size=number(known.get("world_size"), env, "WORLD_SIZE"),
+        rank=number(known.get("rank"), identity, "RANK"),
+        local_rank=number(known.get("local_rank"), identity, "LOCAL_RANK"),
+        node_rank=number(known.get("node_rank"), identity, "NODE_RANK"),
+        world_size=number(known.get("world_size"), identity, "WORLD_SIZE"),
         actor_id=row.actor_id,
         worker_id=row.worker_id,
         pid=row.pid,
@@ -106,12 +107,12 @@ def why_unknown(controller: dict[str, Any] | str) -> str:
     return controller if isinstance(controller, str) else "the controller does not list this worker"
 
 
-def number(known: Any, env: Mapping[str, EnvVar], name: str) -> int | None:
+def number(known: Any, identity: Mapping[str, str], name: str) -> int | None:
     """Return what the controller says, else what the process's own variable says."""
     if isinstance(known, int):
         return known
 
-    text = env[name].value if name in env else ""
+    text = identity.get(name, "")
     return int(text) if text.isdigit() else None
 
 

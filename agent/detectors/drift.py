@@ -40,7 +40,7 @@ def config_drift(facts: Facts) -> list[Finding]:
             cause="config_drift",
             severity="error",
             ranks=ranks(odd) if digests[usual] * 2 > len(known) else ranks(known),
-            summary=f"{name_ranks(ranks(odd))} run another DeepSpeed config: {lines[0] if lines else 'digest'}.",
+            summary=f"{name_ranks(ranks(odd)).capitalize()} run another DeepSpeed config: {lines[0] if lines else 'digest'}.",
             evidence=lines,
             next_step="dsray-inspect attach --json",
         )
@@ -61,7 +61,7 @@ def device_conflict(facts: Facts) -> list[Finding]:
             cause="device_conflict",
             severity="warning",
             ranks=tuple(sorted(shared)),
-            summary=f"{name_ranks(sorted(shared))} share GPU {uuid}.",
+            summary=f"{name_ranks(sorted(shared)).capitalize()} share GPU {uuid}.",
             evidence=(f"Ray gave {uuid} to {len(shared)} ranks",),
             next_step="dsray-inspect env --all",
         )

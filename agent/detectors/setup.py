@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from dsray_inspect.agent.assemble.snapshot import Facts
+from dsray_inspect.agent.assemble.workers import Member
 from dsray_inspect.agent.detectors.findings import duration, name_ranks, ranks, wait
 from dsray_inspect.agent.model import Finding
+from dsray_inspect.agent.stacks.phase import training_thread
 
 FRESH_LOCK_S = 300.0
 """A compile takes up to about 200 s on a loaded machine; an older lock has lost its owner."""
@@ -42,7 +44,7 @@ def op_compile_lock(facts: Facts) -> list[Finding]:
             severity="error" if not ages or max(ages) > FRESH_LOCK_S else "warning",
             ranks=ranks(waiting),
             summary=(
-                f"{name_ranks(ranks(waiting))} {wait(waiting)} for a compile lock that no rank of this run "
+                f"{name_ranks(ranks(waiting)).capitalize()} {wait(waiting)} for a compile lock that no rank of this run "
                 f"holds: {paths}{age}."
             ),
             evidence=(
@@ -50,7 +52,9 @@ def op_compile_lock(facts: Facts) -> list[Finding]:
                 "no rank of this run is compiling",
                 *(f"{path} exists" for path in sorted(locks)),
             ),
-            next_step=f"rm {sorted(locks)[0]}" if locks else "dsray-inspect stacks",
+            next_step=f"rm {sorted(locks)[0]}   (once no compiler of yours runs)"
+            if locks
+            else "dsray-inspect stacks",
         )
     ]
 
@@ -64,11 +68,28 @@ def awaited(facts: Facts) -> list[dict[str, Any]]:
     ]
 
 
+def in_torch_distributed(member: Member) -> bool:
+    """Return whether a rank is in the rendezvous itself, not on its way there."""
+    thread = training_thread(member.seen.threads)
+    return (
+        thread is not None
+        and thread.frames[-1:] != ()
+        and thread.frames[-1].layer
+        in (
+            "collective",
+            "torch",
+            "native",
+        )
+    )
+
+
 def rendezvous_wait(facts: Facts) -> list[Finding]:
     """Some ranks are in init_process_group, and others have not come to it."""
     workers = facts.snapshot.workers
-    inside = [worker for worker in workers if worker.phase == "init_process_group"]
-    outside = [worker for worker in workers if worker.phase == "starting"]
+    joining = [one for one in facts.members if one.worker.phase == "init_process_group"]
+    inside = [one.worker for one in joining if in_torch_distributed(one)]
+    outside = [worker for worker in workers if worker.phase in ("starting", "init_process_group")]
+    outside = [worker for worker in outside if worker not in inside]
 
     if not inside:
         return []
@@ -86,7 +107,7 @@ def rendezvous_wait(facts: Facts) -> list[Finding]:
             cause="rendezvous_wait",
             severity="warning",
             ranks=missing,
-            summary=f"{name_ranks(ranks(inside))} {wait(inside)} in init_process_group; {who}.",
+            summary=f"{name_ranks(ranks(inside)).capitalize()} {wait(inside)} in init_process_group; {who}.",
             evidence=tuple(
                 f"rank {worker.rank}: {worker.phase} ({worker.evidence.worker})"
                 for worker in workers

@@ -1,8 +1,9 @@
 """The order of one look: ask all actors at once, look from outside at what stays silent.
 
 Calls to the controller and all workers leave together. Those that are silent after `HEDGE_S`
-are looked at from outside while their call may still answer; after `ANSWER_S` the call is
-given up. A process that is seen to be stopped is not waited for.
+are looked at from outside while their call may still answer. After `ANSWER_S` a call is given
+up if what was seen explains the silence: the process is stopped, its GIL is held, its main
+thread is in a task. A process that should answer, on a loaded machine, gets `PATIENCE_S`.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from dsray_inspect.agent.cluster.train import RunActors, adapter_of, find_runs
 from dsray_inspect.agent.gather.answers import NO_INJECT, Answers, Ask, has_threads
 from dsray_inspect.agent.gather.outside import Outside, Wave
 from dsray_inspect.agent.onsite import worker as worker_read
+from dsray_inspect.agent.stacks.silence import explain_silence
 
 HEDGE_S = 0.3
-ANSWER_S = 1.5
+ANSWER_S = 1.8
+PATIENCE_S = 6.0
 
 
 class Gatherer:
@@ -98,7 +101,11 @@ class Look:
             self._collect(ANSWER_S - (time.monotonic() - started))
 
         self._wave.take_all()
-        self._give_up()
+
+        if self._open:
+            self._collect(PATIENCE_S - (time.monotonic() - started), could_answer_only=True)
+
+        self._give_up(time.monotonic() - started)
 
     def _rows(self) -> Iterator[ActorRow]:
         """Yield the living actors of the run."""
@@ -117,7 +124,7 @@ class Look:
         actors, ask = self._answers.actors, self._answers.ask
         adapter = adapter_of(actors.generation) if actors else None
         request = {
-            "until": time.time() + ANSWER_S + 1,
+            "until": time.time() + PATIENCE_S + 1,
             "env": ask.env,
             "deepspeed": ask.deepspeed,
             "max_pause_ms": ask.max_pause_ms,
@@ -152,22 +159,30 @@ class Look:
         else:
             self._answers.workers[row.actor_id] = value
 
-    def _collect(self, timeout_s: float) -> None:
+    def _collect(self, timeout_s: float, *, could_answer_only: bool = False) -> None:
         """Take the answers that come within `timeout_s`; a stopped process is not waited for."""
-        waited = {key: ref for key, (row, ref) in self._open.items() if not self._is_stopped(row)}
+        waited = {
+            key: ref
+            for key, (row, ref) in self._open.items()
+            if not self._is_stopped(row) and not (could_answer_only and self._why_silent(row))
+        }
 
         for actor_id, answer in self._calls.answers(waited, timeout_s).items():
             row, _ = self._open.pop(actor_id)
             self._keep(row, answer)
 
-    def _give_up(self) -> None:
+    def _give_up(self, waited_s: float) -> None:
         for row, _ in self._open.values():
-            if self._is_stopped(row):
-                why = "the process is stopped (state T: SIGSTOP or a debugger)"
-            else:
-                why = f"its main thread did not answer in {ANSWER_S:g} s (busy, or the GIL is held)"
+            why = self._why_silent(row) or "busy, or the GIL is held"
+            self._keep(row, f"its main thread did not answer in {waited_s:.1f} s: {why}")
 
-            self._keep(row, why)
+    def _why_silent(self, row: ActorRow) -> str:
+        """Return what explains that a process does not answer, as far as it was seen."""
+        if self._is_stopped(row):
+            return "the process is stopped (state T: SIGSTOP or a debugger)"
+
+        dump = self._answers.process(row.node_id, row.pid).get("dump", {})
+        return explain_silence(dump["json"]) if "json" in dump else ""
 
     def _is_stopped(self, row: ActorRow) -> bool:
         return self._answers.process(row.node_id, row.pid).get("state") == "stopped"

@@ -18,6 +18,7 @@ from dsray_inspect.agent.onsite.environ import compare_environ
 from dsray_inspect.agent.onsite.locks import awaited_locks
 from dsray_inspect.agent.onsite.threads import all_threads
 
+IDENTITY = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")
 VERSIONED = ("ray", "torch", "deepspeed", "transformers", "accelerate")
 
 
@@ -33,6 +34,7 @@ def look(_actor: Any, request: dict[str, Any]) -> dict[str, Any]:
     cpu_s = time.thread_time()
     seen: dict[str, Any] = {"pid": os.getpid(), "threads": all_threads()}
     seen["hostname"] = socket.gethostname()
+    seen["identity"] = {name: os.environ[name] for name in IDENTITY if name in os.environ}
     seen["locks"] = awaited_locks()
     seen["versions"] = {name: version_of(name) for name in VERSIONED if name in sys.modules}
     seen["roots"] = {name: root_of(name) for name in ("ray", "torch", "deepspeed")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from dsray_inspect.agent.detectors.findings import duration
-from dsray_inspect.agent.model import OK, Finding, Snapshot, Worker
+from dsray_inspect.agent.model import OK, Controller, Finding, Snapshot, Worker
 from dsray_inspect.agent.text.style import PLAIN, Style
 from dsray_inspect.agent.text.table import table
 
@@ -63,13 +63,7 @@ def people(snapshot: Snapshot) -> str:
 
     if snapshot.controller is not None:
         control = snapshot.controller
-        doing = (
-            f"{control.state}, waits on {control.waiting_on}"
-            if control.waiting_on
-            else control.state
-        )
-        if control.state == "RUNNING" and control.waiting_on:
-            doing = f"RUNNING, {control.waiting_on}"
+        doing = controller_doing(control)
         rows.append(
             ("controller", names.get(control.node_ip, control.node_ip), f"pid {control.pid}", doing)
         )
@@ -84,6 +78,23 @@ def people(snapshot: Snapshot) -> str:
         + row[3]
         for row in rows
     )
+
+
+def controller_doing(controller: Controller) -> str:
+    """Return state and what it waits on, as one clause."""
+    if controller.state == "unknown":
+        waiting = (
+            f"waits on {controller.waiting_on}"
+            if controller.waiting_on
+            else "its stack tells nothing"
+        )
+        return f"does not answer; {waiting}"
+
+    if controller.waiting_on is None:
+        return controller.state
+
+    polls = "" if controller.state == "RUNNING" else "waits on "
+    return f"{controller.state}, {polls}{controller.waiting_on}"
 
 
 def ranks(snapshot: Snapshot, style: Style) -> str:
@@ -186,6 +197,9 @@ def evidence_lines(snapshot: Snapshot, style: Style) -> list[str]:
         f"longest pause {pause:.1f} ms · taken in {duration(snapshot.took_s)}"
     )
     lines = [style.paint(first, "dim")]
+
+    controller = {worker.evidence.controller for worker in workers} - {OK}
+    lines += [f"no rung 1   controller: {why}" for why in sorted(controller)[:1]]
 
     for label, whys in (
         ("stack", [worker.evidence.stack for worker in workers]),

@@ -8,6 +8,7 @@ from dsray_inspect.agent.detectors.findings import duration, name_ranks
 from dsray_inspect.agent.model import Frame, Role, Snapshot, StackGroup
 from dsray_inspect.agent.stacks.marks import path_of
 from dsray_inspect.agent.stacks.merge import Branch, Folded, fold, prefix_tree
+from dsray_inspect.agent.text.report import controller_doing
 from dsray_inspect.agent.text.style import PLAIN, Style
 
 NAME_WIDTH = 44
@@ -61,8 +62,8 @@ class Writer:
         if control is None:
             return
 
-        doing = f"{control.state}, {control.waiting_on}" if control.waiting_on else control.state
-        yield "└ " + self.head("controller", control.node_ip, control.pid, doing)
+        head = self.head("controller", control.node_ip, control.pid, controller_doing(control))
+        yield "└ " + head
 
         for group in self.groups("controller"):
             if control.state != "RUNNING" or self._full:
@@ -90,7 +91,7 @@ class Writer:
                 continue
 
             last = number == len(branches) - 1
-            label = f"[{compact(branch.ranks)}] " if branch.ranks else ""
+            label = f"[{compact(branch.ranks)}] " if branch.ranks and not branch.branches else ""
             first = indent + ("└ " if last else "├ ") + label
             rest = indent + ("  " if last else "│ ") + " " * len(label)
             yield from self.frames(branch.frames, first, rest, self.stands(branch))

@@ -1,0 +1,20 @@
+"""How this process presents itself to a cluster: with which token, found where."""
+
+from __future__ import annotations
+
+import os
+
+
+def token_source() -> str:
+    """Return where the token that we send lies, "" when we send none.
+
+    To be asked after `cluster.connect`, which may have taken the local cluster's own. Order
+    of the places: Ray's `token_auth_config`.
+    """
+    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+        return ""
+
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return "RAY_AUTH_TOKEN"
+
+    return os.environ.get("RAY_AUTH_TOKEN_PATH") or os.path.join("~", ".ray", "auth_token")

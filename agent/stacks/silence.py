@@ -1,0 +1,78 @@
+"""Why an actor's process gives no answer, read from its stacks.
+
+An actor answers from its main thread, which between tasks stands in `main_loop`; an async
+actor from its event loop. Whatever else they are in is the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dsray_inspect.agent.model import Frame, Thread
+from dsray_inspect.agent.stacks.marks import path_of
+from dsray_inspect.agent.stacks.pyspy import PySpyUnreadable, parse
+
+WAITS = ("ray/_private/worker.py", "main_loop")
+LOOP = "asyncio/base_events.py"
+IDLE_IN_LOOP = ("select", "_run_once", "run_forever", "poll")
+
+
+def explain_silence(dump: bytes) -> str:
+    """Return one clause, or "" for a process that could answer."""
+    try:
+        threads = parse(dump)
+    except PySpyUnreadable:
+        return ""
+
+    return gil_holder(threads) or busy_main(threads) or busy_loop(threads)
+
+
+def gil_holder(threads: Sequence[Thread]) -> str:
+    holders = [thread for thread in threads if thread.owns_gil and thread.frames]
+    named = [thread for thread in holders if thread.name != "MainThread"]
+    return f"the GIL is held by {named[0].name}" if named else ""
+
+
+def busy_main(threads: Sequence[Thread]) -> str:
+    main = next((thread for thread in threads if thread.name == "MainThread"), None)
+
+    if main is None or not main.frames or is_waiting(main.frames[-1]):
+        return ""
+
+    inner = main.frames[-1]
+    place = f"{inner.name} ({'/'.join(path_of(inner).split('/')[-2:])}:{inner.line})"
+    task = task_of(main.frames)
+    return f"its main thread is busy in {task + ', now in ' if task else ''}{place}"
+
+
+def is_waiting(frame: Frame) -> bool:
+    return (path_of(frame), frame.name) == WAITS
+
+
+def task_of(frames: Sequence[Frame]) -> str:
+    """Return the first function that Ray's loop called, which the task is named after."""
+    for number, frame in enumerate(frames):
+        if is_waiting(frame) and number + 1 < len(frames):
+            called = [one.name for one in frames[number + 1 :] if not is_wrapper(one)]
+            return called[0] if called else ""
+
+    return ""
+
+
+def is_wrapper(frame: Frame) -> bool:
+    return path_of(frame).startswith(("ray/_private/", "ray/util/tracing/")) or frame.name in (
+        "execute",
+        "__execute",
+    )
+
+
+def busy_loop(threads: Sequence[Thread]) -> str:
+    """Say what an event loop is in, when a callback of it does not return."""
+    for thread in threads:
+        in_loop = [n for n, one in enumerate(thread.frames) if path_of(one).endswith(LOOP)]
+
+        if in_loop and thread.frames[-1].name not in IDLE_IN_LOOP:
+            inner = thread.frames[-1]
+            return f"its event loop is blocked in {inner.name} ({path_of(inner)}:{inner.line})"
+
+    return ""
