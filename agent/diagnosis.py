@@ -18,10 +18,9 @@ RUNGS: Final = ("0", "1", "2", "3", "3b", "gpu")
 LACKS: Final = {
     "0": "no tables (rung 0)",
     "1": "no Train controller (rung 1)",
-    "2": "nothing from inside the ranks (rung 2)",
+    "2": "no answers of the ranks (rung 2)",
     "3": "no stacks from outside (rung 3)",
     "3b": "no environment from outside (rung 3b)",
-    "gpu": "no GPU readings",
 }
 
 
@@ -85,7 +84,8 @@ class NodeReport(Record, frozen=True, kw_only=True):
 
     @property
     def lacks(self) -> tuple[str, ...]:
-        return tuple(name for name in RUNGS if self.rungs[name].state == "no")
+        """The rungs that do not answer; GPU readings are no rung, a rank is seen without them."""
+        return tuple(name for name in LACKS if self.rungs[name].state == "no")
 
     @property
     def gives_stacks(self) -> bool:
@@ -163,17 +163,19 @@ def summarize(nodes: tuple[NodeReport, ...], problem: Problem | None) -> str:
 
     for lacks, names in by_lack.items():
         gone = " and ".join(LACKS[name] for name in lacks)
-        parts.append(f"{listed(names)}: {gone}{consequence(lacks)}.")
+        parts.append(f"{listed(names)}: {gone}. {consequence(lacks)}".strip())
 
+    blind = [node.hostname for node in nodes if node.rungs["gpu"].state == "no"]
+    parts += [f"{listed(blind)}: no GPU readings."] if blind else []
     return " ".join(parts)
 
 
 def consequence(lacks: tuple[str, ...]) -> str:
     if "2" in lacks and "3" in lacks:
-        return "; ranks there cannot be seen"
+        return "A rank there cannot be seen."
 
     if "3" in lacks:
-        return "; ranks there are seen by rung 2, while their main thread is free"
+        return "Rung 2 sees a rank there while its main thread is free."
 
     return ""
 

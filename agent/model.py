@@ -119,6 +119,8 @@ class StackGroup(Record, frozen=True, kw_only=True):
     thread: str
     frames: tuple[Frame, ...]
     pids: tuple[int, ...] = ()
+    idle_s: float | None = None
+    """Seconds since the first of these threads last ran on a CPU."""
 
 
 class Stacks(Record, frozen=True, kw_only=True):

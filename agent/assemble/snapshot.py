@@ -98,15 +98,11 @@ def worker_entries(member: Member, all_threads: bool) -> list[Entry]:
     worker, threads = member.worker, member.seen.threads
     training = training_thread(threads)
     shown: Sequence[Thread] = threads if all_threads else ([training] if training else [])
-    return [
-        Entry(
-            rank=worker.rank,
-            role="child" if thread.pid not in (None, worker.pid) else "worker",
-            pid=thread.pid or worker.pid,
-            thread=thread,
-        )
-        for thread in shown
+    own = [Entry(rank=worker.rank, role="worker", pid=worker.pid, thread=one) for one in shown]
+    below = [
+        Entry(rank=worker.rank, role="child", pid=one.pid, thread=one) for one in member.children
     ]
+    return own + below
 
 
 def run_of(answers: Answers) -> Run | None:

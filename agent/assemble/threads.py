@@ -59,6 +59,20 @@ def threads_of(answer: Mapping[str, Any] | str | None, facts: Mapping[str, Any])
     return Seen(threads=(), source=None, why=why or "nobody looked at this process")
 
 
+def children_of(processes: Mapping[int, Mapping[str, Any]], pid: int) -> list[Thread]:
+    """Return the threads of the processes below a pid; one that py-spy cannot read is named."""
+    threads: list[Thread] = []
+
+    for child in processes.get(pid, {}).get("children", ()):
+        facts = processes.get(child, {})
+        seen = threads_of(None, facts)
+        command = facts.get("command", "gone")
+        name = f"{command[:60]} ({seen.why})"
+        threads += seen.threads or ([Thread(name=name, tid=None, frames=(), pid=child)])
+
+    return threads
+
+
 def own_thread(raw: Mapping[str, Any]) -> Thread:
     """Return a thread as `onsite.threads` sends it."""
     return Thread(

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from dsray_inspect.agent.assemble.threads import Seen, threads_of
+from dsray_inspect.agent.assemble.threads import Seen, children_of, threads_of
 from dsray_inspect.agent.cluster.records import ActorRow, NodeRow
 from dsray_inspect.agent.environment import explain
 from dsray_inspect.agent.gather.answers import Answers
@@ -16,6 +16,7 @@ from dsray_inspect.agent.model import (
     DeepSpeed,
     EnvVar,
     Evidence,
+    Thread,
     Worker,
     WorkerGpu,
     WorkerState,
@@ -36,6 +37,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
 
     worker: Worker
     seen: Seen
+    children: tuple[Thread, ...] = ()
 
 
 def members_of(answers: Answers) -> list[Member]:
@@ -100,7 +102,8 @@ def member_of(
         rss_bytes=facts.get("rss_bytes"),
         versions=dict(own.get("versions") or {}),
     )
-    return Member(worker=worker, seen=seen)
+    children = children_of(look.get("processes", {}), row.pid)
+    return Member(worker=worker, seen=seen, children=tuple(children))
 
 
 def why_unknown(controller: dict[str, Any] | str) -> str:

@@ -168,7 +168,7 @@ class Wave:
             "environs": [],
             "native": ask.native,
             "locals": ask.locals,
-            "subprocesses": ask.children,
+            "children": ask.children,
             "timeout_s": PYSPY_S,
             "gpus": False,
         }

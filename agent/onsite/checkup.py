@@ -20,8 +20,8 @@ from dsray_inspect.agent.onsite.pyspy import dump, find_pyspy
 from dsray_inspect.agent.onsite.threads import scheduled_at_ms
 
 OK = "ok"
-TRAINING = "ray::RayTrainWorker"
-ASLEEP = "ray::IDLE"
+TRAINING = ("ray::RayTrainWorker",)
+SERVICES = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 TARGETS = 3
 DUMP = {"native": False, "locals": False, "subprocesses": False}
 
@@ -128,7 +128,7 @@ def find_raylet(node_id: str) -> int | None:
 
 
 def candidates(raylet: int) -> list[int]:
-    """Return the raylet's Python workers, those that train first, those without work last."""
+    """Return the raylet's Python workers, those that train first, Ray's own services last."""
     titles: dict[int, str] = {}
 
     for pid in pids():

@@ -38,13 +38,13 @@ def find_engine(may_scan_ms: float) -> tuple[Any, str]:
         return None, "DeepSpeed is not imported in this process"
 
     for look in range(LOOKS):
+        if initialize_on_stack():
+            return None, NOT_RETURNED
+
         engine = engine_on_stack(module.DeepSpeedEngine)
 
         if engine is not None:
             return engine, "ok"
-
-        if initialize_on_stack():
-            return None, NOT_RETURNED
 
         if look < LOOKS - 1:
             time.sleep(LOOK_EVERY_S)

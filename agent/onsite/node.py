@@ -7,8 +7,6 @@ The same function answers in the attaching process for its own node and in the n
 from __future__ import annotations
 
 import json
-import os
-import re
 import socket
 import time
 from typing import Any
@@ -19,28 +17,31 @@ from dsray_inspect.agent.onsite.environ import (
     live_environ,
 )
 from dsray_inspect.agent.onsite.gpus import read_gpus
+from dsray_inspect.agent.onsite.process import descendants, facts
 from dsray_inspect.agent.onsite.pyspy import dump_all
-from dsray_inspect.agent.onsite.redaction import redact_pair, redact_text
-from dsray_inspect.agent.onsite.threads import scheduled_at_ms
-
-STATES = {"T": "stopped", "t": "stopped", "Z": "dead", "X": "dead"}
-MAX_THREADS = 512
+from dsray_inspect.agent.onsite.redaction import redact_pair
 
 
 def look(request: dict[str, Any]) -> dict[str, Any]:
     """Read processes and GPUs of this node.
 
     `request`: `until` (Unix seconds), `pids`, `stacks` and `environs` (lists of pids),
-    `gpus` (bool), `native`, `locals`, `subprocesses` (bool) and `timeout_s` for py-spy.
+    `gpus` (bool), `native`, `locals`, `children` (bool) and `timeout_s` for py-spy.
     """
     if time.time() > request["until"]:
         return {"late": True}
 
     # First: py-spy's pauses make the kernel run each thread, which resets its idle time.
-    processes = {pid: process(pid) for pid in request["pids"]}
-    dumps = dump_all(request["stacks"], request)
+    processes = {pid: facts(pid) for pid in request["pids"]}
+    below = descendants(request["stacks"]) if request["children"] else {}
 
-    for pid, answer in dumps.items():
+    for pid, children in below.items():
+        processes.setdefault(pid, {})["children"] = children
+        processes.update({child: facts(child) for child in children})
+
+    every = [*request["stacks"], *(child for children in below.values() for child in children)]
+
+    for pid, answer in dump_all(every, request).items():
         if "json" in answer:
             answer["json"] = redact_locals(answer["json"]) if request["locals"] else answer["json"]
 
@@ -56,52 +57,6 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
         "gpus": gpus,
         "gpu_why": why,
     }
-
-
-def process(pid: int) -> dict[str, Any]:
-    """Return state, resident memory, command and the threads' idle times of a process."""
-    try:
-        with open(f"/proc/{pid}/status") as file:
-            status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            command = file.read().replace(b"\0", b" ").decode("utf-8", "replace").strip()
-    except (OSError, ValueError):
-        return {"gone": True}
-
-    letter = status.get("State", "?").strip()[:1]
-    return {
-        "state": STATES.get(letter, "alive"),
-        "rss_bytes": kilobytes(status.get("VmRSS", "")),
-        "command": redact_text(command)[:200],
-        "idle_s": idle_times(pid),
-    }
-
-
-def kilobytes(text: str) -> int | None:
-    found = re.match(r"\s*(\d+) kB", text)
-    return int(found.group(1)) * 1024 if found else None
-
-
-def idle_times(pid: int) -> dict[int, float]:
-    """Return the seconds since each thread last ran, by thread id."""
-    now_ms = scheduled_at_ms("/proc/thread-self/sched")
-    idle: dict[int, float] = {}
-
-    if now_ms is None:
-        return idle
-
-    try:
-        tids = os.listdir(f"/proc/{pid}/task")[:MAX_THREADS]
-    except OSError:
-        return idle
-
-    for tid in tids:
-        last_ms = scheduled_at_ms(f"/proc/{pid}/task/{tid}/sched")
-
-        if last_ms is not None:
-            idle[int(tid)] = max(0.0, (now_ms - last_ms) / 1000)
-
-    return idle
 
 
 def environment(pid: int) -> dict[str, Any]:

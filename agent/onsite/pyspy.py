@@ -24,7 +24,7 @@ def find_pyspy() -> str | None:
 def dump_all(pids: list[int], options: dict[str, Any]) -> dict[int, dict[str, Any]]:
     """Dump every process in parallel; each answer has `json` or `error`, and `pause_ms`.
 
-    `options`: `native`, `locals`, `subprocesses` (bool) and `timeout_s`.
+    `options`: `native`, `locals` (bool) and `timeout_s`.
     """
     program = find_pyspy()
 
@@ -48,7 +48,6 @@ def dump(program: str, pid: int, options: dict[str, Any]) -> dict[str, Any]:
     command = [program, "dump", "--json", "--pid", str(pid)]
     command += ["--native"] if options["native"] else []
     command += ["--locals"] if options["locals"] else []
-    command += ["--subprocesses"] if options["subprocesses"] else []
     command += [] if stops else ["--nonblocking"]
     deadline = time.monotonic() + options["timeout_s"]
     answer: dict[str, Any] = {"error": "py-spy was not run"}

@@ -66,6 +66,7 @@ class Branch(Record, frozen=True, kw_only=True):
     pids: tuple[int, ...]
     frames: tuple[Frame, ...]
     branches: tuple[Branch, ...] = ()
+    idle_s: float | None = None
 
     @property
     def ends(self) -> tuple[int, ...]:
@@ -89,12 +90,14 @@ def group(entries: Iterable[Entry]) -> tuple[StackGroup, ...]:
 def _group(same: Sequence[Entry]) -> StackGroup:
     ranks = sorted({entry.rank for entry in same if entry.rank is not None})
     by_rank = sorted(same, key=lambda e: (e.rank is None, e.rank or 0, e.pid or 0))
+    idle = [entry.thread.idle_s for entry in same if entry.thread.idle_s is not None]
     return StackGroup(
         ranks=tuple(ranks),
         role=same[0].role,
         thread=same[0].thread.name,
         frames=same[0].thread.frames,
         pids=tuple(dict.fromkeys(entry.pid for entry in by_rank if entry.pid is not None)),
+        idle_s=min(idle, default=None),
     )
 
 
@@ -136,6 +139,7 @@ def _branch(same: Sequence[StackGroup], start: int, partings: int) -> Branch:
         pids=tuple(dict.fromkeys(pid for group in same for pid in group.pids)),
         frames=first[start:stop],
         branches=_branches(same, stop, partings + 1),
+        idle_s=min((group.idle_s for group in same if group.idle_s is not None), default=None),
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from dsray_inspect.agent.detectors.findings import duration, name_ranks
 from dsray_inspect.agent.model import Frame, Role, Snapshot, StackGroup
 from dsray_inspect.agent.stacks.marks import path_of
@@ -40,7 +42,6 @@ class Writer:
         self._style = style
         self._full = full
         self._hosts = {node.ip: node.hostname for node in snapshot.nodes}
-        self._idle = {worker.rank: worker.idle_s for worker in snapshot.workers}
 
     def groups(self, *roles: Role) -> list[StackGroup]:
         return [group for group in self._snapshot.stacks.groups if group.role in roles]
@@ -74,10 +75,10 @@ class Writer:
         groups = self.groups("worker", "child")
         threads = dict.fromkeys((group.role, group.thread) for group in groups)
 
-        for role, thread in threads:
+        for role, thread in sorted(threads, key=telling_first):
             same = [group for group in groups if (group.role, group.thread) == (role, thread)]
             ranks = sorted({rank for group in same for rank in group.ranks})
-            what = "child process of " if role == "child" else ""
+            what = "child processes of " if role == "child" else ""
             yield f"  └ {self._style.paint(what + name_ranks(ranks), 'bold')}  {thread}"
             yield from self.branches(prefix_tree(same), "    ")
 
@@ -99,20 +100,17 @@ class Writer:
 
     def stands(self, branch: Branch) -> str:
         """Return how long the ranks whose stack ends here have stood here."""
-        idle = [self._idle.get(rank) for rank in branch.ranks]
-        known = [seconds for seconds in idle if seconds is not None]
-
-        if branch.branches or not known or min(known) < 1:
+        if branch.branches or branch.idle_s is None or branch.idle_s < 1:
             return ""
 
-        return f"← here for {duration(min(known))}"
+        return f"← here for {duration(branch.idle_s)}"
 
     def frames(
         self, frames: Sequence[Frame], first: str, rest: str, mark: str = ""
     ) -> Iterator[str]:
         shown = list(frames) if self._full else fold(frames)
         visible = [one for one in shown if not (isinstance(one, Folded) and one.plumbing)]
-        visible = visible or list(shown[-1:])
+        visible = with_last_frame(visible) or list(shown[-1:])
         lead = first
 
         for number, one in enumerate(visible):
@@ -145,6 +143,27 @@ class Writer:
     def thread_name(self, group: StackGroup, indent: str, several: bool) -> Iterator[str]:
         if several:
             yield f"{indent}thread {group.thread}"
+
+
+def telling_first(thread: tuple[Role, str]) -> tuple[bool, bool, bool]:
+    """Sort a rank's training thread first, then its child processes, then the main thread."""
+    role, name = thread
+    return (
+        role == "child" or not name.startswith("TrainingThread"),
+        role != "child",
+        name != "MainThread",
+    )
+
+
+def with_last_frame(shown: list[Frame | Folded]) -> list[Frame | Folded]:
+    """Return the same with the innermost frame unfolded: it is where the thread stands."""
+    last = shown[-1] if shown else None
+
+    if not isinstance(last, Folded):
+        return shown
+
+    rest = msgspec.structs.replace(last, frames=last.frames[:-1])
+    return [*shown[:-1], *([rest] if rest.frames else []), last.frames[-1]]
 
 
 def only_plumbing(frames: Sequence[Frame]) -> bool:

@@ -1,0 +1,102 @@
+"""`doctor` as text: the answer, the cluster, one line a node, then what to paste."""
+
+from __future__ import annotations
+
+from dsray_inspect.agent.diagnosis import (
+    RUNGS,
+    ClusterReport,
+    Diagnosis,
+    Fix,
+    NodeReport,
+    Rung,
+    listed,
+)
+from dsray_inspect.agent.text.style import PLAIN, Style
+from dsray_inspect.agent.text.table import table
+
+HEADS = ("node", "0 GCS", "1 controller", "2 ranks", "3 stacks", "3b environ", "GPU")
+WORDS = {"ok": "ok", "no": "no", "off": "off", "none": "–"}
+
+
+def diagnosis_text(diagnosis: Diagnosis, style: Style = PLAIN) -> str:
+    """Return the whole answer."""
+    whole = diagnosis.problem is None and not any(node.lacks for node in diagnosis.nodes)
+    color = "green" if whole else "red" if diagnosis.exit_code else "yellow"
+    lines = [style.paint(diagnosis.summary, "bold", color)]
+
+    if diagnosis.problem is not None:
+        lines.append(f"  {diagnosis.problem.fix}")
+
+    lines += ["", style.paint(cluster_line(diagnosis.cluster), "dim"), ""]
+    lines += nodes_table(diagnosis.nodes, style)
+
+    for fix in diagnosis.fixes:
+        lines += ["", *fix_lines(fix, len(diagnosis.nodes), style)]
+
+    return "\n".join(lines)
+
+
+def cluster_line(cluster: ClusterReport) -> str:
+    theirs = f"Ray {cluster.ray or '?'}, Python {cluster.python or '?'}"
+    same = (cluster.ray, cluster.python) == (cluster.our_ray, cluster.our_python)
+    ours = "as here" if same else f"here Ray {cluster.our_ray}, Python {cluster.our_python}"
+    token = f"token from {cluster.token}" if cluster.token else "no token needed"
+    return f"cluster  {cluster.address} ({cluster.found_by}) · {theirs} ({ours}) · {token}"
+
+
+def nodes_table(nodes: tuple[NodeReport, ...], style: Style) -> list[str]:
+    lines = table(HEADS, [cells(node) for node in nodes]).split("\n")
+    painted = [
+        style.paint(line, "yellow" if node.gives_stacks else "red") if node.lacks else line
+        for node, line in zip(nodes, lines[1:], strict=True)
+    ]
+    grouped: dict[str, list[str]] = {}
+
+    for node in nodes:
+        grouped.setdefault(circumstances(node), []).append(node.hostname)
+
+    notes = [f"{listed(names)}: {what}" for what, names in grouped.items() if what]
+    return [style.paint(lines[0], "dim"), *painted, *(style.paint(note, "dim") for note in notes)]
+
+
+def cells(node: NodeReport) -> tuple[str, ...]:
+    return (
+        node.hostname,
+        *(word(name, node.rungs[name], node) for name in RUNGS),
+    )
+
+
+def word(name: str, rung: Rung, node: NodeReport) -> str:
+    if name == "gpu" and rung.state == "ok" and node.facts is not None:
+        return str(node.facts.gpus)
+
+    return WORDS[rung.state]
+
+
+def circumstances(node: NodeReport) -> str:
+    """Return what decides whether a node's processes can be read, in a few words."""
+    facts = node.facts
+
+    if facts is None:
+        return ""
+
+    parts = [
+        f"py-spy {facts.pyspy_version or '?'}" if facts.pyspy else "no py-spy",
+        f"user {facts.me.uid}" + (f", workers {facts.target.uid}" if others(node) else ""),
+        "SYS_PTRACE" if facts.me.may_ptrace else "no SYS_PTRACE",
+        f"ptrace_scope {facts.yama}" if facts.yama else "",
+        "seccomp filter" if facts.me.seccomp == 2 else "",
+    ]
+    looked = "looked at from here" if node.seen_from == "here" else "looked at by an agent there"
+    return ", ".join((looked, *(part for part in parts if part)))
+
+
+def others(node: NodeReport) -> bool:
+    facts = node.facts
+    return facts is not None and facts.target is not None and facts.target.uid != facts.me.uid
+
+
+def fix_lines(fix: Fix, of: int, style: Style) -> list[str]:
+    """Return what is wrong, then what to paste, indented so that it can be selected."""
+    where = "" if len(fix.nodes) == of == 1 else f"{', '.join(fix.nodes)}: "
+    return [style.paint(f"{where}{fix.what}", "bold"), *(f"  {line}" for line in fix.lines)]
