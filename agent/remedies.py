@@ -72,7 +72,7 @@ def of_node(node: NodeReport) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield inside(node)
 
         if facts.stacks != OK or facts.environ != OK:
-            yield outside(facts, node)
+            yield outside(facts)
 
         if facts.sched != OK and facts.target is not None:
             yield unscheduled(facts)
@@ -98,10 +98,10 @@ def inside(node: NodeReport) -> tuple[str, tuple[str, ...]]:
     )
 
 
-def outside(facts: Facts, node: NodeReport) -> tuple[str, tuple[str, ...]]:
+def outside(facts: Facts) -> tuple[str, tuple[str, ...]]:
     """Return why processes cannot be read from outside."""
     if facts.target is None:
-        return unseen(facts, node)
+        return unseen(facts)
 
     if facts.pyspy is None and facts.environ == OK:
         return "py-spy is not installed.", (f"{facts.python or 'python3'} -m pip install py-spy",)
@@ -123,7 +123,7 @@ def outside(facts: Facts, node: NodeReport) -> tuple[str, tuple[str, ...]]:
     return what, lines
 
 
-def unseen(facts: Facts, node: NodeReport) -> tuple[str, tuple[str, ...]]:
+def unseen(facts: Facts) -> tuple[str, tuple[str, ...]]:
     """Return why the processes of Ray do not show up in /proc."""
     if facts.hidepid:
         return (
@@ -194,8 +194,7 @@ def refused(facts: Facts, target: Process) -> tuple[str, tuple[str, ...]]:
         )
 
     return (
-        f"The kernel refuses to let us read {who}, for a reason that /proc does not tell "
-        "(a security module such as AppArmor or SELinux?).",
+        f"The kernel does not let us read {who}; perhaps AppArmor or SELinux forbids it.",
         grant(facts) if not me.may_ptrace else unconfined(facts),
     )
 
@@ -246,9 +245,8 @@ def unconfined(facts: Facts) -> tuple[str, ...]:
 
 def unscheduled(facts: Facts) -> tuple[str, tuple[str, ...]]:
     return (
-        f"When a rank last moved cannot be told: {facts.sched} "
-        "(a kernel without CONFIG_SCHED_DEBUG, or a sandbox such as gVisor).",
-        (),
+        f"When a rank last moved cannot be told: {facts.sched}.",
+        ("# the kernel lacks CONFIG_SCHED_DEBUG, or this is a sandbox such as gVisor",),
     )
 
 

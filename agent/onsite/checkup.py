@@ -139,7 +139,8 @@ def candidates(raylet: int) -> list[int]:
 
     titles.pop(os.getpid(), None)
     return sorted(
-        titles, key=lambda pid: (not titles[pid].startswith(TRAINING), titles[pid] == ASLEEP)
+        titles,
+        key=lambda pid: (not titles[pid].startswith(TRAINING), titles[pid].startswith(SERVICES)),
     )
 
 

@@ -6,6 +6,7 @@ from dsray_inspect.agent.diagnosis import (
     RUNGS,
     ClusterReport,
     Diagnosis,
+    Facts,
     Fix,
     NodeReport,
     Rung,
@@ -81,19 +82,21 @@ def circumstances(node: NodeReport) -> str:
         return ""
 
     parts = [
+        "looked at from here" if node.seen_from == "here" else "looked at by an agent there",
         f"py-spy {facts.pyspy_version or '?'}" if facts.pyspy else "no py-spy",
-        f"user {facts.me.uid}" + (f", workers {facts.target.uid}" if others(node) else ""),
+        users(facts),
         "SYS_PTRACE" if facts.me.may_ptrace else "no SYS_PTRACE",
-        f"ptrace_scope {facts.yama}" if facts.yama else "",
+        "" if facts.yama is None else f"ptrace_scope {facts.yama}",
         "seccomp filter" if facts.me.seccomp == 2 else "",
     ]
-    looked = "looked at from here" if node.seen_from == "here" else "looked at by an agent there"
-    return ", ".join((looked, *(part for part in parts if part)))
+    return ", ".join(part for part in parts if part)
 
 
-def others(node: NodeReport) -> bool:
-    facts = node.facts
-    return facts is not None and facts.target is not None and facts.target.uid != facts.me.uid
+def users(facts: Facts) -> str:
+    if facts.target is None or facts.target.uid == facts.me.uid:
+        return f"user {facts.me.uid}"
+
+    return f"user {facts.me.uid} (workers: {facts.target.uid})"
 
 
 def fix_lines(fix: Fix, of: int, style: Style) -> list[str]:
