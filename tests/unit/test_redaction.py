@@ -223,9 +223,9 @@ def test_any_text_comes_back(text: str) -> None:
     ids=lambda text: text[:12],
 )
 def test_no_text_takes_long(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     redact_text(text)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_config_is_flat_sorted_and_short() -> None:
