@@ -7,6 +7,7 @@ others.
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
@@ -15,6 +16,7 @@ import msgspec
 from dsray_inspect.agent.cluster.calls import CallFailed, Calls
 from dsray_inspect.agent.cluster.connect import connect
 from dsray_inspect.agent.cluster.gcs import Gcs
+from dsray_inspect.agent.cluster.membership import check_membership
 from dsray_inspect.agent.cluster.records import NodeRow
 from dsray_inspect.agent.cluster.token import token_source
 from dsray_inspect.agent.cluster.trial import try_handle
@@ -24,6 +26,7 @@ from dsray_inspect.agent.diagnosis import (
     ClusterReport,
     Diagnosis,
     Facts,
+    Fix,
     NodeReport,
     Problem,
     Rung,
@@ -31,8 +34,8 @@ from dsray_inspect.agent.diagnosis import (
 )
 from dsray_inspect.agent.errors import ExitCode, InspectError
 from dsray_inspect.agent.model import OK
-from dsray_inspect.agent.onsite.checkup import Examiner, check, find_raylet
-from dsray_inspect.agent.remedies import fixes
+from dsray_inspect.agent.onsite.checkup import Examiner, check, container, find_raylet
+from dsray_inspect.agent.remedies import beside, fixes
 
 AGENT_S = 20.0
 """What starting an agent on a busy node may take, its look included."""
@@ -57,6 +60,7 @@ def diagnose(address: str, found_by: str, *, inject: bool = True) -> Diagnosis:
 
     if problem is None:
         try:
+            check_membership(rows)
             calls = Calls(address)
         except InspectError as error:
             problem = Problem(exit_code=error.exit_code, what=str(error), fix=error.help_text)
@@ -76,7 +80,7 @@ def diagnose(address: str, found_by: str, *, inject: bool = True) -> Diagnosis:
         cluster=cluster,
         problem=problem,
         nodes=nodes,
-        fixes=fixes(nodes) if problem is None else (),
+        fixes=fixes(nodes) if problem is None else outside_the_cluster(problem),
     )
 
 
@@ -105,6 +109,15 @@ def other_version(cluster: ClusterReport) -> Problem | None:
         what=f"This environment cannot join the cluster: {why}.",
         fix=IMAGE,
     )
+
+
+def outside_the_cluster(problem: Problem) -> tuple[Fix, ...]:
+    """Return how a container beside Ray's becomes a part of the cluster's machine."""
+    if problem.exit_code != ExitCode.NOT_FOUND or not container():
+        return ()
+
+    lines = beside(container(), os.geteuid())
+    return (Fix(nodes=(), what="If this is a container beside Ray's:", lines=lines),)
 
 
 class Examination:

@@ -139,14 +139,22 @@ def unseen(facts: Facts) -> tuple[str, tuple[str, ...]]:
             "dsray-inspect doctor        # again, while a job runs",
         )
 
-    what = "The raylet's processes are in another pid namespace: this is a container beside Ray's."
+    return (
+        "The raylet's processes are in another pid namespace: this is a container beside Ray's.",
+        beside(facts.container, facts.me.uid),
+    )
 
-    if facts.container == "kubernetes":
-        return what, tuple(KUBERAY_SIDECAR.replace("{uid}", str(facts.me.uid)).split("\n"))
 
-    return what, (
-        "docker exec -it RAY_CONTAINER dsray-inspect doctor        # inside Ray's container",
-        "docker run --pid=container:RAY_CONTAINER --cap-add SYS_PTRACE …        # or beside it",
+def beside(container: str, uid: int) -> tuple[str, ...]:
+    """Return how to share Ray's processes and files with a container beside Ray's."""
+    if container == "kubernetes":
+        return tuple(KUBERAY_SIDECAR.replace("{uid}", str(uid)).split("\n"))
+
+    return (
+        "docker exec -it RAY dsray-inspect doctor        # inside Ray's container, here called RAY",
+        "# or beside it, with Ray's /tmp/ray as a volume of both:",
+        "docker run --pid=container:RAY --network=container:RAY --volumes-from RAY \\",
+        "  --cap-add SYS_PTRACE …",
     )
 
 

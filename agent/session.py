@@ -10,6 +10,7 @@ from dsray_inspect.agent.assemble.snapshot import assemble
 from dsray_inspect.agent.cluster.calls import NAMESPACE, CallFailed, Calls
 from dsray_inspect.agent.cluster.connect import connect
 from dsray_inspect.agent.cluster.gcs import Gcs
+from dsray_inspect.agent.cluster.membership import check_membership
 from dsray_inspect.agent.cluster.records import JobRow
 from dsray_inspect.agent.cluster.resolve import Candidate, choose
 from dsray_inspect.agent.cluster.train import adapter_of, find_runs
@@ -49,6 +50,7 @@ class Session:
     def calls(self) -> Calls:
         """Return the driver connection, made when it is first needed."""
         if self._calls is None:
+            check_membership(self._gcs.nodes())
             self._calls = Calls(self.address)
 
         return self._calls

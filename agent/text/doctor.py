@@ -101,5 +101,5 @@ def users(facts: Facts) -> str:
 
 def fix_lines(fix: Fix, of: int, style: Style) -> list[str]:
     """Return what is wrong, then what to paste, indented so that it can be selected."""
-    where = "" if len(fix.nodes) == of == 1 else f"{', '.join(fix.nodes)}: "
+    where = "" if of == 1 or not fix.nodes else f"{listed(list(fix.nodes))}: "
     return [style.paint(f"{where}{fix.what}", "bold"), *(f"  {line}" for line in fix.lines)]
