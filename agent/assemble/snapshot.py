@@ -81,9 +81,16 @@ def assemble(answers: Answers, *, all_threads: bool = False) -> Facts:
         stacks=Stacks(groups=group(entries)),
         findings=(),
         verdict=NOT_JUDGED,
-        notes=tuple(answers.notes),
+        notes=(*answers.notes, *driver_notes(answers, driver_seen)),
     )
     return Facts(snapshot=snapshot, answers=answers, members=tuple(members))
+
+
+def driver_notes(answers: Answers, seen: Seen) -> list[str]:
+    if answers.job.is_dead or seen.threads:
+        return []
+
+    return [f"The driver's stack was not seen: {seen.why}."]
 
 
 def role_entries(role: Role, pid: int, seen: Seen, all_threads: bool) -> list[Entry]:

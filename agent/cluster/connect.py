@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from dsray_inspect.agent.cluster.local import LocalCluster, find_clusters
@@ -90,12 +92,29 @@ def connect(address: str) -> None:
 
     try:
         ask_gcs(address)
-        return
-    except PermissionMissing:
-        if os.environ.get("RAY_AUTH_MODE") or not use_token(local):
+    except PermissionMissing as refusal:
+        if os.environ.get("RAY_AUTH_MODE"):
             raise
 
-    ask_gcs(address)
+        ask_with_token(address, local, refusal)
+
+
+def ask_with_token(address: str, local: LocalCluster | None, refusal: PermissionMissing) -> None:
+    """Ask again with Ray's own token, then with that of the user who started a local cluster.
+
+    Raises:
+        PermissionMissing: there is no token, or none that the cluster takes.
+    """
+    for path in token_places(local):
+        use_token(path)
+
+        try:
+            ask_gcs(address)
+            return
+        except PermissionMissing as error:
+            refusal = error
+
+    raise refusal
 
 
 def check_port(address: str) -> None:
@@ -136,26 +155,27 @@ def has_token() -> bool:
     return bool(AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True))
 
 
-def use_token(local: LocalCluster | None) -> bool:
-    """Switch this process to token mode, with Ray's own token or the local cluster's."""
-    try:
-        from ray._raylet import AuthenticationTokenLoader, Config
-    except ImportError:
-        return False
+def token_places(local: LocalCluster | None) -> list[str | None]:
+    """Return where a token may lie: None is wherever Ray itself looks."""
+    places: list[str | None] = [None] if has_token() else []
 
-    if not has_token() and local is not None and local.home:
+    if local is not None and local.home and "RAY_AUTH_TOKEN" not in os.environ:
         path = os.path.join(local.home, ".ray", "auth_token")
+        places += [path] if os.access(path, os.R_OK) else []
 
-        if os.access(path, os.R_OK):
-            os.environ["RAY_AUTH_TOKEN_PATH"] = path
-            AuthenticationTokenLoader.instance().reset_cache()
+    return places
 
-    if not has_token():
-        return False
+
+def use_token(path: str | None) -> None:
+    """Switch this process to token mode, with the token in `path` or Ray's own."""
+    from ray._raylet import AuthenticationTokenLoader, Config
+
+    if path is not None:
+        os.environ["RAY_AUTH_TOKEN_PATH"] = path
 
     os.environ["RAY_AUTH_MODE"] = "token"
+    AuthenticationTokenLoader.instance().reset_cache()
     Config.initialize("")
-    return True
 
 
 def ask_gcs(address: str) -> None:
@@ -163,7 +183,8 @@ def ask_gcs(address: str) -> None:
     from ray import exceptions
 
     try:
-        within(GCS_S, lambda: gcs_client(address), address)
+        with ray_kept_quiet():
+            within(GCS_S, lambda: gcs_client(address), address)
     except ClusterUnreachable:
         raise
     except Exception as error:
@@ -176,6 +197,21 @@ def ask_gcs(address: str) -> None:
             f"{address} listens, but does not answer as a Ray GCS: {str(error)[:120]}.",
             help_text="Check the port: the GCS's is usually 6379, not the dashboard's or the client's.",
         ) from error
+
+
+@contextmanager
+def ray_kept_quiet() -> Iterator[None]:
+    """Send file descriptor 2 nowhere: what Ray's C++ side logs there is raised as well."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def gcs_client(address: str) -> Any:

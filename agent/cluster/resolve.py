@@ -83,7 +83,7 @@ def only(chosen: Sequence[Candidate], what: str, candidates: Sequence[Candidate]
 
 
 def name_of(candidate: Candidate) -> str:
-    return candidate.run_id or candidate.run_name or candidate.job.label
+    return (candidate.run_id or "")[:8] or candidate.run_name or candidate.job.label
 
 
 def known(candidates: Sequence[Candidate]) -> str:

@@ -82,7 +82,7 @@ def gil_held(facts: Facts) -> list[Finding]:
 def unseen(facts: Facts) -> list[str]:
     """Return one sentence for each living rank of which no stack could be had."""
     return [
-        f"rank {worker.rank} on {worker.hostname}: {worker.evidence.stack}"
+        f"{name_ranks(ranks([worker]))} on {worker.hostname}, pid {worker.pid}: {worker.evidence.stack}"
         for worker in facts.snapshot.workers
         if worker.state in ("alive", "stopped") and worker.evidence.stack != OK
     ]

@@ -83,12 +83,7 @@ def people(snapshot: Snapshot) -> str:
 def controller_doing(controller: Controller) -> str:
     """Return state and what it waits on, as one clause."""
     if controller.state == "unknown":
-        waiting = (
-            f"waits on {controller.waiting_on}"
-            if controller.waiting_on
-            else "its stack tells nothing"
-        )
-        return f"does not answer; {waiting}"
+        return f"did not answer{f', waits on {controller.waiting_on}' if controller.waiting_on else ''}"
 
     if controller.waiting_on is None:
         return controller.state
