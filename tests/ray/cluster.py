@@ -12,7 +12,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -126,8 +125,7 @@ class Cluster:
     # Life
 
     def __enter__(self) -> Cluster:
-        # Ray's sockets under this folder have paths of at most 107 characters.
-        self.dir = Path(tempfile.mkdtemp(prefix="dsray-test-", dir="/tmp"))
+        self.dir = processes.own_folder()
         self.home = self.dir / "home"
         self.home.mkdir()
         (self.dir / "tmp").mkdir()

@@ -23,9 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left() -> Iterator[None]:
     """End what dead test runs left, and fail this one when it leaves a process."""
-    for run in {mark.partition("/")[0] for _, mark in processes.marked()}:
-        if processes.is_over(run):
-            processes.end(run)
+    processes.sweep()
     yield
     left = processes.with_mark(processes.run_id())
     assert not left, f"the test run leaves {left}"

@@ -5,9 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 
 from tests.ray import processes
@@ -32,7 +30,7 @@ class LocalDriver(Ranks):
         env: Mapping[str, str] | None = None,
         host: Host | None = None,
     ) -> None:
-        self.dir = Path(tempfile.mkdtemp(prefix="dsray-test-", dir="/tmp"))
+        self.dir = processes.own_folder()
         super().__init__(self.dir / "out")
         for name in ("home", "tmp", "out"):
             (self.dir / name).mkdir()

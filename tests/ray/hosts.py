@@ -12,7 +12,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -170,7 +169,7 @@ class TwoHosts:
         self._ids = itertools.count(1)
 
     def __enter__(self) -> TwoHosts:
-        self.dir = Path(tempfile.mkdtemp(prefix="dsray-test-", dir="/tmp"))
+        self.dir = processes.own_folder()
         self.a = Host("host-a", "10.99.0.1", folder=self.dir, mark=self.mark)
         self.b = Host("host-b", "10.99.0.2", folder=self.dir, mark=self.mark)
         self.address = f"{self.a.ip}:6379"

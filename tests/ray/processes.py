@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,11 +20,29 @@ T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 MARK = "DSRAY_TEST_RUN"
+OWNER = "owner"
 START_LIMIT_S = 180.0
 
 
 class Unmet(AssertionError):
     """Raised when what a test waits for does not come true in time."""
+
+
+def own_folder() -> Path:
+    """Make a folder with a path short enough for Ray's sockets (at most 107 characters in all)."""
+    folder = Path(tempfile.mkdtemp(prefix="dsray-t", dir="/tmp"))
+    (folder / OWNER).write_text(run_id())
+    return folder
+
+
+def sweep() -> None:
+    """End and remove what test runs left that were killed."""
+    for run in {mark.partition("/")[0] for _, mark in marked()}:
+        if is_over(run):
+            end(run)
+    for owner in Path("/tmp").glob(f"dsray-t*/{OWNER}"):
+        if is_over(owner.read_text()):
+            shutil.rmtree(owner.parent, ignore_errors=True)
 
 
 def wait_for(what: str, probe: Callable[[], T], *, timeout: float = 60.0, every: float = 0.1) -> T:

@@ -1,0 +1,388 @@
+"""`attach` on real jobs that know nothing of us, in the states that people meet."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.ray import shapes
+from tests.ray.cluster import Cluster
+from tests.ray.jobs import Job
+from tests.ray.looks import by_rank, causes, layers, look, training_stacks
+
+
+@pytest.fixture(scope="module")
+def asleep(cluster: Cluster) -> Iterator[Job]:
+    """Rank 1 sleeps in `load_batch`, rank 0 waits for it in ZeRO-2's reduction."""
+    job = shapes.asleep_in_user_code(cluster, "--gpus", "1")
+    yield job
+    job.stop()
+
+
+def test_says_where_every_rank_is(cluster: Cluster, asleep: Job) -> None:
+    snapshot = look(cluster, asleep)
+    ranks = by_rank(snapshot)
+    pids = asleep.pids()
+
+    assert {rank: worker["pid"] for rank, worker in ranks.items()} == pids
+    assert [ranks[0]["local_rank"], ranks[1]["local_rank"]] == [0, 1]
+    assert {worker["world_size"] for worker in ranks.values()} == {2}
+    assert sorted(gpu["slot"] for w in ranks.values() for gpu in w["gpus"]) == [0, 1]
+    assert all(gpu["visible"] == str(gpu["slot"]) for w in ranks.values() for gpu in w["gpus"])
+    assert {worker["hostname"] for worker in ranks.values()} == {os.uname().nodename}
+    assert len({worker["actor_id"] for worker in ranks.values()}) == 2
+    assert len({worker["worker_id"] for worker in ranks.values()}) == 2
+
+    details = asleep.details()
+    assert snapshot["job"]["submission_id"] == asleep.submission_id
+    assert snapshot["job"]["job_id"] == details["job_id"]
+    assert str(snapshot["driver"]["pid"]) == details["driver_info"]["pid"]
+    assert "fit()" in snapshot["driver"]["waiting_on"]
+    assert snapshot["controller"]["state"] == "RUNNING"
+    assert snapshot["controller"]["waiting_on"] == "polls 2 workers"
+    assert snapshot["run"]["id"]
+    assert snapshot["run"]["attempt"]
+    assert [node["agent"]["state"] for node in snapshot["nodes"]] == ["local"]
+
+
+def test_shows_the_whole_stack_of_each_rank(cluster: Cluster, asleep: Job) -> None:
+    snapshot = look(cluster, asleep)
+    ranks, stacks = by_rank(snapshot), training_stacks(snapshot)
+
+    assert ranks[1]["phase"] == "user"
+    assert ranks[1]["function"]["name"] == "load_batch"
+    assert ranks[1]["function"]["file"].endswith("tests/jobs/train.py")
+    assert layers(stacks[1]) == ["python", "ray_train", "user"]
+
+    assert ranks[0]["phase"] == "grad_reduce"
+    assert ranks[0]["function"]["name"] == "teach"
+    assert layers(stacks[0]) == ["python", "ray_train", "user", "deepspeed", "collective"]
+    assert stacks[0][-1]["name"] == "all_reduce"
+    assert ranks[0]["evidence"]["stack"] == ranks[1]["evidence"]["stack"] == "ok"
+
+
+def test_says_what_deepspeed_is(cluster: Cluster, asleep: Job) -> None:
+    for worker in by_rank(look(cluster, asleep)).values():
+        engine = worker["deepspeed"]
+        assert (engine["zero_stage"], engine["dtype"]) == (2, "float32")
+        assert (engine["micro_batch_size"], engine["gradient_accumulation_steps"]) == (4, 1)
+        assert engine["train_batch_size"] == 8
+        assert engine["offload"] is None
+        assert engine["optimizer"] == "AdamW in DeepSpeedZeroOptimizer"
+        assert engine["parameters"] == 4 * (64 * 64 + 64)
+        assert len(engine["process_groups"]) >= 1
+        assert worker["step"] == 20
+
+
+def test_equal_configs_have_equal_digests(cluster: Cluster, asleep: Job) -> None:
+    snapshot = look(cluster, asleep)
+    digests = {worker["deepspeed"]["config_digest"] for worker in snapshot["workers"]}
+    assert len(digests) == 1
+    assert "config_drift" not in causes(snapshot)
+
+
+def test_says_who_set_what(cluster: Cluster) -> None:
+    job = shapes.with_secrets(cluster)
+
+    try:
+        done = cluster.inspect("attach", job.submission_id, "--json")
+        env = by_rank(json.loads(done.stdout))[1]["env"]
+    finally:
+        job.stop()
+
+    for secret in ("planted0000", "planted-password"):
+        assert secret not in done.stdout + done.stderr
+
+    assert env["RANK"] == {"value": "1", "source": "ray_train"}
+    assert env["MASTER_ADDR"]["source"] == "ray_train"
+    assert env["HF_TOKEN"] == {"value": "<redacted>", "source": "runtime_env"}
+    assert env["DATABASE_URL"]["source"] == "runtime_env"
+    assert env["RAY_JOB_ID"]["source"] == "ray"
+    assert env["DS_ACCELERATOR"] == {"value": "cpu", "source": "inherited"}
+
+
+def test_follows_a_rank_that_keeps_its_gil(cluster: Cluster) -> None:
+    job = shapes.holding_the_gil(cluster)
+
+    try:
+        snapshot = look(cluster, job)
+    finally:
+        job.stop()
+
+    ranks = by_rank(snapshot)
+    assert "did not answer" in ranks[1]["evidence"]["worker"]
+    assert "GIL" in ranks[1]["evidence"]["worker"]
+    assert ranks[1]["function"]["name"] == "hold_the_gil"
+    assert ranks[1]["stack_source"] == "py-spy"
+    assert ranks[1]["env"]["RANK"]["value"] == "1"
+    assert ranks[0]["evidence"]["worker"] == "ok"
+    assert causes(snapshot)["gil_held"] == [1]
+
+
+def test_a_stopped_rank_does_not_hold_up_the_others(cluster: Cluster, asleep: Job) -> None:
+    usual = look(cluster, asleep)["took_s"]
+    pid = asleep.pids()[1]
+    os.kill(pid, signal.SIGSTOP)
+
+    try:
+        snapshot = look(cluster, asleep)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    ranks = by_rank(snapshot)
+    assert ranks[1]["state"] == "stopped"
+    assert "state T" in ranks[1]["evidence"]["worker"]
+    assert ranks[1]["evidence"]["stack"] == "ok"
+    assert ranks[0]["evidence"]["worker"] == "ok"
+    assert snapshot["took_s"] < usual + 10, "a stopped rank was waited for without an end"
+    assert next(finding["ranks"] for finding in snapshot["findings"]) == [1]
+
+
+def test_shows_who_is_late_for_the_process_group(cluster: Cluster) -> None:
+    job = shapes.late_for_rendezvous(cluster)
+
+    try:
+        snapshot = look(cluster, job)
+    finally:
+        job.stop()
+
+    ranks = by_rank(snapshot)
+    assert ranks[0]["phase"] == "init_process_group"
+    assert "_setup_torch_process_group" in ranks[0]["evidence"]["worker"]
+    assert training_stacks(snapshot)[0][-1]["name"] == "_create_c10d_store"
+    assert training_stacks(snapshot)[1][-1]["name"] == "be_late"
+    assert "init_process_group" in snapshot["controller"]["waiting_on"]
+    assert causes(snapshot)["rendezvous_wait"] == [1]
+    assert snapshot["verdict"]["state"] == "starting"
+
+
+def test_names_the_resources_that_are_missing(cluster: Cluster, asleep: Job) -> None:
+    job = shapes.without_resources(cluster)
+
+    try:
+        snapshot = look(cluster, job)
+    finally:
+        job.stop()
+
+    assert snapshot["workers"] == []
+    assert "GPU: 99" in snapshot["controller"]["waiting_on"]
+    frames = next(g for g in snapshot["stacks"]["groups"] if g["role"] == "controller")["frames"]
+    assert "wait" in [frame["name"].rpartition(".")[2] for frame in frames]
+    assert "GPU: needs 198, 6 free of 8" in json.dumps(snapshot["findings"])
+
+
+def test_names_a_stale_compile_lock(cluster: Cluster, tmp_path: Path) -> None:
+    job = shapes.behind_a_stale_lock(cluster, tmp_path / "extensions")
+
+    try:
+        snapshot = look(cluster, job)
+    finally:
+        job.stop()
+
+    assert {worker["phase"] for worker in snapshot["workers"]} == {"op_compile"}
+    assert str(shapes.stale_lock(tmp_path / "extensions")) in json.dumps(snapshot["findings"])
+    assert causes(snapshot)["op_compile_lock"] == [0, 1]
+
+
+def test_reaches_the_data_workers_of_a_rank(cluster: Cluster) -> None:
+    job = shapes.with_a_dead_data_worker(cluster)
+
+    try:
+        snapshot = look(cluster, job)
+        done = cluster.inspect("stacks", job.submission_id, "--all-threads", "--json")
+        children = set(shapes.data_workers(job.pids()[1]))
+    finally:
+        job.stop()
+
+    assert by_rank(snapshot)[1]["phase"] == "data"
+    groups = [group for group in json.loads(done.stdout)["groups"] if group["role"] == "child"]
+    dead = [g for g in groups if g["frames"] and "read_from_a_dead_disk" in g["frames"][-1]["name"]]
+    assert [group["ranks"] for group in dead] == [[1]]
+    assert set(dead[0]["pids"]) <= children
+
+
+def test_eight_ranks_of_zero_3(cluster: Cluster) -> None:
+    job = shapes.training(cluster, "--zero", "3", ranks=8)
+
+    try:
+        inside = look(cluster, job)
+        outside = look(cluster, job, "--no-inject")
+    finally:
+        job.stop()
+
+    assert sorted(by_rank(inside)) == list(range(8))
+    assert {worker["evidence"]["stack"] for worker in inside["workers"]} == {"ok"}
+    assert {
+        worker["deepspeed"]["zero_stage"] for worker in inside["workers"] if worker["deepspeed"]
+    } == {3}
+    assert sorted(by_rank(outside)) == list(range(8))
+    assert {worker["evidence"]["stack"] for worker in outside["workers"]} == {"ok"}
+    assert {worker["evidence"]["worker"] for worker in outside["workers"]} == {
+        "switched off by --no-inject"
+    }
+
+
+def test_follows_a_group_that_was_restarted(cluster: Cluster) -> None:
+    job = shapes.restarted(cluster)
+
+    try:
+        job.wait_for(
+            "the new group to be seen whole",
+            lambda: sorted(by_rank(look(cluster, job))) == [0, 1],
+        )
+        assert {r: w["pid"] for r, w in by_rank(look(cluster, job)).items()} == job.pids()
+    finally:
+        job.stop()
+
+
+def test_looks_at_a_job_while_it_ends(cluster: Cluster) -> None:
+    job = shapes.training(cluster, "--steps", "400")
+    looks = 0
+
+    while job.ended() is None:
+        snapshot = look(cluster, job)
+        looks += 1
+        assert snapshot["verdict"]["state"] in (
+            "healthy",
+            "starting",
+            "unknown",
+            "finished",
+            "failed",
+        )
+
+    assert looks > 1
+    last = look(cluster, job)
+    assert (last["job"]["state"], last["verdict"]["state"]) == ("FINISHED", "finished")
+
+
+def test_one_job_with_two_runs(cluster: Cluster) -> None:
+    job = shapes.two_runs(cluster, "--name", "pair")
+
+    try:
+        listed = json.loads(cluster.inspect("ls", "--json").stdout)["runs"]
+        unclear = cluster.inspect("attach", job.submission_id)
+        named = look(cluster, "pair-1")
+        by_id = look(cluster, listed[0]["run_id"][:8])
+    finally:
+        job.stop()
+
+    assert {one["run_name"] for one in listed} == {"pair-0", "pair-1"}
+    assert unclear.returncode == 2
+    assert "pair-0" in unclear.stderr
+    assert "pair-1" in unclear.stderr
+    assert named["run"]["name"] == "pair-1"
+    assert by_id["run"]["id"] == listed[0]["run_id"]
+    assert {w["pid"] for w in named["workers"]} == set(job.run(1).pids().values())
+
+
+def test_ray_train_v1(cluster: Cluster) -> None:
+    job = shapes.on_train_v1(cluster)
+
+    try:
+        snapshot = look(cluster, job)
+    finally:
+        job.stop()
+
+    ranks = by_rank(snapshot)
+    assert {rank: worker["pid"] for rank, worker in ranks.items()} == job.pids()
+    assert {worker["evidence"]["stack"] for worker in ranks.values()} == {"ok"}
+    assert all("V1" in worker["evidence"]["controller"] for worker in ranks.values())
+    assert all(worker["phase"] != "unknown" for worker in ranks.values())
+
+
+def test_without_ptrace_rights(cluster: Cluster, asleep: Job) -> None:
+    argv = (
+        "setpriv",
+        "--reuid=65534",
+        "--clear-groups",
+        *(f"--{which}-caps=-all,+dac_override,+dac_read_search" for which in ("inh", "ambient")),
+        "dsray-inspect",
+        "attach",
+        "--address",
+        cluster.address,
+        asleep.submission_id,
+        "--json",
+    )
+    done = cluster.run(*argv)
+    assert done.returncode in (0, 1), done.stderr
+    snapshot = json.loads(done.stdout)
+
+    assert {worker["stack_source"] for worker in snapshot["workers"]} == {"in-process"}
+    assert by_rank(snapshot)[1]["function"]["name"] == "load_batch"
+    assert any("ptrace" in note for note in snapshot["notes"])
+
+    blind = cluster.run(*argv, "--no-inject")
+    assert blind.returncode == 4
+    assert "ptrace" in blind.stderr
+
+
+def test_the_job_notices_nothing(cluster: Cluster) -> None:
+    job = shapes.training(cluster)
+
+    try:
+        pids = list(job.pids().values())
+        look(cluster, job)
+        before = {pid: traces(pid) for pid in pids}
+
+        for _ in range(3):
+            look(cluster, job)
+
+        after = {pid: traces(pid) for pid in pids}
+        job.assert_moving()
+    finally:
+        job.stop()
+
+    for pid in pids:
+        assert after[pid]["env"] == before[pid]["env"]
+        assert after[pid]["files"] == before[pid]["files"]
+
+
+def traces(pid: int) -> dict[str, set[str]]:
+    """Return what an intruder could leave in a process: variables, files."""
+    files = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+    env = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return {
+        "files": {name for name in files if name.startswith("/")},
+        "env": set(env),
+    }
+
+
+def test_a_stack_over_all_processes(cluster: Cluster, asleep: Job) -> None:
+    done = cluster.inspect("stacks", asleep.submission_id)
+    assert done.returncode == 0, done.stderr
+    order = ["driver", "DataParallelTrainer.fit", "controller", "load_batch"]
+    places = [done.stdout.index(word) for word in order]
+    assert places == sorted(places)
+    assert "[1]" in done.stdout
+    assert "[0]" in done.stdout
+
+    collapsed = cluster.inspect("stacks", asleep.submission_id, "--collapsed").stdout
+    assert any(
+        line.startswith("rank 1;") and line.endswith(" 1") for line in collapsed.splitlines()
+    )
+
+    with_locals = cluster.inspect("stacks", asleep.submission_id, "--locals", "--rank", "1").stdout
+    assert "step = 20" in with_locals
+
+    native = json.loads(
+        cluster.inspect("stacks", asleep.submission_id, "--native", "--json").stdout
+    )
+    frames = training_stacks({"stacks": native})[0]
+    assert frames[-1]["layer"] == "native"
+    assert native["pause_ms"]["0"] > 0
+
+
+def test_the_environment_of_all_ranks(cluster: Cluster, asleep: Job) -> None:
+    done = cluster.inspect("env", asleep.submission_id)
+    assert done.returncode == 0, done.stderr
+    assert "LOCAL_RANK=0,1" in done.stdout
+    assert "user_code" in done.stdout
+    assert "USER_SETTING=from-the-script" in done.stdout
+    document = json.loads(cluster.inspect("env", asleep.submission_id, "--json").stdout)
+    assert "RANK" in [difference["name"] for difference in document["expected"]]
+    assert document["drift"] == []
