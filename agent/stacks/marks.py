@@ -125,6 +125,12 @@ _MARKS: tuple[tuple[re.Pattern[str], re.Pattern[str], Mark], ...] = (
         _names("wait _ensure_availability_of_partitioned_params"),
         "zero_gather",
     ),
+    # At the start of a forward the ranks of ZeRO-3 compare what they are about to gather.
+    (
+        re.compile(r"deepspeed/runtime/zero/utils\.py"),
+        _names(r"assert_\w+_same_as_other_ranks"),
+        "zero_gather",
+    ),
     (
         _ZERO,
         re.compile(
