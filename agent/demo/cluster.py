@@ -1,0 +1,168 @@
+"""A Ray cluster of one node: own ports, own folder, own token; no other cluster is touched."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import site
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from dsray_inspect.agent.demo.dashboard import Dashboard
+from dsray_inspect.agent.demo.descendants import on_leash
+from dsray_inspect.agent.onsite.gpus import read_gpus
+
+HOST = "127.0.0.1"
+LOWEST_PORT = 20_000
+OBJECT_STORE_BYTES = 128 << 20
+LOG_LINES = 12
+
+
+class Cluster:
+    """`start` it, and end it by ending this process's descendants."""
+
+    def __init__(self, folder: Path, *, slots: int, op_cache: Path) -> None:
+        self._folder = folder
+        self._slots = slots
+        self._home = folder / "home"
+        self._home.mkdir()
+        self._log = folder / "ray-start.log"
+        self._ports = free_ports(6)
+        self._process: subprocess.Popen[bytes] | None = None
+        token = self.keep_token()
+        self.env = environment(self._home, slots=slots, op_cache=op_cache, token=bool(token))
+        self.address = f"{HOST}:{self._ports[0]}"
+        self.dashboard = Dashboard(f"http://{HOST}:{self._ports[1]}", token)
+
+    def keep_token(self) -> str | None:
+        """Write the token where Ray looks for it, and return it; None for auth switched off."""
+        if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
+            return None
+
+        token = own_token() or secrets.token_hex(32)
+        path = self._home / ".ray" / "auth_token"
+        path.parent.mkdir(mode=0o700)
+        path.touch(mode=0o600)
+        path.write_text(token)
+        return token
+
+    def client_env(self) -> dict[str, str]:
+        """Return the environment of a `dsray-inspect` that is to look at this cluster."""
+        names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH")
+        given = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_TOKEN"}
+        return given | {name: self.env[name] for name in names if name in self.env}
+
+    def start(self) -> None:
+        port, dashboard_port, client_port, agent_port, *metrics = map(str, self._ports)
+        argv = [
+            *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
+            *("--disable-usage-stats", f"--node-ip-address={HOST}", f"--port={port}"),
+            *(f"--dashboard-host={HOST}", f"--dashboard-port={dashboard_port}"),
+            *(f"--ray-client-server-port={client_port}", f"--temp-dir={self._folder / 'ray'}"),
+            *(f"--dashboard-agent-listen-port={agent_port}", "--include-dashboard=true"),
+            # 0 lets the kernel choose, where Ray's default is one range for all clusters.
+            *("--min-worker-port=0", "--max-worker-port=0"),
+            *(f"--num-cpus={self._slots + 2}", f"--num-gpus={self._slots}"),
+            f"--object-store-memory={OBJECT_STORE_BYTES}",
+        ]
+        names = ("AUTOSCALER_METRIC_PORT", "DASHBOARD_METRIC_PORT")
+
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                on_leash(argv),
+                env=self.env | dict(zip(names, metrics, strict=True)),
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def ended(self) -> bool:
+        return self._process is not None and self._process.poll() is not None
+
+    def last_words(self) -> str:
+        lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
+        return "\n  ".join(line for line in lines[-LOG_LINES:] if line.strip())
+
+
+def environment(home: Path, *, slots: int, op_cache: Path, token: bool) -> dict[str, str]:
+    """Return our environment without what it says of other clusters, at home in the folder."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("RAY_") and name != "CUDA_VISIBLE_DEVICES"
+    }
+    chosen = {
+        "PATH": search_path(),
+        "HOME": str(home),
+        # Packages of `pip install --user` lie in the real home.
+        "PYTHONUSERBASE": site.getuserbase(),
+        "TORCH_EXTENSIONS_DIR": str(op_cache),
+        "DS_ACCELERATOR": "cpu",
+        "GLOO_SOCKET_IFNAME": "lo",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "token" if token else "disabled",
+    }
+    chosen |= {"RAY_AUTH_TOKEN_PATH": str(home / ".ray" / "auth_token")} if token else {}
+    gpus = len(read_gpus()[0])
+
+    if gpus:
+        # Slots that are no devices: the demo must not take GPUs from anybody.
+        chosen["CUDA_VISIBLE_DEVICES"] = ",".join(str(gpus + slot) for slot in range(slots))
+
+    return kept | chosen
+
+
+def search_path() -> str:
+    """Return PATH with this interpreter's programs first: `python` must be this one."""
+    return os.pathsep.join((os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)))
+
+
+def own_token() -> str | None:
+    """Return the token that the user has for Ray, where Ray itself would look for it."""
+    if token := os.environ.get("RAY_AUTH_TOKEN"):
+        return token
+
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH") or os.path.expanduser("~/.ray/auth_token")
+
+    try:
+        return Path(path).read_text().strip() or None
+    except OSError:
+        return None
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on, below those that outgoing connections take."""
+    held: list[socket.socket] = []
+
+    try:
+        for port in random.sample(range(LOWEST_PORT, lowest_outgoing()), 500):
+            end = socket.socket()
+
+            try:
+                end.bind((HOST, port))
+            except OSError:
+                end.close()
+                continue
+
+            held.append(end)
+
+            if len(held) == count:
+                break
+
+        return [end.getsockname()[1] for end in held]
+    finally:
+        for end in held:
+            end.close()
+
+
+def lowest_outgoing() -> int:
+    try:
+        text = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
+        return max(LOWEST_PORT + 1000, int(text.split()[0]))
+    except (OSError, ValueError):
+        return 32_768

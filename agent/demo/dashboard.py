@@ -1,0 +1,57 @@
+"""The few calls that the demo makes to Ray's dashboard (its REST API for jobs and nodes)."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+CALL_S = 10.0
+# Not through a proxy of the environment: it is this machine.
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class Dashboard:
+    """The dashboard at `url`. Every call returns None, or "", while it does not answer."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        self._url = url
+        self._headers = {"Content-Type": "application/json"}
+        self._headers |= {"Authorization": f"Bearer {token}"} if token else {}
+
+    def living_nodes(self) -> int:
+        answer = self._call("/nodes?view=summary")
+
+        try:
+            rows = answer["data"]["summary"]
+            return sum(row["raylet"].get("state") == "ALIVE" for row in rows)
+        except (KeyError, TypeError):
+            return 0
+
+    def submit(self, submission_id: str, entrypoint: str) -> bool:
+        """Submit a job, as `ray job submit` does; return whether it was taken."""
+        body = {"submission_id": submission_id, "entrypoint": entrypoint}
+        return self._call("/api/jobs/", body) is not None
+
+    def job_state(self, submission_id: str) -> str | None:
+        """Return PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED."""
+        answer = self._call(f"/api/jobs/{submission_id}")
+        return answer.get("status") if isinstance(answer, dict) else None
+
+    def job_log(self, submission_id: str) -> str:
+        answer = self._call(f"/api/jobs/{submission_id}/logs")
+        return str(answer.get("logs", "")) if isinstance(answer, dict) else ""
+
+    def _call(self, path: str, body: dict[str, str] | None = None) -> Any:
+        request = urllib.request.Request(
+            self._url + path,
+            data=json.dumps(body).encode() if body is not None else None,
+            headers=self._headers,
+        )
+
+        try:
+            with OPENER.open(request, timeout=CALL_S) as answer:
+                return json.load(answer)
+        except (urllib.error.URLError, OSError, ValueError):
+            return None
