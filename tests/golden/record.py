@@ -9,6 +9,7 @@ when the function it names is on a stack. Needs root or ptrace rights; ends ever
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import re
 import subprocess
@@ -192,6 +193,11 @@ def record(run: Run, client: JobSubmissionClient, wanted: re.Pattern[str]) -> No
             client.stop_job(mark)
             while not client.get_job_status(mark).is_terminal():
                 time.sleep(0.2)
+
+            # Ray Train's clean-up actors outlive a job where several clusters run.
+            for process in marked(mark):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    psutil.Process(process.pid).kill()
 
         for scene in scenes:
             print(f"{scene.name}: not seen", file=sys.stderr)
