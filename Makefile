@@ -23,7 +23,7 @@ LINKED := build/.linked-$(firstword $(shell printf '%s\n' $(sort $(FILES)) | cks
 # One setup at a time.
 LOCKED := flock .venv
 
-.PHONY: help setup system-packages format lint test test-unit bench demo clean
+.PHONY: help setup system-packages format lint schema test test-unit bench demo clean
 
 help: ## Show this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ lint: setup ## Check style, types and the import layers.
 	$(BIN)/ruff format --check
 	$(BIN)/mypy | sed -E 's#^build/__editable__[^/]*/dsray_inspect/##'
 	$(BIN)/lint-imports --no-logo
+
+schema: setup ## Write the JSON Schema of snapshots from their model.
+	$(BIN)/python -m dsray_inspect.agent.schema > docs/snapshot.schema.json
 
 test: setup system-packages ## Run all tests, the quick ones first.
 	$(BIN)/pytest tests/unit $(wildcard tests/promql tests/tui tests/ray tests/faults) $(ARGS)

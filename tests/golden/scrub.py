@@ -23,7 +23,7 @@ PATHS = (
     (sys.base_prefix, "/usr"),
 )
 SESSION = re.compile(r"/[\w./-]*/session_[\d_-]+/")
-SCRATCH = re.compile(r"/tmp/(?:[\w-]+/)?(ext|\w+-out)\b")
+SCRATCH = re.compile(r"/tmp/(?:\w+[/-])?(ext|out)\b")
 
 
 def scrub(snapshot: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,44 @@
+"""The JSON Schema of `attach --json`: `python -m dsray_inspect.agent.schema` prints it.
+
+Required is what every version has written, so that an older snapshot stays valid; a newer one
+may hold more keys than the schema knows.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import msgspec
+
+from dsray_inspect.agent.model import SCHEMA_VERSION, Snapshot
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+# They have defaults for who reads older snapshots, but are always written.
+ALWAYS_WRITTEN = {"Snapshot": ("schema_version",), "DeepSpeed": ("init",)}
+
+
+def schema() -> dict[str, Any]:
+    """Return the schema, generated from `model.Snapshot`."""
+    generated = msgspec.json.schema(Snapshot)
+    records = generated["$defs"]
+
+    for name, keys in ALWAYS_WRITTEN.items():
+        records[name]["required"] = [*records[name]["required"], *keys]
+
+    return {
+        "$schema": DIALECT,
+        "title": f"dsray-inspect snapshot, schema_version {SCHEMA_VERSION}",
+        "$ref": generated["$ref"],
+        "$defs": {name: records[name] for name in sorted(records)},
+    }
+
+
+def text() -> str:
+    """Return the schema as the bytes of `docs/snapshot.schema.json`."""
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(text())
