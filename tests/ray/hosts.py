@@ -275,6 +275,18 @@ class TwoHosts:
         argv = ("dsray-inspect", command, "--address", self.address, *args)
         return (on or self.a).run(*argv, timeout=timeout, env=env)
 
+    def wait_until_gone(self, class_name: str) -> None:
+        """Wait until no actor of the class lives in the cluster."""
+
+        def gone() -> bool:
+            answer = self.call("GET", "/api/v0/actors?limit=10000")
+            rows = answer["data"]["result"]["result"] if isinstance(answer, dict) else None
+            return rows is not None and not [
+                row for row in rows if row["class_name"] == class_name and row["state"] != "DEAD"
+            ]
+
+        processes.wait_for(f"all {class_name} to be gone", gone)
+
     def cut(self) -> None:
         """Take the link down, as when a cable is pulled."""
         self.b.network("ip", "link", "set", "eth0", "down")

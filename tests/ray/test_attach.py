@@ -264,7 +264,8 @@ def test_one_job_with_two_runs(cluster: Cluster) -> None:
     job = shapes.two_runs(cluster, "--name", "pair")
 
     try:
-        listed = json.loads(cluster.inspect("ls", "--json").stdout)["runs"]
+        runs = json.loads(cluster.inspect("ls", "--json").stdout)["runs"]
+        listed = [one for one in runs if one["submission_id"] == job.submission_id]
         unclear = cluster.inspect("attach", job.submission_id)
         named = look(cluster, "pair-1")
         by_id = look(cluster, listed[0]["run_id"][:8])

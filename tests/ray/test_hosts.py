@@ -16,7 +16,7 @@ def test_ranks_train_on_both_hosts_and_wait_while_the_link_is_cut(two_hosts: Two
     for rank in range(3):
         job.wait_until_step(rank, 2)
     homes = [two_hosts.host_of(actor.node_id).name for actor in job.actors()]
-    assert sorted(homes) == ["host-a", "host-a", "host-b"]
+    assert set(homes) == {"host-a", "host-b"}
 
     two_hosts.cut()
     job.wait_until_stuck(ranks=3)

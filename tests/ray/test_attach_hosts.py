@@ -1,0 +1,108 @@
+"""`attach` across two hosts: what is seen of each, and what is left to see when the link is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.ray.hosts import TwoHosts
+from tests.ray.jobs import Job
+from tests.ray.looks import Snapshot, by_rank, layers, look, training_stacks
+
+pytestmark = pytest.mark.hosts
+
+RANKS = 3
+
+
+@pytest.fixture(scope="module")
+def job(two_hosts: TwoHosts) -> Iterator[Job]:
+    """Three ranks train on two hosts."""
+    job = two_hosts.submit("--workers", str(RANKS), "--gpus", "1")
+    for rank in range(RANKS):
+        job.wait_until_step(rank, 2)
+    yield job
+    two_hosts.mend()
+    job.stop()
+
+
+def hostnames(two_hosts: TwoHosts, snapshot: Snapshot) -> dict[int, str]:
+    """Return where the dashboard says that each rank's node is."""
+    return {
+        rank: two_hosts.host_of(worker["node_id"]).name
+        for rank, worker in by_rank(snapshot).items()
+    }
+
+
+def test_places_every_rank_on_its_host(two_hosts: TwoHosts, job: Job) -> None:
+    snapshot = look(two_hosts, job)
+    ranks = by_rank(snapshot)
+
+    assert {rank: worker["pid"] for rank, worker in ranks.items()} == job.pids()
+    actors = {(actor.pid, actor.node_id) for actor in job.actors()}
+    assert {(worker["pid"], worker["node_id"]) for worker in ranks.values()} == actors
+    homes = {rank: worker["hostname"] for rank, worker in ranks.items()}
+    assert homes == hostnames(two_hosts, snapshot)
+    assert set(homes.values()) == {"host-a", "host-b"}
+    ips = {"host-a": two_hosts.a.ip, "host-b": two_hosts.b.ip}
+    assert all(worker["node_ip"] == ips[worker["hostname"]] for worker in ranks.values())
+    slots = sorted((worker["hostname"], worker["gpus"][0]["slot"]) for worker in ranks.values())
+    assert len(set(slots)) == RANKS
+    assert all(worker["gpus"][0]["visible"] is not None for worker in ranks.values())
+
+
+def test_reads_the_ranks_of_both_hosts(two_hosts: TwoHosts, job: Job) -> None:
+    snapshot = look(two_hosts, job)
+
+    for rank, worker in by_rank(snapshot).items():
+        assert worker["evidence"]["worker"] == worker["evidence"]["stack"] == "ok"
+        assert worker["env"]["RANK"] == {"value": str(rank), "source": "ray_train"}
+        assert worker["env"]["GLOO_SOCKET_IFNAME"] == {"value": "eth0", "source": "runtime_env"}
+        assert {"ray_train", "user"} <= set(layers(training_stacks(snapshot)[rank]))
+        assert worker["stack_source"] == "in-process"
+
+
+def test_looks_from_outside_through_an_agent_on_the_other_host(
+    two_hosts: TwoHosts, job: Job
+) -> None:
+    snapshot = look(two_hosts, job, "--no-inject")
+    agents = {node["hostname"]: node["agent"]["state"] for node in snapshot["nodes"]}
+    assert agents == {"host-a": "local", "host-b": "actor"}
+
+    for rank, worker in by_rank(snapshot).items():
+        assert worker["stack_source"] == "py-spy"
+        assert worker["env"]["RANK"]["value"] == str(rank)
+        assert worker["function"]["file"].endswith("tests/jobs/train.py")
+
+
+def test_attaches_from_the_host_that_is_not_the_head(two_hosts: TwoHosts, job: Job) -> None:
+    snapshot = look(two_hosts, job, on=two_hosts.b)
+    assert {worker["evidence"]["worker"] for worker in snapshot["workers"]} == {"ok"}
+    agents = {node["hostname"]: node["agent"]["state"] for node in snapshot["nodes"]}
+    assert agents == {"host-a": "actor", "host-b": "local"}, "the driver is on host-a"
+    assert "fit()" in snapshot["driver"]["waiting_on"]
+
+
+def test_no_agent_stays(two_hosts: TwoHosts, job: Job) -> None:
+    look(two_hosts, job, "--no-inject")
+    two_hosts.wait_until_gone("NodeAgent")
+
+
+def test_a_cut_link_leaves_one_host_to_see(two_hosts: TwoHosts, job: Job) -> None:
+    before = look(two_hosts, job)
+    homes = {rank: worker["hostname"] for rank, worker in by_rank(before).items()}
+    two_hosts.cut()
+
+    try:
+        snapshot = look(two_hosts, job)
+    finally:
+        two_hosts.mend()
+
+    for rank, worker in by_rank(snapshot).items():
+        seen = worker["evidence"]["stack"] == "ok"
+        assert seen == (homes[rank] == "host-a"), worker["evidence"]
+        assert worker["hostname"] == homes[rank]
+
+    job.assert_moving(ranks=RANKS)
+    after = look(two_hosts, job)
+    assert {worker["evidence"]["worker"] for worker in after["workers"]} == {"ok"}
