@@ -81,7 +81,7 @@ def assemble(answers: Answers, *, all_threads: bool = False) -> Facts:
         stacks=Stacks(groups=group(entries)),
         findings=(),
         verdict=NOT_JUDGED,
-        notes=(*answers.notes, *driver_notes(answers, driver_seen)),
+        notes=(*answers.notes, *driver_notes(answers, driver_seen), *dump_notes(answers)),
     )
     return Facts(snapshot=snapshot, answers=answers, members=tuple(members))
 
@@ -91,6 +91,17 @@ def driver_notes(answers: Answers, seen: Seen) -> list[str]:
         return []
 
     return [f"The driver's stack was not seen: {seen.why}."]
+
+
+def dump_notes(answers: Answers) -> list[str]:
+    """Return what py-spy could not read of a process although it read the rest."""
+    notes = {
+        f"pid {pid} on {look.get('hostname', 'a node')}: {facts['dump']['note']}"
+        for look in answers.looks.values()
+        for pid, facts in look["processes"].items()
+        if facts.get("dump", {}).get("note")
+    }
+    return sorted(notes)
 
 
 def role_entries(role: Role, pid: int, seen: Seen, all_threads: bool) -> list[Entry]:

@@ -108,6 +108,7 @@ def job_row(message: Any) -> JobRow:
 def actor_row(message: Any, raw: bytes) -> ActorRow:
     descriptor = message.function_descriptor.python_function_descriptor
     node_id = message.address.node_id.hex()
+    gpus = gpu_shares(message.resource_mapping)
     return ActorRow(
         actor_id=message.actor_id.hex(),
         job_id=message.job_id.hex(),
@@ -120,7 +121,8 @@ def actor_row(message: Any, raw: bytes) -> ActorRow:
         worker_id=message.address.worker_id.hex(),
         owner_worker_id=message.owner_address.worker_id.hex(),
         placement_group_id=message.placement_group_id.hex() or None,
-        gpu_slots=gpu_slots(message.resource_mapping),
+        gpu_slots=tuple(sorted(gpus)),
+        gpu_share=min(gpus.values(), default=1.0),
         runtime_env_vars=env_vars(message.serialized_runtime_env),
         started_at=message.start_time / 1000,
         death_cause=death_cause(message.death_cause),
@@ -128,18 +130,20 @@ def actor_row(message: Any, raw: bytes) -> ActorRow:
     )
 
 
-def gpu_slots(mapping: Iterable[Any]) -> tuple[int, ...]:
-    """Return the GPU indices Ray gave an actor.
+def gpu_shares(mapping: Iterable[Any]) -> dict[int, float]:
+    """Return the GPU indices Ray gave an actor, with its share of each.
 
     In a placement group the same slots appear as `GPU_group_<id>` and once more with the
     bundle's index in between; outside of one as `GPU`. The proto leaves index 0 out.
     """
     by_name = {entry.name: entry for entry in mapping if entry.name.startswith("GPU")}
     whole = [name for name in by_name if name == "GPU" or name.count("_") == 2]
-    slots = {
-        share.index for name in whole for share in by_name[name].resource_ids if share.quantity
+    return {
+        share.index: share.quantity
+        for name in whole
+        for share in by_name[name].resource_ids
+        if share.quantity
     }
-    return tuple(sorted(slots))
 
 
 def env_vars(serialized_runtime_env: str) -> dict[str, str]:

@@ -53,6 +53,8 @@ class ActorRow(Row, frozen=True, kw_only=True):
     owner_worker_id: str
     placement_group_id: str | None
     gpu_slots: tuple[int, ...]
+    gpu_share: float
+    """The part of each of its GPUs that Ray gave it, 0 to 1; 1 without any."""
     runtime_env_vars: dict[str, str]
     started_at: float
     death_cause: str

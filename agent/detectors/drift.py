@@ -48,12 +48,18 @@ def config_drift(facts: Facts) -> list[Finding]:
 
 
 def device_conflict(facts: Facts) -> list[Finding]:
-    """Two ranks of this run have whole GPUs, and the same one."""
+    """Two ranks of this run have the same GPU, and did not ask for a part of one."""
+    actors = facts.answers.actors
+    shared_on_purpose = (
+        {row.actor_id for row in actors.workers if row.gpu_share < 1} if actors else ()
+    )
     by_uuid: dict[str, list[int]] = {}
 
     for worker in facts.snapshot.workers:
         for gpu in worker.gpus:
-            if gpu.uuid and worker.rank is not None and worker.state == "alive":
+            wanted = worker.actor_id in shared_on_purpose
+
+            if gpu.uuid and worker.rank is not None and worker.state == "alive" and not wanted:
                 by_uuid.setdefault(gpu.uuid, []).append(worker.rank)
 
     return [

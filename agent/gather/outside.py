@@ -152,6 +152,7 @@ class Wave:
 
     def _merge(self, node_id: str, answer: dict[str, Any]) -> None:
         known = self._answers.looks.setdefault(node_id, {"processes": {}})
+        known["hostname"] = answer["hostname"]
 
         for pid, facts in answer["processes"].items():
             known["processes"].setdefault(pid, {}).update(facts)

@@ -13,11 +13,10 @@ import time
 from types import CodeType
 from typing import Any
 
-from dsray_inspect.agent.onsite.redaction import redact_pair
+from dsray_inspect.agent.onsite.redaction import flatten_config
 from dsray_inspect.agent.onsite.threads import walk
 
 MAX_TENSORS = 20_000
-MAX_CONFIG_KEYS = 400
 SCAN_NS_PER_BLOCK = 30
 """What `gc.get_referrers` costs per allocated block: 45 ms at 1,900,000 blocks, with a margin."""
 LOOKS = 6
@@ -231,24 +230,4 @@ def effective_config(engine: Any) -> dict[str, str]:
         if value is not None:
             merged[name] = value
 
-    flat: dict[str, str] = {}
-    flatten("", merged, flat)
-    return flat
-
-
-def flatten(prefix: str, value: Any, flat: dict[str, str]) -> None:
-    """Add `value` to `flat` under dotted keys; objects become their type's name."""
-    if len(flat) >= MAX_CONFIG_KEYS:
-        return
-
-    if isinstance(value, dict):
-        for key in value:
-            flatten(f"{prefix}.{key}" if prefix else str(key), value[key], flat)
-    elif isinstance(value, (str, int, float, bool, type(None))):
-        flat[prefix] = redact_pair(prefix.rpartition(".")[2], str(value)[:200])
-    elif isinstance(value, (list, tuple)):
-        plain = all(isinstance(item, (str, int, float, bool, type(None))) for item in value)
-        text = str(list(value)) if plain else f"{len(value)} items"
-        flat[prefix] = redact_pair(prefix.rpartition(".")[2], text[:200])
-    else:
-        flat[prefix] = f"<{type(value).__name__}>"
+    return flatten_config(merged)

@@ -43,13 +43,26 @@ def dump_all(pids: list[int], options: dict[str, Any]) -> dict[int, dict[str, An
 
 
 def dump(program: str, pid: int, options: dict[str, Any]) -> dict[str, Any]:
+    """Dump one process; without native frames, and a `note` on why, where these cannot be had."""
+    deadline = time.monotonic() + options["timeout_s"]
+    answer = attempt(program, pid, options, deadline)
+
+    if "json" not in answer and options["native"] and not answer.get("final"):
+        without = attempt(program, pid, {**options, "native": False}, deadline)
+
+        if "json" in without:
+            return {**without, "note": f"without native frames: {answer['error']}"}
+
+    return answer
+
+
+def attempt(program: str, pid: int, options: dict[str, Any], deadline: float) -> dict[str, Any]:
     """Dump one process; a torn read of a running one is tried again."""
     stops = bool(options["native"] or options["locals"])
     command = [program, "dump", "--json", "--pid", str(pid)]
     command += ["--native"] if options["native"] else []
     command += ["--locals"] if options["locals"] else []
     command += [] if stops else ["--nonblocking"]
-    deadline = time.monotonic() + options["timeout_s"]
     answer: dict[str, Any] = {"error": "py-spy was not run"}
 
     for _ in range(ATTEMPTS):

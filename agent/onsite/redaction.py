@@ -15,6 +15,7 @@ from typing import Any
 
 REDACTED = "<redacted>"
 SHORT_VALUE = 120
+MAX_CONFIG_KEYS = 400
 SHORTEST_KNOWN_SECRET = 8
 
 # Words of a name (split at case changes and punctuation) that make its value a secret.
@@ -242,8 +243,12 @@ def redact_argv(argv: Sequence[str]) -> tuple[str, ...]:
     return tuple(shown)
 
 
-def flatten_config(config: Mapping[str, Any], max_items: int = 400) -> dict[str, str]:
-    """Return a nested config as dotted keys and short values, sorted, secrets hidden."""
+def flatten_config(config: Mapping[str, Any], max_items: int = MAX_CONFIG_KEYS) -> dict[str, str]:
+    """Return a nested config as dotted keys and short values, sorted, secrets hidden.
+
+    An object that is no plain value becomes its type's name: a repr may hold an address, and
+    equal configs must look equal on all ranks.
+    """
     flat: dict[str, str] = {}
     stack: list[tuple[str, Any, int]] = [("", config, 0)]
     while stack:
@@ -256,7 +261,7 @@ def flatten_config(config: Mapping[str, Any], max_items: int = 400) -> dict[str,
             prefix = f"{key}." if key else ""
             items = sorted(((str(k), v) for k, v in value.items()), key=lambda item: item[0])
             stack += [(prefix + k, v, depth + 1) for k, v in reversed(items)]
-        elif isinstance(value, list) and any(isinstance(v, Mapping) for v in value) and depth < 20:
+        elif isinstance(value, (list, tuple)) and depth < 20 and not all(map(_is_plain, value)):
             stack += [(f"{key}.{i}", v, depth + 1) for i, v in reversed(list(enumerate(value)))]
         else:
             flat[key] = _short(redact_pair(key, _text(value)))
@@ -264,11 +269,15 @@ def flatten_config(config: Mapping[str, Any], max_items: int = 400) -> dict[str,
     return flat
 
 
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, (str, int, float))
+
+
 def _text(value: Any) -> str:
-    try:
-        return value if isinstance(value, str) else repr(value)
-    except Exception:  # somebody else's __repr__
-        return f"<{type(value).__name__}>"
+    if isinstance(value, (list, tuple)):
+        return str(list(value)) if all(map(_is_plain, value)) else f"{len(value)} items"
+
+    return str(value) if _is_plain(value) else f"<{type(value).__name__}>"
 
 
 def _short(text: str) -> str:
