@@ -116,6 +116,7 @@ def teach(options: Options) -> None:
     os.environ["USER_SETTING"] = "from-the-script"
     if rank == options["fault_rank"]:
         os.environ.update(pair.split("=", 1) for pair in options["drift"])
+    torch.manual_seed(rank)  # so that two runs have one loss curve
     model = torch.nn.Sequential(*(torch.nn.Linear(64, 64) for _ in range(4)))
     engine, _, _, _ = deepspeed.initialize(
         model=model, model_parameters=model.parameters(), config=deepspeed_config(options)

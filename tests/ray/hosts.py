@@ -275,17 +275,22 @@ class TwoHosts:
         argv = ("dsray-inspect", command, "--address", self.address, *args)
         return (on or self.a).run(*argv, timeout=timeout, env=env)
 
+    def wait_until_there(self, class_name: str) -> None:
+        """Wait until an actor of the class is known to the cluster."""
+        processes.wait_for(f"a {class_name}", lambda: self._living(class_name))
+
     def wait_until_gone(self, class_name: str) -> None:
         """Wait until no actor of the class lives in the cluster."""
+        processes.wait_for(f"all {class_name} to be gone", lambda: self._living(class_name) == [])
 
-        def gone() -> bool:
-            answer = self.call("GET", "/api/v0/actors?limit=10000")
-            rows = answer["data"]["result"]["result"] if isinstance(answer, dict) else None
-            return rows is not None and not [
-                row for row in rows if row["class_name"] == class_name and row["state"] != "DEAD"
-            ]
-
-        processes.wait_for(f"all {class_name} to be gone", gone)
+    def _living(self, class_name: str) -> list[str] | None:
+        answer = self.call("GET", "/api/v0/actors?limit=10000")
+        rows = answer["data"]["result"]["result"] if isinstance(answer, dict) else None
+        return rows and [
+            row["actor_id"]
+            for row in rows
+            if row["class_name"] == class_name and row["state"] != "DEAD"
+        ]
 
     def cut(self) -> None:
         """Take the link down, as when a cable is pulled."""

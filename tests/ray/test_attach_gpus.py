@@ -71,4 +71,3 @@ def test_a_shared_device_is_no_conflict(cluster: Cluster, library: dict[str, str
     shared = {gpu["uuid"] for worker in by_rank(snapshot).values() for gpu in worker["gpus"]}
     assert len(shared) == 1
     assert causes(snapshot) == {}
-

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
 from tests.ray.hosts import TwoHosts
@@ -86,6 +88,24 @@ def test_attaches_from_the_host_that_is_not_the_head(two_hosts: TwoHosts, job: J
 def test_no_agent_stays(two_hosts: TwoHosts, job: Job) -> None:
     look(two_hosts, job, "--no-inject")
     two_hosts.wait_until_gone("NodeAgent")
+
+
+def test_a_killed_attacher_takes_its_agent_along(two_hosts: TwoHosts, job: Job) -> None:
+    argv = ["dsray-inspect", "stacks", "--native", "--address", two_hosts.address]
+    attacher = subprocess.Popen(
+        two_hosts.a.inside(*argv, job.submission_id),
+        env=two_hosts.a.env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    two_hosts.wait_until_there("NodeAgent")
+    inside = psutil.Process(attacher.pid).children()  # nsenter only waits for it
+    assert [child.cmdline()[1].rpartition("/")[2] for child in inside] == ["dsray-inspect"]
+    inside[0].kill()
+    attacher.wait()
+    two_hosts.wait_until_gone("NodeAgent")
+    job.assert_moving(ranks=RANKS)
 
 
 def test_a_cut_link_leaves_one_host_to_see(two_hosts: TwoHosts, job: Job) -> None:

@@ -1,0 +1,118 @@
+"""An attacher that is killed at any instant leaves the job as it was."""
+
+from __future__ import annotations
+
+import glob
+import os
+import random
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from dsray_inspect.agent.onsite.environ import live_environ
+from tests.ray import processes, shapes
+from tests.ray.cluster import Cluster
+
+KILLS = 20
+COMMANDS = (
+    ("attach", "--json"),
+    ("attach", "--no-inject"),
+    ("stacks", "--native"),
+    ("stacks", "--locals", "--all-threads"),
+    ("env", "--all"),
+)
+OURS = ("NodeAgent", "Examiner")
+
+
+def test_twenty_killed_attachers_leave_nothing(cluster: Cluster) -> None:
+    job = shapes.training(cluster)
+    pids = list(job.pids().values())
+    name = job.submission_id
+    longest_s = max(run_whole(cluster, *command, name) for command in COMMANDS)
+    before = [traces(pid) for pid in pids]
+    files = files_of_ours(cluster)
+    instants = random.Random(20)
+
+    for number in range(KILLS):
+        command = COMMANDS[number % len(COMMANDS)]
+        attacher = start(cluster, *command, name)
+        time.sleep(instants.uniform(0, longest_s))
+        attacher.kill()
+        attacher.wait()
+
+    job.assert_moving()
+    cluster.wait_for("our actors to be gone", lambda: not our_actors(cluster))
+    processes.wait_for(
+        "the ranks to be as they were", lambda: [changes(pid, before) for pid in pids] == [{}, {}]
+    )
+    assert files_of_ours(cluster) == files
+    assert list(job.pids().values()) == pids
+    steps = {rank: job.steps(rank) for rank in (0, 1)}
+    job.stop()
+
+    undisturbed = shapes.training(cluster)
+    undisturbed.wait_until_step(1, 100)
+    undisturbed.stop()
+
+    for rank, rows in steps.items():
+        assert [row.step for row in rows] == list(range(len(rows)))
+        reference = [row.loss for row in undisturbed.steps(rank)]
+        assert [row.loss for row in rows[: len(reference)]] == reference[: len(rows)]
+
+
+def start(cluster: Cluster, *argv: str) -> subprocess.Popen[bytes]:
+    command, *rest = argv
+    return subprocess.Popen(
+        ["dsray-inspect", command, "--address", cluster.address, *rest],
+        env=cluster.env,
+        cwd=cluster.dir,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def run_whole(cluster: Cluster, *argv: str) -> float:
+    """Return the seconds that a command takes when nobody kills it."""
+    started = time.monotonic()
+    assert start(cluster, *argv).wait(120) in (0, 1), argv
+    return time.monotonic() - started
+
+
+def traces(pid: int) -> dict[str, Any]:
+    """Return what an intruder could leave in a process, read without asking the process."""
+    files = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    return {
+        "pid": pid,
+        "threads": sorted(processes.stacks(pid)),
+        "native_threads": len(os.listdir(f"/proc/{pid}/task")),
+        "files": sorted(name for name in files if name.startswith("/")),
+        "sockets": sum(name.startswith("socket:") for name in files),
+        "mapped": {line.split(maxsplit=5)[5] for line in maps if len(line.split(maxsplit=5)) == 6},
+        "env": live_environ(pid),
+    }
+
+
+def changes(pid: int, before: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what a process has now that it did not have; fewer sockets and threads are fine."""
+    now, then = traces(pid), next(one for one in before if one["pid"] == pid)
+    counted = ("native_threads", "sockets")
+    return {
+        name: now[name]
+        for name in now
+        if (now[name] > then[name] if name in counted else now[name] != then[name])
+    }
+
+
+def files_of_ours(cluster: Cluster) -> set[str]:
+    """Return what lies where a command could leave something."""
+    own = set(map(str, (cluster.dir / "tmp").rglob("*")))
+    return own | set(glob.glob("/dev/shm/dsray*")) | set(glob.glob("/tmp/dsray-inspect*"))
+
+
+def our_actors(cluster: Cluster) -> list[Any]:
+    answer = cluster.call("GET", "/api/v0/actors?limit=10000")
+    rows = answer["data"]["result"]["result"]
+    return [row for row in rows if row["class_name"] in OURS and row["state"] != "DEAD"]
