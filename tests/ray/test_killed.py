@@ -1,4 +1,4 @@
-"""An attacher that is killed at any instant leaves the job as it was."""
+"""A look leaves the job as it was, and so does an attacher that is killed at any instant."""
 
 from __future__ import annotations
 
@@ -23,6 +23,23 @@ COMMANDS = (
     ("env", "--all"),
 )
 OURS = ("NodeAgent", "Examiner")
+
+
+def test_the_first_look_leaves_nothing(cluster: Cluster) -> None:
+    job = shapes.training(cluster)
+    pids = list(job.pids().values())
+    before = [traces(pid) for pid in pids]
+
+    for command in COMMANDS:
+        run_whole(cluster, *command, job.submission_id)
+
+    job.assert_moving()
+    lasting = ("threads", "files", "env", "mapped")
+    processes.wait_for(
+        "the ranks to be as they were",
+        lambda: [set(changes(pid, before)) & set(lasting) for pid in pids] == [set(), set()],
+    )
+    job.stop()
 
 
 def test_twenty_killed_attachers_leave_nothing(cluster: Cluster) -> None:
