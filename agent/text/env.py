@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from dsray_inspect.agent.environment import Difference, differences
 from dsray_inspect.agent.model import EnvSource, EnvVar, Snapshot
 from dsray_inspect.agent.onsite.redaction import REDACTED
-from dsray_inspect.agent.text.stacks import compact
+from dsray_inspect.agent.text.report import has_ended
+from dsray_inspect.agent.text.shorten import cut_middle, wrap
+from dsray_inspect.agent.text.spans import compact, some_ranks
 from dsray_inspect.agent.text.style import PLAIN, Style
 
 SOURCES: tuple[EnvSource, ...] = (
@@ -32,6 +34,8 @@ BRIEF_INHERITED = (
     "FI_",
 )
 MAX_VALUE = 60
+BRIEF = 24
+BETWEEN = "  "
 
 
 def env_text(snapshot: Snapshot, style: Style = PLAIN, *, show_all: bool = False) -> str:
@@ -39,48 +43,75 @@ def env_text(snapshot: Snapshot, style: Style = PLAIN, *, show_all: bool = False
     envs = {worker.rank: worker.env for worker in snapshot.workers if worker.rank is not None}
     seen = {rank: env for rank, env in envs.items() if env}
 
+    if has_ended(snapshot):
+        return style.paint("The job has ended: there is no environment to read any more.", "bold")
+
+    if not snapshot.workers:
+        return style.paint("There are no ranks yet, so there is no environment to read.", "bold")
+
     if not seen:
         return "\n".join(["No rank's environment could be read.", *unread(snapshot)])
 
     found = differences(seen)
-    lines: list[str] = []
-
-    if found.drift:
-        lines.append(style.paint("differs where it should not", "bold", "yellow"))
-        lines += [line for one in found.drift for line in difference_lines(one)]
-    else:
-        lines.append(f"Nothing differs that should not ({len(seen)} ranks).")
-
-    lines += ["", style.paint("differs as it should", "bold")]
-    lines += (
-        [line for one in found.expected for line in difference_lines(one)]
-        if show_all
-        else ["  " + " ".join(brief(one) for one in found.expected)]
-    )
+    lines = drift_lines(found.drift, len(seen), style)
+    lines += expected_lines(found.expected, style, show_all)
     differing = {one.name for one in (*found.drift, *found.expected)}
-    lines += ["", style.paint("same on all ranks, by who set it", "bold")]
+    title = "same on all ranks, by who set it" if len(seen) > 1 else "by who set it"
+    lines += ["", style.paint(title, "bold")]
     lines += same_lines(next(iter(seen.values())), differing, show_all)
     lines += hidden_lines(seen)
     return "\n".join([*lines, *unread(snapshot)])
 
 
-def difference_lines(difference: Difference) -> list[str]:
-    """Return one line a value: the variable, the ranks, the value and who set it."""
+def drift_lines(drift: Sequence[Difference], seen: int, style: Style) -> list[str]:
+    if drift:
+        head = style.paint("differs where it should not", "bold", "yellow")
+        return [head, *difference_lines(drift)]
+
+    if seen == 1:
+        return ["One rank was seen: nothing to compare."]
+
+    return [f"Nothing differs that should not ({seen} ranks)."]
+
+
+def expected_lines(expected: Sequence[Difference], style: Style, show_all: bool) -> list[str]:
+    if not expected:
+        return []
+
+    lines = (
+        difference_lines(expected)
+        if show_all
+        else wrap("  ", [brief(one) for one in expected], BETWEEN)
+    )
+    return ["", style.paint("differs as it should", "bold"), *lines]
+
+
+def difference_lines(differences: Sequence[Difference]) -> list[str]:
+    """Return one line a value, whole: the variable, the ranks, the value and who set it."""
+    width = max(len(one.name) for one in differences)
     lines = []
 
-    for number, value in enumerate(difference.values):
-        name = difference.name if number == 0 else ""
-        what = "not set" if value.value is None else f"{clip(value.value)}  ({value.source})"
-        lines.append(f"  {name:<32} ranks {compact(value.ranks)}: {what}")
+    for difference in differences:
+        for number, value in enumerate(difference.values):
+            name = difference.name if number == 0 else ""
+            shown = "not set" if value.value is None else written(value.value, whole=True)
+            source = f"  ({value.source})" if value.source else ""
+            lines.append(f"  {name:<{width}}  {some_ranks(value.ranks)}: {shown}{source}")
 
     return lines
 
 
 def brief(difference: Difference) -> str:
-    """Return NAME=0,1,… for a variable of few short values, else its name."""
-    values = [value.value or "–" for value in difference.values]
-    joined = ",".join(sorted(values))
-    return f"{difference.name}={joined}" if len(joined) <= 12 else difference.name
+    """Return NAME=0-7 for numbers, NAME=a,b for few short values, else how many there are."""
+    values = [one.value for one in difference.values]
+    known = [value for value in values if value is not None]
+
+    if len(known) == len(values) and all(value.isdecimal() for value in known):
+        joined = compact(sorted({int(value) for value in known})).replace(" ", "")
+    else:
+        joined = ",".join(sorted("–" if value is None else value for value in values))
+
+    return f"{difference.name}=" + (joined if len(joined) <= BRIEF else f"({len(values)} values)")
 
 
 def same_lines(env: Mapping[str, EnvVar], differing: set[str], show_all: bool) -> list[str]:
@@ -93,14 +124,15 @@ def same_lines(env: Mapping[str, EnvVar], differing: set[str], show_all: bool) -
         shown = [
             n for n in names if show_all or source != "inherited" or n.startswith(BRIEF_INHERITED)
         ]
-        hidden = len(names) - len(shown)
-        rest = f"… and {hidden} more (--all)" if hidden else ""
+        pairs = [f"{name}={written(env[name].value, whole=show_all)}" for name in shown]
+        head = f"  {source:<12} "
 
         if show_all:
-            lines += [f"  {source:<12} {name}={clip(env[name].value, 200)}" for name in shown]
+            lines += [head + pair for pair in pairs]
         else:
-            pairs = " ".join(f"{name}={clip(env[name].value)}" for name in shown)
-            lines.append(f"  {source:<12} {pairs or '–'} {rest}".rstrip())
+            hidden = len(names) - len(shown)
+            rest = [f"… and {hidden} more (--all)"] if hidden else []
+            lines += wrap(head, [*pairs, *rest] or ["–"], BETWEEN)
 
     return lines
 
@@ -109,17 +141,18 @@ def hidden_lines(envs: Mapping[int, Mapping[str, EnvVar]]) -> list[str]:
     names = sorted(
         {name for env in envs.values() for name, one in env.items() if REDACTED in one.value}
     )
-    return ["", f"hidden       {' '.join(names)} (redacted on the node)"] if names else []
+    return ["", *wrap("hidden         ", [*names, "(redacted on the node)"], " ")] if names else []
 
 
 def unread(snapshot: Snapshot) -> list[str]:
     return [
-        f"not read     rank {worker.rank} on {worker.hostname}: {worker.evidence.env}"
+        f"not read       {some_ranks([worker.rank])} on {worker.hostname}: {worker.evidence.env}"
         for worker in snapshot.workers
         if not worker.env
     ]
 
 
-def clip(value: str, most: int = MAX_VALUE) -> str:
+def written(value: str, *, whole: bool) -> str:
+    """Return a value on one line, cut in its middle unless it is wanted whole."""
     flat = value.replace("\n", "\\n")
-    return flat if len(flat) <= most else flat[: most - 1] + "…"
+    return flat if whole else cut_middle(flat, MAX_VALUE)

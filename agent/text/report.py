@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
 from dsray_inspect.agent.detectors.findings import duration
-from dsray_inspect.agent.model import OK, Controller, Finding, Snapshot, Worker
+from dsray_inspect.agent.model import OK, Controller, DeepSpeed, Driver, Finding, Snapshot, Worker
+from dsray_inspect.agent.text.shorten import (
+    cut_end,
+    cut_front,
+    cut_middle,
+    keep_apart,
+    without_domain,
+    wrap,
+)
+from dsray_inspect.agent.text.spans import some_ranks
 from dsray_inspect.agent.text.style import PLAIN, Style
 from dsray_inspect.agent.text.table import table
 
 MAX_RANKS = 64
-HEADS = ("rank", "", "node", "GPU", "pid", "actor", "function", "", "phase", "step", "moved")
+MAX_EVIDENCE = 4
+HEADS = ("rank", "node", "GPU", "pid", "actor", "function", "", "phase", "step", "moved")
+NODE, FUNCTION, PLACE = HEADS.index("node"), HEADS.index("function"), HEADS.index("function") + 1
 
 
 def report(snapshot: Snapshot, style: Style = PLAIN) -> str:
@@ -56,7 +68,7 @@ def people(snapshot: Snapshot) -> str:
 
     if snapshot.driver is not None:
         driver = snapshot.driver
-        doing = driver.waiting_on or "its stack was not seen"
+        doing = driver_doing(snapshot, driver)
         rows.append(
             ("driver", names.get(driver.node_ip, driver.node_ip), f"pid {driver.pid}", doing)
         )
@@ -78,6 +90,17 @@ def people(snapshot: Snapshot) -> str:
         + row[3]
         for row in rows
     )
+
+
+def driver_doing(snapshot: Snapshot, driver: Driver) -> str:
+    if has_ended(snapshot):
+        return "has ended"
+
+    return driver.waiting_on or "its stack was not seen"
+
+
+def has_ended(snapshot: Snapshot) -> bool:
+    return snapshot.job.state == "FINISHED"
 
 
 def controller_doing(controller: Controller) -> str:
@@ -103,7 +126,9 @@ def ranks(snapshot: Snapshot, style: Style) -> str:
     )
     shown = ordered if len(ordered) <= MAX_RANKS else ordered[:MAX_RANKS]
     shown = sorted(shown, key=lambda one: (one.rank is None, one.rank or 0))
-    text = table(HEADS, [cells(worker, culprits) for worker in shown])
+    hosts = without_domain(host_of(worker) for worker in shown)
+    cuts = {NODE: keep_apart(hosts.values(), cut_middle), FUNCTION: cut_end, PLACE: cut_front}
+    text = table(HEADS, [cells(worker, culprits, hosts) for worker in shown], cuts=cuts)
     lines = text.split("\n")
     painted = [style.paint(lines[0], "dim")] + [
         style.paint(line, "red") if worker.rank in culprits else line
@@ -114,25 +139,37 @@ def ranks(snapshot: Snapshot, style: Style) -> str:
     return "\n".join([*painted, *rest])
 
 
-def cells(worker: Worker, culprits: set[int]) -> tuple[str, ...]:
+def host_of(worker: Worker) -> str:
+    return worker.hostname or worker.node_ip
+
+
+def cells(worker: Worker, culprits: set[int], hosts: Mapping[str, str]) -> tuple[str, ...]:
     function = worker.function
+    rank = "–" if worker.rank is None else str(worker.rank)
+    step = "–" if worker.step is None else str(worker.step)
     return (
-        " –" if worker.rank is None else f"{worker.rank:>2}",
-        "✗" if worker.rank in culprits else "",
-        worker.hostname or worker.node_ip,
+        f"{rank:>{len('rank')}}" + (" ✗" if worker.rank in culprits else ""),
+        hosts[host_of(worker)],
         ",".join(str(gpu.slot) for gpu in worker.gpus) or "–",
         str(worker.pid),
         f"{worker.actor_id[:6]}",
         function.name if function else "–",
         f"{function.file.rpartition('/')[2]}:{function.line}" if function else "",
-        worker.phase if worker.state == "alive" else f"{worker.phase} ({worker.state})",
-        "–" if worker.step is None else str(worker.step),
+        phase_of(worker),
+        f"{step:>{len('step')}}",
         "–" if worker.idle_s is None else duration(worker.idle_s),
     )
 
 
+def phase_of(worker: Worker) -> str:
+    if worker.state == "alive":
+        return worker.phase
+
+    return worker.state if worker.phase == "unknown" else f"{worker.phase} ({worker.state})"
+
+
 def deepspeed_lines(snapshot: Snapshot) -> list[str]:
-    """Return one line a distinct engine, with the ranks that run it."""
+    """Return what runs, once for each distinct engine, with the ranks that run it."""
     by_digest: dict[str, list[Worker]] = {}
 
     for worker in snapshot.workers:
@@ -142,67 +179,95 @@ def deepspeed_lines(snapshot: Snapshot) -> list[str]:
     lines = []
 
     for workers in by_digest.values():
+        who = [some_ranks([one.rank for one in workers])] if len(by_digest) > 1 else []
         engine = workers[0].deepspeed
         assert engine is not None
-        facts = [
-            f"{engine.version}",
-            f"ZeRO-{engine.zero_stage}",
-            engine.dtype,
-            f"micro batch {engine.micro_batch_size} × {engine.gradient_accumulation_steps} steps",
-            engine.optimizer or "no optimizer",
-            f"offload {engine.offload}" if engine.offload else "",
-            f"{engine.parameters:,} parameters" if engine.parameters is not None else "",
-            f"config {engine.config_digest[:8]}",
-        ]
-        who = "" if len(by_digest) == 1 else f"   ranks {', '.join(str(w.rank) for w in workers)}"
-        lines.append("DeepSpeed   " + " · ".join(fact for fact in facts if fact) + who)
+        lines += wrap("DeepSpeed   ", [*who, *facts_of(engine)], " · ")
 
-    if not lines:
+    if not lines and not has_ended(snapshot):
         whys = Counter(worker.evidence.deepspeed for worker in snapshot.workers)
         lines += [f"DeepSpeed   not known: {why}" for why, _ in whys.most_common(1)]
 
     return lines
 
 
+def facts_of(engine: DeepSpeed) -> list[str]:
+    several = engine.gradient_accumulation_steps > 1
+    facts = [
+        engine.version,
+        f"ZeRO-{engine.zero_stage}",
+        engine.dtype,
+        f"micro batch {engine.micro_batch_size}"
+        + (f" × {engine.gradient_accumulation_steps} accumulated" if several else ""),
+        engine.optimizer or "no optimizer",
+        f"offload {engine.offload}" if engine.offload else "",
+        f"{engine.parameters:,} parameters" if engine.parameters is not None else "",
+        f"config {engine.config_digest[:8]}",
+    ]
+    return [fact for fact in facts if fact]
+
+
 def finding_lines(snapshot: Snapshot, style: Style) -> list[str]:
+    """Return each finding with what it rests on; the headline is not said again."""
     lines = []
 
-    for finding in snapshot.findings:
-        lines.append(f"{style.paint(finding.cause, 'bold')}   {finding.summary}")
+    for number, finding in enumerate(snapshot.findings):
+        cause = style.paint(finding.cause, "bold")
+        said = finding.summary == snapshot.verdict.summary
+        lines.append(
+            f"{'also' if number else 'cause':<12}{cause}" + ("" if said else f": {finding.summary}")
+        )
         lines += evidence_of(finding)
 
     return lines
 
 
 def evidence_of(finding: Finding) -> list[str]:
+    shown = finding.evidence[:MAX_EVIDENCE]
     return [
-        *(f"  because   {line}" for line in finding.evidence[:4]),
-        f"  next      {finding.next_step}",
+        *(f"{'' if number else 'because':<12}{line}" for number, line in enumerate(shown)),
+        f"{'next':<12}{finding.next_step}",
     ]
 
 
 def evidence_lines(snapshot: Snapshot, style: Style) -> list[str]:
     """Return one line on what answered, then one a kind of thing that did not."""
-    workers = snapshot.workers
-    seen = sum(worker.evidence.stack == OK for worker in workers)
-    answered = sum(worker.evidence.worker == OK for worker in workers)
-    pause = max((worker.pause_ms for worker in workers), default=0.0)
-    first = (
-        f"evidence    {answered}/{len(workers)} ranks answered, {seen}/{len(workers)} stacks · "
-        f"longest pause {pause:.1f} ms · taken in {duration(snapshot.took_s)}"
-    )
-    lines = [style.paint(first, "dim")]
-
+    lines = [style.paint(f"evidence    {answered(snapshot)}", "dim")]
+    workers = () if has_ended(snapshot) else snapshot.workers
     controller = {worker.evidence.controller for worker in workers} - {OK}
     lines += [f"no rung 1   controller: {why}" for why in sorted(controller)[:1]]
-
-    for label, whys in (
-        ("stack", [worker.evidence.stack for worker in workers]),
-        ("rung 2", [worker.evidence.worker for worker in workers]),
-        ("env", [worker.evidence.env for worker in workers]),
-    ):
-        for why, count in Counter(why for why in whys if why != OK).items():
-            lines.append(f"no {label:<8} {count} of {len(workers)} ranks: {why}")
-
+    lines += silent("stack", [(worker.rank, worker.evidence.stack) for worker in workers])
+    lines += silent("rung 2", [(worker.rank, worker.evidence.worker) for worker in workers])
+    lines += silent("env", [(worker.rank, worker.evidence.env) for worker in workers])
     lines += [f"note        {note}" for note in snapshot.notes]
     return lines
+
+
+def answered(snapshot: Snapshot) -> str:
+    workers, took = snapshot.workers, f"taken in {duration(snapshot.took_s)}"
+
+    if has_ended(snapshot):
+        return f"Ray's tables only, as nothing of the job runs any more · {took}"
+
+    if not workers:
+        return f"no rank to ask yet · {took}"
+
+    stacks = sum(worker.evidence.stack == OK for worker in workers)
+    calls = sum(worker.evidence.worker == OK for worker in workers)
+    pause_ms = max(worker.pause_ms for worker in workers)
+    return (
+        f"{calls}/{len(workers)} ranks answered, {stacks}/{len(workers)} stacks · "
+        f"longest pause {pause_ms:.1f} ms · {took}"
+    )
+
+
+def silent(what: str, whys: Sequence[tuple[int | None, str]]) -> Iterator[str]:
+    """Yield a line for each reason why something is missing, with the ranks it is missing of."""
+    by_why: dict[str, list[int | None]] = {}
+
+    for rank, why in whys:
+        if why != OK:
+            by_why.setdefault(why, []).append(rank)
+
+    for why, ranks_of_it in by_why.items():
+        yield f"no {what:<8} {some_ranks(ranks_of_it)}: {why}"

@@ -3,34 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from dsray_inspect.agent.detectors.findings import duration, name_ranks
-from dsray_inspect.agent.model import Frame, Role, Snapshot, StackGroup
+from dsray_inspect.agent.model import LAYERS, OK, Frame, Layer, Role, Snapshot, StackGroup
 from dsray_inspect.agent.stacks.marks import path_of
 from dsray_inspect.agent.stacks.merge import Branch, Folded, fold, prefix_tree
-from dsray_inspect.agent.text.report import controller_doing
+from dsray_inspect.agent.text.report import controller_doing, driver_doing, has_ended
+from dsray_inspect.agent.text.shorten import WIDEST, cut_end, cut_path, cut_qualname, without_domain
+from dsray_inspect.agent.text.spans import compact, some_ranks
 from dsray_inspect.agent.text.style import PLAIN, Style
 
-NAME_WIDTH = 44
-PLACE_WIDTH = 36
+LAYER_WIDTH = max(map(len, LAYERS))
+WIDEST_PLACE = 28
+NARROWEST_NAME = 28
 MAX_LOCALS = 12
+MAX_HOSTS = 4
+
+
+class Line(NamedTuple):
+    """One frame before the columns are known; `lead` is what the tree draws before its name."""
+
+    lead: str
+    name: str
+    place: str
+    layer: Layer
+    mark: str
 
 
 def stacks_text(snapshot: Snapshot, style: Style = PLAIN, *, full: bool = False) -> str:
     """Return the whole tree; `full` shows the frames that are folded otherwise."""
     writer = Writer(snapshot, style, full)
-    lines = [*writer.driver(), *writer.controller(), *writer.workers()]
+    lines = aligned([*writer.driver(), *writer.controller(), *writer.workers()], style)
     missing = unseen(snapshot)
     return "\n".join([*lines, *(["", *missing] if missing else [])])
 
 
+def aligned(lines: Sequence[str | Line], style: Style) -> list[str]:
+    """Return the tree with its names, places and layers in columns, at most `WIDEST` in all."""
+    frames = [line for line in lines if isinstance(line, Line)]
+    place_width = max((len(cut_path(one.place, WIDEST_PLACE)) for one in frames), default=0)
+    mark_width = max((len(one.mark) + 1 for one in frames if one.mark), default=0)
+    most = WIDEST - 2 - place_width - 2 - LAYER_WIDTH - mark_width
+    name_width = min(most, max((len(one.lead + one.name) for one in frames), default=0))
+    return [
+        line if isinstance(line, str) else written(line, name_width, place_width, style)
+        for line in lines
+    ]
+
+
+def written(line: Line, name_width: int, place_width: int, style: Style) -> str:
+    name = cut_qualname(line.name, max(NARROWEST_NAME, name_width - len(line.lead)))
+    text = (
+        f"{line.lead + name:<{name_width}}  {cut_path(line.place, place_width):<{place_width}}  "
+        f"{line.layer:<{LAYER_WIDTH}} {line.mark}"
+    ).rstrip()
+    return style.paint(text, "bold") if line.layer == "user" else text
+
+
 def unseen(snapshot: Snapshot) -> list[str]:
     return [
-        f"no stack    rank {worker.rank} on {worker.hostname}, pid {worker.pid}: {worker.evidence.stack}"
+        f"no stack    {some_ranks([worker.rank])} on {worker.hostname}, pid {worker.pid}: "
+        f"{worker.evidence.stack}"
         for worker in snapshot.workers
-        if worker.evidence.stack != "ok"
+        if worker.evidence.stack != OK and not has_ended(snapshot)
     ]
 
 
@@ -42,22 +80,26 @@ class Writer:
         self._style = style
         self._full = full
         self._hosts = {node.ip: node.hostname for node in snapshot.nodes}
+        self._host_of = {
+            worker.rank: worker.hostname or worker.node_ip
+            for worker in snapshot.workers
+            if worker.rank is not None
+        }
 
     def groups(self, *roles: Role) -> list[StackGroup]:
         return [group for group in self._snapshot.stacks.groups if group.role in roles]
 
-    def driver(self) -> Iterator[str]:
+    def driver(self) -> Iterator[str | Line]:
         driver = self._snapshot.driver
 
         if driver is not None:
-            doing = driver.waiting_on or "its stack was not seen"
+            doing = driver_doing(self._snapshot, driver)
             yield self.head("driver", driver.node_ip, driver.pid, doing)
 
         for group in self.groups("driver"):
-            yield from self.thread_name(group, "│ ", len(self.groups("driver")) > 1)
-            yield from self.frames(group.frames, "│ ", "│ ")
+            yield from self.thread(group, "│ ", len(self.groups("driver")) > 1)
 
-    def controller(self) -> Iterator[str]:
+    def controller(self) -> Iterator[str | Line]:
         control = self._snapshot.controller
 
         if control is None:
@@ -68,24 +110,47 @@ class Writer:
 
         for group in self.groups("controller"):
             if control.state != "RUNNING" or self._full:
-                yield from self.thread_name(group, "  │ ", len(self.groups("controller")) > 1)
-                yield from self.frames(group.frames, "  │ ", "  │ ")
+                yield from self.thread(group, "  │ ", len(self.groups("controller")) > 1)
 
-    def workers(self) -> Iterator[str]:
+    def workers(self) -> Iterator[str | Line]:
         groups = self.groups("worker", "child")
         threads = dict.fromkeys((group.role, group.thread) for group in groups)
 
-        for role, thread in sorted(threads, key=telling_first):
+        ordered = sorted(threads, key=telling_first)
+
+        for role, thread in ordered:
             same = [group for group in groups if (group.role, group.thread) == (role, thread)]
             ranks = sorted({rank for group in same for rank in group.ranks})
             what = "child processes of " if role == "child" else ""
-            yield f"  └ {self._style.paint(what + name_ranks(ranks), 'bold')}  {thread}"
-            yield from self.branches(prefix_tree(same), "    ")
+            who = self._style.paint(what + name_ranks(ranks), "bold")
+            last = (role, thread) == ordered[-1]
+            parts = (f"  {'└' if last else '├'} {who}", self.where(ranks), called(thread))
+            yield "  ".join(part for part in parts if part)
+            yield from self.branches(prefix_tree(same), "    " if last else "  │ ")
 
-        if not groups:
+        if has_ended(self._snapshot):
+            yield "  └ the workers have ended"
+        elif not groups:
             yield "  └ no worker's stack was seen" if self._snapshot.workers else "  └ no workers"
 
-    def branches(self, branches: Sequence[Branch], indent: str) -> Iterator[str]:
+    def where(self, ranks: Sequence[int]) -> str:
+        """Return "on host-a", or "host-a: 0, 2 · host-b: 1" for ranks of several hosts."""
+        by_host: dict[str, list[int]] = {}
+
+        for rank in ranks:
+            by_host.setdefault(self._host_of.get(rank, "?"), []).append(rank)
+
+        names = without_domain(by_host)
+
+        if len(by_host) > MAX_HOSTS:
+            return f"on {len(by_host)} hosts"
+
+        if len(by_host) < 2:
+            return "".join(f"on {name}" for name in names.values())
+
+        return " · ".join(f"{names[host]}: {compact(there)}" for host, there in by_host.items())
+
+    def branches(self, branches: Sequence[Branch], indent: str) -> Iterator[str | Line]:
         for number, branch in enumerate(branches):
             if branch.branches and not self._full and only_plumbing(branch.frames):
                 yield from self.branches(branch.branches, indent)
@@ -107,52 +172,52 @@ class Writer:
 
     def frames(
         self, frames: Sequence[Frame], first: str, rest: str, mark: str = ""
-    ) -> Iterator[str]:
+    ) -> Iterator[str | Line]:
         shown = list(frames) if self._full else fold(frames)
         visible = [one for one in shown if not (isinstance(one, Folded) and one.plumbing)]
-        visible = with_last_frame(visible) or list(shown[-1:])
+        visible = with_last_frame(visible or list(shown[-1:]))
         lead = first
 
         for number, one in enumerate(visible):
             last = number == len(visible) - 1
 
             if isinstance(one, Folded):
-                yield self._style.paint(f"{lead}…({one.count} frames of {one.layer})", "dim")
+                yield self._style.paint(
+                    f"{lead}…({one.count} frame{'s' if one.count > 1 else ''} of {one.layer})",
+                    "dim",
+                )
             else:
-                yield self.line(lead, one, mark if last else "")
+                name = (one.qualname or one.name).rpartition("<locals>.")[2]
+                yield Line(lead, name, place_of(one), one.layer, mark if last else "")
                 yield from self.locals(one, rest)
 
             lead = rest
 
-    def line(self, lead: str, frame: Frame, mark: str) -> str:
-        name = (frame.qualname or frame.name).rpartition("<locals>.")[2]
-        place = place_of(frame)
-        text = f"{lead}{name}".ljust(NAME_WIDTH) + "  " + place.ljust(PLACE_WIDTH)
-        text = f"{text}  {frame.layer:<10} {mark}".rstrip()
-        return self._style.paint(text, "bold") if frame.layer == "user" else text
-
     def locals(self, frame: Frame, indent: str) -> Iterator[str]:
         if frame.locals and (self._full or frame.layer == "user"):
             for local in frame.locals[:MAX_LOCALS]:
-                yield f"{indent}    {local.name} = {local.value[:100]}"
+                yield cut_end(f"{indent}    {local.name} = {local.value}", WIDEST)
 
     def head(self, what: str, ip: str, pid: int, doing: str) -> str:
         host = self._hosts.get(ip, ip)
         return f"{self._style.paint(what, 'bold')}  {host} pid {pid}  {doing}"
 
-    def thread_name(self, group: StackGroup, indent: str, several: bool) -> Iterator[str]:
-        if several:
-            yield f"{indent}thread {group.thread}"
+    def thread(self, group: StackGroup, indent: str, several: bool) -> Iterator[str | Line]:
+        if group.frames:
+            yield from [f"{indent}thread {called(group.thread)}"] if several else []
+            yield from self.frames(group.frames, indent, indent)
 
 
-def telling_first(thread: tuple[Role, str]) -> tuple[bool, bool, bool]:
+def called(thread: str) -> str:
+    """Return a thread's name without what Ray Train puts in brackets behind its own."""
+    return thread.partition("(train_fn")[0] or "without a name"
+
+
+def telling_first(thread: tuple[Role, str]) -> tuple[bool, bool, bool, bool]:
     """Sort a rank's training thread first, then its child processes, then the main thread."""
     role, name = thread
-    return (
-        role == "child" or not name.startswith("TrainingThread"),
-        role != "child",
-        name != "MainThread",
-    )
+    trains = name.startswith("TrainingThread")
+    return (role == "child" or not trains, role != "child", not trains, name != "MainThread")
 
 
 def with_last_frame(shown: list[Frame | Folded]) -> list[Frame | Folded]:
@@ -163,7 +228,8 @@ def with_last_frame(shown: list[Frame | Folded]) -> list[Frame | Folded]:
         return shown
 
     rest = msgspec.structs.replace(last, frames=last.frames[:-1])
-    return [*shown[:-1], *([rest] if rest.frames else []), last.frames[-1]]
+    tells = rest.frames and not rest.plumbing
+    return [*shown[:-1], *([rest] if tells else []), last.frames[-1]]
 
 
 def only_plumbing(frames: Sequence[Frame]) -> bool:
@@ -175,20 +241,3 @@ def place_of(frame: Frame) -> str:
     own = frame.layer in ("user", "native")
     path = "/".join(frame.file.split("/")[-1:] if own else path_of(frame).split("/")[-2:])
     return f"{path}:{frame.line}" if frame.line > 0 else path
-
-
-def compact(ranks: Sequence[int]) -> str:
-    """Return "0-3, 7" for 0, 1, 2, 3, 7."""
-    parts: list[str] = []
-    start = previous = None
-
-    for rank in [*ranks, None]:
-        if start is not None and (rank is None or previous is None or rank != previous + 1):
-            parts.append(str(start) if start == previous else f"{start}-{previous}")
-            start = rank
-        elif start is None:
-            start = rank
-
-        previous = rank
-
-    return ", ".join(parts)
