@@ -145,10 +145,16 @@ def hidden_lines(envs: Mapping[int, Mapping[str, EnvVar]]) -> list[str]:
 
 
 def unread(snapshot: Snapshot) -> list[str]:
+    """Return one line a host and reason."""
+    missing: dict[tuple[str, str], list[int | None]] = {}
+
+    for worker in snapshot.workers:
+        if not worker.env:
+            missing.setdefault((worker.hostname, worker.evidence.env), []).append(worker.rank)
+
     return [
-        f"not read       {some_ranks([worker.rank])} on {worker.hostname}: {worker.evidence.env}"
-        for worker in snapshot.workers
-        if not worker.env
+        f"not read       {some_ranks(ranks)} on {host}: {why}"
+        for (host, why), ranks in missing.items()
     ]
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from dsray_inspect.agent.detectors.findings import duration
+from dsray_inspect.agent.gather.answers import NO_INJECT
 from dsray_inspect.agent.model import OK, Controller, DeepSpeed, Driver, Finding, Snapshot, Worker
 from dsray_inspect.agent.text.shorten import (
     cut_end,
@@ -52,7 +53,7 @@ def title(snapshot: Snapshot, style: Style) -> str:
     parts = [job.submission_id or f"job {job.job_id}"]
 
     if run is not None:
-        parts.append(run.name or "run without a name")
+        parts.append(run.name or "name of the run not known")
         parts += [f"run {run.id[:8]}"] if run.id else []
         parts += [f"attempt {run.attempt[:8]}"] if run.attempt else []
         parts.append(run.state)
@@ -75,7 +76,7 @@ def people(snapshot: Snapshot) -> str:
 
     if snapshot.controller is not None:
         control = snapshot.controller
-        doing = controller_doing(control)
+        doing = controller_doing(snapshot, control)
         rows.append(
             ("controller", names.get(control.node_ip, control.node_ip), f"pid {control.pid}", doing)
         )
@@ -103,10 +104,12 @@ def has_ended(snapshot: Snapshot) -> bool:
     return snapshot.job.state == "FINISHED"
 
 
-def controller_doing(controller: Controller) -> str:
+def controller_doing(snapshot: Snapshot, controller: Controller) -> str:
     """Return state and what it waits on, as one clause."""
     if controller.state == "unknown":
-        return f"did not answer{f', waits on {controller.waiting_on}' if controller.waiting_on else ''}"
+        asked = all(worker.evidence.controller != NO_INJECT for worker in snapshot.workers)
+        state = "did not answer" if asked else "was not asked"
+        return f"{state}, waits on {controller.waiting_on}" if controller.waiting_on else state
 
     if controller.waiting_on is None:
         return controller.state

@@ -105,7 +105,9 @@ class Writer:
         if control is None:
             return
 
-        head = self.head("controller", control.node_ip, control.pid, controller_doing(control))
+        head = self.head(
+            "controller", control.node_ip, control.pid, controller_doing(self._snapshot, control)
+        )
         yield "└ " + head
 
         for group in self.groups("controller"):
@@ -128,10 +130,16 @@ class Writer:
             yield "  ".join(part for part in parts if part)
             yield from self.branches(prefix_tree(same), "    " if last else "  │ ")
 
-        if has_ended(self._snapshot):
-            yield "  └ the workers have ended"
-        elif not groups:
-            yield "  └ no worker's stack was seen" if self._snapshot.workers else "  └ no workers"
+        if not groups:
+            yield f"  └ {self.without_stacks()}"
+
+    def without_stacks(self) -> str:
+        if not self._snapshot.workers:
+            return "no workers"
+
+        return (
+            "the workers have ended" if has_ended(self._snapshot) else "no worker's stack was seen"
+        )
 
     def where(self, ranks: Sequence[int]) -> str:
         """Return "on host-a", or "host-a: 0, 2 · host-b: 1" for ranks of several hosts."""

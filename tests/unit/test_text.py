@@ -15,13 +15,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dsray_inspect.agent.cli import COMMANDS, group
 from dsray_inspect.agent.commands.options import Options
 from dsray_inspect.agent.model import LAYERS, EnvVar, Frame, Function, Local, Snapshot
+from dsray_inspect.agent.remedies import KUBERAY_PTRACE, KUBERAY_SIDECAR, SETCAP
 from dsray_inspect.agent.text.env import env_text
 from dsray_inspect.agent.text.report import ranks, report
 from dsray_inspect.agent.text.shorten import (
@@ -44,6 +47,7 @@ ROOT = Path(__file__).parents[2]
 SNAPSHOTS = {path.stem: path for path in (ROOT / "tests" / "golden" / "snapshots").glob("*.json")}
 TEXT = ROOT / "tests" / "golden" / "text"
 UPDATE = bool(os.environ.get("UPDATE_GOLDEN"))
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 ESCAPE = re.compile(r"\033\[[\d;]*m")
 
 Face = Callable[[Snapshot, Style], str]
@@ -108,6 +112,49 @@ def test_no_golden_file_is_left_over() -> None:
 )
 def test_the_manual_shows_what_is_printed(golden: str, page: str) -> None:
     assert (TEXT / f"{golden}.txt").read_text() in (ROOT / page).read_text()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_manual_has_every_option_of_a_command(name: str) -> None:
+    own = (ROOT / "docs" / "commands" / f"{name}.md").read_text()
+    common = (ROOT / "docs" / "commands" / "attach.md").read_text()
+    shared = {option for one in group.params for option in one.opts}
+    options = {option for one in loaded(name).params for option in one.opts if option[:1] == "-"}
+    assert [option for option in options - shared if f"`{option}" not in own] == []
+    assert [option for option in options & shared if f"`{option}" not in common] == []
+
+
+def loaded(name: str) -> click.Command:
+    command = group.get_command(click.Context(group), name)
+    assert command is not None
+    return command
+
+
+def test_the_readme_names_every_command() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert [name for name in COMMANDS if f"(docs/commands/{name}.md)" not in readme] == []
+
+
+@pytest.mark.parametrize(
+    "advice", [KUBERAY_PTRACE, KUBERAY_SIDECAR.replace("{uid}", "1000"), SETCAP[-1]]
+)
+def test_the_readme_says_what_the_doctor_says(advice: str) -> None:
+    assert advice in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("page", sorted(str(one.relative_to(ROOT)) for one in PAGES))
+def test_every_link_leads_somewhere(page: str) -> None:
+    found = re.findall(r"\]\(([^)\s:]+)\)", (ROOT / page).read_text())
+    for target in found:
+        path, _, heading = target.partition("#")
+        file = (ROOT / page).parent / path if path else ROOT / page
+        assert file.exists(), target
+        assert not heading or heading in anchors(file), target
+
+
+def anchors(page: Path) -> set[str]:
+    heads = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in heads}
 
 
 @pytest.mark.parametrize("golden", GOLDEN)
