@@ -77,12 +77,12 @@ class Session:
 
         for number, one in enumerate(candidates):
             controller = one.actors.controller if one.actors else None
-            read = adapter_of(one.actors.generation).read_controller if one.actors else None
+            parts = adapter_of(one.actors.generation).controller_parts if one.actors else ()
 
-            if controller is not None and controller.alive and read is not None:
+            if controller is not None and controller.alive and parts:
                 try:
                     references[str(number)] = self.calls().send(
-                        controller, read, {"until": far_future()}
+                        controller, parts, {"until": far_future()}
                     )
                 except CallFailed:
                     continue

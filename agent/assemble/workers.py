@@ -90,11 +90,15 @@ def member_of(
         evidence=Evidence(
             gcs=OK,
             controller=OK if known else why_unknown(answers.controller),
-            worker=answer if isinstance(answer, str) else OK,
+            worker=answer if isinstance(answer, str) else failure_of(own),
             stack=seen.why,
             gpu=gpu_evidence,
-            env=OK if env else str(facts.get("env_why") or answer if own == {} else "not asked"),
-            deepspeed=str(own.get("deepspeed_why") or (answer if not own else "not asked")),
+            env=OK
+            if env
+            else str(facts.get("env_why") or (failure_of(own, "not asked") if own else answer)),
+            deepspeed=str(
+                own.get("deepspeed_why") or (failure_of(own, "not asked") if own else answer)
+            ),
         ),
         pause_ms=round(own.get("pause_ms", 0.0) + seen.pause_ms, 3),
         idle_s=training.idle_s if training else None,
@@ -104,6 +108,12 @@ def member_of(
     )
     children = children_of(look.get("processes", {}), row.pid)
     return Member(worker=worker, seen=seen, children=tuple(children))
+
+
+def failure_of(own: Mapping[str, Any], otherwise: str = OK) -> str:
+    """Return what went wrong in a rank's own read of itself."""
+    failed = own.get("failed")
+    return f"a read failed inside it: {'; '.join(failed)}" if failed else otherwise
 
 
 def why_unknown(controller: dict[str, Any] | str) -> str:

@@ -8,13 +8,16 @@ not have dsray-inspect installed. Private API of Ray is used in this module only
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dsray_inspect.agent.cluster.connect import version_error
 from dsray_inspect.agent.cluster.records import ActorRow
+from dsray_inspect.agent.cluster.train import Part
 from dsray_inspect.agent.errors import ClusterUnreachable
+from dsray_inspect.agent.onsite.run import run
 
 NAMESPACE = "dsray-inspect"
 
@@ -40,8 +43,10 @@ class Calls:
         """Return the node this process is on."""
         return str(self._ray.get_runtime_context().get_node_id())
 
-    def send(self, actor: ActorRow, read: Callable[..., Any], request: dict[str, Any]) -> Any:
-        """Ask an actor to run `read(actor, request)`; returns at once with a reference.
+    def send(self, actor: ActorRow, parts: Sequence[Part], request: dict[str, Any]) -> Any:
+        """Ask an actor to run the parts of a read; returns at once with a reference.
+
+        `request` must hold `until`; see `onsite.run`.
 
         Raises:
             CallFailed: this Ray does not let us make a handle.
@@ -53,7 +58,9 @@ class Calls:
                 f"this Ray gives no handle: {type(error).__name__}: {error}"
             ) from error
 
-        return handle.__ray_call__.remote(read, request)
+        return handle.__ray_call__.remote(
+            run, [(part.__name__, packed(part)) for part in parts], request
+        )
 
     def start_agent(self, node_id: str, agent_class: type) -> Any:
         """Start an actor of ours on a node; it ends with this process."""
@@ -93,6 +100,14 @@ class Calls:
 
         late = isinstance(answer, dict) and answer.get("late")
         return CallFailed("its answer came too late") if late else answer
+
+
+@functools.cache
+def packed(part: Part) -> bytes:
+    """Return a part of a read pickled by value; `start_driver` has told how."""
+    from ray import cloudpickle
+
+    return bytes(cloudpickle.dumps(part))
 
 
 def first_line(error: BaseException) -> str:
@@ -152,7 +167,7 @@ def silence(ray: Any) -> None:
 class AnyActor:
     """Stands for any actor class: all that is called is `__ray_call__`."""
 
-    def __ray_call__(self, read: Any, request: Any) -> Any:
+    def __ray_call__(self, read: Any, *args: Any) -> Any:
         raise NotImplementedError
 
 

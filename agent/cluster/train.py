@@ -14,6 +14,9 @@ import msgspec
 from dsray_inspect.agent.cluster.records import ActorRow
 from dsray_inspect.agent.onsite import controller as controller_read
 
+Part = Callable[[Any, dict[str, Any], dict[str, Any]], dict[str, Any]]
+"""What runs inside an actor: `part(actor, request, seen)`; see `onsite.run`."""
+
 
 class RunActors(msgspec.Struct, frozen=True, kw_only=True):
     """The actors of one run: its controller if it has one, and its present worker group."""
@@ -39,8 +42,8 @@ class Adapter(Protocol):
     """One generation of Ray Train."""
 
     generation: str
-    read_controller: Callable[..., Any] | None
-    """What rung 1 runs in the controller, None where there is no controller."""
+    controller_parts: Sequence[Part]
+    """What rung 1 runs in the controller, nothing where there is no controller."""
     without_controller: str
     """Why rung 1 cannot answer, "" where it can."""
 
@@ -53,7 +56,7 @@ class TrainV2:
     """Ray Train V2, the default from Ray 2.51: a TrainController owns the workers."""
 
     generation = "v2"
-    read_controller: Callable[..., Any] | None = staticmethod(controller_read.look)
+    controller_parts: Sequence[Part] = (controller_read.look,)
     without_controller = ""
 
     def runs(self, actors: Sequence[ActorRow]) -> list[RunActors]:
@@ -83,7 +86,7 @@ class TrainV1:
     """Ray Train V1 (`RAY_TRAIN_V2_ENABLED=0`): the workers belong to a Tune trial."""
 
     generation = "v1"
-    read_controller: Callable[..., Any] | None = None
+    controller_parts: Sequence[Part] = ()
     without_controller = (
         "Ray Train V1 has no controller actor; rungs 0 and 3 answer, ranks come from RANK"
     )

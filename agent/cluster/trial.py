@@ -20,7 +20,7 @@ def try_handle(calls: Calls, gcs: Gcs, agent: Any, until: float) -> Any:
     Raises:
         CallFailed: this Ray gives no handle.
     """
-    return calls.send(record_of(gcs, agent), hello, {"until": until})
+    return calls.send(record_of(gcs, agent), (hello,), {"until": until})
 
 
 def record_of(gcs: Gcs, agent: Any) -> ActorRow:

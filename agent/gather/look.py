@@ -9,16 +9,16 @@ thread is in a task. A process that should answer, on a loaded machine, gets `PA
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dsray_inspect.agent.cluster.calls import CallFailed, Calls
 from dsray_inspect.agent.cluster.gcs import Gcs
 from dsray_inspect.agent.cluster.records import ActorRow, JobRow
-from dsray_inspect.agent.cluster.train import RunActors, adapter_of, find_runs
+from dsray_inspect.agent.cluster.train import Part, RunActors, adapter_of, find_runs
 from dsray_inspect.agent.gather.answers import NO_INJECT, Answers, Ask, has_threads
+from dsray_inspect.agent.gather.memory import Memory
 from dsray_inspect.agent.gather.outside import Outside, Wave
-from dsray_inspect.agent.onsite import worker as worker_read
 from dsray_inspect.agent.stacks.silence import explain_silence
 
 HEDGE_S = 0.3
@@ -33,6 +33,7 @@ class Gatherer:
         self._gcs = gcs
         self._calls = calls
         self._outside = Outside(calls)
+        self._memory = Memory()
 
     def close(self) -> None:
         self._outside.close()
@@ -71,7 +72,8 @@ class Gatherer:
             answers.placement_groups = self._gcs.placement_groups(job.job_id)
             answers.available = self._gcs.available()
 
-        Look(self._calls, self._outside, answers).take()
+        Look(self._calls, self._outside, answers, self._memory).take()
+        self._memory.complete(answers)
         return answers
 
 
@@ -83,10 +85,11 @@ def living(actors: RunActors | None) -> set[tuple[str, int]]:
 class Look:
     """One look while it is taken."""
 
-    def __init__(self, calls: Calls, outside: Outside, answers: Answers) -> None:
+    def __init__(self, calls: Calls, outside: Outside, answers: Answers, memory: Memory) -> None:
         self._calls = calls
         self._outside = outside
         self._answers = answers
+        self._memory = memory
         self._wave = Wave(outside, answers)
         self._open: dict[str, tuple[ActorRow, Any]] = {}
 
@@ -125,29 +128,25 @@ class Look:
         adapter = adapter_of(actors.generation) if actors else None
         request = {
             "until": time.time() + PATIENCE_S + 1,
-            "env": ask.env,
-            "deepspeed": ask.deepspeed,
             "max_pause_ms": ask.max_pause_ms,
         }
 
-        if adapter is not None and adapter.read_controller is None:
+        if adapter is not None and not adapter.controller_parts:
             self._answers.controller = adapter.without_controller
 
         for row in self._rows():
-            read = (
-                adapter.read_controller
-                if adapter and self._is_controller(row)
-                else worker_read.look
-            )
-
             if not ask.inject:
                 self._keep(row, NO_INJECT)
-            elif read is not None:
-                self._send(row, read, request)
+            elif adapter is not None and self._is_controller(row):
+                self._send(row, adapter.controller_parts, request)
+            else:
+                parts = self._memory.parts(row.actor_id, ask)
+                env_state = self._memory.env_state(row.actor_id)
+                self._send(row, parts, {**request, "environment": env_state})
 
-    def _send(self, row: ActorRow, read: Callable[..., Any], request: dict[str, Any]) -> None:
+    def _send(self, row: ActorRow, parts: Sequence[Part], request: dict[str, Any]) -> None:
         try:
-            self._open[row.actor_id] = (row, self._calls.send(row, read, request))
+            self._open[row.actor_id] = (row, self._calls.send(row, parts, request))
         except CallFailed as failure:
             self._keep(row, str(failure))
 

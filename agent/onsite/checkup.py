@@ -33,9 +33,9 @@ class Examiner:
         return check(request)
 
 
-def hello(_actor: Any, request: dict[str, Any]) -> dict[str, Any]:
+def hello(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
     """Answer a call by a forged handle: that it arrives is all that is asked."""
-    return {"late": True} if time.time() > request["until"] else {"pid": os.getpid()}
+    return {"pid": os.getpid()}
 
 
 def check(request: dict[str, Any]) -> dict[str, Any]:

@@ -7,17 +7,13 @@ Attribute names are those of `ray/train/v2/_internal/execution/controller/contro
 from __future__ import annotations
 
 import os
-import time
 from typing import Any
 
 from dsray_inspect.agent.onsite.threads import all_threads
 
 
-def look(controller: Any, request: dict[str, Any]) -> dict[str, Any]:
+def look(controller: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
     """Return the run, its state and attempt, and what Ray Train knows of each worker."""
-    if time.time() > request["until"]:
-        return {"late": True}
-
     context = getattr(controller, "_train_run_context", None)
     config = getattr(context, "run_config", None)
     scaling = getattr(context, "scaling_config", None)

@@ -1,123 +1,26 @@
-"""Find and describe the live DeepSpeed engine of this process (stdlib only, sent by value).
+"""Describe the live DeepSpeed engine of this process (stdlib only, sent by value).
 
-Only attributes are read. Nothing here may call a collective, synchronise a device, or keep
-a reference: a `safe_get_full_*` would deadlock the job, a kept frame would pin its tensors.
+Only attributes are read. Nothing here may call a collective or synchronise a device: a
+`safe_get_full_*` would deadlock the job.
 """
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import sys
-import time
-from types import CodeType
 from typing import Any
 
+from dsray_inspect.agent.onsite.gil import give_way
 from dsray_inspect.agent.onsite.redaction import flatten_config
-from dsray_inspect.agent.onsite.threads import walk
 
 MAX_TENSORS = 20_000
-SCAN_NS_PER_BLOCK = 30
-"""What `gc.get_referrers` costs per allocated block: 45 ms at 1,900,000 blocks, with a margin."""
-LOOKS = 6
-NOT_RETURNED = "deepspeed.initialize has not returned yet"
-LOOK_EVERY_S = 0.003
-
-
-def find_engine(may_scan_ms: float) -> tuple[Any, str]:
-    """Return the DeepSpeed engine, or None and why.
-
-    An engine whose method is on some thread's stack costs nothing to find. Otherwise all
-    objects are asked who refers to the class, once, if that is estimated to take at most
-    `may_scan_ms`: the scan holds the GIL.
-    """
-    module = sys.modules.get("deepspeed.runtime.engine")
-
-    if module is None:
-        return None, "DeepSpeed is not imported in this process"
-
-    for look in range(LOOKS):
-        if initialize_on_stack():
-            return None, NOT_RETURNED
-
-        engine = engine_on_stack(module.DeepSpeedEngine)
-
-        if engine is not None:
-            return engine, "ok"
-
-        if look < LOOKS - 1:
-            time.sleep(LOOK_EVERY_S)
-
-    cost_ms = sys.getallocatedblocks() * SCAN_NS_PER_BLOCK / 1e6
-
-    if cost_ms > may_scan_ms:
-        return None, (
-            f"no engine method is on the stack, and a search would stop the rank for about "
-            f"{cost_ms:.0f} ms (allowed: {may_scan_ms:.0f} ms, --max-pause)"
-        )
-
-    return engine_by_scan(module.DeepSpeedEngine)
-
-
-def engine_on_stack(engine_class: type) -> Any:
-    """Return `self` of a running engine method.
-
-    Only frames of DeepSpeed's own engine module are opened: reading the locals of a frame
-    keeps them alive until it returns, which is soon there, and never in a user's loop.
-    """
-    for frame in sys._current_frames().values():
-        for inner in walk(frame):
-            if is_engine_method(inner.f_code):
-                candidate = inner.f_locals.get("self")
-
-                if is_finished(candidate, engine_class):
-                    return candidate
-
-    return None
-
-
-def is_finished(candidate: Any, engine_class: type) -> bool:
-    """Return whether this is an engine whose constructor has come to its end."""
-    return isinstance(candidate, engine_class) and hasattr(candidate, "optimizer")
-
-
-def initialize_on_stack() -> bool:
-    return any(
-        inner.f_code.co_name == "initialize"
-        and inner.f_code.co_filename.endswith("deepspeed/__init__.py")
-        for frame in sys._current_frames().values()
-        for inner in walk(frame)
-    )
-
-
-def is_engine_method(code: CodeType) -> bool:
-    own = code.co_filename.endswith(("/runtime/engine.py", "/runtime/pipe/engine.py"))
-    return own and "deepspeed" in code.co_filename and code.co_varnames[:1] == ("self",)
-
-
-def engine_by_scan(engine_class: type) -> tuple[Any, str]:
-    """Return the newest finished engine that refers to the class or a subclass of it."""
-    classes: list[type] = [engine_class]
-
-    for found in classes:
-        classes.extend(found.__subclasses__())
-
-    candidates = [
-        candidate
-        for candidate in gc.get_referrers(*classes)
-        if is_finished(candidate, engine_class)
-    ]
-
-    if not candidates:
-        return None, NOT_RETURNED
-
-    return candidates[-1], "ok"
 
 
 def describe(engine: Any) -> dict[str, Any]:
     """Return what the engine is, as plain values."""
     deepspeed = sys.modules["deepspeed"]
     config = effective_config(engine)
+    give_way()
     lines = "\n".join(f"{key}={value}" for key, value in sorted(config.items()))
     return {
         "version": str(getattr(deepspeed, "__version__", "unknown")),
@@ -230,4 +133,10 @@ def effective_config(engine: Any) -> dict[str, str]:
         if value is not None:
             merged[name] = value
 
-    return flatten_config(merged)
+    flat: dict[str, str] = {}
+
+    for name in sorted(merged, key=str):
+        give_way()
+        flat.update(flatten_config({name: merged[name]}))
+
+    return flat

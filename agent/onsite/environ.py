@@ -11,8 +11,10 @@ import os
 import struct
 from typing import Any, BinaryIO
 
-from dsray_inspect.agent.onsite.redaction import redact_env
+from dsray_inspect.agent.onsite.gil import give_way
+from dsray_inspect.agent.onsite.redaction import known_secrets, redact_variable
 
+VARIABLES_AT_ONCE = 8
 MAX_VARIABLES = 4096
 MAX_VALUE_BYTES = 32_768
 PAGE = 4096
@@ -157,12 +159,23 @@ def compare_environ(live: dict[str, str], pid: str) -> dict[str, Any]:
 
     `from_raylet` is None where the raylet's own variables may not be read.
     """
+    known = known_secrets(live)
+    shown: dict[str, str] = {}
+
+    for number, (name, value) in enumerate(live.items()):
+        shown[name] = redact_variable(name, value, known)
+
+        if number % VARIABLES_AT_ONCE == 0:
+            give_way()
+
     at_exec = environ_block(f"/proc/{pid}/environ")
+    give_way()
     raylet = (
         environ_block(f"/proc/{live['RAY_RAYLET_PID']}/environ") if "RAY_RAYLET_PID" in live else {}
     )
+    give_way()
     return {
-        "env": redact_env(live),
+        "env": shown,
         "set_after_exec": [name for name, value in live.items() if at_exec.get(name) != value],
         "from_raylet": [name for name, value in live.items() if raylet.get(name) == value]
         if raylet

@@ -57,57 +57,55 @@ NAME_HINTS = (
 )  # fmt: skip
 
 # (a piece of text without which the pattern cannot match, the pattern, what stays of a match)
-SHAPES: tuple[tuple[str, re.Pattern[str], str], ...] = (
+# Compiled when one is first needed: all of them at once would hold up the process they are sent to.
+SHAPES: tuple[tuple[str, str, str], ...] = (
     (
         "PRIVATE KEY",
-        re.compile(
-            r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY.*?(?:-----END [A-Z0-9 ]*-----|\Z)", re.DOTALL
-        ),
+        r"(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY.*?(?:-----END [A-Z0-9 ]*-----|\Z)",
         REDACTED,
     ),
     # Greedy to the last @: a password may hold an @ or a slash that nobody escaped.
     (
         "@",
-        re.compile(r"(://[^\s:/@\"]{0,200}):(?!\d{1,5}(?:[/?#]|\Z))[^\s\"]{0,2000}@"),
+        r"(://[^\s:/@\"]{0,200}):(?!\d{1,5}(?:[/?#]|\Z))[^\s\"]{0,2000}@",
         rf"\1:{REDACTED}@",
     ),
-    ("http", re.compile(r"(https?://)[^\s:/@\"?#]{1,500}@"), rf"\1{REDACTED}@"),
-    ("eyJ", re.compile(r"\beyJ[\w-]{4,}\.[\w-]+(?:\.[\w-]*)*"), REDACTED),
-    ("A", re.compile(r"\b(?:AKIA|ASIA|AIDA|AROA|ABIA|ACCA)[A-Z0-9]{12,}"), REDACTED),
-    ("gh", re.compile(r"(?<![A-Za-z0-9])gh[pousr]_[A-Za-z0-9_]{16,}"), REDACTED),
-    ("github_pat_", re.compile(r"github_pat_\w{16,}"), REDACTED),
-    ("hf_", re.compile(r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]{16,}"), REDACTED),
-    ("api_org_", re.compile(r"api_org_[A-Za-z0-9]{16,}"), REDACTED),
-    ("sk", re.compile(r"(?<![A-Za-z0-9])[sr]k[-_][\w-]{16,}"), REDACTED),
-    ("xox", re.compile(r"\bxox[a-z]-[\w-]{8,}"), REDACTED),
-    ("xapp-", re.compile(r"\bxapp-[\w-]{8,}"), REDACTED),
-    ("gl", re.compile(r"(?<![A-Za-z0-9])gl[a-z]{2,6}-[\w.-]{16,}"), REDACTED),
-    ("AIza", re.compile(r"AIza[\w-]{30,}"), REDACTED),
-    ("ya29.", re.compile(r"ya29\.[\w-]{16,}"), REDACTED),
-    ("npm_", re.compile(r"\bnpm_[A-Za-z0-9]{30,}"), REDACTED),
-    ("pypi-", re.compile(r"\bpypi-[\w-]{30,}"), REDACTED),
-    ("dckr_", re.compile(r"\bdckr_[a-z]+_[\w-]{16,}"), REDACTED),
-    ("SG.", re.compile(r"\bSG\.[\w-]{16,}\.[\w-]{16,}"), REDACTED),
-    ("hooks.", re.compile(r"(hooks\.slack\.com/[a-z]+/)[\w/-]+"), rf"\1{REDACTED}"),
-    ("arer", re.compile(r"(?i)(\bbearer[\s:=]+)(?!<redacted>)[^\s\"',]{6,}"), rf"\1{REDACTED}"),
-    ("asic ", re.compile(r"(\b[Bb]asic\s+)[A-Za-z0-9+/]{12,}={0,2}"), rf"\1{REDACTED}"),
-    ("-u", re.compile(r"((?:^|\s)(?:-u|--user)[\s=]+[^\s:]+:)\S+"), rf"\1{REDACTED}"),
+    ("http", r"(https?://)[^\s:/@\"?#]{1,500}@", rf"\1{REDACTED}@"),
+    ("eyJ", r"\beyJ[\w-]{4,}\.[\w-]+(?:\.[\w-]*)*", REDACTED),
+    ("A", r"\b(?:AKIA|ASIA|AIDA|AROA|ABIA|ACCA)[A-Z0-9]{12,}", REDACTED),
+    ("gh", r"(?<![A-Za-z0-9])gh[pousr]_[A-Za-z0-9_]{16,}", REDACTED),
+    ("github_pat_", r"github_pat_\w{16,}", REDACTED),
+    ("hf_", r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]{16,}", REDACTED),
+    ("api_org_", r"api_org_[A-Za-z0-9]{16,}", REDACTED),
+    ("sk", r"(?<![A-Za-z0-9])[sr]k[-_][\w-]{16,}", REDACTED),
+    ("xox", r"\bxox[a-z]-[\w-]{8,}", REDACTED),
+    ("xapp-", r"\bxapp-[\w-]{8,}", REDACTED),
+    ("gl", r"(?<![A-Za-z0-9])gl[a-z]{2,6}-[\w.-]{16,}", REDACTED),
+    ("AIza", r"AIza[\w-]{30,}", REDACTED),
+    ("ya29.", r"ya29\.[\w-]{16,}", REDACTED),
+    ("npm_", r"\bnpm_[A-Za-z0-9]{30,}", REDACTED),
+    ("pypi-", r"\bpypi-[\w-]{30,}", REDACTED),
+    ("dckr_", r"\bdckr_[a-z]+_[\w-]{16,}", REDACTED),
+    ("SG.", r"\bSG\.[\w-]{16,}\.[\w-]{16,}", REDACTED),
+    ("hooks.", r"(hooks\.slack\.com/[a-z]+/)[\w/-]+", rf"\1{REDACTED}"),
+    ("arer", r"(?i)(\bbearer[\s:=]+)(?!<redacted>)[^\s\"',]{6,}", rf"\1{REDACTED}"),
+    ("asic ", r"(\b[Bb]asic\s+)[A-Za-z0-9+/]{12,}={0,2}", rf"\1{REDACTED}"),
+    ("-u", r"((?:^|\s)(?:-u|--user)[\s=]+[^\s:]+:)\S+", rf"\1{REDACTED}"),
 )
 
 # A name with what parts it from its value; an option may have only a blank or a comma there.
-NAMES = re.compile(
+NAMES = (
     r"(?<![\w.-])(?P<option>-{1,2})?(?P<name>\w[\w.-]*)"
     r"(?:\\*[\"']?\s*[:=]>?\s*|(?(option)[\"']?(?:\s*,\s*|\s+)(?!-)|(?!)))"
 )
-VALUES = re.compile(
+VALUES = (
     # An escaped quote (JSON inside JSON) closes with the same number of backslashes.
-    r"(?P<esc>\\+)(?P<q>[\"']).*?(?:(?<!\\)(?P=esc)(?P=q)|\Z)"
+    r"(?s)(?P<esc>\\+)(?P<q>[\"']).*?(?:(?<!\\)(?P=esc)(?P=q)|\Z)"
     # A quote inside a repr may stand unescaped: only one before a delimiter closes.
     r"|[rbuf]{0,2}\"(?:[^\"\\]|\\.|\"(?![\s,;:}\])]|\Z))*(?:\"|\\?\Z)"
     r"|[rbuf]{0,2}'(?:[^'\\]|\\.|'(?![\s,;:}\])]|\Z))*(?:'|\\?\Z)"
     # Where a list or dict ends is not for a pattern to say.
-    r"|[\[{(].*|\S+",
-    re.DOTALL,
+    r"|[\[{(].*|\S+"
 )
 
 
@@ -165,11 +163,12 @@ def _redact_pairs(text: str) -> str:
     if not _hint_in(text):
         return text
 
+    names, values = re.compile(NAMES), re.compile(VALUES)
     parts: list[str] = []
     done = at = 0
-    while (pair := NAMES.search(text, at)) is not None:
+    while (pair := names.search(text, at)) is not None:
         at = pair.end()
-        value = VALUES.match(text, at)
+        value = values.match(text, at)
         if value is not None and _is_hidden(pair["name"], value[0]):
             parts += (text[done:at], REDACTED)
             done = at = value.end()
@@ -203,7 +202,7 @@ def redact_text(text: str, known: Iterable[str] = ()) -> str:
 
     for hint, pattern, kept in SHAPES:
         if hint in text:
-            text = pattern.sub(kept, text)
+            text = re.sub(pattern, kept, text)
 
     if text[:1] in "{[" and len(text) > 2 and _hint_in(text):
         try:
@@ -221,16 +220,21 @@ def redact_pair(name: str, value: str) -> str:
 
 def redact_env(env: Mapping[str, str]) -> dict[str, str]:
     """Return an environment as it may be shown; a secret is hidden in other values too."""
-    hidden = {name for name, value in env.items() if _is_hidden(name, value)}
-    known = sorted(
-        {env[name] for name in hidden if len(env[name]) >= SHORTEST_KNOWN_SECRET},
-        key=len,
-        reverse=True,
+    known = known_secrets(env)
+    return {name: redact_variable(name, value, known) for name, value in env.items()}
+
+
+def known_secrets(env: Mapping[str, str]) -> list[str]:
+    """Return the values that no other variable may show either, longest first."""
+    hidden = {value for name, value in env.items() if _is_hidden(name, value)}
+    return sorted(
+        (value for value in hidden if len(value) >= SHORTEST_KNOWN_SECRET), key=len, reverse=True
     )
-    return {
-        name: REDACTED if name in hidden else redact_text(value, known)
-        for name, value in env.items()
-    }
+
+
+def redact_variable(name: str, value: str, known: Iterable[str]) -> str:
+    """Return the value of one of an environment's variables as it may be shown."""
+    return REDACTED if _is_hidden(name, value) else redact_text(value, known)
 
 
 def redact_argv(argv: Sequence[str]) -> tuple[str, ...]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
+
+from dsray_inspect.agent.onsite.gil import give_way
 
 MAX_FRAMES = 400
 
@@ -37,23 +40,24 @@ def walk(frame: FrameType | None) -> Iterator[FrameType]:
 
 def all_threads() -> list[dict[str, Any]]:
     """Return every Python thread but the one that asks, with its stack and idle time."""
-    running = sys._current_frames()
     asking = threading.get_ident()
+    # At one instant, and no frame is kept: it would pin the tensors of its step.
+    stacks = {
+        ident: frames_of(frame) for ident, frame in sys._current_frames().items() if ident != asking
+    }
     names = {thread.ident: thread for thread in threading.enumerate()}
     now_ms = scheduled_at_ms("/proc/thread-self/sched")
     threads = []
 
-    for ident, frame in running.items():
-        if ident == asking:
-            continue
-
+    for ident, frames in stacks.items():
+        give_way()
         thread = names.get(ident)
         tid = thread.native_id if thread is not None else None
         threads.append(
             {
                 "name": thread.name if thread is not None else f"thread {ident:#x}",
                 "tid": tid,
-                "frames": frames_of(frame),
+                "frames": frames,
                 "idle_s": idle_s(os.getpid(), tid, now_ms),
             }
         )
@@ -77,11 +81,16 @@ def idle_s(pid: int, tid: int | None, now_ms: float | None) -> float | None:
 def scheduled_at_ms(path: str) -> float | None:
     """Read `se.exec_start`, the scheduler's clock when it last charged the thread, in ms."""
     try:
-        with open(path) as lines:
-            for line in lines:
-                if line.startswith("se.exec_start"):
-                    return float(line.rpartition(":")[2])
-    except (OSError, ValueError):
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
         return None
 
-    return None
+    try:
+        text = os.read(file, 4096)
+    except OSError:
+        return None
+    finally:
+        os.close(file)
+
+    found = re.search(rb"se\.exec_start\s*:\s*([\d.]+)", text)
+    return float(found[1]) if found else None

@@ -1,8 +1,8 @@
-"""What rung 2 runs in a training process: one read of itself (stdlib only, sent by value).
+"""What rung 2 runs in a training process: reads of itself (stdlib only, sent by value).
 
-It runs on the worker's main thread between Ray's own tasks. It starts no thread, opens no
-socket, patches nothing and leaves nothing behind. Between its parts it offers the GIL, so
-that no single part is a pause worth noticing.
+They run on the worker's main thread between Ray's own tasks. They start no thread, open no
+socket, patch nothing and leave nothing behind, and they give way to the training thread
+again and again.
 """
 
 from __future__ import annotations
@@ -10,46 +10,83 @@ from __future__ import annotations
 import os
 import socket
 import sys
-import time
 from typing import Any
 
-from dsray_inspect.agent.onsite.engine import attempt, describe, find_engine
+from dsray_inspect.agent.onsite.engine import describe
 from dsray_inspect.agent.onsite.environ import compare_environ
+from dsray_inspect.agent.onsite.gil import give_way
 from dsray_inspect.agent.onsite.locks import awaited_locks
+from dsray_inspect.agent.onsite.search import find_engine
 from dsray_inspect.agent.onsite.threads import all_threads
 
 IDENTITY = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")
+IDLE_S = 1.0
 VERSIONED = ("ray", "torch", "deepspeed", "transformers", "accelerate")
 
 
-def look(_actor: Any, request: dict[str, Any]) -> dict[str, Any]:
-    """Return this process's threads, environment and DeepSpeed engine.
+def process(_actor: Any, request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
+    """Return the process's threads, its place in the group, and what it waits for.
 
-    `request`: `until` (Unix seconds; later the caller is gone and nothing is done), `env` and
-    `deepspeed` (whether to read them), `max_pause_ms`.
+    `request`: `environment`, the `env_state` of an earlier answer, whose variables are known.
     """
-    if time.time() > request["until"]:
-        return {"late": True}
+    threads = all_threads()
+    give_way()
+    locks = awaited_locks()
+    env_state = hash(frozenset(os.environ.items()))
+    roots = {name: root_of(name) for name in ("ray", "torch", "deepspeed")}
+    return {
+        "pid": os.getpid(),
+        "threads": threads,
+        "hostname": socket.gethostname(),
+        "identity": {name: os.environ[name] for name in IDENTITY if name in os.environ},
+        "locks": locks,
+        "env_state": env_state,
+        "unchanged": ["environment"] if env_state == request["environment"] else [],
+        "versions": {name: version_of(name) for name in VERSIONED if name in sys.modules},
+        "roots": {**roots, "stdlib": os.path.dirname(os.__file__)},
+    }
 
-    cpu_s = time.thread_time()
-    seen: dict[str, Any] = {"pid": os.getpid(), "threads": all_threads()}
-    seen["hostname"] = socket.gethostname()
-    seen["identity"] = {name: os.environ[name] for name in IDENTITY if name in os.environ}
-    seen["locks"] = awaited_locks()
-    seen["versions"] = {name: version_of(name) for name in VERSIONED if name in sys.modules}
-    seen["roots"] = {name: root_of(name) for name in ("ray", "torch", "deepspeed")}
-    seen["roots"]["stdlib"] = os.path.dirname(os.__file__)
-    time.sleep(0)
 
-    if request["env"]:
-        seen.update(compare_environ(dict(os.environ), "self"))
-        time.sleep(0)
+def environment(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
+    """Return the live variables, redacted, and where they come from."""
+    return compare_environ(dict(os.environ), "self")
 
-    if request["deepspeed"]:
-        seen.update(deepspeed(request["max_pause_ms"]))
 
-    seen["pause_ms"] = (time.thread_time() - cpu_s) * 1000
-    return seen
+def step(_actor: Any, request: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
+    """Return the engine's step, if that can be had without a pause for anybody.
+
+    For a caller that knows the engine already.
+    """
+    engine, why = find_engine(request["max_pause_ms"] if all_idle(seen["threads"]) else 0.0)
+    return {"deepspeed": None, "deepspeed_why": why, "step": step_of(engine)}
+
+
+def deepspeed(_actor: Any, request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
+    """Return the engine's description and step, or why there is none."""
+    engine, why = find_engine(request["max_pause_ms"])
+
+    if engine is None:
+        return {"deepspeed": None, "deepspeed_why": why, "step": None}
+
+    give_way()
+    described = None
+
+    try:
+        described = describe(engine)
+    except Exception as error:
+        why = f"this DeepSpeed keeps its engine differently: {type(error).__name__}: {error}"[:200]
+
+    return {"deepspeed": described, "deepspeed_why": why, "step": step_of(engine)}
+
+
+def step_of(engine: Any) -> int | None:
+    count = getattr(engine, "global_steps", None)
+    return count if isinstance(count, int) else None
+
+
+def all_idle(threads: list[dict[str, Any]]) -> bool:
+    """Return whether no thread has run of late: a pause is then nobody's."""
+    return all(one["idle_s"] is not None and one["idle_s"] >= IDLE_S for one in threads)
 
 
 def version_of(name: str) -> str:
@@ -59,22 +96,3 @@ def version_of(name: str) -> str:
 def root_of(name: str) -> str | None:
     file = getattr(sys.modules.get(name), "__file__", None)
     return os.path.dirname(file) if file else None
-
-
-def deepspeed(max_pause_ms: float) -> dict[str, Any]:
-    """Return the engine's description and step, or why there is none."""
-    engine, why = find_engine(max_pause_ms)
-
-    if engine is None:
-        return {"deepspeed": None, "deepspeed_why": why, "step": None}
-
-    time.sleep(0)
-    described = None
-
-    try:
-        described = describe(engine)
-    except Exception as error:
-        why = f"this DeepSpeed keeps its engine differently: {type(error).__name__}: {error}"[:200]
-
-    step = attempt(lambda: int(engine.global_steps))
-    return {"deepspeed": described, "deepspeed_why": why, "step": step}

@@ -350,7 +350,7 @@ def test_a_stack_over_all_processes(cluster: Cluster, asleep: Job) -> None:
 def test_the_environment_of_all_ranks(cluster: Cluster, asleep: Job) -> None:
     done = cluster.inspect("env", asleep.submission_id)
     assert done.returncode == 0, done.stderr
-    assert "LOCAL_RANK=0,1" in done.stdout
+    assert "  LOCAL_RANK=0-1" in done.stdout
     assert "user_code" in done.stdout
     assert "USER_SETTING=from-the-script" in done.stdout
     document = json.loads(cluster.inspect("env", asleep.submission_id, "--json").stdout)

@@ -1,0 +1,55 @@
+"""What a session knows of each rank from earlier looks, so that it need not be read again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dsray_inspect.agent.cluster.train import Part
+from dsray_inspect.agent.gather.answers import Answers, Ask
+from dsray_inspect.agent.model import OK
+from dsray_inspect.agent.onsite.worker import deepspeed, environment, process, step
+
+ENVIRONMENT = ("env", "set_after_exec", "from_raylet")
+
+
+class Memory:
+    """The engine and the environment of each rank, by actor id.
+
+    Finding the engine may stop a rank for a moment, and redacting its variables is the
+    longest part of a look; neither changes from one look to the next, as a rule.
+    """
+
+    def __init__(self) -> None:
+        self._engines: dict[str, dict[str, Any]] = {}
+        self._environments: dict[str, tuple[int, dict[str, Any]]] = {}
+
+    def parts(self, actor_id: str, ask: Ask) -> list[Part]:
+        """Return what a rank is asked to read of itself."""
+        engine: Part = step if actor_id in self._engines else deepspeed
+        wanted = ((True, process), (ask.env, environment), (ask.deepspeed, engine))
+        return [part for is_wanted, part in wanted if is_wanted]
+
+    def env_state(self, actor_id: str) -> int | None:
+        """Return what a rank's variables were known by; see `onsite.worker.process`."""
+        known = self._environments.get(actor_id)
+        return known[0] if known else None
+
+    def complete(self, answers: Answers) -> None:
+        """Keep what was read anew, and add what is known to what was not."""
+        for actor_id, answer in answers.workers.items():
+            if isinstance(answer, dict):
+                self._complete_engine(actor_id, answer)
+                self._complete_environment(actor_id, answer)
+
+    def _complete_engine(self, actor_id: str, answer: dict[str, Any]) -> None:
+        if answer.get("deepspeed") is not None:
+            self._engines[actor_id] = answer["deepspeed"]
+        elif "deepspeed" in answer and actor_id in self._engines:
+            answer["deepspeed"], answer["deepspeed_why"] = self._engines[actor_id], OK
+
+    def _complete_environment(self, actor_id: str, answer: dict[str, Any]) -> None:
+        if "env" in answer:
+            read = {name: answer[name] for name in ENVIRONMENT}
+            self._environments[actor_id] = (answer["env_state"], read)
+        elif "environment" in answer.get("unchanged", ()):
+            answer.update(self._environments[actor_id][1])

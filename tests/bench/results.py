@@ -1,0 +1,71 @@
+"""What a benchmark found: samples of both sides, their ratio, and the limit it is held to."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+
+class Result(msgspec.Struct, kw_only=True):
+    """One comparison. Samples are in `unit`, taken in turns, so that noise hits both sides."""
+
+    name: str
+    ours: str
+    theirs: str
+    unit: str
+    our_samples: list[float]
+    their_samples: list[float]
+    limit: float
+    better: Literal["lower", "higher"] = "lower"
+    notes: list[str] = []
+
+    @property
+    def ratio(self) -> float:
+        """The median of ours over the median of theirs."""
+        return statistics.median(self.our_samples) / statistics.median(self.their_samples)
+
+    @property
+    def held(self) -> bool:
+        return self.ratio <= self.limit if self.better == "lower" else self.ratio >= self.limit
+
+
+def table(results: Sequence[Result]) -> str:
+    lines = []
+
+    for one in results:
+        sign = "≤" if one.better == "lower" else "≥"
+        mark = "" if one.held else "   MISSED"
+        lines += [
+            f"{one.name}: {one.ratio:.2f}   (held to {sign} {one.limit:g}){mark}",
+            f"    {spread(one.our_samples, one.unit):32} {one.ours}",
+            f"    {spread(one.their_samples, one.unit):32} {one.theirs}",
+            *(f"    {note}" for note in one.notes),
+        ]
+
+    return "\n".join(lines)
+
+
+def spread(samples: Sequence[float], unit: str) -> str:
+    low, high = min(samples), max(samples)
+    return f"{statistics.median(samples):8.1f} {unit} ({low:.1f} to {high:.1f})"
+
+
+def keep(results: Sequence[Result], path: Path) -> None:
+    """Write every sample down, with what machine they come from."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    document: dict[str, Any] = {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "cpus": os.cpu_count(),
+        "load_average": os.getloadavg(),
+        "python": platform.python_version(),
+        "results": [{**msgspec.to_builtins(one), "ratio": one.ratio} for one in results],
+    }
+    path.write_text(json.dumps(document, indent=1) + "\n")
