@@ -34,16 +34,14 @@ class Commands(click.Group):
 @click.command(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 fine or healthy, 1 findings, 2 usage, 3 no such job or cluster, "
+    "4 permission, 5 timed out, 6 unsupported version, 130 interrupted.",
 )
 @click.version_option(package_name="dsray-inspect", prog_name="dsray-inspect")
 @common_options
 def group(**given: Any) -> None:
-    r"""See where every rank of a running Ray Train + DeepSpeed job is, what was set for it, and
+    """See where every rank of a running Ray Train + DeepSpeed job is, what was set for it, and
     the stack it is in. The job needs nothing enabled.
-
-    \b
-    Exit codes: 0 fine or healthy, 1 findings, 2 usage, 3 no such job or cluster,
-    4 permission, 5 timed out, 6 unsupported version, 130 interrupted.
     """
     remember(given)
 

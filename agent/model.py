@@ -134,6 +134,11 @@ class Job(Record, frozen=True, kw_only=True):
     job_id: str
     entrypoint: str
     state: str
+    """RUNNING, SUCCEEDED, FAILED, STOPPED, or FINISHED where Ray does not say how."""
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state != "RUNNING"
 
 
 class Run(Record, frozen=True, kw_only=True):

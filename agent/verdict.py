@@ -26,6 +26,8 @@ DETECTORS: tuple[Detector, ...] = (
 )
 """In the order in which one explains the others."""
 
+MOVED_S = 10.0
+"""A training thread that has run within it is taken to train."""
 SETUP_PHASES = ("starting", "init_process_group", "deepspeed_init", "op_compile")
 
 
@@ -79,8 +81,8 @@ def state_without_findings(facts: Facts) -> tuple[VerdictState, str]:
     snapshot = facts.snapshot
     blind = unseen(facts)
 
-    if snapshot.job.state == "FINISHED":
-        return "finished", "The job has ended."
+    if snapshot.job.has_ended:
+        return ending_of(facts)
 
     if snapshot.run is not None and snapshot.run.state in ("FINISHED", "ERRORED", "ABORTED"):
         ended = "failed" if snapshot.run.state == "ERRORED" else "finished"
@@ -104,6 +106,17 @@ def state_without_findings(facts: Facts) -> tuple[VerdictState, str]:
     return moving(snapshot)
 
 
+def ending_of(facts: Facts) -> tuple[VerdictState, str]:
+    """Judge a job that has ended by what Ray's job manager says of it."""
+    job, submission = facts.snapshot.job, facts.answers.submission
+
+    if job.state == "FAILED":
+        return "failed", f"The job has failed: {submission.message if submission else ''}"
+
+    how = {"SUCCEEDED": "The job has succeeded.", "STOPPED": "The job was stopped."}
+    return "finished", how.get(job.state, "The job has ended.")
+
+
 def moving(snapshot: Snapshot) -> tuple[VerdictState, str]:
     """Judge by when each training thread last ran on a CPU."""
     idle = [worker.idle_s for worker in snapshot.workers if worker.idle_s is not None]
@@ -115,6 +128,12 @@ def moving(snapshot: Snapshot) -> tuple[VerdictState, str]:
         return (
             "unknown",
             f"No rank has moved for {duration(min(idle))}, for no cause that one look shows.",
+        )
+
+    if min(idle) >= MOVED_S:
+        return (
+            "unknown",
+            f"No rank has run for {duration(min(idle))}: too short to call it hung. Look again.",
         )
 
     steps = [worker.step for worker in snapshot.workers if worker.step is not None]

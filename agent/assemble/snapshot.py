@@ -33,6 +33,7 @@ from dsray_inspect.agent.model import (
 from dsray_inspect.agent.stacks.merge import Entry, group
 from dsray_inspect.agent.stacks.phase import training_thread
 
+ENDINGS = ("SUCCEEDED", "FAILED", "STOPPED")
 NOT_JUDGED = Verdict(state="unknown", cause=None, ranks=(), summary="not judged")
 
 
@@ -67,7 +68,7 @@ def assemble(answers: Answers, *, all_threads: bool = False) -> Facts:
             submission_id=answers.job.submission_id,
             job_id=answers.job.job_id,
             entrypoint=answers.job.entrypoint,
-            state="FINISHED" if answers.job.is_dead else "RUNNING",
+            state=job_state(answers),
         ),
         run=run_of(answers),
         driver=Driver(
@@ -84,6 +85,16 @@ def assemble(answers: Answers, *, all_threads: bool = False) -> Facts:
         notes=(*answers.notes, *driver_notes(answers, driver_seen), *dump_notes(answers)),
     )
     return Facts(snapshot=snapshot, answers=answers, members=tuple(members))
+
+
+def job_state(answers: Answers) -> str:
+    """Return RUNNING, how Ray says that the job ended, or FINISHED where it does not say."""
+    if not answers.job.is_dead:
+        return "RUNNING"
+
+    # The job manager notices a driver's end a moment later than the GCS.
+    status = answers.submission.status if answers.submission else ""
+    return status if status in ENDINGS else "FINISHED"
 
 
 def driver_notes(answers: Answers, seen: Seen) -> list[str]:

@@ -17,7 +17,9 @@ from dsray_inspect.agent.cluster.records import (
     JobRow,
     NodeRow,
     PlacementGroupRow,
+    SubmissionRow,
 )
+from dsray_inspect.agent.onsite.redaction import redact_text
 
 NIL_NODE = "f" * 56
 
@@ -34,6 +36,17 @@ class Gcs:
         )
         self._accessor = GlobalStateAccessor(options)
         self._accessor.connect()
+
+    def submission(self, submission_id: str) -> SubmissionRow | None:
+        """Return how a submitted job stands with Ray's job manager, None where it is forgotten.
+
+        Key and format: `JobInfoStorageClient` of Ray's dashboard.
+        """
+        from ray._raylet import GcsClient
+
+        key = f"_ray_internal_job_info_{submission_id}".encode()
+        raw = GcsClient(address=self.address).internal_kv_get(key, namespace=b"job", timeout=5)
+        return submission_row(raw) if raw else None
 
     def jobs(self) -> list[JobRow]:
         """Return every driver the cluster remembers, oldest first."""
@@ -87,13 +100,23 @@ class Gcs:
         ]
 
 
+def submission_row(raw: bytes) -> SubmissionRow | None:
+    try:
+        info = json.loads(raw)
+        message = str(info.get("message") or "").partition(", last available logs")[0]
+        lines = message.strip().splitlines() or [""]
+        return SubmissionRow(status=str(info["status"]), message=redact_text(lines[0])[:200])
+    except (ValueError, KeyError, AttributeError):
+        return None
+
+
 def job_row(message: Any) -> JobRow:
     metadata = dict(message.config.metadata)
     runtime_env = message.config.runtime_env_info.serialized_runtime_env
     return JobRow(
         job_id=message.job_id.hex(),
         submission_id=metadata.get("job_submission_id"),
-        entrypoint=message.entrypoint.strip(),
+        entrypoint=redact_text(message.entrypoint.strip()),
         namespace=message.config.ray_namespace,
         driver_pid=message.driver_pid,
         driver_ip=message.driver_address.ip_address,
@@ -164,7 +187,7 @@ def death_cause(message: Any) -> str:
         return ""
 
     context = getattr(message, kind)
-    return str(getattr(context, "error_message", "") or kind)
+    return redact_text(str(getattr(context, "error_message", "") or kind))
 
 
 def placement_group_row(message: Any) -> PlacementGroupRow:

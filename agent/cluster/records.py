@@ -30,6 +30,13 @@ class JobRow(Row, frozen=True, kw_only=True):
         return self.submission_id or self.job_id
 
 
+class SubmissionRow(Row, frozen=True, kw_only=True):
+    """What Ray's job manager keeps of a submitted job; `message` is its one line on the end."""
+
+    status: str
+    message: str
+
+
 class NodeRow(Row, frozen=True, kw_only=True):
     node_id: str
     ip: str

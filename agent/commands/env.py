@@ -51,7 +51,7 @@ def command(job: str | None, show_all: bool, **given: Any) -> ExitCode:
 
     with Session(choose_address(options.address)) as session:
         candidate = session.find(job, inject=not options.no_inject)
-        snapshot = session.snapshot(candidate, options.ask(deepspeed=False))
+        snapshot = session.snapshot(candidate, options.ask(job, deepspeed=False))
 
     if options.as_json:
         sys.stdout.buffer.write(msgspec.json.encode(document(snapshot)) + b"\n")

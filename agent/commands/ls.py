@@ -13,7 +13,10 @@ from dsray_inspect.agent.cluster.resolve import Candidate
 from dsray_inspect.agent.commands.options import common_options, take
 from dsray_inspect.agent.errors import ExitCode
 from dsray_inspect.agent.session import Session
+from dsray_inspect.agent.text.shorten import cut_end, cut_middle
 from dsray_inspect.agent.text.table import table
+
+HEADS = ("submission id", "job", "run", "name", "state", "ranks", "nodes", "entrypoint")
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,8 +56,8 @@ def command(show_all: bool, **given: Any) -> ExitCode:
         )
         return ExitCode.OK
 
-    heads = ("submission id", "job", "run", "name", "state", "ranks", "nodes", "entrypoint")
-    click.echo(table(heads, [cells(row) for row in rows]))
+    cuts = {HEADS.index("name"): cut_middle, HEADS.index("entrypoint"): cut_end}
+    click.echo(table(HEADS, [cells(row) for row in rows], cuts=cuts))
     return ExitCode.OK
 
 
@@ -98,5 +101,5 @@ def cells(row: Listed) -> tuple[str, ...]:
         row.state,
         str(row.ranks),
         str(row.nodes),
-        row.entrypoint if len(row.entrypoint) <= 60 else row.entrypoint[:59] + "…",
+        row.entrypoint,
     )

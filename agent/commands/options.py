@@ -38,10 +38,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
         return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
-    def ask(self, **more: Any) -> Ask:
-        """Return what to look for, with these limits."""
+    def ask(self, job: str | None, **more: Any) -> Ask:
+        """Return what to look for in JOB, with these limits."""
         pause_ms = DEFAULT_MAX_PAUSE_MS if self.max_pause is None else self.max_pause
-        return Ask(inject=not self.no_inject, max_pause_ms=pause_ms, **more)
+        address = ("--address", self.address) if self.address else ()
+        words = (*((job,) if job else ()), *address)
+        return Ask(inject=not self.no_inject, max_pause_ms=pause_ms, words=words, **more)
 
 
 def common_options(command: F) -> F:

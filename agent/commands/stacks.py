@@ -51,7 +51,7 @@ class StacksDocument(msgspec.Struct, frozen=True, kw_only=True):
     "--locals",
     "with_locals",
     is_flag=True,
-    help="Local variables, redacted. Stops each rank briefly.",
+    help="Local variables, redacted.",
 )
 @click.option(
     "--all-threads",
@@ -86,16 +86,20 @@ def command(
             "--collapsed and --json are two formats of one thing.", help_text="Give one."
         )
 
-    if native or with_locals:
-        what = "--native" if native else "--locals"
-        say(options, f"{what}: py-spy stops each rank while it reads it.")
+    if native:
+        say(options, "--native: py-spy stops each rank while it reads it.")
 
-    ask = options.ask(
-        native=native, locals=with_locals, children=all_threads, env=False, deepspeed=False
-    )
+    plain = options.ask(job, env=False, deepspeed=False)
+    ask = msgspec.structs.replace(plain, native=native, locals=with_locals, children=all_threads)
 
     with Session(choose_address(options.address)) as session:
         candidate = session.find(job, inject=not options.no_inject)
+
+        if ranks and ask.from_outside:
+            # Which actor is which rank is known only after a look.
+            chosen = only_ranks(session.snapshot(candidate, plain), ranks).workers
+            ask = msgspec.structs.replace(ask, only=frozenset(one.actor_id for one in chosen))
+
         snapshot = session.snapshot(candidate, ask, all_threads=all_threads)
 
     snapshot = only_ranks(snapshot, ranks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from dsray_inspect.agent.assemble.snapshot import Facts
-from dsray_inspect.agent.detectors.findings import name_ranks, ranks
+from dsray_inspect.agent.detectors.findings import name_ranks, next_command, ranks
 from dsray_inspect.agent.model import Finding
 
 MAX_KEYS = 6
@@ -42,7 +42,7 @@ def config_drift(facts: Facts) -> list[Finding]:
             ranks=ranks(odd) if digests[usual] * 2 > len(known) else ranks(known),
             summary=f"{name_ranks(ranks(odd)).capitalize()} run another DeepSpeed config: {lines[0] if lines else 'digest'}.",
             evidence=lines,
-            next_step="dsray-inspect attach --json",
+            next_step=next_command(facts, "attach", (), "--json"),
         )
     ]
 
@@ -69,7 +69,7 @@ def device_conflict(facts: Facts) -> list[Finding]:
             ranks=tuple(sorted(shared)),
             summary=f"{name_ranks(sorted(shared)).capitalize()} share GPU {uuid}.",
             evidence=(f"Ray gave {uuid} to {len(shared)} ranks",),
-            next_step="dsray-inspect env --all",
+            next_step=next_command(facts, "env", (), "--all"),
         )
         for uuid, shared in by_uuid.items()
         if len(shared) > 1

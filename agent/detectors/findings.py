@@ -9,6 +9,7 @@ from dsray_inspect.agent.model import Finding, Worker
 
 Detector = Callable[[Facts], list[Finding]]
 
+MAX_CHOSEN = 4
 STALLED_S = 30.0
 """A training thread that has not run for so long is taken to be stuck, not slow."""
 
@@ -27,6 +28,12 @@ def name_ranks(numbers: Sequence[int], most: int = 8) -> str:
 
     shown = ", ".join(map(str, numbers[:most]))
     return f"ranks {shown}" if len(numbers) <= most else f"ranks {shown} … ({len(numbers)} ranks)"
+
+
+def next_command(facts: Facts, command: str, numbers: Sequence[int], *flags: str) -> str:
+    """Return a command line on this job that can be pasted; the first ranks of many."""
+    chosen = [f"--rank {rank}" for rank in numbers[:MAX_CHOSEN]]
+    return " ".join(("dsray-inspect", command, *facts.answers.ask.words, *chosen, *flags))
 
 
 def wait(numbers: Sequence[object]) -> str:

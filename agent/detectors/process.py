@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dsray_inspect.agent.assemble.snapshot import Facts
-from dsray_inspect.agent.detectors.findings import name_ranks, ranks
+from dsray_inspect.agent.detectors.findings import name_ranks, next_command, ranks
 from dsray_inspect.agent.model import OK, Finding
 
 
 def worker_dead(facts: Facts) -> list[Finding]:
     dead = [member.worker for member in facts.members if member.worker.state == "dead"]
 
-    if not dead or facts.snapshot.job.state == "FINISHED":
+    if not dead or facts.snapshot.job.has_ended:
         return []
 
     rows = (
@@ -72,7 +72,7 @@ def gil_held(facts: Facts) -> list[Finding]:
                     f"py-spy: {holders[0].name} owns the GIL",
                     f"rung 2: {member.worker.evidence.worker}",
                 ),
-                next_step=f"dsray-inspect stacks --native   (rank {member.worker.rank})",
+                next_step=next_command(facts, "stacks", ranks([member.worker]), "--native"),
             )
         )
 

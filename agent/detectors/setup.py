@@ -6,7 +6,7 @@ from typing import Any
 
 from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.assemble.workers import Member
-from dsray_inspect.agent.detectors.findings import duration, name_ranks, ranks, wait
+from dsray_inspect.agent.detectors.findings import duration, name_ranks, next_command, ranks, wait
 from dsray_inspect.agent.model import Finding
 from dsray_inspect.agent.stacks.phase import training_thread
 
@@ -54,7 +54,7 @@ def op_compile_lock(facts: Facts) -> list[Finding]:
             ),
             next_step=f"rm {sorted(locks)[0]}   (once no compiler of yours runs)"
             if locks
-            else "dsray-inspect stacks",
+            else next_command(facts, "stacks", ranks(waiting)),
         )
     ]
 
@@ -112,6 +112,6 @@ def rendezvous_wait(facts: Facts) -> list[Finding]:
                 f"rank {worker.rank}: {worker.phase} ({worker.evidence.worker})"
                 for worker in workers
             ),
-            next_step="dsray-inspect stacks --all-threads",
+            next_step=next_command(facts, "stacks", missing, "--all-threads"),
         )
     ]

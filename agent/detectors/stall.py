@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.assemble.workers import Member
-from dsray_inspect.agent.detectors.findings import STALLED_S, duration, name_ranks, ranks, wait
+from dsray_inspect.agent.detectors.findings import (
+    STALLED_S,
+    duration,
+    name_ranks,
+    next_command,
+    ranks,
+    wait,
+)
 from dsray_inspect.agent.model import Cause, Finding
 from dsray_inspect.agent.stacks.phase import training_thread, waits_in_collective
 
@@ -17,22 +24,23 @@ CAUSES: dict[str, Cause] = {
 
 
 def blocked_outside_collective(facts: Facts) -> list[Finding]:
-    """The kernel has not run the training thread for long, and its peers wait in a collective."""
+    """Ranks have waited long in a collective, and others have not come to it."""
     waiting = [member for member in facts.members if in_collective(member)]
-    still = [
+    late = [
         member
         for member in facts.members
         if member not in waiting
         and member.worker.state == "alive"
-        and (member.worker.idle_s or 0.0) >= STALLED_S
         and member.worker.phase in CAUSES
     ]
-    busy = [member for member in facts.members if member not in waiting and member not in still]
+    others = [member for member in facts.members if member not in waiting and member not in late]
+    waited_s = min((member.worker.idle_s or 0.0 for member in waiting), default=0.0)
 
-    if not waiting or not still or busy:
+    if not late or others or waited_s < STALLED_S:
         return []
 
-    return [finding(member, [other.worker.rank or 0 for other in waiting]) for member in still]
+    victims = [member.worker.rank or 0 for member in waiting]
+    return [finding(facts, member, victims, waited_s) for member in late]
 
 
 def in_collective(member: Member) -> bool:
@@ -40,7 +48,8 @@ def in_collective(member: Member) -> bool:
     return training is not None and waits_in_collective(training.frames)
 
 
-def finding(member: Member, victims: list[int]) -> Finding:
+def finding(facts: Facts, member: Member, victims: list[int], waited_s: float) -> Finding:
+    """Blame a rank that stands still; one that still moves is slow, as far as one look tells."""
     worker = member.worker
     function = worker.function
     where = (
@@ -48,15 +57,29 @@ def finding(member: Member, victims: list[int]) -> Finding:
         if function
         else worker.phase
     )
-    idle = duration(worker.idle_s or 0.0)
+    idle_s = worker.idle_s or 0.0
+    still = idle_s >= STALLED_S
+    cause = CAUSES[worker.phase]
+    peers = f"{name_ranks(victims)} {'has' if len(victims) == 1 else 'have'} waited"
     return Finding(
-        cause=CAUSES[worker.phase],
-        severity="error",
+        cause=cause if still or worker.phase == "data" else "straggler",
+        severity="error" if still else "warning",
         ranks=ranks([worker]),
-        summary=f"Rank {worker.rank} is blocked in {where} for {idle}; {name_ranks(victims)} {wait(victims)} for it.",
-        evidence=(
-            f"rank {worker.rank}: its training thread has not run for {idle} (/proc/{worker.pid}/task)",
-            f"{name_ranks(victims)}: in a collective",
+        summary=(
+            f"Rank {worker.rank} is blocked in {where} for {duration(idle_s)}; "
+            f"{name_ranks(victims)} {wait(victims)} for it."
+            if still
+            else f"Rank {worker.rank} is in {where} and still runs now and then; "
+            f"{peers} {duration(waited_s)} for it in a collective."
         ),
-        next_step="dsray-inspect stacks --locals",
+        evidence=(
+            f"rank {worker.rank}: last ran {duration(idle_s)} ago (/proc/{worker.pid}/task)",
+            f"{name_ranks(victims)}: in a collective, last ran {duration(waited_s)} ago or earlier",
+        ),
+        next_step=next_command(
+            facts,
+            "stacks",
+            ranks([worker]),
+            "--all-threads" if worker.phase == "data" else "--locals",
+        ),
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from dsray_inspect.agent.cluster.records import JobRow, NodeRow, PlacementGroupRow
+from dsray_inspect.agent.cluster.records import JobRow, NodeRow, PlacementGroupRow, SubmissionRow
 from dsray_inspect.agent.cluster.train import RunActors
 from dsray_inspect.agent.model import Agent
 
@@ -23,6 +23,10 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     env: bool = True
     deepspeed: bool = True
     max_pause_ms: float
+    only: frozenset[str] | None = None
+    """Actor ids of the ranks that may be stopped or dumped from outside; None for all."""
+    words: tuple[str, ...] = ()
+    """What names the job and its cluster on a command line, for the commands that we advise."""
 
     @property
     def from_outside(self) -> bool:
@@ -40,6 +44,8 @@ class Answers(msgspec.Struct, kw_only=True):
     actors: RunActors | None
     nodes: list[NodeRow]
     ask: Ask
+    submission: SubmissionRow | None = None
+    """How the job ended, None while it runs."""
     placement_groups: list[PlacementGroupRow] = []
     available: dict[str, float] = {}
     controller: dict[str, Any] | str = "not asked"

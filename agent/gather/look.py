@@ -72,6 +72,9 @@ class Gatherer:
             answers.placement_groups = self._gcs.placement_groups(job.job_id)
             answers.available = self._gcs.available()
 
+        if job.is_dead and job.submission_id is not None:
+            answers.submission = self._gcs.submission(job.submission_id)
+
         Look(self._calls, self._outside, answers, self._memory).take()
         self._memory.complete(answers)
         return answers
@@ -194,7 +197,7 @@ class Look:
         for row in self._rows():
             has_gpus = row.node_id in nodes and nodes[row.node_id].resources.get("GPU", 0) > 0
 
-            if ask.from_outside:
+            if ask.from_outside and (ask.only is None or row.actor_id in ask.only):
                 self._wave.want(row.node_id, row.pid, stack=True, environ=not ask.inject)
             elif has_gpus or self._outside.is_own(row.node_id):
                 self._wave.want(row.node_id, row.pid)

@@ -58,7 +58,7 @@ def dump(program: str, pid: int, options: dict[str, Any]) -> dict[str, Any]:
 
 def attempt(program: str, pid: int, options: dict[str, Any], deadline: float) -> dict[str, Any]:
     """Dump one process; a torn read of a running one is tried again."""
-    stops = bool(options["native"] or options["locals"])
+    stops = bool(options["native"])
     command = [program, "dump", "--json", "--pid", str(pid)]
     command += ["--native"] if options["native"] else []
     command += ["--locals"] if options["locals"] else []

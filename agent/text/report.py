@@ -101,7 +101,7 @@ def driver_doing(snapshot: Snapshot, driver: Driver) -> str:
 
 
 def has_ended(snapshot: Snapshot) -> bool:
-    return snapshot.job.state == "FINISHED"
+    return snapshot.job.has_ended
 
 
 def controller_doing(snapshot: Snapshot, controller: Controller) -> str:

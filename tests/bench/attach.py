@@ -62,7 +62,7 @@ class Attached:
 
     def look(self) -> int:
         """Take a look; returns how many ranks gave a stack."""
-        snapshot = self.session.snapshot(self.candidate, Options().ask())
+        snapshot = self.session.snapshot(self.candidate, Options().ask(None))
         return sum(worker.evidence.stack == "ok" for worker in snapshot.workers)
 
 
