@@ -19,7 +19,7 @@ from dsray_inspect.agent.gather.look import Gatherer
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.verdict import judge
 
-NAMING_S = 3.0
+NAMING_S = 6.0
 
 
 class Session:

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -257,15 +258,38 @@ def test_looks_at_a_job_while_it_ends(cluster: Cluster) -> None:
 
     assert looks > 1
     last = look(cluster, job)
-    assert (last["job"]["state"], last["verdict"]["state"]) == ("FINISHED", "finished")
+    assert (last["job"]["state"], last["verdict"]["state"]) == ("SUCCEEDED", "finished")
+
+
+def test_tells_that_a_job_failed(cluster: Cluster) -> None:
+    job = cluster.submit("--fault", "raise")
+    assert job.wait_until_ended() == "FAILED"
+    done = cluster.inspect("attach", job.submission_id)
+    assert done.returncode == 1
+    assert done.stdout.startswith("FAILED: The job has failed: Job entrypoint command failed")
+
+
+def test_hides_secrets_on_the_command_line(cluster: Cluster, asleep: Job) -> None:
+    job = shapes.training(cluster, "--drift", "API_KEY=sk-planted000000000000000000")
+
+    try:
+        shown = [
+            cluster.inspect("ls", "--json").stdout,
+            cluster.inspect("ls").stdout,
+            cluster.inspect("attach", job.submission_id, "--json").stdout,
+        ]
+    finally:
+        job.stop()
+
+    assert not any("planted" in text for text in shown)
+    assert "<redacted>" in shown[0]
 
 
 def test_one_job_with_two_runs(cluster: Cluster) -> None:
     job = shapes.two_runs(cluster, "--name", "pair")
 
     try:
-        runs = json.loads(cluster.inspect("ls", "--json").stdout)["runs"]
-        listed = [one for one in runs if one["submission_id"] == job.submission_id]
+        listed = job.wait_for("both controllers to answer", lambda: named_runs(cluster, job))
         unclear = cluster.inspect("attach", job.submission_id)
         named = look(cluster, "pair-1")
         by_id = look(cluster, listed[0]["run_id"][:8])
@@ -279,6 +303,13 @@ def test_one_job_with_two_runs(cluster: Cluster) -> None:
     assert named["run"]["name"] == "pair-1"
     assert by_id["run"]["id"] == listed[0]["run_id"]
     assert {w["pid"] for w in named["workers"]} == set(job.run(1).pids().values())
+
+
+def named_runs(cluster: Cluster, job: Job) -> list[dict[str, Any]]:
+    """Return what `ls` says of a job's runs, nothing as long as one of them is too busy to tell."""
+    runs = json.loads(cluster.inspect("ls", "--json").stdout)["runs"]
+    listed = [one for one in runs if one["submission_id"] == job.submission_id]
+    return listed if all(one["run_id"] for one in listed) else []
 
 
 def test_ray_train_v1(cluster: Cluster) -> None:

@@ -1,0 +1,200 @@
+"""Detectors and the verdict, on looks that are put together here, one fact at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from dsray_inspect.agent.assemble.snapshot import Facts, assemble
+from dsray_inspect.agent.cluster.records import ActorRow, JobRow, NodeRow, SubmissionRow
+from dsray_inspect.agent.cluster.train import RunActors
+from dsray_inspect.agent.gather.answers import Answers, Ask
+from dsray_inspect.agent.model import Snapshot
+from dsray_inspect.agent.verdict import judge
+
+SITE = "/venv/site-packages"
+RUNNER = ("_run_target", "_run_target", f"{SITE}/ray/train/v2/_internal/execution/worker_group/thread_runner.py", 37)
+TEACH = ("teach", "teach", "/app/train.py", 10)
+LOAD = ("load_batch", "load_batch", "/app/train.py", 20)
+FETCH = ("__next__", "_BaseDataLoaderIter.__next__", f"{SITE}/torch/utils/data/dataloader.py", 700)
+REDUCE = ("all_reduce", "all_reduce", f"{SITE}/torch/distributed/distributed_c10d.py", 3000)
+
+IN_USER = (RUNNER, TEACH, LOAD)
+IN_DATA = (RUNNER, TEACH, FETCH)
+IN_REDUCE = (RUNNER, TEACH, REDUCE)
+
+
+def job(**more: Any) -> JobRow:
+    row = JobRow(
+        job_id="02000000",
+        submission_id="j1",
+        entrypoint="python train.py",
+        namespace="x",
+        driver_pid=10,
+        driver_ip="10.0.0.1",
+        driver_node_id="n1",
+        is_dead=False,
+        started_at=1.0,
+        ended_at=None,
+        runtime_env_vars={},
+    )
+    return msgspec.structs.replace(row, **more)
+
+
+def actor(number: int, class_name: str = "RayTrainWorker", **more: Any) -> ActorRow:
+    row = ActorRow(
+        actor_id=f"a{number}",
+        job_id="02000000",
+        class_name=class_name,
+        module="ray.train.v2.x",
+        state="ALIVE",
+        pid=100 + number,
+        node_id="n1",
+        node_ip="10.0.0.1",
+        worker_id=f"w{number}",
+        owner_worker_id="wc",
+        placement_group_id="pg",
+        gpu_slots=(number,),
+        gpu_share=1.0,
+        runtime_env_vars={},
+        started_at=2.0,
+        death_cause="",
+        raw=b"",
+    )
+    return msgspec.structs.replace(row, **more)
+
+
+def rank(number: int, frames: tuple[Any, ...], idle_s: float) -> dict[str, Any]:
+    """Return what a rank answers."""
+    thread = {"name": "TrainingThread(teach)", "tid": 7, "frames": list(frames), "idle_s": idle_s}
+    return {
+        "pid": 100 + number,
+        "threads": [thread],
+        "identity": {"RANK": str(number), "WORLD_SIZE": "3"},
+        "roots": {"ray": f"{SITE}/ray", "torch": f"{SITE}/torch", "deepspeed": None},
+        "step": 7,
+    }
+
+
+def look(*ranks: dict[str, Any] | str, actors: dict[int, Any] | None = None, **more: Any) -> Facts:
+    """Return the facts of a look at these ranks; `actors` changes rows by rank."""
+    changes = actors or {}
+    rows = tuple(actor(number, **changes.get(number, {})) for number in range(len(ranks)))
+    controller = actor(9, "TrainController", worker_id="wc", owner_worker_id="wd")
+    answers = Answers(
+        job=more.pop("job", job()),
+        actors=RunActors(generation="v2", controller=controller, workers=rows),
+        nodes=[NodeRow(node_id="n1", ip="10.0.0.1", hostname="h", alive=True, resources={})],
+        ask=Ask(max_pause_ms=100, words=("j1", "--address", "10.0.0.1:6379")),
+        controller={"state": "RUNNING", "workers": [], "threads": []},
+        workers={row.actor_id: answer for row, answer in zip(rows, ranks, strict=True)},
+        **more,
+    )
+    return assemble(answers)
+
+
+def judged(*ranks: dict[str, Any] | str, **more: Any) -> Snapshot:
+    return judge(look(*ranks, **more))
+
+
+def test_a_rank_that_stands_still_in_user_code_is_to_blame() -> None:
+    snapshot = judged(rank(0, IN_REDUCE, 60), rank(1, IN_USER, 61), rank(2, IN_REDUCE, 60))
+    assert snapshot.verdict.state == "hung"
+    assert snapshot.verdict.cause == "rank_blocked_in_user_code"
+    assert snapshot.verdict.ranks == (1,)
+    assert "load_batch (train.py:20)" in snapshot.verdict.summary
+    assert "ranks 0, 2 wait for it" in snapshot.verdict.summary
+
+
+def test_the_next_command_can_be_pasted() -> None:
+    snapshot = judged(rank(0, IN_REDUCE, 60), rank(1, IN_USER, 61))
+    assert (
+        snapshot.findings[0].next_step
+        == "dsray-inspect stacks j1 --address 10.0.0.1:6379 --rank 1 --locals"
+    )
+
+
+def test_a_rank_that_still_runs_is_slow_as_far_as_one_look_tells() -> None:
+    snapshot = judged(rank(0, IN_REDUCE, 60), rank(1, IN_USER, 0.1))
+    assert (snapshot.verdict.state, snapshot.verdict.cause) == ("degraded", "straggler")
+    assert snapshot.verdict.ranks == (1,)
+
+
+def test_a_data_loader_that_polls_is_a_data_stall() -> None:
+    snapshot = judged(rank(0, IN_REDUCE, 44), rank(1, IN_DATA, 3))
+    assert (snapshot.verdict.cause, snapshot.verdict.ranks) == ("data_stall", (1,))
+    assert "--all-threads" in snapshot.findings[0].next_step
+
+
+@pytest.mark.parametrize("waited_s", [0.5, 9, 29])
+def test_nobody_is_blamed_for_a_short_wait(waited_s: float) -> None:
+    snapshot = judged(rank(0, IN_REDUCE, waited_s), rank(1, IN_USER, waited_s))
+    assert snapshot.findings == ()
+
+
+@pytest.mark.parametrize(
+    ("idle_s", "state"), [(0.02, "healthy"), (9, "healthy"), (11, "unknown"), (100, "unknown")]
+)
+def test_what_moves_is_healthy_and_what_does_not_is_not(idle_s: float, state: str) -> None:
+    snapshot = judged(rank(0, IN_USER, idle_s), rank(1, IN_USER, idle_s))
+    assert snapshot.verdict.state == state
+    assert snapshot.verdict.cause is None
+
+
+def test_a_rank_that_was_not_seen_makes_the_verdict_unknown() -> None:
+    snapshot = judged(rank(0, IN_USER, 0.1), "its main thread did not answer in 1.8 s: busy")
+    assert snapshot.verdict.state == "unknown"
+    assert "1 of 2 ranks seen" in snapshot.verdict.summary
+
+
+def test_a_dead_rank_makes_the_run_fail() -> None:
+    snapshot = judged(
+        rank(0, IN_REDUCE, 5),
+        "the actor is dead",
+        actors={1: {"state": "DEAD", "death_cause": "killed by SIGKILL"}},
+    )
+    assert (snapshot.verdict.state, snapshot.verdict.cause) == ("failed", "worker_dead")
+    assert "killed by SIGKILL" in snapshot.findings[0].evidence[0]
+
+
+@pytest.mark.parametrize(
+    ("status", "job_state", "state"),
+    [
+        ("SUCCEEDED", "SUCCEEDED", "finished"),
+        ("STOPPED", "STOPPED", "finished"),
+        ("FAILED", "FAILED", "failed"),
+        ("RUNNING", "FINISHED", "finished"),
+        (None, "FINISHED", "finished"),
+    ],
+)
+def test_a_job_ends_as_ray_says(status: str | None, job_state: str, state: str) -> None:
+    submission = SubmissionRow(status=status, message="exit code 1") if status else None
+    snapshot = judged("the actor is dead", job=job(is_dead=True), submission=submission)
+    assert (snapshot.job.state, snapshot.verdict.state) == (job_state, state)
+    assert ("exit code 1" in snapshot.verdict.summary) == (state == "failed")
+
+
+def test_two_ranks_on_one_device() -> None:
+    gpu = {"index": 0, "uuid": "GPU-1", "name": "x", "utilization": 0.5, "memory_used_bytes": 1}
+    looks = {"n1": {"processes": {}, "gpus": [gpu], "gpu_why": "ok"}}
+    slots = {0: {"gpu_slots": (0,)}, 1: {"gpu_slots": (0,)}}
+    ranks = (rank(0, IN_USER, 0.1), rank(1, IN_USER, 0.1))
+    assert judged(*ranks, actors=slots, looks=looks).findings[0].cause == "device_conflict"
+    shared = {n: {**slots[n], "gpu_share": 0.5} for n in slots}
+    assert judged(*ranks, actors=shared, looks=looks).findings == ()
+
+
+def test_a_detector_that_throws_is_told_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from dsray_inspect.agent import verdict
+
+    def broken(_facts: Facts) -> list[Any]:
+        raise KeyError("x")
+
+    monkeypatch.setattr(verdict, "DETECTORS", (broken, *verdict.DETECTORS))
+    snapshot = judged(rank(0, IN_REDUCE, 60), rank(1, IN_USER, 61))
+    assert snapshot.verdict.cause == "rank_blocked_in_user_code"
+    assert any("broken failed" in note for note in snapshot.notes)
