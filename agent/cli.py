@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import difflib
+import errno
 import importlib
 import os
-import signal
 import sys
+import traceback
 from typing import Any
 
 import click
 
 from dsray_inspect.agent.commands.options import common_options, remember
-from dsray_inspect.agent.errors import ExitCode, InspectError, TimedOut
+from dsray_inspect.agent.errors import ExitCode, InspectError, UsageError
+from dsray_inspect.agent.interrupts import LimitPassed, Watch, timed_out
 
 COMMANDS = ("ls", "attach", "stacks", "env", "doctor", "demo")
+HELP = """See where every rank of a running Ray Train + DeepSpeed job is, what was set for it, and
+the stack it is in. The job needs nothing enabled.
+
+\b
+Exit codes: 0 fine or healthy, 1 findings, 2 usage, 3 no such job or cluster,
+4 permission, 5 timed out, 6 unsupported version, 130 interrupted."""
 
 
 class Commands(click.Group):
@@ -30,72 +39,108 @@ class Commands(click.Group):
         command: click.Command = module.command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, n=2)
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            raise click.UsageError(f"There is no command {args[0]}.{hint}", ctx=ctx)
+
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Keep a closed pipe out of click's hands: it would end the process with 1."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderGone from error
+
+
+class ReaderGone(Exception):
+    """Raised when nobody reads stdout any more."""
+
 
 @click.command(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 fine or healthy, 1 findings, 2 usage, 3 no such job or cluster, "
-    "4 permission, 5 timed out, 6 unsupported version, 130 interrupted.",
+    help=HELP,
 )
 @click.version_option(package_name="dsray-inspect", prog_name="dsray-inspect")
 @common_options
 def group(**given: Any) -> None:
-    """See where every rank of a running Ray Train + DeepSpeed job is, what was set for it, and
-    the stack it is in. The job needs nothing enabled.
-    """
     remember(given)
 
 
 def main() -> None:
     """Run the command line and exit."""
-    debug = "--debug" in sys.argv
+    open_streams()
+    watch = Watch()
+    watch.start()
     code = ExitCode.OK
 
     try:
         code = run()
         sys.stdout.flush()
-    except InspectError as error:
-        if debug:
-            raise
-
-        code = report(error)
     except (KeyboardInterrupt, click.Abort):
         code = ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # The reader has gone; Python's own flush at exit must not complain either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except click.ClickException as error:
-        error.show()
-        code = ExitCode(error.exit_code)
+    except LimitPassed:
+        code = report(timed_out())
     except Exception as error:
-        if debug:
-            raise
+        if "--debug" in sys.argv:
+            traceback.print_exc()
 
-        click.echo(f"error: {type(error).__name__}: {error}", err=True)
-        click.echo(
-            "  This is a bug of dsray-inspect. Run it again with --debug and report it.", err=True
-        )
-        code = ExitCode.TIMEOUT if isinstance(error, TimeoutError) else ExitCode.NOT_FOUND
+        code = tell(error)
 
+    watch.settle(code)
     sys.exit(int(code))
 
 
 def run() -> ExitCode:
-    signal.signal(signal.SIGTERM, on_terminate)
-    signal.signal(signal.SIGALRM, on_alarm)
     result = group.main(standalone_mode=False, prog_name="dsray-inspect")
     return ExitCode(result) if isinstance(result, int) else ExitCode.OK
 
 
-def on_terminate(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
+def open_streams() -> None:
+    """Open what the shell has closed (`>&-`): a socket of Ray's would become our stdout."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
 
 
-def on_alarm(_number: int, _frame: object) -> None:
-    raise TimedOut(
-        "The time limit of --timeout has passed.",
-        help_text="Give it more time, or see with `dsray-inspect doctor` what does not answer.",
+def tell(error: Exception) -> ExitCode:
+    """Say in one sentence what went wrong, and return the exit code for it."""
+    if isinstance(error, ReaderGone | BrokenPipeError):
+        drop_stdout()
+        return ExitCode.OK
+
+    if isinstance(error, InspectError):
+        return report(error)
+
+    if isinstance(error, click.ClickException):
+        return report(usage_error(error))
+
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        drop_stdout()
+        return report(UsageError(f"The output cannot be written: {error.strerror}."))
+
+    click.echo(f"error: {type(error).__name__}: {error}", err=True)
+    click.echo(
+        "  This is a bug of dsray-inspect. Run it again with --debug and report it.", err=True
     )
+    return ExitCode.NOT_FOUND
+
+
+def drop_stdout() -> None:
+    """Let what is still to be written go nowhere: Python flushes at exit, and would complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def usage_error(error: click.ClickException) -> UsageError:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "dsray-inspect"
+    return UsageError(error.format_message(), help_text=f"{path} --help   shows what there is.")
 
 
 def report(error: InspectError) -> ExitCode:

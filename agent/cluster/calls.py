@@ -8,18 +8,22 @@ not have dsray-inspect installed. Private API of Ray is used in this module only
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
-from collections.abc import Mapping, Sequence
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dsray_inspect.agent.cluster.connect import version_error
+from dsray_inspect.agent.cluster.connect import version_error, within
 from dsray_inspect.agent.cluster.records import ActorRow
 from dsray_inspect.agent.cluster.train import Part
 from dsray_inspect.agent.errors import ClusterUnreachable
 from dsray_inspect.agent.onsite.run import run
 
 NAMESPACE = "dsray-inspect"
+CLOSE_S = 5.0
 
 
 class CallFailed(Exception):
@@ -37,7 +41,8 @@ class Calls:
         self._ray = start_driver(address)
 
     def close(self) -> None:
-        self._ray.shutdown()
+        """Leave the cluster; where its GCS is silent, Ray would wait for that without end."""
+        within(CLOSE_S, self._ray.shutdown)
 
     def node_id(self) -> str:
         """Return the node this process is on."""
@@ -131,13 +136,14 @@ def start_driver(address: str) -> Any:
     silence(ray)
 
     try:
-        ray.init(
-            address=address,
-            namespace=NAMESPACE,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=False,
-        )
+        with signals_kept():
+            ray.init(
+                address=address,
+                namespace=NAMESPACE,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=False,
+            )
     except Exception as error:
         mismatch = version_error(error)
 
@@ -151,6 +157,18 @@ def start_driver(address: str) -> Any:
         ) from error
 
     return ray
+
+
+@contextlib.contextmanager
+def signals_kept() -> Iterator[None]:
+    """Put our SIGTERM back: Ray's C++ side takes it, and prints its own stack at one."""
+    kept = signal.getsignal(signal.SIGTERM)
+
+    try:
+        yield
+    finally:
+        if kept is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, kept)
 
 
 def silence(ray: Any) -> None:

@@ -1,23 +1,25 @@
 """Find the cluster, and be sure it will talk to us before Ray's C++ side is asked to.
 
 Ray's GCS client waits 40 s at a dead port and aborts the process without a token it thinks
-it needs; both are checked here first, in order: address, port, token, version.
+it needs; both are checked here first, in order: address, port, token.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from dsray_inspect.agent.cluster.local import LocalCluster, find_clusters
+from dsray_inspect.agent.cluster.local import LocalCluster, find_clusters, tokens_of
+from dsray_inspect.agent.cluster.token import token_place
 from dsray_inspect.agent.errors import (
     AmbiguousTarget,
     ClusterUnreachable,
+    InspectError,
     PermissionMissing,
     UsageError,
     VersionUnsupported,
@@ -26,6 +28,11 @@ from dsray_inspect.agent.errors import (
 CONNECT_S = 3.0
 GCS_S = 8.0
 DEFAULT_PORT = 6379
+FRAME_HEADER = 9
+SETTINGS = 4
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, SETTINGS, 0, 0, 0, 0, 0))
+"""How an HTTP/2 client begins (RFC 9113); a server answers with a SETTINGS frame as well."""
+CHECK_PORT = "Check the port: the GCS's is usually 6379, not the dashboard's or the client's."
 
 
 def choose_address(flag: str | None) -> str:
@@ -48,7 +55,8 @@ def choose_address(flag: str | None) -> str:
             f"{len(clusters)} Ray clusters run on this machine: "
             + ", ".join(cluster.address for cluster in clusters)
             + ".",
-            help_text=f"Choose one: dsray-inspect --address {clusters[0].address} …",
+            help_text="Choose one by --address; their logs are in:\n  "
+            + "\n  ".join(f"{cluster.address}  {cluster.logs or '?'}" for cluster in clusters),
         )
 
     return clusters[0].address
@@ -86,14 +94,18 @@ def connect(address: str) -> None:
         ClusterUnreachable: nothing listens, or it is no GCS.
         PermissionMissing: it wants a token that we do not have.
     """
-    check_port(address)
     local = next((c for c in find_clusters() if same_endpoint(c.address, address)), None)
-    check_token_present(address)
+    check_port(address, local)
+    mode = os.environ.get("RAY_AUTH_MODE", "").lower()
+
+    # Ray's C++ side would abort in token mode without a token.
+    if mode == "token" and not has_token():
+        switch_mode("disabled")
 
     try:
-        ask_gcs(address)
+        ask_gcs(address, local)
     except PermissionMissing as refusal:
-        if os.environ.get("RAY_AUTH_MODE"):
+        if mode == "disabled" or (mode == "token" and has_token()):
             raise
 
         ask_with_token(address, local, refusal)
@@ -105,11 +117,12 @@ def ask_with_token(address: str, local: LocalCluster | None, refusal: Permission
     Raises:
         PermissionMissing: there is no token, or none that the cluster takes.
     """
-    for path in token_places(local):
-        use_token(path)
+    for token in tokens(local):
+        os.environ.update(token)
+        switch_mode("token")
 
         try:
-            ask_gcs(address)
+            ask_gcs(address, local)
             return
         except PermissionMissing as error:
             refusal = error
@@ -117,16 +130,56 @@ def ask_with_token(address: str, local: LocalCluster | None, refusal: Permission
     raise refusal
 
 
-def check_port(address: str) -> None:
+def check_port(address: str, local: LocalCluster | None) -> None:
+    """Return when something listens that speaks as gRPC servers do.
+
+    Raises:
+        ClusterUnreachable: nothing listens, or something else than a GCS.
+    """
     host, _, port = address.rpartition(":")
 
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
+        end = socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S)
     except OSError as error:
         raise ClusterUnreachable(
             f"No Ray cluster answers at {address}: {error.strerror or error}.",
             help_text="Check the address with `ray status`, or leave --address out for the local one.",
         ) from error
+
+    with end:
+        if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+            return
+
+        end.settimeout(GCS_S)
+
+        try:
+            end.sendall(PREFACE)
+            frame = end.recv(FRAME_HEADER, socket.MSG_WAITALL)
+        except TimeoutError:
+            raise silent(address, local) from None
+        except OSError:
+            frame = b""
+
+    if len(frame) < FRAME_HEADER or frame[3] != SETTINGS:
+        raise ClusterUnreachable(
+            f"{address} listens, but it is no Ray GCS: it does not speak gRPC.",
+            help_text=CHECK_PORT,
+        )
+
+
+def silent(address: str, local: LocalCluster | None) -> ClusterUnreachable:
+    """Say that something took our connection and then gave no answer."""
+    if local is None:
+        return ClusterUnreachable(
+            f"{address} listens, but gave no answer as a Ray GCS in {GCS_S:.0f} s.",
+            help_text=CHECK_PORT,
+        )
+
+    return ClusterUnreachable(
+        f"The GCS at {address} gave no answer in {GCS_S:.0f} s, though a raylet of its cluster "
+        f"runs here (pid {local.raylet_pid}): it is stopped, overloaded or without memory.",
+        help_text=f"Look at its process and its log: {local.logs or 'logs'}/gcs_server.out",
+    )
 
 
 def same_endpoint(one: str, other: str) -> bool:
@@ -136,56 +189,59 @@ def same_endpoint(one: str, other: str) -> bool:
     return port == other_port and (host == other_host or other_host in ("127.0.0.1", "localhost"))
 
 
-def check_token_present(address: str) -> None:
-    """Refuse what Ray's C++ side would abort on: token mode without any token."""
-    if os.environ.get("RAY_AUTH_MODE", "").lower() == "token" and not has_token():
-        raise PermissionMissing(
-            f"RAY_AUTH_MODE=token is set here, but no token for {address} is.",
-            help_text="Set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, or put it into ~/.ray/auth_token.",
-        )
-
-
 def has_token() -> bool:
-    """Return whether Ray finds a token where it looks: variable, path, home."""
+    """Return whether Ray finds a token where it looks: variable, path, home.
+
+    Raises:
+        PermissionMissing: the path that is set leads to no token.
+    """
     try:
         from ray._raylet import AuthenticationTokenLoader
     except ImportError:
         return False
 
-    return bool(AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True))
+    try:
+        return bool(AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True))
+    except Exception as error:
+        raise PermissionMissing(
+            f"No token can be read from {token_place()}, which RAY_AUTH_TOKEN_PATH names.",
+            help_text="Correct RAY_AUTH_TOKEN_PATH, or unset it.",
+        ) from error
 
 
-def token_places(local: LocalCluster | None) -> list[str | None]:
-    """Return where a token may lie: None is wherever Ray itself looks."""
-    places: list[str | None] = [None] if has_token() else []
+def tokens(local: LocalCluster | None) -> Iterator[dict[str, str]]:
+    """Yield the variables by which Ray finds a token: ours first, then the local cluster's."""
+    if has_token():
+        yield {}
 
-    if local is not None and local.home and "RAY_AUTH_TOKEN" not in os.environ:
-        path = os.path.join(local.home, ".ray", "auth_token")
-        places += [path] if os.access(path, os.R_OK) else []
-
-    return places
+    if local is not None and "RAY_AUTH_TOKEN" not in os.environ:
+        yield from tokens_of(local)
 
 
-def use_token(path: str | None) -> None:
-    """Switch this process to token mode, with the token in `path` or Ray's own."""
-    from ray._raylet import AuthenticationTokenLoader, Config
+def switch_mode(mode: str) -> None:
+    """Switch this process to `token` or `disabled`; Ray remembers mode and token otherwise."""
+    os.environ["RAY_AUTH_MODE"] = mode
 
-    if path is not None:
-        os.environ["RAY_AUTH_TOKEN_PATH"] = path
+    with contextlib.suppress(ImportError):
+        from ray._raylet import AuthenticationTokenLoader, Config
 
-    os.environ["RAY_AUTH_MODE"] = "token"
-    AuthenticationTokenLoader.instance().reset_cache()
-    Config.initialize("")
+        AuthenticationTokenLoader.instance().reset_cache()
+        Config.initialize("")
 
 
-def ask_gcs(address: str) -> None:
-    """Ask the GCS for its cluster id."""
+def ask_gcs(address: str, local: LocalCluster | None) -> None:
+    """Ask the GCS for its cluster id.
+
+    Raises:
+        ClusterUnreachable: it does not answer, or not as a GCS.
+        PermissionMissing: it wants another token, or none was sent.
+    """
     from ray import exceptions
 
     try:
         with ray_kept_quiet():
-            within(GCS_S, lambda: gcs_client(address), address)
-    except ClusterUnreachable:
+            answered = within(GCS_S, lambda: gcs_client(address))
+    except InspectError:
         raise
     except Exception as error:
         refused = isinstance(error, getattr(exceptions, "AuthenticationError", ()))
@@ -194,12 +250,19 @@ def ask_gcs(address: str) -> None:
             raise token_refused(address) from error
 
         raise ClusterUnreachable(
-            f"{address} listens, but does not answer as a Ray GCS: {str(error)[:120]}.",
-            help_text="Check the port: the GCS's is usually 6379, not the dashboard's or the client's.",
+            f"{address} listens, but does not answer as a Ray GCS: {words(error)}.",
+            help_text=CHECK_PORT,
         ) from error
 
+    if not answered:
+        raise silent(address, local)
 
-@contextmanager
+
+def words(error: Exception) -> str:
+    return str(error)[:120].rstrip(" .:") or type(error).__name__
+
+
+@contextlib.contextmanager
 def ray_kept_quiet() -> Iterator[None]:
     """Send file descriptor 2 nowhere: what Ray's C++ side logs there is raised as well."""
     sys.stderr.flush()
@@ -220,14 +283,13 @@ def gcs_client(address: str) -> Any:
     return GcsClient(address=address)
 
 
-def within(limit_s: float, call: Callable[[], Any], address: str) -> Any:
-    """Return what `call` gives, or say after `limit_s` that nothing came."""
-    answer: list[Any] = []
+def within(limit_s: float, call: Callable[[], object]) -> bool:
+    """Return whether `call` has ended after `limit_s`; what it raises is raised here."""
     failure: list[BaseException] = []
 
     def run() -> None:
         try:
-            answer.append(call())
+            call()
         except BaseException as error:
             failure.append(error)
 
@@ -238,34 +300,29 @@ def within(limit_s: float, call: Callable[[], Any], address: str) -> Any:
     if failure:
         raise failure[0]
 
-    if not answer:
-        raise ClusterUnreachable(
-            f"{address} listens, but gave no answer as a Ray GCS in {limit_s:.0f} s.",
-            help_text="Check the port: the GCS's is usually 6379, not the dashboard's or the client's.",
-        )
-
-    return answer[0]
+    return not thread.is_alive()
 
 
 def token_refused(address: str) -> PermissionMissing:
     """Say which side of a token mismatch is wrong."""
-    mode = os.environ.get("RAY_AUTH_MODE", "")
+    mode = os.environ.get("RAY_AUTH_MODE", "").lower()
 
-    if mode.lower() == "disabled":
+    if not has_token():
         return PermissionMissing(
-            f"The cluster at {address} wants a token, and RAY_AUTH_MODE=disabled is set here.",
-            help_text="Unset RAY_AUTH_MODE; the token is looked up in RAY_AUTH_TOKEN and ~/.ray/auth_token.",
+            f"The cluster at {address} wants a token, and none is set here.",
+            help_text="Set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, or put it into ~/.ray/auth_token "
+            "(`ray get-auth-token` prints it on the cluster's head).",
         )
 
-    if has_token():
+    if mode == "disabled":
         return PermissionMissing(
-            f"The cluster at {address} refused the token that is set here: it is another cluster's.",
-            help_text="Set RAY_AUTH_TOKEN to this cluster's token (`ray get-auth-token` on its head).",
+            f"The cluster at {address} wants a token, and RAY_AUTH_MODE=disabled is set here.",
+            help_text=f"Unset RAY_AUTH_MODE; there is a token in {token_place()}.",
         )
 
     return PermissionMissing(
-        f"The cluster at {address} wants a token, and none is set here.",
-        help_text="Set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, or put it into ~/.ray/auth_token.",
+        f"The cluster at {address} refused the token in {token_place()}: it is another cluster's.",
+        help_text="Set RAY_AUTH_TOKEN to this cluster's token (`ray get-auth-token` on its head).",
     )
 
 

@@ -9,18 +9,15 @@ from collections.abc import Iterator
 import msgspec
 
 GCS_ADDRESS = re.compile(r"--gcs-address=(\S+)")
+LOG_FOLDER = re.compile(r"--log_dir=(\S+)")
 
 
 class LocalCluster(msgspec.Struct, frozen=True, kw_only=True):
-    """A cluster with a raylet on this machine.
-
-    `home` is the home folder of the user who started it, where a token of its own would lie.
-    """
+    """A cluster with a raylet on this machine; `logs` is the folder of its log files."""
 
     address: str
     raylet_pid: int
-    auth_mode: str | None
-    home: str | None
+    logs: str | None
 
 
 def find_clusters() -> list[LocalCluster]:
@@ -31,18 +28,29 @@ def find_clusters() -> list[LocalCluster]:
         address = GCS_ADDRESS.search(command)
 
         if address and same_network(pid):
-            variables = environ_of(pid)
+            logs = LOG_FOLDER.search(command)
             found.setdefault(
                 address.group(1),
                 LocalCluster(
                     address=address.group(1),
                     raylet_pid=pid,
-                    auth_mode=variables.get("RAY_AUTH_MODE"),
-                    home=variables.get("HOME"),
+                    logs=logs.group(1) if logs else None,
                 ),
             )
 
     return sorted(found.values(), key=lambda cluster: cluster.address)
+
+
+def tokens_of(cluster: LocalCluster) -> Iterator[dict[str, str]]:
+    """Yield the variables by which Ray finds the token that a cluster's own raylet has."""
+    variables = environ_of(cluster.raylet_pid)
+    home = variables.get("HOME")
+    path = variables.get("RAY_AUTH_TOKEN_PATH") or (home and os.path.join(home, ".ray/auth_token"))
+
+    if token := variables.get("RAY_AUTH_TOKEN"):
+        yield {"RAY_AUTH_TOKEN": token}
+    elif path and os.access(path, os.R_OK):
+        yield {"RAY_AUTH_TOKEN_PATH": path}
 
 
 def raylets() -> Iterator[tuple[int, str]]:

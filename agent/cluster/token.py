@@ -8,12 +8,13 @@ import os
 def token_source() -> str:
     """Return where the token that we send lies, "" when we send none.
 
-    To be asked after `cluster.connect`, which may have taken the local cluster's own. Order
-    of the places: Ray's `token_auth_config`.
+    To be asked after `cluster.connect`, which may have taken the local cluster's own.
     """
-    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
-        return ""
+    return token_place() if os.environ.get("RAY_AUTH_MODE", "").lower() == "token" else ""
 
+
+def token_place() -> str:
+    """Return where Ray looks for a token here, sent or not; order as in its `token_auth_config`."""
     if os.environ.get("RAY_AUTH_TOKEN"):
         return "RAY_AUTH_TOKEN"
 

@@ -43,7 +43,7 @@ def command(
     On a terminal it stays until Ctrl-C, to be looked at with the other commands; then
     nothing of it is left. The exit code is the demo's own, not the verdict's.
     """
-    options = take(given)
+    options = take(given, limit_s=None)
     check(options.address, fault, workers, keep=keep, once=once)
     progress = Progress(quiet=options.quiet)
     stays = keep or (sys.stdout.isatty() and not once)

@@ -15,6 +15,8 @@ from dsray_inspect.agent.gather.answers import Ask
 
 F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_MAX_PAUSE_MS = 100.0
+LIMIT_S = 120.0
+"""After which a command gives up when nobody said; a silent GCS can keep Ray without end."""
 NAMES = ("address", "as_json", "no_color", "quiet", "timeout", "no_inject", "max_pause", "debug")
 
 
@@ -62,7 +64,7 @@ def common_options(command: F) -> F:
                 "--timeout",
                 type=click.FloatRange(min=0.1),
                 metavar="S",
-                help="Give up after S seconds.",
+                help="Give up after S seconds (default 120; demo: never).",
             ),
             click.option(
                 "--no-inject",
@@ -88,18 +90,17 @@ def remember(given: dict[str, Any]) -> None:
     click.get_current_context().obj = {name: given[name] for name in NAMES}
 
 
-def take(given: dict[str, Any]) -> Options:
+def take(given: dict[str, Any], *, limit_s: float | None = LIMIT_S) -> Options:
     """Return the options of this call, those before the command's name included.
 
-    Starts the clock of `--timeout`.
+    Starts the clock of `--timeout`, whose default is `limit_s`.
     """
     context = click.get_current_context().find_root()
     before = context.obj or {}
     merged = {name: given.pop(name) or before.get(name) for name in NAMES}
     options = Options(**{name: value for name, value in merged.items() if value is not None})
 
-    if options.timeout:
-        signal.setitimer(signal.ITIMER_REAL, options.timeout)
+    signal.setitimer(signal.ITIMER_REAL, options.timeout or limit_s or 0)
 
     return options
 

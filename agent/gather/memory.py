@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from dsray_inspect.agent.cluster.train import Part
@@ -13,7 +14,7 @@ ENVIRONMENT = ("env", "set_after_exec", "from_raylet")
 
 
 class Memory:
-    """The engine and the environment of each rank, by actor id.
+    """The engine, the step and the environment of each rank, by actor id.
 
     Finding the engine may stop a rank for a moment, and redacting its variables is the
     longest part of a look; neither changes from one look to the next, as a rule.
@@ -22,6 +23,7 @@ class Memory:
     def __init__(self) -> None:
         self._engines: dict[str, dict[str, Any]] = {}
         self._environments: dict[str, tuple[int, dict[str, Any]]] = {}
+        self._steps: dict[str, tuple[int, float]] = {}
 
     def parts(self, actor_id: str, ask: Ask) -> list[Part]:
         """Return what a rank is asked to read of itself."""
@@ -36,9 +38,12 @@ class Memory:
 
     def complete(self, answers: Answers) -> None:
         """Keep what was read anew, and add what is known to what was not."""
+        now = time.monotonic()
+
         for actor_id, answer in answers.workers.items():
             if isinstance(answer, dict):
                 self._complete_engine(actor_id, answer)
+                self._complete_step(actor_id, answer, now)
                 self._complete_environment(actor_id, answer)
 
     def _complete_engine(self, actor_id: str, answer: dict[str, Any]) -> None:
@@ -46,6 +51,17 @@ class Memory:
             self._engines[actor_id] = answer["deepspeed"]
         elif "deepspeed" in answer and actor_id in self._engines:
             answer["deepspeed"], answer["deepspeed_why"] = self._engines[actor_id], OK
+
+    def _complete_step(self, actor_id: str, answer: dict[str, Any], now: float) -> None:
+        """Keep the step; a rank that has not run since it was read is still at it."""
+        if answer.get("step") is not None:
+            self._steps[actor_id] = (answer["step"], now)
+        elif "step" in answer and actor_id in self._steps:
+            step, read_at = self._steps[actor_id]
+            idle_s = [thread["idle_s"] for thread in answer.get("threads", ())]
+
+            if all(one is not None and one > now - read_at for one in idle_s):
+                answer["step"] = step
 
     def _complete_environment(self, actor_id: str, answer: dict[str, Any]) -> None:
         if "env" in answer:

@@ -21,19 +21,19 @@ LOOK_EVERY_S = 0.003
 NOT_RETURNED = "deepspeed.initialize has not returned yet"
 
 
-def find_engine(may_scan_ms: float) -> tuple[Any, str]:
+def find_engine(may_scan_ms: float, *, looks: int = LOOKS) -> tuple[Any, str]:
     """Return the DeepSpeed engine, or None and why.
 
     An engine whose method is on some thread's stack costs nothing to find. Otherwise all
     objects are asked who refers to the class, once, if that is estimated to take at most
-    `may_scan_ms`: the scan holds the GIL.
+    `may_scan_ms`: the scan holds the GIL. Frames come and go, hence several `looks` at them.
     """
     module = sys.modules.get("deepspeed.runtime.engine")
 
     if module is None:
         return None, "DeepSpeed is not imported in this process"
 
-    for look in range(LOOKS):
+    for look in range(looks):
         if initialize_on_stack():
             return None, NOT_RETURNED
 
@@ -42,7 +42,7 @@ def find_engine(may_scan_ms: float) -> tuple[Any, str]:
         if engine is not None:
             return engine, "ok"
 
-        if look < LOOKS - 1:
+        if look < looks - 1:
             time.sleep(LOOK_EVERY_S)
 
     cost_ms = sys.getallocatedblocks() * SCAN_NS_PER_BLOCK / 1e6

@@ -16,7 +16,7 @@ from dsray_inspect.agent.onsite.engine import describe
 from dsray_inspect.agent.onsite.environ import compare_environ
 from dsray_inspect.agent.onsite.gil import give_way
 from dsray_inspect.agent.onsite.locks import awaited_locks
-from dsray_inspect.agent.onsite.search import find_engine
+from dsray_inspect.agent.onsite.search import LOOKS, find_engine
 from dsray_inspect.agent.onsite.threads import all_threads
 
 IDENTITY = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")
@@ -52,12 +52,9 @@ def environment(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) ->
     return compare_environ(dict(os.environ), "self")
 
 
-def step(_actor: Any, request: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
-    """Return the engine's step, if that can be had without a pause for anybody.
-
-    For a caller that knows the engine already.
-    """
-    engine, why = find_engine(request["max_pause_ms"] if all_idle(seen["threads"]) else 0.0)
+def step(_actor: Any, _request: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
+    """Return the engine's step, if a frame knows it: for a caller that knows the engine."""
+    engine, why = find_engine(0.0, looks=1 if all_idle(seen["threads"]) else LOOKS)
     return {"deepspeed": None, "deepspeed_why": why, "step": step_of(engine)}
 
 
@@ -85,7 +82,7 @@ def step_of(engine: Any) -> int | None:
 
 
 def all_idle(threads: list[dict[str, Any]]) -> bool:
-    """Return whether no thread has run of late: a pause is then nobody's."""
+    """Return whether no thread has run of late: its frames are the same at the next look."""
     return all(one["idle_s"] is not None and one["idle_s"] >= IDLE_S for one in threads)
 
 

@@ -1,0 +1,82 @@
+"""What a session need not read again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dsray_inspect.agent.gather import memory
+from dsray_inspect.agent.gather.answers import Answers, Ask
+from dsray_inspect.agent.gather.memory import Memory
+from tests.unit.test_verdict import job
+
+ENGINE = {"version": "0.19"}
+ENV = {"env": {"A": "1"}, "set_after_exec": [], "from_raylet": None, "env_state": 5}
+EVERYTHING = Ask(max_pause_ms=100)
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(memory, "time", clock)
+    return clock
+
+
+def answer(*, idle_s: float | None = 0.0, **more: Any) -> dict[str, Any]:
+    return {"threads": [{"idle_s": idle_s}], "deepspeed": None, "step": None, **more}
+
+
+def completed(known: Memory, one: dict[str, Any] | str) -> Any:
+    answers = Answers(job=job(), actors=None, nodes=[], ask=EVERYTHING, workers={"a": one})
+    known.complete(answers)
+    return answers.workers["a"]
+
+
+def names(known: Memory) -> list[str]:
+    return [part.__name__ for part in known.parts("a", EVERYTHING)]
+
+
+def test_the_engine_is_asked_for_once() -> None:
+    known = Memory()
+    assert names(known) == ["process", "environment", "deepspeed"]
+    completed(known, answer(deepspeed=ENGINE, step=3))
+    assert names(known) == ["process", "environment", "step"]
+    again = completed(known, answer(deepspeed_why="no frame"))
+    assert (again["deepspeed"], again["deepspeed_why"]) == (ENGINE, "ok")
+
+
+def test_variables_that_are_the_same_are_not_read_again() -> None:
+    known = Memory()
+    assert known.env_state("a") is None
+    completed(known, answer(**ENV))
+    assert known.env_state("a") == 5
+    assert completed(known, answer(unchanged=["environment"], env_state=5))["env"] == {"A": "1"}
+    assert "env" not in completed(known, answer(env_state=6))
+
+
+@pytest.mark.parametrize(
+    ("idle_s", "step"), [(60.0, 3), (10.1, 3), (9.9, None), (0.0, None), (None, None)]
+)
+def test_a_rank_that_has_not_run_since_is_at_the_same_step(
+    clock: Clock, idle_s: float | None, step: int | None
+) -> None:
+    known = Memory()
+    completed(known, answer(deepspeed=ENGINE, step=3))
+    clock.now += 10
+    assert completed(known, answer(idle_s=idle_s))["step"] == step
+
+
+def test_a_rank_that_did_not_answer_stays_so() -> None:
+    known = Memory()
+    completed(known, answer(deepspeed=ENGINE, step=3, **ENV))
+    assert completed(known, "its main thread did not answer") == "its main thread did not answer"
