@@ -161,14 +161,22 @@ def start_driver(address: str) -> Any:
 
 @contextlib.contextmanager
 def signals_kept() -> Iterator[None]:
-    """Put our SIGTERM back: Ray's C++ side takes it, and prints its own stack at one."""
-    kept = signal.getsignal(signal.SIGTERM)
+    """Let Ctrl-C end the process at once while Ray joins, and put our SIGTERM back after that.
+
+    Ray's C++ side holds the GIL for as long as the raylet lets it wait: no handler of Python's
+    would run. And it takes SIGTERM, to print its own stack at one.
+    """
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    ours = threading.current_thread() is threading.main_thread() and None not in kept.values()
 
     try:
+        if ours and kept[signal.SIGINT] is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
         yield
     finally:
-        if kept is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, kept)
+        for number, handler in kept.items() if ours else ():
+            signal.signal(number, handler)
 
 
 def silence(ray: Any) -> None:

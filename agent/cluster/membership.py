@@ -1,7 +1,8 @@
 """Whether this process can join a cluster: is a raylet of it here, and will it talk to us?
 
 `ray.init` waits 60 s for a raylet that it cannot see (it looks in /proc), and aborts the
-process at a socket that it cannot open; both are checked here first.
+process at a socket that it cannot open, and cannot even be interrupted while a raylet that is
+stopped keeps it waiting; all are checked here first.
 """
 
 from __future__ import annotations
@@ -67,7 +68,13 @@ def seen_raylets() -> Iterable[Raylet]:
 
 
 def socket_error(raylet: Raylet) -> InspectError | None:
-    """Return why the raylet's socket cannot be opened, None when it can."""
+    """Return why the raylet cannot be talked to, None when it can."""
+    if is_stopped(raylet.pid):
+        return ClusterUnreachable(
+            f"The raylet of this node (pid {raylet.pid}) is stopped, by a signal or a debugger.",
+            help_text=f"kill -CONT {raylet.pid}        # lets it go on",
+        )
+
     if not raylet.socket:
         return None
 
@@ -94,6 +101,15 @@ def socket_error(raylet: Raylet) -> InspectError | None:
             )
 
     return None
+
+
+def is_stopped(pid: int) -> bool:
+    """Return whether a process is in state T or t, as /proc/PID/stat has it."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(") ")[2][:1] in ("T", "t")
+    except OSError:
+        return False
 
 
 def owner(pid: int) -> str:

@@ -206,7 +206,8 @@ class Look:
                 self._wave.want_gpus(row.node_id)
 
         if not job.is_dead:
-            self._wave.want(job.driver_node_id, job.driver_pid, stack=True)
+            stack = self._memory.needs_driver(ask)
+            self._wave.want(job.driver_node_id, job.driver_pid, stack=stack)
 
         self._wave.start()
 

@@ -10,20 +10,24 @@ from dsray_inspect.agent.gather.answers import Answers, Ask
 from dsray_inspect.agent.model import OK
 from dsray_inspect.agent.onsite.worker import deepspeed, environment, process, step
 
+DRIVER_S = 5.0
+"""How old the driver's stack may be in a session that looks again and again."""
 ENVIRONMENT = ("env", "set_after_exec", "from_raylet")
 
 
 class Memory:
-    """The engine, the step and the environment of each rank, by actor id.
+    """The engine, the step and the environment of each rank, by actor id, and the driver's stack.
 
-    Finding the engine may stop a rank for a moment, and redacting its variables is the
-    longest part of a look; neither changes from one look to the next, as a rule.
+    Finding the engine may stop a rank for a moment, redacting its variables is the longest
+    part of a look, and a py-spy for the driver the dearest; none of these changes from one
+    look to the next, as a rule.
     """
 
     def __init__(self) -> None:
         self._engines: dict[str, dict[str, Any]] = {}
         self._environments: dict[str, tuple[int, dict[str, Any]]] = {}
         self._steps: dict[str, tuple[int, float]] = {}
+        self._driver: tuple[float, dict[str, Any]] | None = None
 
     def parts(self, actor_id: str, ask: Ask) -> list[Part]:
         """Return what a rank is asked to read of itself."""
@@ -36,15 +40,29 @@ class Memory:
         known = self._environments.get(actor_id)
         return known[0] if known else None
 
+    def needs_driver(self, ask: Ask) -> bool:
+        """Return whether the driver's stack is to be read, or known from a moment ago."""
+        is_known = self._driver is not None and time.monotonic() - self._driver[0] < DRIVER_S
+        return ask.from_outside or not is_known
+
     def complete(self, answers: Answers) -> None:
         """Keep what was read anew, and add what is known to what was not."""
         now = time.monotonic()
+        self._complete_driver(answers, now)
 
         for actor_id, answer in answers.workers.items():
             if isinstance(answer, dict):
                 self._complete_engine(actor_id, answer)
                 self._complete_step(actor_id, answer, now)
                 self._complete_environment(actor_id, answer)
+
+    def _complete_driver(self, answers: Answers, now: float) -> None:
+        facts = answers.process(answers.job.driver_node_id, answers.job.driver_pid)
+
+        if "json" in facts.get("dump", {}):
+            self._driver = (now, facts["dump"])
+        elif self._driver is not None and facts and "dump" not in facts:
+            facts["dump"] = self._driver[1]
 
     def _complete_engine(self, actor_id: str, answer: dict[str, Any]) -> None:
         if answer.get("deepspeed") is not None:

@@ -80,3 +80,23 @@ def test_a_rank_that_did_not_answer_stays_so() -> None:
     known = Memory()
     completed(known, answer(deepspeed=ENGINE, step=3, **ENV))
     assert completed(known, "its main thread did not answer") == "its main thread did not answer"
+
+
+def test_the_driver_is_looked_at_every_few_seconds(clock: Clock) -> None:
+    known = Memory()
+    assert known.needs_driver(EVERYTHING)
+    assert driver_dump(known, {"dump": {"json": b"1"}}) == {"json": b"1"}
+    clock.now += memory.DRIVER_S - 0.1
+    assert not known.needs_driver(EVERYTHING)
+    assert driver_dump(known, {"state": "alive"}) == {"json": b"1"}
+    assert known.needs_driver(Ask(max_pause_ms=100, native=True))
+    clock.now += 0.2
+    assert known.needs_driver(EVERYTHING)
+    assert driver_dump(known, {"dump": {"error": "gone"}}) == {"error": "gone"}
+
+
+def driver_dump(known: Memory, facts: dict[str, Any]) -> Any:
+    looks = {"n1": {"processes": {10: facts}}}
+    answers = Answers(job=job(), actors=None, nodes=[], ask=EVERYTHING, looks=looks)
+    known.complete(answers)
+    return answers.process("n1", 10).get("dump")
