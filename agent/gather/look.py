@@ -206,7 +206,7 @@ class Look:
                 self._wave.want_gpus(row.node_id)
 
         if not job.is_dead:
-            stack = self._memory.needs_driver(ask)
+            stack = self._memory.needs_driver(job.job_id, ask)
             self._wave.want(job.driver_node_id, job.driver_pid, stack=stack)
 
         self._wave.start()

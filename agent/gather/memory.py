@@ -16,7 +16,8 @@ ENVIRONMENT = ("env", "set_after_exec", "from_raylet")
 
 
 class Memory:
-    """The engine, the step and the environment of each rank, by actor id, and the driver's stack.
+    """The engine, the step and the environment of each rank, by actor id, and the stack of
+    each driver.
 
     Finding the engine may stop a rank for a moment, redacting its variables is the longest
     part of a look, and a py-spy for the driver the dearest; none of these changes from one
@@ -27,7 +28,7 @@ class Memory:
         self._engines: dict[str, dict[str, Any]] = {}
         self._environments: dict[str, tuple[int, dict[str, Any]]] = {}
         self._steps: dict[str, tuple[int, float]] = {}
-        self._driver: tuple[float, dict[str, Any]] | None = None
+        self._drivers: dict[str, tuple[float, dict[str, Any]]] = {}
 
     def parts(self, actor_id: str, ask: Ask) -> list[Part]:
         """Return what a rank is asked to read of itself."""
@@ -40,10 +41,10 @@ class Memory:
         known = self._environments.get(actor_id)
         return known[0] if known else None
 
-    def needs_driver(self, ask: Ask) -> bool:
-        """Return whether the driver's stack is to be read, or known from a moment ago."""
-        is_known = self._driver is not None and time.monotonic() - self._driver[0] < DRIVER_S
-        return ask.from_outside or not is_known
+    def needs_driver(self, job_id: str, ask: Ask) -> bool:
+        """Return whether a job's driver must be dumped, or its stack is known from a moment ago."""
+        known = self._drivers.get(job_id)
+        return ask.from_outside or known is None or time.monotonic() - known[0] > DRIVER_S
 
     def complete(self, answers: Answers) -> None:
         """Keep what was read anew, and add what is known to what was not."""
@@ -60,9 +61,9 @@ class Memory:
         facts = answers.process(answers.job.driver_node_id, answers.job.driver_pid)
 
         if "json" in facts.get("dump", {}):
-            self._driver = (now, facts["dump"])
-        elif self._driver is not None and facts and "dump" not in facts:
-            facts["dump"] = self._driver[1]
+            self._drivers[answers.job.job_id] = (now, facts["dump"])
+        elif answers.job.job_id in self._drivers and facts and "dump" not in facts:
+            facts["dump"] = self._drivers[answers.job.job_id][1]
 
     def _complete_engine(self, actor_id: str, answer: dict[str, Any]) -> None:
         if answer.get("deepspeed") is not None:

@@ -12,7 +12,7 @@ from dsray_inspect.agent.gather.memory import Memory
 from tests.unit.test_verdict import job
 
 ENGINE = {"version": "0.19"}
-ENV = {"env": {"A": "1"}, "set_after_exec": [], "from_raylet": None, "env_state": 5}
+ENV: dict[str, Any] = {"env": {"A": "1"}, "set_after_exec": [], "from_raylet": None, "env_state": 5}
 EVERYTHING = Ask(max_pause_ms=100)
 
 
@@ -84,14 +84,14 @@ def test_a_rank_that_did_not_answer_stays_so() -> None:
 
 def test_the_driver_is_looked_at_every_few_seconds(clock: Clock) -> None:
     known = Memory()
-    assert known.needs_driver(EVERYTHING)
+    assert known.needs_driver("02000000", EVERYTHING)
     assert driver_dump(known, {"dump": {"json": b"1"}}) == {"json": b"1"}
     clock.now += memory.DRIVER_S - 0.1
-    assert not known.needs_driver(EVERYTHING)
+    assert not known.needs_driver("02000000", EVERYTHING)
     assert driver_dump(known, {"state": "alive"}) == {"json": b"1"}
-    assert known.needs_driver(Ask(max_pause_ms=100, native=True))
+    assert known.needs_driver("02000000", Ask(max_pause_ms=100, native=True))
     clock.now += 0.2
-    assert known.needs_driver(EVERYTHING)
+    assert known.needs_driver("02000000", EVERYTHING)
     assert driver_dump(known, {"dump": {"error": "gone"}}) == {"error": "gone"}
 
 

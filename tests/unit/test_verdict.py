@@ -15,7 +15,12 @@ from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.verdict import judge
 
 SITE = "/venv/site-packages"
-RUNNER = ("_run_target", "_run_target", f"{SITE}/ray/train/v2/_internal/execution/worker_group/thread_runner.py", 37)
+RUNNER = (
+    "_run_target",
+    "_run_target",
+    f"{SITE}/ray/train/v2/_internal/execution/worker_group/thread_runner.py",
+    37,
+)
 TEACH = ("teach", "teach", "/app/train.py", 10)
 LOAD = ("load_batch", "load_batch", "/app/train.py", 20)
 FETCH = ("__next__", "_BaseDataLoaderIter.__next__", f"{SITE}/torch/utils/data/dataloader.py", 700)
