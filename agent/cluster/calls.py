@@ -18,7 +18,7 @@ from typing import Any
 
 from dsray_inspect.agent.cluster.connect import version_error, within
 from dsray_inspect.agent.cluster.records import ActorRow
-from dsray_inspect.agent.cluster.train import Part
+from dsray_inspect.agent.cluster.runs import Part
 from dsray_inspect.agent.errors import ClusterUnreachable
 from dsray_inspect.agent.onsite.run import run
 

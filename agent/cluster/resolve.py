@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from dsray_inspect.agent.cluster.records import JobRow
-from dsray_inspect.agent.cluster.train import RunActors
+from dsray_inspect.agent.cluster.runs import RunActors
 from dsray_inspect.agent.errors import AmbiguousTarget, TargetNotFound
 
 

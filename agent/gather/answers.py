@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from dsray_inspect.agent.cluster.records import JobRow, NodeRow, PlacementGroupRow, SubmissionRow
-from dsray_inspect.agent.cluster.train import RunActors
+from dsray_inspect.agent.cluster.runs import RunActors
 from dsray_inspect.agent.model import Agent
 
 NO_INJECT = "switched off by --no-inject"

@@ -15,7 +15,8 @@ from typing import Any
 from dsray_inspect.agent.cluster.calls import CallFailed, Calls
 from dsray_inspect.agent.cluster.gcs import Gcs
 from dsray_inspect.agent.cluster.records import ActorRow, JobRow
-from dsray_inspect.agent.cluster.train import Part, RunActors, adapter_of, find_runs
+from dsray_inspect.agent.cluster.runs import Part, RunActors
+from dsray_inspect.agent.cluster.train import adapter_of, find_runs
 from dsray_inspect.agent.gather.answers import NO_INJECT, Answers, Ask, has_threads
 from dsray_inspect.agent.gather.memory import Memory
 from dsray_inspect.agent.gather.outside import Outside, Wave

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from dsray_inspect.agent.cluster.train import Part
+from dsray_inspect.agent.cluster.runs import Part
 from dsray_inspect.agent.gather.answers import Answers, Ask
 from dsray_inspect.agent.model import OK
 from dsray_inspect.agent.onsite.worker import deepspeed, environment, process, step

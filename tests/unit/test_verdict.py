@@ -9,7 +9,7 @@ import pytest
 
 from dsray_inspect.agent.assemble.snapshot import Facts, assemble
 from dsray_inspect.agent.cluster.records import ActorRow, JobRow, NodeRow, SubmissionRow
-from dsray_inspect.agent.cluster.train import RunActors
+from dsray_inspect.agent.cluster.runs import RunActors
 from dsray_inspect.agent.gather.answers import Answers, Ask
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.verdict import judge
