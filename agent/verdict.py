@@ -26,7 +26,7 @@ DETECTORS: tuple[Detector, ...] = (
 )
 """In the order in which one explains the others."""
 
-MOVED_S = 10.0
+MOVED_S = 5.0
 """A training thread that has run within it is taken to train."""
 SETUP_PHASES = ("starting", "init_process_group", "deepspeed_init", "op_compile")
 

@@ -140,7 +140,7 @@ def test_nobody_is_blamed_for_a_short_wait(waited_s: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("idle_s", "state"), [(0.02, "healthy"), (9, "healthy"), (11, "unknown"), (100, "unknown")]
+    ("idle_s", "state"), [(0.02, "healthy"), (4, "healthy"), (6, "unknown"), (100, "unknown")]
 )
 def test_what_moves_is_healthy_and_what_does_not_is_not(idle_s: float, state: str) -> None:
     snapshot = judged(rank(0, IN_USER, idle_s), rank(1, IN_USER, idle_s))
