@@ -34,7 +34,8 @@ def blocked_outside_collective(facts: Facts) -> list[Finding]:
         and member.worker.phase in CAUSES
     ]
     others = [member for member in facts.members if member not in waiting and member not in late]
-    waited_s = min((member.worker.idle_s or 0.0 for member in waiting), default=0.0)
+    # One long wait is enough: a look with --native sets the clock of others back.
+    waited_s = max((member.worker.idle_s or 0.0 for member in waiting), default=0.0)
 
     if not late or others or waited_s < STALLED_S:
         return []
@@ -74,7 +75,7 @@ def finding(facts: Facts, member: Member, victims: list[int], waited_s: float) -
         ),
         evidence=(
             f"rank {worker.rank}: last ran {duration(idle_s)} ago (/proc/{worker.pid}/task)",
-            f"{name_ranks(victims)}: in a collective, last ran {duration(waited_s)} ago or earlier",
+            f"{name_ranks(victims)}: in a collective, for up to {duration(waited_s)}",
         ),
         next_step=next_command(
             facts,

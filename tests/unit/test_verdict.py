@@ -133,6 +133,11 @@ def test_a_data_loader_that_polls_is_a_data_stall() -> None:
     assert "--all-threads" in snapshot.findings[0].next_step
 
 
+def test_one_long_wait_is_enough() -> None:
+    snapshot = judged(rank(0, IN_REDUCE, 1), rank(1, IN_USER, 61), rank(2, IN_REDUCE, 60))
+    assert snapshot.verdict.ranks == (1,)
+
+
 @pytest.mark.parametrize("waited_s", [0.5, 9, 29])
 def test_nobody_is_blamed_for_a_short_wait(waited_s: float) -> None:
     snapshot = judged(rank(0, IN_REDUCE, waited_s), rank(1, IN_USER, waited_s))
