@@ -109,9 +109,11 @@ def other_version(cluster: ClusterReport) -> Problem | None:
 
     theirs = Versions(ray=cluster.ray, python=cluster.python)
     why = mismatch(theirs, Versions(ray=cluster.our_ray, python=cluster.our_python))
-    return (
-        why and Problem(exit_code=ExitCode.UNSUPPORTED, what=cannot_join(why), fix=IMAGE)
-    ) or None
+
+    if not why:
+        return None
+
+    return Problem(exit_code=ExitCode.UNSUPPORTED, what=cannot_join(why), fix=IMAGE)
 
 
 def outside_the_cluster(problem: Problem) -> tuple[Fix, ...]:
