@@ -174,6 +174,8 @@ def signals_kept() -> Iterator[None]:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
         yield
+    except SystemExit:
+        raise KeyboardInterrupt from None  # what Ray's own handler makes of SIGTERM meanwhile
     finally:
         for number, handler in kept.items() if ours else ():
             signal.signal(number, handler)
