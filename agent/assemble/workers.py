@@ -13,6 +13,7 @@ from dsray_inspect.agent.environment import explain
 from dsray_inspect.agent.gather.answers import Answers
 from dsray_inspect.agent.model import (
     OK,
+    Collective,
     DeepSpeed,
     EnvVar,
     Evidence,
@@ -96,12 +97,17 @@ def member_of(
             env=OK
             if env
             else str(facts.get("env_why") or (failure_of(own, "not asked") if own else answer)),
+            collectives=str(
+                own.get("collectives_why") or (failure_of(own, "not asked") if own else answer)
+            ),
             deepspeed=str(
                 own.get("deepspeed_why") or (failure_of(own, "not asked") if own else answer)
             ),
         ),
         pause_ms=round(own.get("pause_ms", 0.0) + seen.pause_ms, 3),
         idle_s=training.idle_s if training else None,
+        collectives=collectives_of(own),
+        longest_gap_s=own.get("longest_gap_s"),
         stack_source=seen.source,
         rss_bytes=facts.get("rss_bytes"),
         versions=dict(own.get("versions") or {}),
@@ -182,6 +188,14 @@ def gpus_of(
         return tuple(gpus), OK
 
     return tuple(gpus), str(look.get("gpu_why") or "nobody asked NVML on this node")
+
+
+def collectives_of(own: Mapping[str, Any]) -> tuple[Collective, ...]:
+    ranks = own.get("group_ranks") or {}
+    return tuple(
+        msgspec.convert({**one, "ranks": ranks.get(one["group"], ())}, Collective)
+        for one in own.get("collectives") or ()
+    )
 
 
 def deepspeed_of(own: Mapping[str, Any]) -> DeepSpeed | None:
