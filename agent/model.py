@@ -292,7 +292,7 @@ class Worker(Record, frozen=True, kw_only=True):
     collectives: tuple[Collective, ...] = ()
     """The newest of each process group."""
     longest_gap_s: float | None = None
-    """How long this rank is usually without a new collective (99th percentile)."""
+    """The longest time this rank was without a new collective of late."""
     stack_source: Literal["in-process", "py-spy"] | None = None
     rss_bytes: int | None = None
     versions: dict[str, str] = msgspec.field(default_factory=dict)

@@ -17,6 +17,7 @@ from dsray_inspect.agent.model import (
     DeepSpeed,
     EnvVar,
     Evidence,
+    Phase,
     Thread,
     Worker,
     WorkerGpu,
@@ -84,7 +85,7 @@ def member_of(
         state=state_of(row, facts),
         gpus=gpus,
         function=user_function(training.frames) if training else None,
-        phase=phase_of(seen.threads) if seen.threads else "unknown",
+        phase=phase_now(seen, own),
         step=own.get("step"),
         env=env,
         deepspeed=deepspeed_of(own),
@@ -114,6 +115,16 @@ def member_of(
     )
     children = children_of(look.get("processes", {}), row.pid)
     return Member(worker=worker, seen=seen, children=tuple(children))
+
+
+def phase_now(seen: Seen, own: Mapping[str, Any]) -> Phase:
+    """Return the phase; collectives come from the training function only, so without it it is over."""
+    if not seen.threads:
+        return "unknown"
+
+    phase = phase_of(seen.threads)
+    is_over = own.get("collectives") and training_thread(seen.threads) is None
+    return "finished" if is_over and phase in ("unknown", "starting") else phase
 
 
 def failure_of(own: Mapping[str, Any], otherwise: str = OK) -> str:

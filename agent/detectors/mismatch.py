@@ -10,6 +10,8 @@ from dsray_inspect.agent.detectors.findings import duration, name_ranks, next_co
 from dsray_inspect.agent.detectors.waits import Wait, name_of, waits
 from dsray_inspect.agent.model import Cause, Collective, Finding
 
+MOST = 3
+
 
 def collectives_differ(facts: Facts) -> list[Finding]:
     """Every waiting rank is in a collective, and they are not the same one."""
@@ -44,30 +46,32 @@ def finding(facts: Facts, waiting: Sequence[Wait], culprits: Sequence[Wait]) -> 
     """The same number with another operation or size is a mismatch, another number a divergence."""
     places = {(collective_of(wait).group, collective_of(wait).sequence) for wait in waiting}
     cause: Cause = "collective_mismatch" if len(places) == 1 else "rank_divergence"
-    numbers = tuple(sorted(wait.member.worker.rank or 0 for wait in culprits))
+    blamed = tuple(sorted(wait.member.worker.rank or 0 for wait in culprits))
     shown = sorted(waiting, key=lambda wait: wait.member.worker.rank or 0)
     waited_s = max(wait.waited_s for wait in waiting)
-    parts = "; ".join(dict.fromkeys(f"{where(wait)}" for wait in shown))
+    places_of: dict[str, list[int]] = {}
+
+    for wait in shown:
+        places_of.setdefault(where(wait), []).append(wait.member.worker.rank or 0)
+
+    parts = [f"{name_ranks(numbers)} in {place}" for place, numbers in places_of.items()]
+    most = "; ".join(parts[:MOST]) + ("; …" if len(parts) > MOST else "")
     return Finding(
         cause=cause,
         severity="error",
-        ranks=numbers,
-        summary=(
-            f"The ranks wait for one another in different collectives for {duration(waited_s)}: "
-            f"{parts}."
-        )[:400],
-        evidence=tuple(where(wait) for wait in shown[:8]),
-        next_step=next_command(facts, "stacks", numbers),
+        ranks=blamed,
+        summary=f"The ranks wait for one another for {duration(waited_s)}: {most}.",
+        evidence=tuple(parts),
+        next_step=next_command(facts, "stacks", blamed),
     )
 
 
 def where(wait: Wait) -> str:
-    """Return "rank 1: all_reduce #36 (…) from teach (train.py:61)"."""
-    worker = wait.member.worker
-    function = worker.function
+    """Return "all_reduce #36 (…), teach (train.py:61)"."""
+    function = wait.member.worker.function
     place = (
-        f" from {function.name} ({function.file.rpartition('/')[2]}:{function.line})"
+        f", {function.name} ({function.file.rpartition('/')[2]}:{function.line})"
         if function
         else ""
     )
-    return f"{name_ranks([worker.rank or 0])}: {name_of(collective_of(wait))}{place}"
+    return name_of(collective_of(wait)) + place

@@ -37,12 +37,38 @@ def blocked_outside_collective(facts: Facts) -> list[Finding]:
         for member in outside
         if member.worker.state == "alive" and member.worker.phase in CAUSES
     ]
+    gone = [member for member in outside if member.worker.phase == "finished"]
 
     # One long wait is enough: a look with --native sets the clock of others back.
-    if not late or len(late) < len(outside) or not any(wait.is_stall for wait in waiting):
+    if not any(wait.is_stall for wait in waiting) or len(late) + len(gone) < len(outside):
         return []
 
-    return [finding(facts, member, waiting) for member in late]
+    return [
+        *(left(facts, member, waiting) for member in gone),
+        *(finding(facts, member, waiting) for member in late),
+    ]
+
+
+def left(facts: Facts, member: Member, waiting: Sequence[Wait]) -> Finding:
+    """The rank has returned from the training function while its peers go on."""
+    worker = member.worker
+    longest = max(waiting, key=lambda wait: wait.waited_s)
+    victims = sorted(wait.member.worker.rank or 0 for wait in waiting)
+    return Finding(
+        cause="rank_divergence",
+        severity="error",
+        ranks=ranks([worker]),
+        summary=(
+            f"Rank {worker.rank} has left the training function; {name_ranks(victims)} "
+            f"{waits_verb(victims)} for it for {duration(longest.waited_s)}."
+        ),
+        evidence=(
+            f"rank {worker.rank}: its training thread has ended",
+            waiting_text(victims, longest),
+            *recorded(member, longest, waiting),
+        ),
+        next_step=next_command(facts, "stacks", victims[:1]),
+    )
 
 
 def finding(facts: Facts, member: Member, waiting: Sequence[Wait]) -> Finding:

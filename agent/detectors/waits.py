@@ -69,10 +69,10 @@ def last_of(member: Member, group: str) -> Collective | None:
 
 
 def name_of(collective: Collective) -> str:
-    """Return "all_reduce #69 (16,640 × float, group 1)"."""
-    sizes = collective.sizes[0] if collective.sizes else ()
-    shape = " × ".join(f"{size:,}" for size in sizes) or "a scalar"
-    return f"{collective.operation} #{collective.sequence} ({shape} {collective.dtype}, group {collective.group})"
+    """Return "all_reduce #69 (16,640 float, group 1)"."""
+    sizes = " × ".join(f"{size:,}" for size in (collective.sizes or ((),))[0])
+    what = f"{sizes or 'scalar'} {collective.dtype}, " if collective.dtype != "unknown" else ""
+    return f"{collective.operation} #{collective.sequence} ({what}group {collective.group})"
 
 
 def gives_up_in_s(waiting: Sequence[Wait]) -> float | None:

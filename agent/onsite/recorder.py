@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import pickle
-import statistics
 import sys
 import time
 from collections.abc import Iterable
@@ -22,8 +21,8 @@ DUMPS = ("_dump_fr_trace", "_dump_nccl_trace")
 FINISHED = ("completed", "COMPLETED")
 KEPT = 2
 """The newest entries of each group that are told."""
-HISTORY = 400
-"""The enqueue times that the usual rhythm is read from."""
+RHYTHM = 10
+"""So many gaps at least make a rhythm."""
 
 
 def collectives(_actor: Any, request: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
@@ -101,13 +100,13 @@ def describe(entry: dict[str, Any], now_s: float) -> dict[str, Any]:
 
 
 def longest_gap_s(entries: list[dict[str, Any]]) -> float | None:
-    """Return how long the process was usually without a new collective, its longest pauses left out.
+    """Return the longest time without a new collective, in the newer half of what is recorded.
 
-    The 98th percentile: one checkpoint does not make a job slow.
+    The older half may hold the set-up, whose gaps are no part of a job's rhythm.
     """
-    times = [entry["time_created_ns"] for entry in entries[-HISTORY:]]
+    times = [entry["time_created_ns"] for entry in entries[len(entries) // 2 :]]
     gaps = [(after - before) / 1e9 for before, after in itertools.pairwise(times)]
-    return statistics.quantiles(gaps, n=50)[-1] if len(gaps) >= 20 else None
+    return max(gaps) if len(gaps) >= RHYTHM else None
 
 
 def group_ranks() -> dict[str, list[int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dsray_inspect.agent.detectors.findings import duration
+from dsray_inspect.agent.detectors.waits import name_of
 from dsray_inspect.agent.explanation import Explanation, Party
 from dsray_inspect.agent.text.shorten import cut_middle
 from dsray_inspect.agent.text.spans import some_ranks
@@ -76,12 +77,7 @@ def waiting(victims: Sequence[Party]) -> Iterator[str]:
 
     for one in victims:
         if one.collective is not None:
-            sizes = one.collective.sizes[0] if one.collective.sizes else ()
-            shape = " × ".join(f"{size:,}" for size in sizes) or "scalar"
-            name = (
-                f"{one.collective.operation} #{one.collective.sequence} "
-                f"({shape} {one.collective.dtype}, group {one.collective.group}), {one.phase}"
-            )
+            name = f"{name_of(one.collective)}, {one.phase}"
             by_collective.setdefault(name, []).append(one)
 
     for name, parties in list(by_collective.items())[:2]:
@@ -92,9 +88,11 @@ def waiting(victims: Sequence[Party]) -> Iterator[str]:
 
 def evidence(told: Explanation) -> Iterator[str]:
     finding = next((one for one in told.findings if one.cause == told.verdict.cause), None)
+    head = "because"
 
-    for text in (finding.evidence if finding else ())[:2]:
-        yield line("because", text)
+    for text in (finding.evidence if finding else ())[:3]:
+        yield line(head, text)
+        head = ""
 
 
 def cost(told: Explanation) -> Iterator[str]:
