@@ -20,7 +20,14 @@ from dsray_inspect.agent.cluster.membership import check_membership
 from dsray_inspect.agent.cluster.records import NodeRow
 from dsray_inspect.agent.cluster.token import token_source
 from dsray_inspect.agent.cluster.trial import try_handle
-from dsray_inspect.agent.cluster.versions import cluster_versions, mismatch, our_versions
+from dsray_inspect.agent.cluster.versions import (
+    IMAGE,
+    Versions,
+    cannot_join,
+    cluster_versions,
+    mismatch,
+    our_versions,
+)
 from dsray_inspect.agent.diagnosis import (
     RUNGS,
     ClusterReport,
@@ -40,7 +47,6 @@ from dsray_inspect.agent.remedies import beside, fixes
 AGENT_S = 20.0
 """What starting an agent on a busy node may take, its look included."""
 PYSPY_S = 4.0
-IMAGE = "Run dsray-inspect from the cluster's own image or environment."
 
 
 def diagnose(address: str, found_by: str, *, inject: bool = True) -> Diagnosis:
@@ -98,17 +104,16 @@ def cluster_report(address: str, found_by: str) -> ClusterReport:
 
 
 def other_version(cluster: ClusterReport) -> Problem | None:
-    theirs = cluster_versions(cluster.address)
-    why = mismatch(theirs, our_versions()) if theirs else ""
+    if cluster.ray is None or cluster.python is None:
+        return None
+
+    theirs = Versions(ray=cluster.ray, python=cluster.python)
+    why = mismatch(theirs, Versions(ray=cluster.our_ray, python=cluster.our_python))
 
     if not why:
         return None
 
-    return Problem(
-        exit_code=ExitCode.UNSUPPORTED,
-        what=f"This environment cannot join the cluster: {why}.",
-        fix=IMAGE,
-    )
+    return Problem(exit_code=ExitCode.UNSUPPORTED, what=cannot_join(why), fix=IMAGE)
 
 
 def outside_the_cluster(problem: Problem) -> tuple[Fix, ...]:

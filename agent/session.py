@@ -14,6 +14,7 @@ from dsray_inspect.agent.cluster.membership import check_membership
 from dsray_inspect.agent.cluster.records import JobRow
 from dsray_inspect.agent.cluster.resolve import Candidate, choose
 from dsray_inspect.agent.cluster.train import adapter_of, find_runs
+from dsray_inspect.agent.cluster.versions import check_versions
 from dsray_inspect.agent.gather.answers import Ask
 from dsray_inspect.agent.gather.look import Gatherer
 from dsray_inspect.agent.model import Snapshot
@@ -27,6 +28,7 @@ class Session:
 
     def __init__(self, address: str) -> None:
         connect(address)
+        check_versions(address)
         self._gcs = Gcs(address)
         self._calls: Calls | None = None
         self._gatherer: Gatherer | None = None

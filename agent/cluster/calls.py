@@ -13,10 +13,10 @@ import functools
 import logging
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from dsray_inspect.agent.cluster.connect import version_error, within
+from dsray_inspect.agent.cluster.connect import ray_kept_quiet, version_error, within
 from dsray_inspect.agent.cluster.records import ActorRow
 from dsray_inspect.agent.cluster.runs import Part
 from dsray_inspect.agent.errors import ClusterUnreachable
@@ -174,20 +174,36 @@ def signals_kept() -> Iterator[None]:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
         yield
+    except SystemExit:
+        raise KeyboardInterrupt from None  # what Ray's own handler makes of SIGTERM meanwhile
     finally:
         for number, handler in kept.items() if ours else ():
             signal.signal(number, handler)
 
 
 def silence(ray: Any) -> None:
-    """Keep Ray from printing the cluster's warnings: stdout is for data.
+    """Keep Ray from printing the cluster's warnings, and those of a machine without a network.
 
     `log_to_driver` stops the workers' output only.
     """
-    worker = ray._private.worker
+    worker, services = ray._private.worker, ray._private.services
 
     if hasattr(worker, "print_to_stdstream"):
         worker.print_to_stdstream = lambda *_, **__: None
+
+    find_own_ip = getattr(services, "node_ip_address_from_perspective", None)
+
+    if find_own_ip is not None and not hasattr(find_own_ip, "__wrapped__"):
+        services.node_ip_address_from_perspective = quietly(find_own_ip)
+
+
+def quietly(call: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(call)
+    def quiet(*args: Any) -> Any:
+        with ray_kept_quiet():
+            return call(*args)
+
+    return quiet
 
 
 class AnyActor:

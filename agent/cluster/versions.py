@@ -11,13 +11,32 @@ import os
 import platform
 
 from dsray_inspect.agent.cluster.records import Row
+from dsray_inspect.agent.errors import VersionUnsupported
 
 LEVEL = "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL"
+IMAGE = "Run dsray-inspect from the cluster's own image or environment."
 
 
 class Versions(Row, frozen=True, kw_only=True):
     ray: str
     python: str
+
+
+def check_versions(address: str) -> None:
+    """Return when the cluster's versions are ours, or where it does not tell them.
+
+    Raises:
+        VersionUnsupported: it has other ones.
+    """
+    theirs = cluster_versions(address)
+    why = mismatch(theirs, our_versions()) if theirs else ""
+
+    if why:
+        raise VersionUnsupported(cannot_join(why), help_text=IMAGE)
+
+
+def cannot_join(why: str) -> str:
+    return f"This environment cannot join the cluster: {why}."
 
 
 def our_versions() -> Versions:

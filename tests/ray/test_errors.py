@@ -1,0 +1,389 @@
+"""What goes wrong between a user and a cluster: one sentence, what to type, the right exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import os
+import platform
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+
+from tests.ray import processes, shapes
+from tests.ray.cluster import Cluster
+from tests.ray.jobs import Job
+from tests.ray.said import Done, answered, refused
+
+SOON_S = 20.0
+"""Far more than any refusal takes, and half of what Ray's own client waits at a dead port."""
+SET_VERSIONS = """
+import json, sys
+from ray._raylet import GcsClient
+gcs = GcsClient(address=sys.argv[1])
+raw = gcs.internal_kv_get(b"CLUSTER_METADATA", namespace=b"cluster")
+changed = json.loads(raw) | {"ray_version": sys.argv[2], "python_version": sys.argv[3]}
+gcs.internal_kv_put(b"CLUSTER_METADATA", json.dumps(changed).encode(), True, namespace=b"cluster")
+"""
+NOBODY = ("setpriv", "--reuid=65534", "--clear-groups", "--inh-caps=-all")
+
+
+@pytest.fixture(scope="module")
+def job(cluster: Cluster) -> Iterator[Job]:
+    """A job that trains on a cluster with token auth off."""
+    job = shapes.training(cluster)
+    yield job
+    job.stop()
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Cluster]:
+    """A cluster that wants a token, which lies in the home folder of who started it."""
+    with Cluster(num_cpus=1, num_gpus=0, auth="token") as guarded:
+        yield guarded
+
+
+def inspect(cluster: Cluster, command: str, *args: str, home: Path, **env: str) -> Done:
+    """Run a command as a user without the cluster's home folder, and without a RAY_AUTH_MODE."""
+    variables = (f"{name}={value}" for name, value in (env | {"HOME": str(home)}).items())
+    return cluster.run(
+        *("env", "--unset=RAY_AUTH_MODE", *variables),
+        *("dsray-inspect", command, "--address", cluster.address, *args),
+    )
+
+
+def process_of(cluster: Cluster, program: str) -> psutil.Process:
+    return next(one for one in processes.with_mark(cluster.mark) if one.name() == program)
+
+
+@contextlib.contextmanager
+def stopped(process: psutil.Process) -> Iterator[None]:
+    process.suspend()
+    try:
+        yield
+    finally:
+        process.resume()
+
+
+# Jobs and ranks
+
+
+def test_suggests_a_job_with_a_near_name(cluster: Cluster, job: Job) -> None:
+    name = job.submission_id
+    said = refused(cluster.inspect("attach", f"tr{name[3]}{name[2]}{name[4:]}"), 3)
+    assert f"Did you mean {name}" in said
+    assert "Did you mean" not in refused(cluster.inspect("attach", "qqqq"), 3)
+
+
+def test_a_rank_that_is_not_there(cluster: Cluster, job: Job) -> None:
+    said = refused(cluster.inspect("stacks", job.submission_id, "--rank", "7", "--quiet"), 2)
+    assert "no rank 7 in this run (ranks: 0 to 1)" in said
+
+
+def test_debug_shows_where_it_happened(cluster: Cluster, job: Job) -> None:
+    done = cluster.inspect("attach", "qqqq", "--debug")
+    assert done.returncode == 3
+    assert "Traceback (most recent call last)" in done.stderr
+    assert "error: This cluster has no job or run called qqqq." in done.stderr
+
+
+# The command line
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("attach", "--bogus"), "--bogus"),
+        (("stakcs",), "Did you mean stacks?"),
+        (("attach", "one", "two"), "two"),
+        (("attach", "--timeout", "0"), "timeout"),
+        (("attach", "--address", "http://127.0.0.1:8265"), "dashboard"),
+        (("attach", "--address", "ray://127.0.0.1:10001"), "Ray Client"),
+        (("attach", "--address", "head:port"), "is not an address"),
+        (("stacks", "--collapsed", "--json"), "two formats"),
+        (("demo", "--address", "127.0.0.1:6379"), "cluster of its own"),
+    ],
+)
+def test_an_impossible_command_line(cluster: Cluster, argv: tuple[str, ...], said: str) -> None:
+    assert said in refused(cluster.run("dsray-inspect", *argv), 2)
+
+
+# Addresses
+
+
+def test_nothing_listens(cluster: Cluster) -> None:
+    with socket.socket() as end:
+        end.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{end.getsockname()[1]}"
+        started = time.monotonic()
+        said = refused(cluster.run("dsray-inspect", "ls", "--address", address), 3)
+
+    assert f"No Ray cluster answers at {address}: Connection refused." in said
+    assert time.monotonic() - started < SOON_S
+
+
+def web_server() -> contextlib.AbstractContextManager[int]:
+    return listening(http.server.ThreadingHTTPServer)
+
+
+def closing() -> contextlib.AbstractContextManager[int]:
+    class Closing(http.server.ThreadingHTTPServer):
+        def finish_request(self, *_: Any) -> None:
+            return
+
+    return listening(Closing)
+
+
+@contextlib.contextmanager
+def listening(kind: type[http.server.ThreadingHTTPServer]) -> Iterator[int]:
+    with kind(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+@contextlib.contextmanager
+def deaf() -> Iterator[int]:
+    with socket.socket() as end:
+        end.bind(("127.0.0.1", 0))
+        end.listen()
+        yield end.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("server", "why"),
+    [(web_server, "no Ray GCS"), (closing, "no Ray GCS"), (deaf, "gave no answer")],
+)
+def test_something_else_listens(
+    cluster: Cluster, server: Callable[[], contextlib.AbstractContextManager[int]], why: str
+) -> None:
+    started = time.monotonic()
+
+    with server() as port:
+        done = cluster.run("dsray-inspect", "attach", "--address", f"127.0.0.1:{port}")
+
+    said = refused(done, 3)
+    assert why in said
+    assert "Check the port" in said
+    assert time.monotonic() - started < SOON_S
+
+
+def test_another_server_of_the_cluster_listens(cluster: Cluster) -> None:
+    for port in (cluster.dashboard_port, cluster.dashboard_port + 1):
+        done = cluster.run("dsray-inspect", "attach", "--address", f"127.0.0.1:{port}")
+        assert "Check the port" in refused(done, 3)
+
+
+def test_two_clusters_and_no_address(cluster: Cluster, guarded: Cluster) -> None:
+    said = refused(cluster.run("dsray-inspect", "ls"), 2)
+    assert "Ray clusters run on this machine" in said
+    assert "--address" in said
+
+    for one in (cluster, guarded):
+        assert one.address.partition(":")[2] in said
+        assert str(one.dir) in said
+
+
+# Versions
+
+
+@pytest.mark.parametrize("command", ["attach", "ls", "doctor"])
+@pytest.mark.parametrize(
+    ("theirs", "said"),
+    [
+        (("2.60.99", platform.python_version()), "the cluster has Ray 2.60.99"),
+        ((ray.__version__, "3.11.99"), "the cluster has Python 3.11.99"),
+    ],
+)
+def test_a_cluster_of_other_versions(
+    guarded: Cluster, command: str, theirs: tuple[str, str], said: str
+) -> None:
+    with versions(guarded, *theirs):
+        done = guarded.inspect(command, "--quiet")
+
+    if command == "doctor":
+        assert done.returncode == 6
+        assert said in done.stdout
+        assert done.stderr == ""
+    else:
+        assert said in refused(done, 6)
+        assert "the cluster's own image" in done.stderr
+
+
+@contextlib.contextmanager
+def versions(cluster: Cluster, ray_version: str, python_version: str) -> Iterator[None]:
+    """Let the cluster say that it was started with other versions."""
+
+    def say(*versions: str) -> None:
+        done = cluster.run(sys.executable, "-c", SET_VERSIONS, cluster.address, *versions)
+        assert done.returncode == 0, done.stderr
+
+    say(ray_version, python_version)
+    try:
+        yield
+    finally:
+        say(ray.__version__, platform.python_version())
+
+
+# Time
+
+
+def test_a_time_limit_ends_what_hangs(guarded: Cluster) -> None:
+    with stopped(process_of(guarded, "gcs_server")):
+        started = time.monotonic()
+        done = guarded.inspect("ls", "--timeout", "0.5")
+
+    assert "time limit has passed" in refused(done, 5)
+    assert time.monotonic() - started < SOON_S
+
+
+def test_a_time_limit_ends_a_command_anywhere(cluster: Cluster, job: Job) -> None:
+    for limit_s in (0.1, 0.2, 0.3, 0.4):
+        done = cluster.inspect("attach", job.submission_id, "--timeout", str(limit_s))
+
+        if done.returncode == 5:
+            refused(done, 5)
+        else:
+            answered(done)
+
+
+def test_a_gcs_that_is_silent(guarded: Cluster) -> None:
+    with stopped(process_of(guarded, "gcs_server")):
+        said = refused(guarded.inspect("ls"), 3)
+
+    assert "a raylet of its cluster runs here" in said
+    log = Path(said.split()[-1])
+    assert log.is_relative_to(guarded.dir)
+    assert log.exists()
+
+
+def test_a_raylet_that_is_stopped(cluster: Cluster, job: Job) -> None:
+    raylet = process_of(cluster, "raylet")
+
+    with stopped(raylet):
+        done = cluster.inspect("attach", job.submission_id)
+
+    assert f"kill -CONT {raylet.pid}" in refused(done, 3)
+
+
+# Tokens
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """An empty home folder, in which no command may leave a token."""
+    yield tmp_path
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def home_with_token(tmp_path: Path) -> Path:
+    """A home folder in which an earlier cluster has left its token."""
+    path = tmp_path / ".ray" / "auth_token"
+    path.parent.mkdir()
+    path.write_text("0" * 64)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "env",
+    [{}, {"RAY_AUTH_MODE": "token"}, {"RAY_AUTH_MODE": "disabled"}],
+    ids=["unset", "token", "disabled"],
+)
+def test_a_token_that_nobody_wants(
+    cluster: Cluster, job: Job, home_with_token: Path, env: dict[str, str]
+) -> None:
+    done = inspect(cluster, "attach", job.submission_id, home=home_with_token, **env)
+    assert "2 ranks" in answered(done)
+
+
+def test_token_mode_without_a_token_on_a_cluster_without(
+    cluster: Cluster, job: Job, home: Path
+) -> None:
+    done = inspect(cluster, "attach", job.submission_id, home=home, RAY_AUTH_MODE="token")
+    assert "2 ranks" in answered(done)
+
+
+@pytest.mark.parametrize("mode", [{}, {"RAY_AUTH_MODE": "token"}], ids=["unset", "token"])
+def test_finds_the_token_of_a_local_cluster(
+    guarded: Cluster, home: Path, mode: dict[str, str]
+) -> None:
+    answered(inspect(guarded, "ls", home=home, **mode))
+    doctor = answered(inspect(guarded, "doctor", home=home, **mode))
+    assert f"token from {guarded.home}/.ray/auth_token" in doctor
+
+
+def test_passes_by_a_token_that_is_not_the_clusters(
+    guarded: Cluster, home_with_token: Path
+) -> None:
+    answered(inspect(guarded, "ls", home=home_with_token))
+
+
+def test_a_cluster_takes_the_token_that_is_set(guarded: Cluster, home: Path) -> None:
+    assert guarded.token
+    done = inspect(guarded, "doctor", home=home, RAY_AUTH_TOKEN=guarded.token)
+    assert "token from RAY_AUTH_TOKEN" in answered(done)
+
+
+@pytest.mark.parametrize("command", ["ls", "attach", "doctor"])
+def test_a_cluster_refuses_another_token(guarded: Cluster, home: Path, command: str) -> None:
+    done = inspect(guarded, command, "--quiet", home=home, RAY_AUTH_TOKEN="wrong")
+    assert "refused the token in RAY_AUTH_TOKEN" in refused(done, 4)
+
+
+def test_says_which_side_of_a_token_mismatch_is_wrong(
+    guarded: Cluster, home_with_token: Path
+) -> None:
+    def said(**env: str) -> str:
+        return refused(inspect(guarded, "ls", home=home_with_token, **env), 4)
+
+    assert "RAY_AUTH_MODE=disabled is set here" in said(RAY_AUTH_MODE="disabled")
+    assert "refused the token in ~/.ray/auth_token" in said(RAY_AUTH_MODE="token")
+    assert "/nowhere, which RAY_AUTH_TOKEN_PATH names" in said(RAY_AUTH_TOKEN_PATH="/nowhere")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_no_token_at_all(guarded: Cluster, home: Path) -> None:
+    done = guarded.run(
+        *("env", "--unset=RAY_AUTH_MODE", f"HOME={home}", *NOBODY),
+        *("dsray-inspect", "ls", "--address", guarded.address),
+    )
+    assert "wants a token, and none is set here" in refused(done, 4)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_a_raylet_of_another_user(cluster: Cluster, job: Job) -> None:
+    done = cluster.run(
+        *(*NOBODY, "dsray-inspect", "attach", job.submission_id, "--address", cluster.address)
+    )
+    assert "Run dsray-inspect as user 0" in refused(done, 4)
+
+
+# Interrupts while something hangs
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_silent_gcs_does_not_keep_an_interrupted_command(
+    guarded: Cluster, number: signal.Signals
+) -> None:
+    argv = ("dsray-inspect", "ls", "--address", guarded.address)
+
+    with stopped(process_of(guarded, "gcs_server")):
+        command = psutil.Popen(argv, env=guarded.env, cwd=guarded.dir)
+        processes.wait_for("it to connect", lambda: command.net_connections("tcp"))
+        command.send_signal(number)
+        started = time.monotonic()
+        assert command.wait(60) == 130
+
+    assert time.monotonic() - started < SOON_S
