@@ -19,6 +19,8 @@ from dsray_inspect.agent.onsite.worker import all_idle
 
 DUMPS = ("_dump_fr_trace", "_dump_nccl_trace")
 FINISHED = ("completed", "COMPLETED")
+READ_MS = 20.0
+"""What reading 2,000 entries, the recorder's default size, takes."""
 KEPT = 2
 """The newest entries of each group that are told."""
 RHYTHM = 10
@@ -28,10 +30,12 @@ RHYTHM = 10
 def collectives(_actor: Any, request: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
     """Return the newest collectives of each process group, and the process's usual rhythm.
 
-    `request`: `recorder`, "always" or "idle". Reading holds the GIL for up to 20 ms, which a
-    rank that stands still does not notice.
+    `request`: `recorder`, "always" or "idle", and `max_pause_ms`. Reading holds the GIL for a
+    while, which a rank that stands still does not notice.
     """
-    if request["recorder"] == "idle" and not all_idle(seen["threads"]):
+    may_pause = request["recorder"] == "always" and request["max_pause_ms"] >= READ_MS
+
+    if not may_pause and not all_idle(seen["threads"]):
         return nothing("the rank runs, and reading its recorder would stop it for a moment")
 
     entries = recorded()

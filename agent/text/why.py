@@ -66,7 +66,8 @@ def where(told: Explanation) -> Iterator[str]:
 def place(one: Party) -> str:
     gpus = f"GPU {','.join(map(str, one.gpus))}  " if one.gpus else ""
     function = one.function
-    code = f"  {function.name}  {function.file}:{function.line}" if function else f"  {one.phase}"
+    file = function.file.rpartition("/")[2] if function else ""
+    code = f"  {function.name}  {file}:{function.line}" if function else f"  {one.phase}"
     host = cut_middle(one.hostname, HOST_WIDTH)
     return f"{some_ranks([one.rank])}  {host}  {gpus}pid {one.pid}{code}"
 
