@@ -42,8 +42,8 @@ from dsray_inspect.agent.text.shorten import (
 from dsray_inspect.agent.text.spans import compact, some_ranks
 from dsray_inspect.agent.text.stacks import stacks_text
 from dsray_inspect.agent.text.style import PLAIN, Style
-from dsray_inspect.agent.text.why import why_text
 from dsray_inspect.agent.text.table import table
+from dsray_inspect.agent.text.why import why_text
 
 ROOT = Path(__file__).parents[2]
 SNAPSHOTS = {path.stem: path for path in (ROOT / "tests" / "golden" / "snapshots").glob("*.json")}
