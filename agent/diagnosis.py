@@ -155,26 +155,26 @@ def summarize(nodes: tuple[NodeReport, ...], problem: Problem | None) -> str:
 
     whole = [node for node in nodes if not node.lacks]
     parts = [f"{len(whole)} of {len(nodes)} nodes: every rung."] if whole else []
-    by_lack: dict[tuple[str, ...], list[str]] = {}
+    by_lack: dict[tuple[tuple[str, ...], str], list[str]] = {}
 
     for node in nodes:
         if node.lacks:
-            by_lack.setdefault(node.lacks, []).append(node.hostname)
+            by_lack.setdefault((node.lacks, consequence(node)), []).append(node.hostname)
 
-    for lacks, names in by_lack.items():
+    for (lacks, then), names in by_lack.items():
         gone = " and ".join(LACKS[name] for name in lacks)
-        parts.append(f"{listed(names)}: {gone}. {consequence(lacks)}".strip())
+        parts.append(f"{listed(names)}: {gone}. {then}".strip())
 
     blind = [node.hostname for node in nodes if node.rungs["gpu"].state == "no"]
     parts += [f"{listed(blind)}: no GPU readings."] if blind else []
     return " ".join(parts)
 
 
-def consequence(lacks: tuple[str, ...]) -> str:
-    if "2" in lacks and "3" in lacks:
+def consequence(node: NodeReport) -> str:
+    if not node.gives_stacks:
         return "A rank there cannot be seen."
 
-    if "3" in lacks:
+    if "3" in node.lacks:
         return "Rung 2 sees a rank there while its main thread is free."
 
     return ""

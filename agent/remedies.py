@@ -41,6 +41,30 @@ SETCAP = (
     "# not root in the container: then in the image's Dockerfile too",
     "RUN setcap cap_sys_ptrace+ep $(command -v py-spy)",
 )
+REBOOT = (
+    "# it cannot be lowered while the machine runs: an admin sets it, and boots",
+    "echo kernel.yama.ptrace_scope={scope} > /etc/sysctl.d/10-ptrace.conf",
+)
+KUBERAY_GPU = """\
+# RayCluster: in the groups with GPUs
+template:
+  spec:
+    runtimeClassName: nvidia
+    containers:
+      - name: ray-worker          # the Ray container, as it is called there
+        env: [{name: NVIDIA_DRIVER_CAPABILITIES, value: 'compute,utility'}]
+        resources:
+          limits: {nvidia.com/gpu: {slots}}"""
+KUBERAY_UNCONFINED = """\
+# RayCluster: in headGroupSpec and in each of workerGroupSpecs
+template:
+  spec:
+    containers:
+      - name: ray-worker          # the Ray container, as it is called there
+        securityContext:
+          seccompProfile: {type: Unconfined}
+          appArmorProfile: {type: Unconfined}"""
+ONLY_NUMBERS = "# nothing, if the slots are only numbers (`ray start --num-gpus`)"
 AS_RAY = "# start dsray-inspect as Ray was started, with the same user and capabilities, or as root"
 YAMA = {
     1: "a process may read only its own children",
@@ -78,7 +102,7 @@ def of_node(node: NodeReport) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield unscheduled(facts)
 
         if node.rungs["gpu"].state == "no":
-            yield gpu(facts)
+            yield gpu(facts, node.gpu_slots)
 
 
 def unanswered(node: NodeReport) -> tuple[str, tuple[str, ...]]:
@@ -163,7 +187,9 @@ def refused(facts: Facts, target: Process) -> tuple[str, tuple[str, ...]]:
     me, who = facts.me, f"pid {target.pid} ({target.title})"
 
     if facts.yama == 3:
-        return f"{sentence(YAMA[3])} (kernel.yama.ptrace_scope=3).", SYSCTL
+        scope = "1" if me.may_ptrace else "0"
+        lines = (REBOOT[0], REBOOT[1].replace("{scope}", scope))
+        return f"{sentence(YAMA[3])} (kernel.yama.ptrace_scope=3).", lines
 
     if not me.may_ptrace and me.uid != target.uid:
         return (
@@ -174,7 +200,7 @@ def refused(facts: Facts, target: Process) -> tuple[str, tuple[str, ...]]:
     if not me.may_ptrace and facts.yama:
         return (
             f"{sentence(YAMA[facts.yama])} (kernel.yama.ptrace_scope={facts.yama}), and SYS_PTRACE is missing.",
-            (*grant(facts), *SYSCTL),
+            (*grant(facts), "", *SYSCTL),
         )
 
     if not me.may_ptrace and target.may_ptrace:
@@ -227,8 +253,8 @@ def grant(facts: Facts) -> tuple[str, ...]:
 
     if facts.container == "kubernetes":
         has = bool(facts.me.cap_bounding & SYS_PTRACE)
-        patch = () if has else tuple(KUBERAY_PTRACE.split("\n"))
-        return (*patch, *(SETCAP if allowed_only else ()))
+        patch = () if has else (*KUBERAY_PTRACE.split("\n"), "")
+        return (*patch, *SETCAP) if allowed_only else patch[:-1] or (AS_RAY,)
 
     if facts.container:
         return (
@@ -241,12 +267,7 @@ def grant(facts: Facts) -> tuple[str, ...]:
 
 def unconfined(facts: Facts) -> tuple[str, ...]:
     if facts.container == "kubernetes":
-        return (
-            "# the Ray container:",
-            "securityContext:",
-            "  seccompProfile: {type: Unconfined}",
-            "  appArmorProfile: {type: Unconfined}",
-        )
+        return tuple(KUBERAY_UNCONFINED.split("\n"))
 
     return ("docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined …",)
 
@@ -258,26 +279,20 @@ def unscheduled(facts: Facts) -> tuple[str, tuple[str, ...]]:
     )
 
 
-def gpu(facts: Facts) -> tuple[str, tuple[str, ...]]:
+def gpu(facts: Facts, slots: int) -> tuple[str, tuple[str, ...]]:
     what = f"Ray has GPU slots there, but no GPU can be read: {facts.gpu_why}."
 
     if "pip install" in facts.gpu_why:
         return what, (f"{facts.python or 'python3'} -m pip install nvidia-ml-py",)
 
     if facts.container == "kubernetes":
-        return what, (
-            "# the pod needs the NVIDIA runtime, and a GPU of its own:",
-            "runtimeClassName: nvidia",
-            "env: [{name: NVIDIA_DRIVER_CAPABILITIES, value: 'compute,utility'}]",
-        )
+        patch = KUBERAY_GPU.replace("{slots}", str(slots))
+        return what, (*patch.split("\n"), ONLY_NUMBERS)
 
     if facts.container:
         return what, (
             "docker run --gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility …",
-            "# nothing, if the slots are only numbers (`ray start --num-gpus`)",
+            ONLY_NUMBERS,
         )
 
-    return what, (
-        "nvidia-smi        # does the driver work?",
-        "# nothing, if the slots are only numbers (`ray start --num-gpus`)",
-    )
+    return what, ("nvidia-smi        # does the driver work?", ONLY_NUMBERS)

@@ -102,4 +102,7 @@ def users(facts: Facts) -> str:
 def fix_lines(fix: Fix, of: int, style: Style) -> list[str]:
     """Return what is wrong, then what to paste, indented so that it can be selected."""
     where = "" if of == 1 or not fix.nodes else f"{listed(list(fix.nodes))}: "
-    return [style.paint(f"{where}{fix.what}", "bold"), *(f"  {line}" for line in fix.lines)]
+    return [
+        style.paint(f"{where}{fix.what}", "bold"),
+        *(f"  {line}".rstrip() for line in fix.lines),
+    ]
