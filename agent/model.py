@@ -234,6 +234,24 @@ class DeepSpeed(Record, frozen=True, kw_only=True):
     init: tuple[InitPhase, ...] = ()
 
 
+class Collective(Record, frozen=True, kw_only=True):
+    """One collective as a rank's flight recorder has it."""
+
+    group: str
+    ranks: tuple[int, ...]
+    """The ranks of its process group, empty when not known."""
+    sequence: int
+    """Counts the collectives of a group: equal numbers on all ranks are one collective."""
+    operation: str
+    sizes: tuple[tuple[int, ...], ...]
+    dtype: str
+    age_s: float
+    """Seconds since the rank entered it, by the rank's own clock."""
+    finished: bool
+    timeout_s: float | None
+    """After how long its group gives up."""
+
+
 class Evidence(Record, frozen=True, kw_only=True):
     """Per rung "ok", or why it did not answer."""
 
@@ -244,6 +262,7 @@ class Evidence(Record, frozen=True, kw_only=True):
     gpu: str
     env: str = OK
     deepspeed: str = OK
+    collectives: str = OK
 
 
 class Worker(Record, frozen=True, kw_only=True):
@@ -270,6 +289,10 @@ class Worker(Record, frozen=True, kw_only=True):
     pause_ms: float
     idle_s: float | None = None
     """Seconds since the training thread last ran on a CPU."""
+    collectives: tuple[Collective, ...] = ()
+    """The newest of each process group."""
+    longest_gap_s: float | None = None
+    """The longest time this rank was without a new collective of late."""
     stack_source: Literal["in-process", "py-spy"] | None = None
     rss_bytes: int | None = None
     versions: dict[str, str] = msgspec.field(default_factory=dict)

@@ -7,6 +7,7 @@ import msgspec
 from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.detectors.drift import config_drift, device_conflict
 from dsray_inspect.agent.detectors.findings import STALLED_S, Detector, duration
+from dsray_inspect.agent.detectors.mismatch import collectives_differ
 from dsray_inspect.agent.detectors.process import gil_held, stopped, unseen, worker_dead
 from dsray_inspect.agent.detectors.resources import resources_pending
 from dsray_inspect.agent.detectors.setup import op_compile_lock, rendezvous_wait
@@ -20,6 +21,7 @@ DETECTORS: tuple[Detector, ...] = (
     resources_pending,
     op_compile_lock,
     blocked_outside_collective,
+    collectives_differ,
     config_drift,
     device_conflict,
     rendezvous_wait,

@@ -13,9 +13,11 @@ from dsray_inspect.agent.environment import explain
 from dsray_inspect.agent.gather.answers import Answers
 from dsray_inspect.agent.model import (
     OK,
+    Collective,
     DeepSpeed,
     EnvVar,
     Evidence,
+    Phase,
     Thread,
     Worker,
     WorkerGpu,
@@ -83,7 +85,7 @@ def member_of(
         state=state_of(row, facts),
         gpus=gpus,
         function=user_function(training.frames) if training else None,
-        phase=phase_of(seen.threads) if seen.threads else "unknown",
+        phase=phase_now(seen, own),
         step=own.get("step"),
         env=env,
         deepspeed=deepspeed_of(own),
@@ -96,18 +98,33 @@ def member_of(
             env=OK
             if env
             else str(facts.get("env_why") or (failure_of(own, "not asked") if own else answer)),
+            collectives=str(
+                own.get("collectives_why") or (failure_of(own, "not asked") if own else answer)
+            ),
             deepspeed=str(
                 own.get("deepspeed_why") or (failure_of(own, "not asked") if own else answer)
             ),
         ),
         pause_ms=round(own.get("pause_ms", 0.0) + seen.pause_ms, 3),
         idle_s=training.idle_s if training else None,
+        collectives=collectives_of(own),
+        longest_gap_s=own.get("longest_gap_s"),
         stack_source=seen.source,
         rss_bytes=facts.get("rss_bytes"),
         versions=dict(own.get("versions") or {}),
     )
     children = children_of(look.get("processes", {}), row.pid)
     return Member(worker=worker, seen=seen, children=tuple(children))
+
+
+def phase_now(seen: Seen, own: Mapping[str, Any]) -> Phase:
+    """Return the phase; collectives come from the training function only, so without it it is over."""
+    if not seen.threads:
+        return "unknown"
+
+    phase = phase_of(seen.threads)
+    is_over = own.get("collectives") and training_thread(seen.threads) is None
+    return "finished" if is_over and phase in ("unknown", "starting") else phase
 
 
 def failure_of(own: Mapping[str, Any], otherwise: str = OK) -> str:
@@ -182,6 +199,14 @@ def gpus_of(
         return tuple(gpus), OK
 
     return tuple(gpus), str(look.get("gpu_why") or "nobody asked NVML on this node")
+
+
+def collectives_of(own: Mapping[str, Any]) -> tuple[Collective, ...]:
+    ranks = own.get("group_ranks") or {}
+    return tuple(
+        msgspec.convert({**one, "ranks": ranks.get(one["group"], ())}, Collective)
+        for one in own.get("collectives") or ()
+    )
 
 
 def deepspeed_of(own: Mapping[str, Any]) -> DeepSpeed | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -22,6 +22,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     children: bool = False
     env: bool = True
     deepspeed: bool = True
+    recorder: Literal["idle", "always"] = "idle"
+    """Whether a rank that runs is to read its flight recorder too."""
     max_pause_ms: float
     only: frozenset[str] | None = None
     """Actor ids of the ranks that may be stopped or dumped from outside; None for all."""

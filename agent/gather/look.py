@@ -133,6 +133,7 @@ class Look:
         request = {
             "until": time.time() + PATIENCE_S + 1,
             "max_pause_ms": ask.max_pause_ms,
+            "recorder": ask.recorder,
         }
 
         if adapter is not None and not adapter.controller_parts:

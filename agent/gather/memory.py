@@ -8,6 +8,7 @@ from typing import Any
 from dsray_inspect.agent.cluster.runs import Part
 from dsray_inspect.agent.gather.answers import Answers, Ask
 from dsray_inspect.agent.model import OK
+from dsray_inspect.agent.onsite.recorder import collectives
 from dsray_inspect.agent.onsite.worker import deepspeed, environment, process, step
 
 DRIVER_S = 5.0
@@ -33,7 +34,12 @@ class Memory:
     def parts(self, actor_id: str, ask: Ask) -> list[Part]:
         """Return what a rank is asked to read of itself."""
         engine: Part = step if actor_id in self._engines else deepspeed
-        wanted = ((True, process), (ask.env, environment), (ask.deepspeed, engine))
+        wanted = (
+            (True, process),
+            (ask.env, environment),
+            (ask.deepspeed, engine),
+            (ask.deepspeed, collectives),
+        )
         return [part for is_wanted, part in wanted if is_wanted]
 
     def env_state(self, actor_id: str) -> int | None:

@@ -30,6 +30,10 @@ FAULTS = {
     "gil": "the rank holds the GIL in load_batch, in a regular expression that never ends",
     "raise": "the rank raises an exception in load_batch",
     "die": "the rank's process ends without a word; once, so that a restarted group trains on",
+    "barrier": "the rank calls a barrier of its own in load_batch; the others go on to the reduction",
+    "save": "the rank alone saves a checkpoint, which is a collective",
+    "leave": "the rank leaves the training function; the others wait in the step's reduction",
+    "slow": "the rank takes 0.5 s longer for each batch from then on",
     "data": "a DataLoader worker of the rank never returns (needs --data-workers)",
     "late": "the rank sleeps before it joins the process group; the others wait for it there",
 }
@@ -81,6 +85,14 @@ def load_batch(rank: int, step: int, options: Options) -> torch.Tensor:
             raise ValueError("a bad batch")
         if options["fault"] == "die":
             die_once(options)
+        if options["fault"] == "barrier":
+            torch.distributed.barrier()
+    if (
+        options["fault"] == "slow"
+        and rank == options["fault_rank"]
+        and step >= options["fault_step"]
+    ):
+        time.sleep(0.5)
     time.sleep(options["step_sleep_s"])
     return torch.randn(4, 64)
 
@@ -124,6 +136,11 @@ def teach(options: Options) -> None:
     loader = batches(rank, options) if options["data_workers"] else None
     with (Path(options["out"]) / f"rank{rank}.log").open("a", buffering=1) as log:
         for step in range(options["steps"]):
+            if at_fault(rank, step, options):
+                if options["fault"] == "save":
+                    engine.save_checkpoint(str(Path(options["out"]) / "checkpoint"))
+                if options["fault"] == "leave":
+                    return
             batch = next(loader) if loader else load_batch(rank, step, options)
             loss = engine(batch).pow(2).mean()
             engine.backward(loss)

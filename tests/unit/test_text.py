@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from dsray_inspect.agent.cli import COMMANDS, group
 from dsray_inspect.agent.commands.options import Options
+from dsray_inspect.agent.explanation import explain
 from dsray_inspect.agent.model import LAYERS, EnvVar, Frame, Function, Local, Snapshot
 from dsray_inspect.agent.remedies import KUBERAY_PTRACE, KUBERAY_SIDECAR, SETCAP
 from dsray_inspect.agent.text.env import env_text
@@ -42,6 +43,7 @@ from dsray_inspect.agent.text.spans import compact, some_ranks
 from dsray_inspect.agent.text.stacks import stacks_text
 from dsray_inspect.agent.text.style import PLAIN, Style
 from dsray_inspect.agent.text.table import table
+from dsray_inspect.agent.text.why import why_text
 
 ROOT = Path(__file__).parents[2]
 SNAPSHOTS = {path.stem: path for path in (ROOT / "tests" / "golden" / "snapshots").glob("*.json")}
@@ -56,6 +58,7 @@ FACES: dict[str, Face] = {
     "stacks": stacks_text,
     "stacks-full": lambda snapshot, style: stacks_text(snapshot, style, full=True),
     "env": env_text,
+    "why": lambda snapshot, style: why_text(explain(twice(snapshot)), style),
     "env-all": lambda snapshot, style: env_text(snapshot, style, show_all=True),
 }
 WHOLE = ("stacks-full", "env-all")
@@ -72,8 +75,16 @@ SHOWN_IN = {
     "pending-attach": ("docs/commands/attach.md",),
     "stopped-attach": ("docs/commands/attach.md",),
     "hung-stacks": ("README.md", "docs/commands/stacks.md"),
+    "hung-why": ("README.md", "docs/commands/why.md"),
+    "healthy-why": ("docs/commands/why.md",),
     "hung-env": ("docs/commands/env.md",),
 }
+
+
+def twice(snapshot: Snapshot) -> tuple[Snapshot, Snapshot]:
+    """Return the snapshot with one before it that says the same."""
+    before = msgspec.structs.replace(snapshot, taken_at=snapshot.taken_at - 0.9)
+    return before, snapshot
 
 
 def load(name: str) -> Snapshot:
@@ -292,13 +303,14 @@ def test_one_rank_has_nothing_to_differ_from() -> None:
     assert "differs" not in text
 
 
-@pytest.mark.parametrize("face", FACES.values(), ids=FACES)
-def test_of_an_ended_job_is_said_that_it_has_ended(face: Face) -> None:
+# `why` shows the verdict of the snapshot, and says no more of a job that has ended.
+@pytest.mark.parametrize("face", [name for name in FACES if name != "why"])
+def test_of_an_ended_job_is_said_that_it_has_ended(face: str) -> None:
     hung = load("hung")
     ended = with_workers(hung, state="dead", phase="unknown", function=None, env={})
     job = msgspec.structs.replace(hung.job, state="FINISHED")
     stacks = msgspec.structs.replace(hung.stacks, groups=())
-    text = face(msgspec.structs.replace(ended, job=job, stacks=stacks), PLAIN)
+    text = FACES[face](msgspec.structs.replace(ended, job=job, stacks=stacks), PLAIN)
     assert "ended" in text
     assert "not seen" not in text
     assert "no stack" not in text

@@ -83,6 +83,29 @@ def rank(number: int, frames: tuple[Any, ...], idle_s: float) -> dict[str, Any]:
     }
 
 
+def entered(one: dict[str, Any], sequence: int, age_s: float, **more: Any) -> dict[str, Any]:
+    """Return a rank's answer with what its flight recorder holds."""
+    entry = {
+        "group": "1",
+        "sequence": sequence,
+        "operation": "all_reduce",
+        "sizes": [[33030]],
+        "dtype": "float",
+        "age_s": age_s,
+        "finished": False,
+        "timeout_s": 1800.0,
+        **more,
+    }
+    others = one.get("collectives", [])
+    return {
+        **one,
+        "collectives": [*others, entry],
+        "collectives_why": "ok",
+        "group_ranks": {"1": [0, 1, 2]},
+        "longest_gap_s": more.get("gap_s", 0.05),
+    }
+
+
 def look(*ranks: dict[str, Any] | str, actors: dict[int, Any] | None = None, **more: Any) -> Facts:
     """Return the facts of a look at these ranks; `actors` changes rows by rank."""
     changes = actors or {}
@@ -151,6 +174,71 @@ def test_what_moves_is_healthy_and_what_does_not_is_not(idle_s: float, state: st
     snapshot = judged(rank(0, IN_USER, idle_s), rank(1, IN_USER, idle_s))
     assert snapshot.verdict.state == state
     assert snapshot.verdict.cause is None
+
+
+def test_the_recorder_tells_who_is_behind_and_when_the_group_gives_up() -> None:
+    snapshot = judged(
+        entered(rank(0, IN_REDUCE, 60), 69, 60),
+        entered(rank(1, IN_USER, 60), 68, 60.1, finished=True),
+        entered(rank(2, IN_REDUCE, 60), 69, 60),
+    )
+    assert snapshot.verdict.ranks == (1,)
+    evidence = "\n".join(snapshot.findings[0].evidence)
+    assert "all_reduce #69 (33,030 float, group 1)" in evidence
+    assert "rank 1: its last collective of that group is #68" in evidence
+    assert "gives up in 29 min 0 s" in evidence
+
+
+@pytest.mark.parametrize(("gap_s", "is_stall"), [(0.05, True), (0.7, True), (2.0, False)])
+def test_a_stall_is_long_for_the_rhythm_of_the_job(gap_s: float, is_stall: bool) -> None:
+    snapshot = judged(
+        {**entered(rank(0, IN_REDUCE, 8), 69, 8), "longest_gap_s": gap_s}, rank(1, IN_USER, 8)
+    )
+    assert bool(snapshot.findings) == is_stall
+
+
+def test_the_recorder_outlives_a_look_that_stopped_everybody() -> None:
+    snapshot = judged(entered(rank(0, IN_REDUCE, 1), 69, 300), rank(1, IN_USER, 31))
+    assert "blocked in load_batch (train.py:20) for 5 min 0 s" in snapshot.verdict.summary
+
+
+@pytest.mark.parametrize(
+    ("more", "cause"),
+    [
+        ({"operation": "broadcast"}, "collective_mismatch"),
+        ({"sizes": [[4]]}, "collective_mismatch"),
+        ({"sequence": 70}, "rank_divergence"),
+        ({"group": "0"}, "rank_divergence"),
+        ({}, None),
+    ],
+)
+def test_ranks_in_different_collectives(more: dict[str, Any], cause: str | None) -> None:
+    odd = {"sequence": 69, "age_s": 60, **more}
+    snapshot = judged(
+        entered(rank(0, IN_REDUCE, 60), 69, 60),
+        entered(rank(1, IN_REDUCE, 60), **odd),
+        entered(rank(2, IN_REDUCE, 60), 69, 60),
+    )
+    assert snapshot.verdict.cause == cause
+    assert snapshot.verdict.ranks == ((1,) if cause else ())
+
+
+def test_parts_of_a_gather_may_differ_in_size() -> None:
+    gather = {"operation": "all_gather"}
+    snapshot = judged(
+        entered(rank(0, IN_REDUCE, 60), 69, 60, **gather),
+        entered(rank(1, IN_REDUCE, 60), 69, 60, sizes=[[4]], **gather),
+    )
+    assert snapshot.verdict.cause is None
+
+
+def test_two_ranks_that_differ_are_both_to_blame() -> None:
+    snapshot = judged(
+        entered(rank(0, IN_REDUCE, 60), 69, 60),
+        entered(rank(1, IN_REDUCE, 60), 69, 60, operation="broadcast"),
+    )
+    assert snapshot.verdict.ranks == (0, 1)
+    assert "teach (train.py:10)" in snapshot.findings[0].evidence[0]
 
 
 def test_a_rank_that_was_not_seen_makes_the_verdict_unknown() -> None:

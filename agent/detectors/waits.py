@@ -1,0 +1,85 @@
+"""Who waits in which collective, and who has not come to it: by flight recorder, else by stack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from dsray_inspect.agent.assemble.snapshot import Facts
+from dsray_inspect.agent.assemble.workers import Member
+from dsray_inspect.agent.detectors.findings import STALLED_S
+from dsray_inspect.agent.model import Collective
+from dsray_inspect.agent.stacks.phase import training_thread, waits_in_collective
+
+PROMPT_S = 5.0
+USUAL_GAPS = 10
+"""A wait is a stall when it lasts as many of a rank's longest usual gaps."""
+
+
+class Wait(msgspec.Struct, frozen=True, kw_only=True):
+    """A rank in a collective. `collective` is None where only its stack tells."""
+
+    member: Member
+    waited_s: float
+    collective: Collective | None
+
+    @property
+    def is_stall(self) -> bool:
+        """Whether it lasts longer than this rank's own rhythm explains."""
+        gap_s = self.member.worker.longest_gap_s
+        usual = STALLED_S if gap_s is None or self.collective is None else gap_s * USUAL_GAPS
+        return self.waited_s >= min(max(usual, PROMPT_S), STALLED_S)
+
+
+def waits(facts: Facts) -> list[Wait]:
+    """Return every rank that is in a collective."""
+    found = []
+
+    for member in facts.members:
+        training = training_thread(member.seen.threads)
+
+        if training is None or not waits_in_collective(training.frames):
+            continue
+
+        collective = unfinished(member)
+        idle_s = member.worker.idle_s or 0.0
+        found.append(
+            Wait(
+                member=member,
+                # The recorder's clock is not set back by whoever stops the process.
+                waited_s=collective.age_s if collective else idle_s,
+                collective=collective,
+            )
+        )
+
+    return found
+
+
+def unfinished(member: Member) -> Collective | None:
+    """Return the collective that a rank has entered last and not left."""
+    open_ones = [one for one in member.worker.collectives if not one.finished]
+    return min(open_ones, key=lambda one: one.age_s, default=None)
+
+
+def last_of(member: Member, group: str) -> Collective | None:
+    """Return the newest collective of a group that a rank has entered."""
+    same = [one for one in member.worker.collectives if one.group == group]
+    return max(same, key=lambda one: one.sequence, default=None)
+
+
+def name_of(collective: Collective) -> str:
+    """Return "all_reduce #69 (16,640 float, group 1)"."""
+    sizes = " × ".join(f"{size:,}" for size in (collective.sizes or ((),))[0])
+    what = f"{sizes or 'scalar'} {collective.dtype}, " if collective.dtype != "unknown" else ""
+    return f"{collective.operation} #{collective.sequence} ({what}group {collective.group})"
+
+
+def gives_up_in_s(waiting: Sequence[Wait]) -> float | None:
+    """Return after how long the first of the groups gives up, None where it is not known."""
+    left = [
+        wait.collective.timeout_s - wait.waited_s
+        for wait in waiting
+        if wait.collective is not None and wait.collective.timeout_s is not None
+    ]
+    return min(left, default=None)
