@@ -55,6 +55,22 @@ def wait_for(what: str, probe: Callable[[], T], *, timeout: float = 60.0, every:
     return answer
 
 
+def wait_until_equal(
+    what: str, wanted: T, probe: Callable[[], T], *, timeout: float = 60.0, every: float = 0.1
+) -> None:
+    """Wait until the probe returns what is wanted; show what it returns if it never does."""
+    last: list[T] = []
+
+    def equal() -> bool:
+        last[:] = [probe()]
+        return last == [wanted]
+
+    try:
+        wait_for(what, equal, timeout=timeout, every=every)
+    except Unmet as error:
+        raise Unmet(f"{error}; it is {last[0]}") from None
+
+
 def run_id(pid: int | None = None) -> str:
     """Name a test process so that no later one has the same name."""
     process = psutil.Process(pid)
