@@ -73,9 +73,11 @@ def wait_until_equal(
 
 def run_id(pid: int | None = None) -> str:
     """Name a test process so that no later one has the same name."""
-    process = psutil.Process(pid)
-    namespace = os.stat(f"/proc/{process.pid}/ns/pid").st_ino
-    return f"{namespace}-{process.pid}-{process.create_time():.2f}"
+    pid = os.getpid() if pid is None else pid
+    namespace = os.stat(f"/proc/{pid}/ns/pid").st_ino
+    # In ticks since boot: seconds since 1970 would move with the machine's clock.
+    started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    return f"{namespace}-{pid}-{started}"
 
 
 def is_over(run: str) -> bool:
@@ -83,8 +85,10 @@ def is_over(run: str) -> bool:
     namespace, _, rest = run.partition("-")
     if namespace != run_id().partition("-")[0]:
         return False
-    pid = int(rest.partition("-")[0])
-    return not psutil.pid_exists(pid) or run_id(pid) != run
+    try:
+        return run_id(int(rest.partition("-")[0])) != run
+    except OSError:
+        return True
 
 
 def marked() -> Iterator[tuple[psutil.Process, str]]:
