@@ -19,8 +19,8 @@ T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
-MARK = "DSRAY_TEST_RUN"
-OWNER = "owner"
+MARK = "DSRAY_TEST_RUN_ID"
+OWNER = "run_id"
 START_LIMIT_S = 180.0
 
 
