@@ -16,6 +16,10 @@ MAX_LINES = 200
 TELLING = ("[Worker Group Initialization]", "Attempting to start training worker group")
 
 
+def own_record(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
+    return {"start": start_record(os.getpid())}
+
+
 def keepsakes(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
     """Return what a rank keeps: its own record of its start, and the ops that it has built."""
     return {"start": start_record(os.getpid()), "builds": builds()}

@@ -13,6 +13,7 @@ import msgspec
 from dsray_inspect.agent.cluster.records import History, PlacementGroupRow, TaskRow
 from dsray_inspect.agent.cluster.runs import RunActors
 from dsray_inspect.agent.model import Record
+from dsray_inspect.agent.startup.ranks import RankStart
 
 S = 1_000_000_000
 BACKEND = re.compile(r"^\s+BackendSetupCallback: ([\d.]+)s", re.MULTILINE)
@@ -154,6 +155,31 @@ def had_another_group(
         and task.actor_id not in present
         and (state(task, *ASKED) or began) < began
         for task in history.tasks
+    )
+
+
+def from_records(
+    driver: RankStart | None, controller: RankStart | None, ranks: Sequence[RankStart]
+) -> Marks:
+    """Return the marks that the processes of a submitted job have recorded themselves."""
+    joins = [span for rank in ranks if (span := rank.find("rendezvous")) is not None]
+    joined = [span.end_ns for span in joins]
+    begun = [rank.trained_ns for rank in ranks]
+    groups = (
+        [span.start_ns for span in controller.spans if span.name == "group_asked"]
+        if controller
+        else []
+    )
+    fit = driver.find("fit") if driver else None
+    run = controller.find("controller") if controller else None
+    return Marks(
+        fit_ns=fit.start_ns if fit else None,
+        controller_ns=run.start_ns if run else None,
+        group_asked_ns=groups[-1] if groups else None,
+        join_ns=min((span.start_ns for span in joins), default=None),
+        joined_ns=max((one for one in joined if one), default=None) if all(joined) else None,
+        trained_ns=max((one for one in begun if one), default=None) if all(begun) else None,
+        restart=len(groups) > 1,
     )
 
 

@@ -19,7 +19,7 @@ from dsray_inspect.agent.cluster.records import ActorRow, History, JobRow, Place
 from dsray_inspect.agent.cluster.runs import RunActors
 from dsray_inspect.agent.gather.answers import Answers
 from dsray_inspect.agent.onsite.keepsakes import controller_log
-from dsray_inspect.agent.startup.marks import Marks, from_history, from_log
+from dsray_inspect.agent.startup.marks import Marks, from_history, from_log, from_records
 from dsray_inspect.agent.startup.ranks import RankStart, parse
 
 AGAIN_S = 5.0
@@ -150,7 +150,17 @@ def with_answers(read: Read, answers: Answers, known: Read | None) -> Read:
         if "builds" in own:
             builds[row.actor_id] = own["builds"]
 
-    return msgspec.structs.replace(read, ranks=ranks, builds=builds)
+    job, control = answers.job, answers.actors.controller if answers.actors else None
+    driver = answers.process(job.driver_node_id, job.driver_pid).get("start")
+    told = answers.controller.get("start") if isinstance(answers.controller, dict) else None
+    recorded = from_records(
+        parse(driver) if driver else None,
+        parse(told) if told and control else None,
+        list(ranks.values()),
+    )
+    return msgspec.structs.replace(
+        read, ranks=ranks, builds=builds, marks=read.marks.or_else(recorded)
+    )
 
 
 def key_of(actors: RunActors) -> tuple[str, ...]:
