@@ -36,6 +36,7 @@ PREFIX = "dsray-start"
 HEAD_BYTES = 512
 MAX_BYTES = 60 * 1024
 STALE_S = 600.0
+IDENTITY = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")
 SIGNALS = range(7, 25)
 """Real-time signals above SIGRTMIN of which the first free one dumps the stacks."""
 
@@ -181,6 +182,11 @@ class Record:
             head = {**self.head, "lost": self.lost, "totals": self.totals}
             text = json.dumps(head, separators=(",", ":")).encode()
             os.pwrite(self.file, text[: HEAD_BYTES - 1].ljust(HEAD_BYTES - 1) + b"\n", 0)
+
+    def tell_rank(self) -> None:
+        """Write down the process's place in the group, for whom it cannot answer."""
+        self.head["identity"] = {name: os.environ[name] for name in IDENTITY if name in os.environ}
+        self.write_head()
 
     def remove(self) -> None:
         """Take the files and the signal's handler away; only the process that made them may."""
@@ -406,6 +412,7 @@ def beginning(call: Any) -> Any:
     @functools.wraps(call)
     def inside(*args: Any, **kwargs: Any) -> Any:
         begin("train_func")
+        guarded(record.tell_rank)()
         return call(*args, **kwargs)
 
     return inside
