@@ -87,7 +87,6 @@ class Record:
         self.stacks: int | None = None
         self.paths: list[str] = []
         self.head: dict[str, Any] = {}
-        self.totals: dict[str, list[int]] = {}
         self.written = self.lost = 0
         self.numbers = itertools.count(1)
         self.depths = threading.local()
@@ -110,16 +109,6 @@ class Record:
     def end(self, number: int) -> None:
         self.depths.depth = max(0, getattr(self.depths, "depth", 1) - 1)
         self.write({"i": number, "e": time.time_ns()})
-
-    def add(self, name: str, length_ns: int) -> None:
-        """Add to a total, which stands in the head: it takes no more room, however long it goes."""
-        if not self.is_open():
-            return
-
-        total = self.totals.setdefault(name, [0, 0, 0])
-        total[0] += 1
-        total[1] += length_ns
-        self.write_head()
 
     def is_open(self) -> bool:
         """Return whether there is a file, made now if need be; a forked child has none."""
@@ -179,7 +168,7 @@ class Record:
 
     def write_head(self) -> None:
         if self.file is not None:
-            head = {**self.head, "lost": self.lost, "totals": self.totals}
+            head = {**self.head, "lost": self.lost}
             text = json.dumps(head, separators=(",", ":")).encode()
             os.pwrite(self.file, text[: HEAD_BYTES - 1].ljust(HEAD_BYTES - 1) + b"\n", 0)
 
@@ -222,7 +211,7 @@ def guarded(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 record = Record()
-begin, end, add = guarded(record.begin), guarded(record.end), guarded(record.add)
+begin, end = guarded(record.begin), guarded(record.end)
 patches: list[Patch] = []
 step_begun: list[int] = []
 
@@ -467,7 +456,6 @@ def make_callback() -> Any:
         bases.ControllerCallback,  # type: ignore[misc, name-defined]
         bases.WorkerGroupCallback,  # type: ignore[misc, name-defined]
         bases.WorkerCallback,  # type: ignore[misc, name-defined]
-        bases.TrainContextCallback,  # type: ignore[misc, name-defined]
     ):
         def _note(self, call: str, *args: Any) -> Any:
             import sys
@@ -494,21 +482,6 @@ def make_callback() -> Any:
 
         def before_worker_shutdown(self) -> None:
             self._note("forget")
-
-        def on_report(self) -> Any:
-            import contextlib
-            import time
-
-            @contextlib.contextmanager
-            def reporting() -> Any:
-                begun = time.monotonic_ns()
-
-                try:
-                    yield
-                finally:
-                    self._note("add", "report", time.monotonic_ns() - begun)
-
-            return reporting()
 
     return StartCallback()
 

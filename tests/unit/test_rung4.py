@@ -94,7 +94,7 @@ def test_it_stays_out_of_other_processes_and_can_be_switched_off(shipped: Path) 
 def test_a_failing_folder_costs_the_record_not_the_job(shipped: Path) -> None:
     code = (
         "import dsray_inspect_guest as guest; guest.FOLDERS = ('/proc/nowhere',); "
-        "print(guest.begin('x'), guest.end(1), guest.add('report', 1))"
+        "print(guest.begin('x'), guest.end(1), guest.forget())"
     )
     done = run(python(shipped, code))
     assert (done.stdout.split(), done.stderr) == (["None", "None", "None"], "")
