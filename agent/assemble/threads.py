@@ -12,7 +12,7 @@ from dsray_inspect.agent.stacks.layers import NO_ROOTS, Roots, label
 from dsray_inspect.agent.stacks.pyspy import PySpyUnreadable, parse
 from dsray_inspect.agent.stacks.silence import gil_keeper, read
 
-Source = Literal["in-process", "py-spy"]
+Source = Literal["in-process", "py-spy", "faulthandler"]
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +45,7 @@ def threads_of(answer: Mapping[str, Any] | str | None, facts: Mapping[str, Any])
             before = facts.get("dump_before", {}).get("json")
             return Seen(
                 threads=threads,
-                source="py-spy",
+                source="faulthandler" if dump.get("rung4") else "py-spy",
                 why=OK,
                 pause_ms=dump.get("pause_ms", 0.0),
                 gil_keeper=gil_keeper(threads, read(before)) if before else None,

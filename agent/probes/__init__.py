@@ -1,0 +1,1 @@
+"""Code that records inside training processes: standard library only."""
