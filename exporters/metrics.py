@@ -192,7 +192,7 @@ LAST_STEP = gauge(
     "step",
     labels=RANK,
     unit="seconds",
-    help="When a new global step was last seen: the time of the look that found it.",
+    help="When a new global step was last seen: the time of the look that found it. At the first look, when the rank last moved.",
 )
 STEP_DURATION = Metric(
     name="dsray_train_step_duration_seconds",
@@ -261,7 +261,14 @@ STARTUP = gauge(
     "start-up",
     labels=(*RUN, "part"),
     unit="seconds",
-    help="Seconds that each part of the run's start took, by the slowest rank. Parts that nobody saw have no series.",
+    help="Seconds that each part of the run's start took, by the ranks that came last. Parts that nobody saw have no series.",
+)
+COST = gauge(
+    "dsray_run_cost_seconds",
+    "start-up",
+    labels=(*RUN, "part"),
+    unit="seconds",
+    help="Seconds that each thing has cost the run so far, by the rank that it cost most; part training is the training itself. op_compile lies in deepspeed_init.",
 )
 NODE_ALIVE = gauge(
     "dsray_node_alive",
