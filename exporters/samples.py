@@ -30,6 +30,12 @@ SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
 def samples_of(snapshot: Snapshot, tally: Tally) -> Iterator[Sample]:
     """Yield every sample that a look gives."""
+    for node in snapshot.nodes:
+        yield from node_samples(node)
+
+    if not tally.run_id:
+        return
+
     yield from run_samples(snapshot, tally)
     yield from finding_samples(snapshot, tally)
     yield from startup_samples(snapshot, tally.run_id)
@@ -43,9 +49,6 @@ def samples_of(snapshot: Snapshot, tally: Tally) -> Iterator[Sample]:
             yield from state_samples(worker, key, snapshot.taken_at)
             yield from tally_samples(tally, rank, key)
             yield from collective_samples(worker, key, snapshot.taken_at)
-
-    for node in snapshot.nodes:
-        yield from node_samples(node)
 
 
 def run_samples(snapshot: Snapshot, tally: Tally) -> Iterator[Sample]:

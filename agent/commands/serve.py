@@ -10,7 +10,7 @@ from dsray_inspect.agent.commands.options import common_options, take
 from dsray_inspect.agent.errors import ExitCode, UsageError
 
 LISTEN: Final = "127.0.0.1:9464"
-EVERY_S: Final = 2.0
+EVERY_S: Final = 5.0
 
 
 @click.command("serve", short_help="Expose JOB's metrics for Prometheus; headless.")
