@@ -14,7 +14,7 @@ from typing import Any
 
 from dsray_inspect.agent.probes.leases import clear, hold, is_held
 from dsray_inspect.agent.probes.ring import Reader, RingUnreadable
-from dsray_inspect.agent.probes.wire import FOLDER, PREFIX, W_CLOCK_NS, W_WALL_NS
+from dsray_inspect.agent.probes.wire import FOLDER, PREFIX, W_CLOCK_NS, W_MAIN_THREAD, W_WALL_NS
 
 
 class Collector:
@@ -69,7 +69,7 @@ class Collector:
             "alive": reader.writer_lives(),
             "wall_ns": reader.words[W_WALL_NS],
             "clock_ns": reader.words[W_CLOCK_NS],
-            "now_ns": time.time_ns(),
+            "main_thread": reader.words[W_MAIN_THREAD],
         }
 
 

@@ -7,6 +7,7 @@ its own.
 
 from __future__ import annotations
 
+import struct
 import sys
 import threading
 from collections import deque
@@ -66,7 +67,9 @@ class Device:
         n = next(ring.numbers)
         at = HEADER_BYTES + (n - 1) % ring.capacity * RECORD_BYTES
         thread = threading.get_ident()
-        RECORD.pack_into(ring.memory, at, n, start, end, DEVICE, code, device_ns, thread, n)
+        struct.pack_into(
+            RECORD, ring.memory, at, n, start, end, DEVICE, code, device_ns, thread, n
+        )
 
 
 def device_of_process(ring: Ring) -> Device | None:

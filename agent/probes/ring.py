@@ -11,6 +11,8 @@ import itertools
 import mmap
 import os
 import secrets
+import struct
+import threading
 import time
 
 from dsray_inspect.agent.probes.wire import (
@@ -28,6 +30,7 @@ from dsray_inspect.agent.probes.wire import (
     W_CAPACITY,
     W_CLOCK_NS,
     W_MAGIC,
+    W_MAIN_THREAD,
     W_OPEN,
     W_PID,
     W_STATE,
@@ -56,6 +59,7 @@ class Ring:
         words[W_VERSION], words[W_CAPACITY] = VERSION, capacity
         words[W_PID], words[W_BORN] = os.getpid(), born(os.getpid()) or 0
         words[W_WALL_NS], words[W_CLOCK_NS] = time.time_ns(), time.monotonic_ns()
+        words[W_MAIN_THREAD] = threading.main_thread().ident or 0
         words[W_STATE] = RECORDING
         words[W_MAGIC] = MAGIC
 
@@ -190,4 +194,4 @@ def number_of(raw: bytes) -> tuple[int, int]:
 
 def records(raw: bytes) -> list[tuple[int, ...]]:
     """Return the records of what `Reader.read` gave, as tuples of words."""
-    return list(RECORD.iter_unpack(raw))
+    return list(struct.iter_unpack(RECORD, raw))

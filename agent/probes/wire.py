@@ -22,8 +22,9 @@ PREFIX: Final = "dsray-"
 
 WORD: Final = 8
 HEADER_BYTES: Final = 4096
-RECORD: Final = struct.Struct("=8q")
-RECORD_BYTES: Final = RECORD.size
+RECORD: Final = "=8q"
+"""For `struct`; a `struct.Struct` cannot be sent by value."""
+RECORD_BYTES: Final = struct.calcsize(RECORD)
 CAPACITY: Final = 32_768
 """Records in a ring: 2 MiB, of the 64 MiB that a container's /dev/shm has by default."""
 
@@ -40,6 +41,8 @@ W_CLOCK_NS: Final = 6
 W_STATE: Final = 7
 W_DEADLINE_NS: Final = 8
 """The latest of all leases. Past it, the next probed call takes the probe out."""
+W_MAIN_THREAD: Final = 9
+"""What `threading.get_ident()` is on the main thread."""
 W_HOLDERS: Final = 16
 HOLDERS: Final = 16
 """Pairs of words: a holder's token, 0 for a free place, and until when it has its lease."""

@@ -7,6 +7,7 @@ caught. It runs the real function whatever happens.
 from __future__ import annotations
 
 import functools
+import struct
 import sys
 import threading
 import time
@@ -62,7 +63,7 @@ def around(
     is called where the wrapper is found although the probe is out: it puts `original` back.
     """
     clock, identity, threads = time.monotonic_ns, threading.get_ident, threading
-    memory, words, pack = ring.memory, ring.words, RECORD.pack_into
+    memory, words, pack = ring.memory, ring.words, struct.Struct(RECORD).pack_into
     number, capacity = ring.numbers.__next__, ring.capacity
     take, give = ring.places.pop, ring.places.append
     lock = switch.lock

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ from dsray_inspect.agent.probes.leases import clear, hold, is_held
 from dsray_inspect.agent.probes.ring import Reader, Ring, RingUnreadable, records
 
 WRITER = """
-import sys, time
+import struct, sys, time
 from dsray_inspect.agent.probes import wire
 from dsray_inspect.agent.probes.ring import Ring
 
@@ -30,7 +31,7 @@ sys.stdin.readline()
 
 for n in range(1, int(sys.argv[3]) + 1):
     at = wire.HEADER_BYTES + (n - 1) % ring.capacity * wire.RECORD_BYTES
-    wire.RECORD.pack_into(ring.memory, at, n, n * 3, n * 5, n * 7, n * 11, n * 13, n * 17, n)
+    struct.pack_into(wire.RECORD, ring.memory, at, n, n * 3, n * 5, n * 7, n * 11, n * 13, n * 17, n)
 
 print("written", flush=True)
 time.sleep(600)
@@ -40,7 +41,7 @@ time.sleep(600)
 def write(ring: Ring, *, first: int = 0) -> None:
     n = next(ring.numbers)
     at = wire.HEADER_BYTES + (n - 1) % ring.capacity * wire.RECORD_BYTES
-    wire.RECORD.pack_into(ring.memory, at, n, n, n, wire.FORWARD, first, 0, 0, n)
+    struct.pack_into(wire.RECORD, ring.memory, at, n, n, n, wire.FORWARD, first, 0, 0, n)
 
 
 @pytest.fixture
