@@ -105,7 +105,6 @@ def of_rank(
     firsts = first_micro_steps(probed, by_time)
 
     for step in steps_of_rank:
-        more: dict[str, Value] = {names.INFERRED: True} if inferred else {}
         yield Span(
             name=names.STEP,
             kind="step",
@@ -113,7 +112,7 @@ def of_rank(
             start_ns=step.start_ns,
             end_ns=step.end_ns,
             step=step.number,
-            attributes={names.STEP_GLOBAL: step.number, **more},
+            attributes={names.INFERRED: True} if inferred else {},
         )
 
     for piece in probed:
@@ -144,8 +143,6 @@ def phase_span(n: int, piece: Piece, step: Step | None, firsts: Mapping[int, int
         micro = piece.micro_step - firsts.get(number, piece.micro_step)
 
     given: dict[str, Value | None] = {
-        names.STEP_GLOBAL: number,
-        names.STEP_MICRO: micro,
         names.OBJECT_SIZE: piece.size_bytes,
         names.DEVICE_NS: piece.device_ns,
         names.ERROR_TYPE: "exception" if piece.failed else None,
@@ -169,7 +166,6 @@ def collective_span(
     number = step.number if step is not None else None
     size = len(members[entry.group]) if entry.group in members else None
     given: dict[str, Value | None] = {
-        names.STEP_GLOBAL: number,
         names.COLLECTIVE_SYSTEM: entry.system,
         names.COLLECTIVE_OPERATION: entry.operation,
         names.COLLECTIVE_GROUP: entry.group,
