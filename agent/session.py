@@ -18,6 +18,9 @@ from dsray_inspect.agent.cluster.versions import check_versions
 from dsray_inspect.agent.gather.answers import Ask
 from dsray_inspect.agent.gather.look import Gatherer
 from dsray_inspect.agent.model import Snapshot
+from dsray_inspect.agent.timeline import Timeline
+from dsray_inspect.agent.tracing import run
+from dsray_inspect.agent.tracing.build import timeline
 from dsray_inspect.agent.verdict import judge
 
 NAMING_S = 6.0
@@ -110,6 +113,28 @@ class Session:
 
         answers = self._gatherer.look(candidate.job, candidate.actors, ask)
         return judge(assemble(answers, all_threads=all_threads))
+
+    def trace(
+        self, candidate: Candidate, snapshot: Snapshot, *, seconds: float | None, ask: Ask
+    ) -> tuple[Timeline, bool]:
+        """Return the spans of so many seconds from now, or of the past with None.
+
+        Also returns whether it was as long as it was meant to be.
+        """
+        harvest = run.harvest_of(snapshot)
+        actors = candidate.actors.workers if candidate.actors else ()
+        rows = {row.actor_id: row for row in actors}
+        harvest.ranks = [one for one in harvest.ranks if one.worker.actor_id in rows]
+        whole = True
+
+        if seconds is None:
+            run.past(self.calls(), rows, harvest, max_pause_ms=ask.max_pause_ms)
+        else:
+            whole = run.live(
+                self.calls(), rows, harvest, seconds=seconds, max_pause_ms=ask.max_pause_ms
+            )
+
+        return timeline(harvest), whole
 
     def refreshed(self, candidate: Candidate) -> Candidate:
         """Return the run as it is now: its job's state and its present worker group."""
