@@ -19,6 +19,7 @@ from dsray_inspect.agent.onsite.environ import (
 from dsray_inspect.agent.onsite.gpus import read_gpus
 from dsray_inspect.agent.onsite.process import descendants, facts
 from dsray_inspect.agent.onsite.pyspy import dump_all
+from dsray_inspect.agent.onsite.record import start_record
 from dsray_inspect.agent.onsite.redaction import redact_pair
 
 
@@ -46,6 +47,12 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
             answer["json"] = redact_locals(answer["json"]) if request["locals"] else answer["json"]
 
         processes.setdefault(pid, {})["dump"] = answer
+
+    for pid in request["stacks"]:
+        record = start_record(pid)
+
+        if record is not None:
+            processes.setdefault(pid, {})["start"] = record
 
     for pid in request["environs"]:
         processes.setdefault(pid, {}).update(environment(pid))

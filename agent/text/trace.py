@@ -169,7 +169,8 @@ def lateness(summary: Summary) -> Iterator[str]:
     elif len(summary.ranks) > 1 and any(one.steps and one.waits_ms for one in summary.ranks):
         most = max(summary.ranks, key=lambda one: one.late_ms)
         yield line(
-            "late", f"nobody in particular; most is rank {most.rank}, {number(most.late_ms)} ms a step"
+            "late",
+            f"nobody in particular; most is rank {most.rank}, {number(most.late_ms)} ms a step",
         )
 
     inside: dict[str, list[int]] = {}

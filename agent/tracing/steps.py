@@ -35,9 +35,7 @@ def steps(pieces: Sequence[Piece]) -> list[Step]:
     found: list[Step] = []
 
     for before, last in zip(ends, ends[1:], strict=False):
-        found.append(
-            Step(number=last.global_step, start_ns=before.end_ns or 0, end_ns=last.end_ns)
-        )
+        found.append(Step(number=last.global_step, start_ns=before.end_ns or 0, end_ns=last.end_ns))
 
     if ends and any(one.start_ns >= (ends[-1].end_ns or 0) for one in pieces):
         number, start_ns = ends[-1].global_step + 1, ends[-1].end_ns or 0

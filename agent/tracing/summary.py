@@ -319,6 +319,4 @@ def change_of_pace(spans: Iterable[Span]) -> Change | None:
         return None
 
     first = steps[at]
-    return Change(
-        step=first.step or 0, at_ns=first.start_ns, before_ms=before, after_ms=after
-    )
+    return Change(step=first.step or 0, at_ns=first.start_ns, before_ms=before, after_ms=after)

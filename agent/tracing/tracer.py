@@ -114,7 +114,9 @@ class Tracer:
         request: dict[str, Any],
         timeout_s: float,
     ) -> list[tuple[Rank, dict[str, Any] | str]]:
-        return ask(self._calls, self._rows, ranks, parts=parts, request=request, timeout_s=timeout_s)
+        return ask(
+            self._calls, self._rows, ranks, parts=parts, request=request, timeout_s=timeout_s
+        )
 
 
 def ask(
