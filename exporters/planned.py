@@ -3,11 +3,15 @@
 One trace is one global step, over all ranks: its root spans them all, below it is each rank's
 step, below that what the rank was in. The start of the run is a trace of its own, and every
 step's root links to it. A collective of no known step is a trace of its own over its ranks.
+
+Steps that were told from the pattern of collectives are counted from the oldest one that was
+recorded: from one timeline to the next they have other numbers. What tells them apart is the
+number of the collective that they begin with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -44,6 +48,8 @@ class Trace(msgspec.Struct, kw_only=True):
 
     key: int | str
     root: str
+    step: int | None = None
+    """Its number in the timeline."""
     spans: list[Span] = msgspec.field(default_factory=list)
 
 
@@ -59,8 +65,8 @@ def planned(timeline: Timeline, *, whole: bool = False) -> Iterator[Planned]:
     for trace in traces(timeline):
         is_over = all(span.end_ns is not None for span in trace.spans)
 
-        if isinstance(trace.key, int):
-            is_over = is_over and trace.key < reached
+        if trace.step is not None:
+            is_over = is_over and trace.step < reached
 
         if whole or is_over:
             yield from spans_of(trace, timeline, last_ns)
@@ -80,12 +86,40 @@ def reached_by_all(timeline: Timeline) -> int:
 def traces(timeline: Timeline) -> list[Trace]:
     """Return the spans by trace, in the order of the traces' starts."""
     found: dict[int | str, Trace] = {}
+    anchors = anchors_of(timeline)
 
     for span in timeline.spans:
         key, root = home(span, timeline)
-        found.setdefault(key, Trace(key=key, root=root)).spans.append(span)
+        key = anchors.get(key, key) if root == STEP_ROOT else key
+        found.setdefault(key, Trace(key=key, root=root, step=span.step)).spans.append(span)
 
     return list(found.values())
+
+
+def anchors_of(timeline: Timeline) -> dict[int | str, str]:
+    """Return, for each step that was inferred, the collective that it begins with."""
+    inferred = {
+        span.step
+        for span in timeline.spans
+        if span.kind == "step" and span.attributes.get(semconv.STEP_INFERRED)
+    }
+    firsts: dict[int | str, str] = {}
+
+    for span in sorted(timeline.spans, key=lambda one: one.start_ns):
+        meeting = meeting_of(span)
+
+        if span.step in inferred and span.step is not None and meeting is not None:
+            firsts.setdefault(span.step, f"inferred/{meeting}")
+
+    return firsts
+
+
+def meeting_of(span: Span) -> str | None:
+    """Return what is equal on all ranks of one collective."""
+    group = span.attributes.get(semconv.COLLECTIVE_GROUP)
+    sequence = span.attributes.get(semconv.COLLECTIVE_SEQUENCE)
+    known = span.kind == "collective" and group is not None and sequence is not None
+    return f"{group}/{sequence}" if known else None
 
 
 def home(span: Span, timeline: Timeline) -> tuple[int | str, str]:
@@ -96,11 +130,10 @@ def home(span: Span, timeline: Timeline) -> tuple[int | str, str]:
     if span.kind == "startup":
         return span_ids.START, START_ROOT
 
-    group = span.attributes.get(semconv.COLLECTIVE_GROUP)
-    sequence = span.attributes.get(semconv.COLLECTIVE_SEQUENCE)
+    meeting = meeting_of(span)
 
-    if span.kind == "collective" and group is not None and sequence is not None:
-        return f"collective/{group}/{sequence}", span.name
+    if meeting is not None:
+        return f"collective/{meeting}", span.name
 
     return f"{name_of(timeline.processes[span.process])}/{span.name}/{span.start_ns}", span.name
 
@@ -123,21 +156,25 @@ def spans_of(trace: Trace, timeline: Timeline, last_ns: int) -> Iterator[Planned
         name=trace.root,
         start_ns=min(span.start_ns for span in trace.spans),
         end_ns=max(ends_at(span, last_ns) for span in trace.spans),
-        attributes=run_attributes(timeline, trace.spans),
+        attributes=run_attributes(timeline, trace),
         link=None if is_start else (start, span_ids.span_id(start, "", START_ROOT, 0)),
         is_open=any(span.end_ns is None for span in trace.spans),
     )
 
     for process in sorted({span.process for span in trace.spans}):
         own = [span for span in trace.spans if span.process == process]
-        yield from below(own, timeline.processes[process], (trace_id, root_id), last_ns=last_ns)
+        place = (trace_id, root_id, trace.step == trace.key)
+        yield from below(own, timeline.processes[process], place, last_ns=last_ns)
 
 
 def below(
-    spans: Sequence[Span], process: Process, root: tuple[int, int], *, last_ns: int
+    spans: Sequence[Span], process: Process, place: tuple[int, int, bool], *, last_ns: int
 ) -> Iterator[Planned]:
-    """Yield the spans of one process in a trace, each under the innermost one that holds it."""
-    trace_id, root_id = root
+    """Yield the spans of one process in a trace, each under the innermost one that holds it.
+
+    `place`: the trace, its root, and whether the steps' numbers are the engine's.
+    """
+    trace_id, root_id, is_numbered = place
     counts: dict[str, int] = {}
     open_ones: list[tuple[int, int]] = []
     """End and id of the spans that hold what comes next, the innermost last."""
@@ -159,7 +196,7 @@ def below(
             name=span.name,
             start_ns=span.start_ns,
             end_ns=end_ns,
-            attributes=span_attributes(span, process),
+            attributes=span_attributes(span, process, is_numbered=is_numbered),
             is_open=span.end_ns is None,
             error=str(error) if error is not None else None,
         )
@@ -185,22 +222,24 @@ def identity(timeline: Timeline) -> tuple[str, str]:
     return run_id, (run.attempt if run else None) or ""
 
 
-def run_attributes(timeline: Timeline, spans: Iterable[Span]) -> dict[str, AttributeValue]:
+def run_attributes(timeline: Timeline, trace: Trace) -> dict[str, AttributeValue]:
     run_id, attempt = identity(timeline)
     name = timeline.run.name if timeline.run else None
-    step = next((span.step for span in spans), None)
     given: dict[str, AttributeValue | None] = {
         semconv.RUN_ID: run_id,
         semconv.RUN_ATTEMPT_ID: attempt or None,
         semconv.RUN_NAME: name,
         semconv.RAY_JOB_ID: timeline.job.job_id,
         semconv.RAY_SUBMISSION_ID: timeline.job.submission_id,
-        semconv.STEP_GLOBAL: step,
+        semconv.STEP_GLOBAL: trace.step if trace.step == trace.key else None,
+        semconv.STEP_INFERRED: True if trace.step not in (None, trace.key) else None,
     }
     return {key: value for key, value in given.items() if value is not None}
 
 
-def span_attributes(span: Span, process: Process) -> dict[str, AttributeValue]:
+def span_attributes(
+    span: Span, process: Process, *, is_numbered: bool
+) -> dict[str, AttributeValue]:
     """Return a span's own attributes and those of its process."""
     given: dict[str, AttributeValue | None] = {
         semconv.ROLE: process.role,
@@ -213,7 +252,7 @@ def span_attributes(span: Span, process: Process) -> dict[str, AttributeValue]:
         semconv.RAY_WORKER_ID: process.worker_id,
         semconv.HW_ID: process.gpus or None,
         semconv.PHASE_NAME: span.name if span.kind == "phase" else None,
-        semconv.STEP_GLOBAL: span.step,
+        semconv.STEP_GLOBAL: span.step if is_numbered else None,
         semconv.STEP_MICRO: span.micro_step,
         semconv.SPAN_OPEN: True if span.end_ns is None else None,
         **span.attributes,

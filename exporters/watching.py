@@ -55,19 +55,21 @@ class Watching:
         self._every_s = every_s
         self._wait = wait
         self._sleep = sleep
+        self.candidate: Candidate | None = None
+        """The run that is looked at, or that was last."""
 
     def __iter__(self) -> Iterator[Event | Waiting]:
-        watched: Candidate | None = None
-
         while True:
             candidate = self._find()
 
-            if isinstance(candidate, Waiting) or (self._wait and is_over(candidate, watched)):
+            if isinstance(candidate, Waiting) or (
+                self._wait and is_over(candidate, self.candidate)
+            ):
                 yield candidate if isinstance(candidate, Waiting) else Waiting(why=ended(candidate))
                 self._sleep(POLL_S)
                 continue
 
-            watched = candidate
+            self.candidate = candidate
             ended_now = False
 
             for event in self._follow(candidate):

@@ -33,6 +33,11 @@ EVERY_S: Final = 5.0
     show_default=True,
     help="Seconds from one look to the next.",
 )
+@click.option(
+    "--otlp",
+    is_flag=True,
+    help="Send spans to the OpenTelemetry collector; also on when OTEL_EXPORTER_OTLP_ENDPOINT is set.",
+)
 @click.option("--wait", is_flag=True, help="Wait for JOB to come, and for its next run.")
 @common_options
 def command(job: str | None, **given: Any) -> ExitCode:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import Final
@@ -21,7 +22,9 @@ from dsray_inspect.agent.text.watch import change, is_news, verdict_line
 from dsray_inspect.exporters import discovery, listen
 from dsray_inspect.exporters.board import Board
 from dsray_inspect.exporters.endpoint import Endpoint
+from dsray_inspect.exporters.otlp import Otlp, is_wanted
 from dsray_inspect.exporters.prometheus import Collector, registry
+from dsray_inspect.exporters.pushing import Pushing
 from dsray_inspect.exporters.watching import Waiting, Watching
 
 LINGER_S: Final = 60.0
@@ -37,6 +40,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     token_file: str | None
     sd_file: str | None
     every_s: float
+    otlp: bool
     wait: bool
 
 
@@ -47,16 +51,26 @@ def serve(plan: Plan, options: Options) -> ExitCode:
     board = Board()
     teller = Teller(options)
     address = cluster_address(plan, teller)
+    ask = options.ask(plan.job, start=True)
 
-    with (
-        Endpoint(where, registry(Collector(board)), token=token, towards=address) as endpoint,
-        discovery.written(plan.sd_file, endpoint.target),
-        connected(address, plan, teller, endpoint) as session,
-    ):
+    with contextlib.ExitStack() as stack:
+        otlp = stack.enter_context(Otlp()) if plan.otlp or is_wanted() else None
+        collector = Collector(board, otlp.samples) if otlp else Collector(board)
+        endpoint = stack.enter_context(
+            Endpoint(where, registry(collector), token=token, towards=address)
+        )
+        stack.enter_context(discovery.written(plan.sd_file, endpoint.target))
+        session = stack.enter_context(connected(address, plan, teller, endpoint))
         say(options, f"Metrics are at http://{endpoint.target}/metrics; Ctrl-C ends.")
-        ask = options.ask(plan.job)
+        pushing = Pushing(session, otlp, ask) if otlp and ask.inject else None
+
+        if otlp and not ask.inject:
+            say(
+                options, "No spans: only the ranks themselves can read them, and --no-inject is on."
+            )
+
         watching = Watching(session, plan.job, ask, every_s=plan.every_s, wait=plan.wait)
-        last = follow(watching, board, endpoint, teller)
+        last = Serving(board, endpoint, teller, pushing).follow(watching)
 
     return code_of(last) if last is not None else ExitCode.OK
 
@@ -89,27 +103,49 @@ def connected(address: str, plan: Plan, teller: Teller, endpoint: Endpoint) -> S
             time.sleep(RETRY_S)
 
 
-def follow(watching: Watching, board: Board, endpoint: Endpoint, teller: Teller) -> Snapshot | None:
-    """Put every look up; returns the last one when there is nothing more to come."""
-    last = None
+class Serving:
+    """What is done with each look."""
 
-    for event in watching:
-        endpoint.pulse.beat()
+    def __init__(
+        self, board: Board, endpoint: Endpoint, teller: Teller, pushing: Pushing | None
+    ) -> None:
+        self._board = board
+        self._endpoint = endpoint
+        self._teller = teller
+        self._pushing = pushing
+        self._no_spans = ""
 
-        if isinstance(event, Seen):
-            last = event.snapshot
-            board.seen(last)
-            teller.seen(last)
-        elif isinstance(event, Waiting):
-            board.clear()
-            teller.cannot(event.why)
-        elif isinstance(event, Ended):
-            linger(endpoint, teller)
-        else:
-            board.failed()
-            teller.cannot(f"Nothing can be seen: {event.why}")
+    def follow(self, watching: Watching) -> Snapshot | None:
+        """Put every look up; returns the last one when there is nothing more to come."""
+        last = None
 
-    return last
+        for event in watching:
+            self._endpoint.pulse.beat()
+
+            if isinstance(event, Seen):
+                last = event.snapshot
+                self._seen(watching, last)
+            elif isinstance(event, Waiting):
+                self._board.clear()
+                self._teller.cannot(event.why)
+            elif isinstance(event, Ended):
+                linger(self._endpoint, self._teller)
+            else:
+                self._board.failed()
+                self._teller.cannot(f"Nothing can be seen: {event.why}")
+
+        return last
+
+    def _seen(self, watching: Watching, snapshot: Snapshot) -> None:
+        self._board.seen(snapshot)
+        self._teller.seen(snapshot)
+
+        if self._pushing is not None and watching.candidate is not None:
+            why = self._pushing.push(watching.candidate, snapshot)
+
+            if why and why != self._no_spans:
+                say(self._teller.options, why)
+                self._no_spans = why
 
 
 def linger(endpoint: Endpoint, teller: Teller) -> None:

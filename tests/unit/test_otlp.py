@@ -186,6 +186,36 @@ def test_steps_that_a_rank_is_still_behind_wait() -> None:
     assert steps == set()
 
 
+def inferred(from_step: int, steps: int) -> Timeline:
+    """Return steps that were told from collectives, counted from the oldest that is known."""
+    spans = []
+    for number in range(steps):
+        for process in (timelines.RANK_0, timelines.RANK_1):
+            at = 50.0 * (from_step + number)
+            step = timelines.span("step", "step", process, (at, at + 50), step=number)
+            step.attributes[semconv.STEP_INFERRED] = True
+            first = timelines.collective(process, 2 * (from_step + number), (at, at + 3), number)
+            again = timelines.collective(
+                process, 2 * (from_step + number) + 1, (at + 5, at + 9), number
+            )
+            spans += [step, first, again]
+    return msgspec.structs.replace(WHOLE, spans=tuple(sorted(spans, key=lambda s: s.start_ns)))
+
+
+def test_inferred_steps_are_known_again_when_they_are_counted_anew() -> None:
+    kept = Kept()
+    with Otlp(kept) as one:
+        each = 1 + 2 * 3  # the root, and per rank a step and its two collectives
+        assert one.send(inferred(0, 5)) == 4 * each  # the last may not be over
+        assert one.send(inferred(0, 5)) == 0
+        assert one.send(inferred(2, 5)) == 2 * each
+    roots = [span for span in kept.spans if span.parent is None]
+    assert [root.attributes and root.attributes[semconv.STEP_INFERRED] for root in roots] == [
+        True
+    ] * 6
+    assert not any(semconv.STEP_GLOBAL in (span.attributes or {}) for span in kept.spans)
+
+
 def test_an_exception_marks_its_span(receiver: Receiver) -> None:
     failed = timelines.span("backward", "phase", timelines.RANK_0, (1, 2), step=0)
     failed.attributes[semconv.ERROR_TYPE] = "exception"
