@@ -321,7 +321,7 @@ class Worker(Record, frozen=True, kw_only=True):
     """The newest of each process group."""
     longest_gap_s: float | None = None
     """The longest time this rank was without a new collective of late."""
-    stack_source: Literal["in-process", "py-spy"] | None = None
+    stack_source: Literal["in-process", "py-spy", "faulthandler"] | None = None
     rss_bytes: int | None = None
     versions: dict[str, str] = msgspec.field(default_factory=dict)
 

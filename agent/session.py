@@ -20,8 +20,9 @@ from dsray_inspect.agent.cluster.versions import check_versions
 from dsray_inspect.agent.gather.answers import Ask
 from dsray_inspect.agent.gather.look import Gatherer
 from dsray_inspect.agent.model import Snapshot
-from dsray_inspect.agent.startup.account import trains, with_start
+from dsray_inspect.agent.startup.account import is_over, trains, with_start
 from dsray_inspect.agent.startup.reader import StartReader
+from dsray_inspect.agent.startup.spans import start_timeline
 from dsray_inspect.agent.timeline import Timeline
 from dsray_inspect.agent.tracing import run
 from dsray_inspect.agent.tracing.build import timeline
@@ -127,8 +128,13 @@ class Session:
         if not ask.start:
             return snapshot
 
-        read = self.starts().finish(answers, trains=trains(snapshot))
+        read = self.starts().finish(answers, trains=trains(snapshot), is_over=is_over(snapshot))
         return with_start(snapshot, read)
+
+    def start_timeline(self, candidate: Candidate, snapshot: Snapshot) -> Timeline | None:
+        """Return the start of a run as spans; `snapshot` must have been asked for its start."""
+        read = self.starts().known(candidate.actors) if candidate.actors else None
+        return start_timeline(snapshot, read) if read is not None else None
 
     def starts(self) -> StartReader:
         """Return what reads how runs started, made when it is first needed."""

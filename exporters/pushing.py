@@ -12,7 +12,6 @@ from dsray_inspect.agent.gather.answers import Ask
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.timeline import Timeline
 from dsray_inspect.exporters.otlp import Otlp
-from dsray_inspect.exporters.start_spans import start_timeline
 
 EVERY_S: Final = 10.0
 PATIENCE_S: Final = 60.0
@@ -25,6 +24,8 @@ class Traces(Protocol):
     """What is needed of a session."""
 
     def refreshed(self, candidate: Candidate) -> Candidate: ...
+
+    def start_timeline(self, candidate: Candidate, snapshot: Snapshot) -> Timeline | None: ...
 
     def trace(
         self, candidate: Candidate, snapshot: Snapshot, *, seconds: float | None, ask: Ask
@@ -56,13 +57,10 @@ class Pushing:
             return ""
 
         self._next = now + EVERY_S
-        start = start_timeline(snapshot)
-
-        if start is not None:
-            self._otlp.send(start)
 
         try:
             current = self._session.refreshed(candidate)
+            self._push_start(current, snapshot)
             timeline, _ = self._session.trace(current, snapshot, seconds=None, ask=self._ask)
         except InspectError as error:
             self._next = now + PATIENCE_S
@@ -71,3 +69,13 @@ class Pushing:
         self._otlp.send(timeline, whole=snapshot.verdict.state in STILL)
         lost = self._otlp.spool.dropped_export
         return "The OpenTelemetry collector does not take spans: they are dropped." if lost else ""
+
+    def _push_start(self, candidate: Candidate, snapshot: Snapshot) -> None:
+        """Send the run's start once it is over; what is open then lasts as long as the run."""
+        if snapshot.startup is None or snapshot.startup.until == "now":
+            return
+
+        start = self._session.start_timeline(candidate, snapshot)
+
+        if start is not None:
+            self._otlp.send(start, whole=True)

@@ -11,6 +11,7 @@ import socket
 import time
 from typing import Any
 
+from dsray_inspect.agent.onsite import faultdump
 from dsray_inspect.agent.onsite.environ import (
     EnvironUnreadable,
     compare_environ,
@@ -27,7 +28,7 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
     """Read processes and GPUs of this node.
 
     `request`: `until` (Unix seconds), `pids`, `stacks` and `environs` (lists of pids),
-    `gpus` (bool), `native`, `locals`, `children` (bool) and `timeout_s` for py-spy.
+    `gpus` and `signals` (bool: whether a process may be sent its own signal), `native`, `locals`, `children` (bool) and `timeout_s` for py-spy.
     """
     if time.time() > request["until"]:
         return {"late": True}
@@ -43,6 +44,9 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
     every = [*request["stacks"], *(child for children in below.values() for child in children)]
 
     for pid, answer in dump_all(every, request).items():
+        if "json" not in answer and request.get("signals"):
+            answer = by_signal(pid, answer)
+
         if "json" in answer:
             answer["json"] = redact_locals(answer["json"]) if request["locals"] else answer["json"]
 
@@ -64,6 +68,19 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
         "gpus": gpus,
         "gpu_why": why,
     }
+
+
+def by_signal(pid: int, failed: dict[str, Any]) -> dict[str, Any]:
+    """Return the stacks that a submitted process gives at a signal, else py-spy's failure."""
+    answer = faultdump.dump(pid)
+
+    if answer is None:
+        return failed
+
+    if "json" not in answer:
+        return {**failed, "error": f"{failed['error']}; {answer['error']}"}
+
+    return {**answer, "note": f"stacks by faulthandler's signal (rung 4), as {failed['error']}"}
 
 
 def environment(pid: int) -> dict[str, Any]:

@@ -35,7 +35,7 @@ FOLDERS = ("/dev/shm", "/tmp")
 PREFIX = "dsray-start"
 HEAD_BYTES = 512
 MAX_BYTES = 60 * 1024
-STALE_S = 3600.0
+STALE_S = 600.0
 SIGNALS = range(7, 25)
 """Real-time signals above SIGRTMIN of which the first free one dumps the stacks."""
 
@@ -478,6 +478,12 @@ def make_callback() -> Any:
 
         def after_worker_group_training_start(self, *_: Any, **__: Any) -> None:
             self._note("begin", "training")
+
+        def after_controller_finish(self, *_: Any, **__: Any) -> None:
+            self._note("forget")
+
+        def before_controller_abort(self, *_: Any, **__: Any) -> None:
+            self._note("forget")
 
         def before_worker_shutdown(self) -> None:
             self._note("forget")

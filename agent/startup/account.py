@@ -22,6 +22,14 @@ def trains(snapshot: Snapshot) -> bool:
     )
 
 
+def is_over(snapshot: Snapshot) -> bool:
+    """Return whether every rank is past DeepSpeed's set-up, or the job is over."""
+    return snapshot.job.has_ended or (
+        bool(snapshot.workers)
+        and all(worker.step or worker.phase not in BEFORE_STEPS for worker in snapshot.workers)
+    )
+
+
 def with_start(snapshot: Snapshot, read: Read | None) -> Snapshot:
     """Return the snapshot with `startup`, `costs` and `workers[].deepspeed.init`."""
     if read is None:
@@ -29,15 +37,11 @@ def with_start(snapshot: Snapshot, read: Read | None) -> Snapshot:
 
     ranks = list(read.ranks.values())
     now_ns = round(snapshot.taken_at * S)
-    is_over = snapshot.job.has_ended or (
-        all(worker.step or worker.phase not in BEFORE_STEPS for worker in snapshot.workers)
-        and bool(snapshot.workers)
-    )
     knows_end = not ranks and trains(snapshot)
     startup = startup_of(
         read.marks,
         ranks,
-        now_ns=None if is_over or knows_end else now_ns,
+        now_ns=None if is_over(snapshot) or knows_end else now_ns,
         notes=read.notes,
     )
     costs = costs_of(

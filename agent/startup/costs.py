@@ -20,6 +20,7 @@ FROM_START: tuple[
     "ranks_and_env",
     "rendezvous",
 )
+NOT_KEPT = "Ray keeps no times or sizes of ray.get and ray.put outside of tasks"
 NOT_SUMMED = "only a job started by `dsray-inspect submit` sums them up"
 
 
@@ -52,7 +53,7 @@ def costs_of(
         ),
         deepspeed_init(parts, ranks),
         op_compile(ranks, builds),
-        summed("object_store", ranks, ("get", "put")),
+        Cost(name="object_store", seconds=None, evidence=NOT_KEPT),
         serialization(history),
         summed("report", ranks, ("report",)),
         training(trains_since_ns, now_ns),
@@ -123,6 +124,9 @@ def summed(name: CostName, ranks: Sequence[RankStart], totals: tuple[str, ...]) 
     """Return what the rank that paid most has summed up."""
     sums = [[rank.totals[one] for one in totals if one in rank.totals] for rank in ranks]
 
+    if ranks and name == "report" and not any(sums):
+        return Cost(name=name, seconds=0.0, count=0, evidence="no rank has reported yet")
+
     if not any(sums):
         return Cost(name=name, seconds=None, evidence=NOT_SUMMED)
 
@@ -131,7 +135,6 @@ def summed(name: CostName, ranks: Sequence[RankStart], totals: tuple[str, ...]) 
         name=name,
         seconds=sum(ns for _, ns, _ in most) / S,
         count=sum(count for count, _, _ in most),
-        bytes=sum(size for _, _, size in most) if name == "object_store" else None,
         evidence="summed up by the ranks",
     )
 

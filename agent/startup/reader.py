@@ -57,21 +57,26 @@ class StartReader:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def begin(self, job: JobRow, actors: RunActors | None) -> bool:
-        """Begin to read the tables in a thread; returns whether the ranks are to be asked too."""
+        """Begin to read the tables in a thread; returns whether the ranks are to be asked too.
+
+        The tables are read until the start is over; ranks that sum up are asked for longer.
+        """
         if actors is None or actors.controller is None:
             return False
 
         key = key_of(actors)
         at, known = self._known.get(key, (0.0, None))
-        is_done = known is not None and known.is_done
 
-        if key in self._pending or is_done or (known and time.monotonic() - at < AGAIN_S):
+        if key in self._pending or (known and time.monotonic() - at < AGAIN_S):
             return False
 
-        self._pending[key] = self._pool.submit(read_tables, self._gcs, job, actors)
-        return True
+        if known is None or not known.is_done:
+            self._pending[key] = self._pool.submit(read_tables, self._gcs, job, actors)
+            return True
 
-    def finish(self, answers: Answers, *, trains: bool) -> Read | None:
+        return bool(known.ranks)
+
+    def finish(self, answers: Answers, *, trains: bool, is_over: bool) -> Read | None:
         """Return what is known by now, with what the ranks' answers hold of it.
 
         The controller is asked for its log where Ray has forgotten what is long ago.
@@ -85,27 +90,42 @@ class StartReader:
             return Read(notes=("it is not rebuilt for Ray Train V1",))
 
         key = key_of(actors)
-        pending = self._pending.pop(key, None)
         known = self._known[key][1] if key in self._known else None
 
-        if pending is None:
+        if key in self._pending:
+            tables = self._tables(key)
+
+            if tables is None:
+                return known or Read(notes=("Ray's tables were not read in time; look again",))
+        elif known is not None and answers.ask.start:
+            tables = known
+        else:
             return known
 
-        try:
-            read = pending.result(timeout=WAIT_S)
-        except TimeoutError:
-            self._pending[key] = pending
-            return Read(notes=("Ray's tables were not read in time; look again",))
-        except Exception as error:
-            read = Read(notes=(f"Ray's tables cannot be read: {type(error).__name__}",))
+        read = with_answers(tables, answers, known)
 
-        read = with_answers(read, answers, known)
-
-        if trains and not read.marks.complete and answers.ask.inject:
+        if trains and not read.marks.complete and not read.is_done and answers.ask.inject:
             read = self._with_log(read, actors.controller)
 
-        self._known[key] = (time.monotonic(), msgspec.structs.replace(read, is_done=trains))
+        read = msgspec.structs.replace(read, is_done=is_over)
+        self._known[key] = (time.monotonic(), read)
         return read
+
+    def known(self, actors: RunActors) -> Read | None:
+        """Return what was read of a worker group's start by now."""
+        return self._known[key_of(actors)][1] if key_of(actors) in self._known else None
+
+    def _tables(self, key: tuple[str, ...]) -> Read | None:
+        """Return what the thread has read, None while it still reads."""
+        pending = self._pending.pop(key)
+
+        try:
+            return pending.result(timeout=WAIT_S)
+        except TimeoutError:
+            self._pending[key] = pending
+            return None
+        except Exception as error:
+            return Read(notes=(f"Ray's tables cannot be read: {type(error).__name__}",))
 
     def _with_log(self, read: Read, controller: ActorRow) -> Read:
         lines = self._log_of(controller) if controller.alive else []

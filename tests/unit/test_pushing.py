@@ -13,7 +13,6 @@ from dsray_inspect.agent.timeline import Timeline
 from dsray_inspect.exporters import semconv
 from dsray_inspect.exporters.otlp import Otlp
 from dsray_inspect.exporters.pushing import EVERY_S, PATIENCE_S, Pushing
-from dsray_inspect.exporters.start_spans import start_timeline
 from tests.unit import looks, timelines
 from tests.unit.test_otlp import Broken, Kept
 from tests.unit.test_watching import run
@@ -40,6 +39,10 @@ class Session:
     def refreshed(self, candidate: Candidate) -> Candidate:
         return candidate
 
+    def start_timeline(self, candidate: Candidate, snapshot: Snapshot) -> Timeline | None:
+        lasting = timelines.span("fit", "startup", timelines.DRIVER, (0, None))
+        return msgspec.structs.replace(timelines.two_ranks(), spans=(lasting,))
+
     def trace(
         self, candidate: Candidate, snapshot: Snapshot, *, seconds: float | None, ask: Ask
     ) -> tuple[Timeline, bool]:
@@ -49,7 +52,8 @@ class Session:
         if self._error:
             raise self._error
 
-        return timelines.two_ranks(), True
+        steps = [one for one in timelines.two_ranks().spans if one.kind != "startup"]
+        return msgspec.structs.replace(timelines.two_ranks(), spans=tuple(steps)), True
 
 
 class Time:
@@ -101,17 +105,17 @@ def test_a_collector_that_takes_nothing_is_told_of() -> None:
         assert "does not take spans" in pushing.push(run("a", 1), HEALTHY)
 
 
-def test_the_start_is_a_trace_of_parts_that_follow_one_another() -> None:
-    timeline = start_timeline(STARTED)
-    assert timeline is not None
-    assert [span.name for span in timeline.spans] == ["imports", "rendezvous"]
-    assert timeline.spans[0].start_ns == 1_764_000_000_500_000_000
-    assert timeline.spans[0].end_ns == timeline.spans[1].start_ns
-    assert timeline.spans[1].end_ns == 1_764_000_004_500_000_000
-
-
-@pytest.mark.parametrize("until", ["now", None])
-def test_a_start_that_is_not_over_waits(until: str | None) -> None:
+def starting(until: str | None) -> Snapshot:
     assert STARTED.startup is not None
     changed = msgspec.structs.replace(STARTED.startup, until=until) if until else None
-    assert start_timeline(msgspec.structs.replace(STARTED, startup=changed)) is None
+    return msgspec.structs.replace(STARTED, startup=changed)
+
+
+@pytest.mark.parametrize(("until", "sent"), [("first_step", True), ("now", False), (None, False)])
+def test_the_start_is_sent_when_it_is_over(until: str | None, sent: bool) -> None:
+    kept = Kept()
+    with Otlp(kept) as otlp:
+        Pushing(Session(), otlp, ASK, monotonic=Time()).push(run("a", 1), starting(until))
+    starts = [span for span in kept.spans if span.name == "fit"]
+    assert len(starts) == sent
+    assert all((span.attributes or {})[semconv.SPAN_OPEN] for span in starts)
