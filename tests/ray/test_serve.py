@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from dsray_inspect.exporters.metrics import SERIES
 from tests.ray import processes, shapes
 from tests.ray.cluster import Cluster
+from tests.receiver import attributes, receiving
 
 
 class Served:
@@ -99,10 +101,29 @@ def pids(samples: list[Sample]) -> dict[int, int]:
     }
 
 
+def check_spans(spans: list[Span]) -> None:
+    """Every parent is there, times and ids are sound, and no secret of the job is in any of them."""
+    ids = {(span.trace_id, span.span_id) for span in spans}
+    assert len(ids) == len(spans)
+    for span in spans:
+        assert span.start_time_unix_nano <= span.end_time_unix_nano
+        assert not span.parent_span_id or (span.trace_id, span.parent_span_id) in ids
+    everything = json.dumps([attributes(span.attributes) for span in spans])
+    assert "planted" not in everything
+    ranks = {attributes(span.attributes).get("dsray.rank.world") for span in spans}
+    assert {0, 1} <= ranks
+
+
 def test_a_job_from_before_its_start_through_a_restart_to_its_end(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    with serving(cluster, tmp_path, "served", "--wait", "--json") as served:
+    with (
+        receiving() as collector,
+        serving(
+            *(cluster, tmp_path, "served", "--wait", "--json"),
+            env={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url},
+        ) as served,
+    ):
         none_yet = served.scrape()
         assert not values(none_yet, "dsray_run_ranks")
         assert served.get("/healthz") == b"ok\n"
@@ -110,6 +131,7 @@ def test_a_job_from_before_its_start_through_a_restart_to_its_end(
         job = cluster.submit(
             *("--step-sleep-s", "0.1", "--max-failures", "1", "--workers", "2"),
             submission_id="served",
+            env=shapes.SECRETS,
         )
         job.wait_until_step(1, 5)
         first = served.wait_for(
@@ -127,6 +149,9 @@ def test_a_job_from_before_its_start_through_a_restart_to_its_end(
         served.wait_for(
             "step times", lambda s: values(s, "dsray_train_step_duration_seconds_count")[""] > 0
         )
+
+        names = {"train.step", "train.start", "all_reduce"}
+        served.wait_for("spans", lambda _: names <= {span.name for span in collector.spans})
 
         before = job.pids()
         psutil.Process(before[1]).kill()
@@ -150,6 +175,7 @@ def test_a_job_from_before_its_start_through_a_restart_to_its_end(
         )
         served.wait_for("its series to go", lambda samples: not values(samples, "dsray_run_ranks"))
         assert served.end(signal.SIGTERM) == 130
+        check_spans(collector.spans)
         assert not (tmp_path / "targets.json").exists()
 
     lines = [json.loads(line) for line in served.text("stdout").splitlines()]

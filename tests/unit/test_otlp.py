@@ -23,8 +23,8 @@ from dsray_inspect.agent.timeline import Timeline
 from dsray_inspect.exporters import otlp, semconv, span_ids
 from dsray_inspect.exporters.otlp import Otlp, PlannedIds, is_wanted, sent
 from dsray_inspect.exporters.planned import Planned, planned
+from tests.receiver import Receiver, attributes, receiving
 from tests.unit import timelines
-from tests.unit.receiver import Receiver, attributes, receiving
 
 WHOLE = timelines.two_ranks()
 
