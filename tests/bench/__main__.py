@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import attach
+from tests.bench import attach, scrape
 from tests.bench.results import Result, keep, table
 from tests.ray import processes
 from tests.ray.cluster import Cluster
@@ -18,6 +18,7 @@ BENCHES: dict[str, tuple[Bench, int]] = {
     "warm": (attach.warm_snapshot, 9),
     "pause": (attach.longest_pause, 40),
     "throughput": (attach.throughput, 12),
+    "scrape": (scrape.scrape, 9),
 }
 
 
