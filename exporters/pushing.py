@@ -61,6 +61,10 @@ class Pushing:
         try:
             current = self._session.refreshed(candidate)
             self._push_start(current, snapshot)
+
+            if snapshot.verdict.state == "starting":
+                return ""
+
             timeline, _ = self._session.trace(current, snapshot, seconds=None, ask=self._ask)
         except InspectError as error:
             self._next = now + PATIENCE_S

@@ -61,7 +61,6 @@ def serve(plan: Plan, options: Options) -> ExitCode:
         )
         stack.enter_context(discovery.written(plan.sd_file, endpoint.target))
         session = stack.enter_context(connected(address, plan, teller, endpoint))
-        say(options, f"Metrics are at http://{endpoint.target}/metrics; Ctrl-C ends.")
         pushing = Pushing(session, otlp, ask) if otlp and ask.inject else None
 
         if otlp and not ask.inject:
@@ -119,8 +118,11 @@ class Serving:
         """Put every look up; returns the last one when there is nothing more to come."""
         last = None
 
-        for event in watching:
+        for number, event in enumerate(watching):
             self._endpoint.pulse.beat()
+
+            if not number:
+                self._teller.serves(self._endpoint.target)
 
             if isinstance(event, Seen):
                 last = event.snapshot
@@ -185,6 +187,9 @@ class Teller:
             click.echo(verdict_line(snapshot, self._style), color=self.options.color)
 
         sys.stdout.flush()
+
+    def serves(self, target: str) -> None:
+        say(self.options, f"Metrics are at http://{target}/metrics; Ctrl-C ends.")
 
     def cannot(self, why: str) -> None:
         if why != self._in_the_way:
