@@ -67,9 +67,7 @@ class Device:
         n = next(ring.numbers)
         at = HEADER_BYTES + (n - 1) % ring.capacity * RECORD_BYTES
         thread = threading.get_ident()
-        struct.pack_into(
-            RECORD, ring.memory, at, n, start, end, DEVICE, code, device_ns, thread, n
-        )
+        struct.pack_into(RECORD, ring.memory, at, n, start, end, DEVICE, code, device_ns, thread, n)
 
 
 def device_of_process(ring: Ring) -> Device | None:

@@ -34,6 +34,8 @@ TARGETS = (
     Target("ray.train._internal.session", "_TrainSession", "report", wire.REPORT),
     Target(WORKER, "Worker", "get_objects", wire.OBJECT_GET),
     Target(WORKER, "Worker", "put_object", wire.OBJECT_PUT),
-    Target(SERIALIZATION, "SerializationContext", "serialize", wire.SERIALIZE, measure=serialized_bytes),
+    Target(
+        SERIALIZATION, "SerializationContext", "serialize", wire.SERIALIZE, measure=serialized_bytes
+    ),
     Target(WORKER, "Worker", "deserialize_objects", wire.DESERIALIZE, measure=got_bytes),
 )

@@ -13,21 +13,24 @@ from dsray_inspect.agent.text.table import table
 from dsray_inspect.agent.tracing import names
 from dsray_inspect.agent.tracing.summary import RankSummary, Summary
 
-COLUMNS = (
-    names.DATA,
-    names.FORWARD,
-    names.ZERO_GATHER,
-    names.BACKWARD,
-    names.ZERO_PARTITION,
-    names.GRAD_REDUCE,
-    names.OPTIMIZER_STEP,
-    names.SAVE_CHECKPOINT,
-    names.LOAD_CHECKPOINT,
-    names.REPORT,
-    names.RAY_GET,
-    names.RAY_PUT,
-    names.USER,
-)
+COLUMNS = {
+    names.DATA: "data",
+    names.FORWARD: "forward",
+    names.ZERO_GATHER: "gather",
+    names.BACKWARD: "backward",
+    names.ZERO_PARTITION: "partition",
+    names.GRAD_REDUCE: "reduce",
+    names.OPTIMIZER_STEP: "optimizer",
+    names.TRAIN_BATCH: "train_batch",
+    names.EVAL_BATCH: "eval_batch",
+    names.SAVE_CHECKPOINT: "save",
+    names.LOAD_CHECKPOINT: "load",
+    names.REPORT: "report",
+    names.RAY_GET: "ray.get",
+    names.RAY_PUT: "ray.put",
+    names.USER: "user",
+}
+"""Phases by the heads of their columns, in their order."""
 SHOWN = 32
 HEAD = 12
 MOST = 4
@@ -93,7 +96,8 @@ def ranks_table(summary: Summary) -> list[str]:
         ranks = [one for one in ranks if one in chosen]
 
     columns = [name for name in COLUMNS if any(name in one.phases_ms for one in ranks)]
-    heads = ["rank", "steps", "host", "a step", "longest", *columns, "waits", "late"]
+    heads = ["rank", "steps", "host", "a step", "longest"]
+    heads += [*(COLUMNS[name] for name in columns), "waits", "late"]
     rows = [row(one, columns) for one in ranks]
     lines = table(heads, rows, cuts={HOST: cut_middle}).splitlines()
     lines[0] += "   (ms a step)" if columns else ""
@@ -110,7 +114,7 @@ def row(one: RankSummary, columns: Sequence[str]) -> list[str]:
         one.hostname,
         milliseconds(one.median_ms).rjust(6) if one.median_ms is not None else "–".rjust(6),
         longest,
-        *(number(one.phases_ms.get(name)).rjust(len(name)) for name in columns),
+        *(number(one.phases_ms.get(name)).rjust(len(COLUMNS[name])) for name in columns),
         number(one.waits_ms).rjust(5),
         number(one.late_ms).rjust(4),
     ]
@@ -169,7 +173,8 @@ def lateness(summary: Summary) -> Iterator[str]:
     elif len(summary.ranks) > 1 and any(one.steps and one.waits_ms for one in summary.ranks):
         most = max(summary.ranks, key=lambda one: one.late_ms)
         yield line(
-            "late", f"nobody in particular; most is rank {most.rank}, {number(most.late_ms)} ms a step"
+            "late",
+            f"nobody in particular; most is rank {most.rank}, {number(most.late_ms)} ms a step",
         )
 
     inside: dict[str, list[int]] = {}

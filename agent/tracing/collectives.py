@@ -29,7 +29,10 @@ SIZES = {
     "double": 8, "float64": 8, "int64": 8, "complexfloat": 8, "complexdouble": 16,
 }  # fmt: skip
 """Bytes of an element, by torch's names in lower case; all types of 8 bits are one."""
-ALIASES = {"_allgather_base": "all_gather_into_tensor", "_reduce_scatter_base": "reduce_scatter_tensor"}
+ALIASES = {
+    "_allgather_base": "all_gather_into_tensor",
+    "_reduce_scatter_base": "reduce_scatter_tensor",
+}
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

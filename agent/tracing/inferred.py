@@ -21,9 +21,7 @@ def number_steps(
     the oldest in any recorder, or end at the engine's own count where the run stands still.
     """
     rows = {n: [one for one in found if not one.is_p2p] for n, found in recorded.items()}
-    pattern = next(
-        (found for one in sorted(rows) if (found := find(rows[one])) is not None), None
-    )
+    pattern = next((found for one in sorted(rows) if (found := find(rows[one])) is not None), None)
 
     if pattern is None:
         return {n: [] for n in rows}
@@ -34,7 +32,9 @@ def number_steps(
     return {
         n: [
             one
-            for one in steps_of(found, begins[n], pattern, {k: v + shift for k, v in numbers.items()})
+            for one in steps_of(
+                found, begins[n], pattern, {k: v + shift for k, v in numbers.items()}
+            )
             if one.start_ns >= harvest.from_ns
         ]
         for n, found in rows.items()

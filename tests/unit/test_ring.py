@@ -190,7 +190,9 @@ def test_readers_read_on_when_the_file_is_gone(ring: Ring, reader: Reader) -> No
     assert numbers(reader) == [1]
 
 
-def test_a_ring_needs_its_room_before_it_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_ring_needs_its_room_before_it_is_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
