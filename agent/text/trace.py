@@ -61,11 +61,16 @@ def headline(summary: Summary, *, past: bool) -> str:
     """Return how much was seen, and how long a step takes."""
     ranks = summary.ranks
     steps = [one for one in ranks if one.steps]
-    who = some_ranks([one.rank for one in ranks]).replace("rank ", "rank ", 1)
+    who = some_ranks([one.rank for one in ranks])
     seconds = (summary.until_ns - summary.from_ns) / 1e9
-    begin = f"from {clock(summary.from_ns)}" if past else "from now"
-    reach = f"{duration(seconds)} {begin}" if past else f"traced for {duration(seconds)}"
-    what = f"{who[0].upper()}{who[1:]}, {reach}"
+    begin = f"the last {duration(seconds)}, from {clock(summary.from_ns)}"
+    reach = begin if past else f"traced for {duration(seconds)}"
+    who = f"{who[0].upper()}{who[1:]}"
+
+    if not summary.spans:
+        return f"{who}: nothing is recorded."
+
+    what = f"{who}, {reach}"
 
     if not steps:
         return f"{what}: no whole step."

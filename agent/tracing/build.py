@@ -38,7 +38,7 @@ def timeline(harvest: Harvest) -> Timeline:
 
     spans: list[Span] = []
 
-    for n, rank in enumerate(harvest.ranks):
+    for n in recorded:
         in_window = [one for one in recorded[n] if is_watched(one, harvest)]
         around = sorted((one.start_ns, one.end_ns) for one in probed[n] if one.end_ns is not None)
         found = collectives(in_window, all_in, around)

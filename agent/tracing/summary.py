@@ -309,14 +309,14 @@ def stuck(timeline: Timeline) -> list[Stuck]:
 
         inside = {timeline.processes[one.process].rank for one in spans}
         size = spans[0].attributes.get(names.COLLECTIVE_GROUP_SIZE)
-        missing = there - inside if size == len(there) else set()
+        missing: set[int] = there - inside if size == len(there) else set()
         found.append(
             Stuck(
                 operation=spans[0].name,
                 group=str(spans[0].attributes.get(names.COLLECTIVE_GROUP)),
                 sequence=int(spans[0].attributes.get(names.COLLECTIVE_SEQUENCE, 0)),
                 ranks=tuple(sorted(rank for rank in inside if rank is not None)),
-                missing=tuple(sorted(rank for rank in missing if rank is not None)),
+                missing=tuple(sorted(missing)),
                 since_ns=min(one.start_ns for one in spans),
                 step=spans[0].step,
             )

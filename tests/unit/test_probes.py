@@ -74,17 +74,13 @@ class Frozen(metaclass=NoChange):
         return "loss"
 
 
-def counts(engine: Any) -> tuple[int, int]:
-    return getattr(engine, "global_steps", -1), getattr(engine, "micro_steps", -1)
-
-
 def target(owner: str, name: str, code: int = wire.FORWARD, **more: Any) -> Target:
-    return Target(HERE, owner, name, code, counts=counts, subclasses=True, **more)
+    return Target(HERE, owner, name, code, of_engine=True, subclasses=True, **more)
 
 
 TARGETS = (
     target("Engine", "forward"),
-    target("Engine", "step", wire.STEP),
+    target("Engine", "step", wire.STEP, advances=True),
     target("Engine", "fail", wire.SAVE_CHECKPOINT),
     target("Engine", "recurse", wire.BACKWARD),
     target("Slotted", "forward"),
@@ -193,7 +189,7 @@ def test_more_open_spans_than_the_table_holds_are_recorded_all_the_same(reader: 
 def test_instances_with_slots_are_probed_and_count_no_steps(reader: Reader) -> None:
     assert Slotted().forward() == "loss"
     (row,) = records(reader.read())
-    assert row[4:6] == (-1, -1)
+    assert row[4:6] == (wire.UNCOUNTED, 0)
 
 
 def test_what_cannot_be_probed_is_said_to_be(tmp_path: Path) -> None:
@@ -276,13 +272,15 @@ def test_a_forked_child_writes_nothing(probe: Probe, reader: Reader) -> None:
 
     def child() -> None:
         engine = Engine()
-        answers.put((engine.forward(), [engine.step() for _ in range(3)], engine.global_steps))
+        loss = engine.forward()
+        engine.step()
+        answers.put((loss, engine.global_steps))
         os._exit(0)
 
     Engine().forward()
     process = context.Process(target=child)
     process.start()
-    assert answers.get() == ("loss", [None] * 3, 10)
+    assert answers.get() == ("loss", 8)
     process.join()
     Engine().forward()
     assert codes(reader) == [(wire.FORWARD, 0)] * 2
