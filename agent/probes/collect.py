@@ -14,7 +14,15 @@ from typing import Any
 
 from dsray_inspect.agent.probes.leases import clear, hold, is_held
 from dsray_inspect.agent.probes.ring import Reader, RingUnreadable
-from dsray_inspect.agent.probes.wire import FOLDER, PREFIX, W_CLOCK_NS, W_MAIN_THREAD, W_WALL_NS
+from dsray_inspect.agent.probes.wire import (
+    CLOSED,
+    FOLDER,
+    PREFIX,
+    W_CLOCK_NS,
+    W_MAIN_THREAD,
+    W_STATE,
+    W_WALL_NS,
+)
 
 
 class Collector:
@@ -67,6 +75,7 @@ class Collector:
             "dropped": reader.dropped,
             "open": reader.open_spans(),
             "alive": reader.writer_lives(),
+            "closed": reader.words[W_STATE] == CLOSED,
             "wall_ns": reader.words[W_WALL_NS],
             "clock_ns": reader.words[W_CLOCK_NS],
             "main_thread": reader.words[W_MAIN_THREAD],

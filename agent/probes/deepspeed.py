@@ -7,8 +7,6 @@ twice, one in the other, and the session takes them for one.
 
 from __future__ import annotations
 
-from typing import Any
-
 from dsray_inspect.agent.probes import wire
 from dsray_inspect.agent.probes.targets import Target
 
@@ -19,42 +17,37 @@ ZERO_3 = "deepspeed.runtime.zero.stage3"
 COORDINATOR = "deepspeed.runtime.zero.partitioned_param_coordinator"
 
 
-def counts(engine: Any) -> tuple[int, int]:
-    """Return the engine's global step and micro step, -1 where it does not count."""
-    try:
-        return engine.global_steps, engine.micro_steps
-    except Exception:
-        return -1, -1
-
-
-def engine_target(name: str, code: int, *, on_device: bool = False) -> Target:
+def of_engine(name: str, code: int, *, advances: bool = False, on_device: bool = False) -> Target:
     return Target(
         ENGINE,
         "DeepSpeedEngine",
         name,
         code,
-        counts=counts,
+        of_engine=True,
+        advances=advances,
         on_device=on_device,
         subclasses=True,
     )
 
 
-def pipeline_target(name: str, code: int) -> Target:
-    return Target(PIPELINE, "PipelineEngine", name, code, counts=counts, subclasses=True)
+def of_pipeline(name: str, code: int, *, advances: bool = False) -> Target:
+    return Target(
+        PIPELINE, "PipelineEngine", name, code, of_engine=True, advances=advances, subclasses=True
+    )
 
 
 TARGETS = (
-    engine_target("forward", wire.FORWARD, on_device=True),
-    engine_target("backward", wire.BACKWARD, on_device=True),
-    engine_target("_backward_prologue", wire.BACKWARD_PROLOGUE),
-    engine_target("_backward_epilogue", wire.BACKWARD_EPILOGUE),
-    engine_target("allreduce_gradients", wire.GRAD_REDUCE),
-    engine_target("step", wire.STEP, on_device=True),
-    engine_target("_take_model_step", wire.STEP),
-    engine_target("save_checkpoint", wire.SAVE_CHECKPOINT),
-    engine_target("load_checkpoint", wire.LOAD_CHECKPOINT),
-    pipeline_target("train_batch", wire.TRAIN_BATCH),
-    pipeline_target("eval_batch", wire.EVAL_BATCH),
+    of_engine("forward", wire.FORWARD, on_device=True),
+    of_engine("backward", wire.BACKWARD, on_device=True),
+    of_engine("_backward_prologue", wire.BACKWARD_PROLOGUE),
+    of_engine("_backward_epilogue", wire.BACKWARD_EPILOGUE),
+    of_engine("allreduce_gradients", wire.GRAD_REDUCE),
+    of_engine("step", wire.STEP, advances=True, on_device=True),
+    of_engine("_take_model_step", wire.STEP, advances=True),
+    of_engine("save_checkpoint", wire.SAVE_CHECKPOINT),
+    of_engine("load_checkpoint", wire.LOAD_CHECKPOINT),
+    of_pipeline("train_batch", wire.TRAIN_BATCH, advances=True),
+    of_pipeline("eval_batch", wire.EVAL_BATCH),
     Target(ZERO_1_2, "DeepSpeedZeroOptimizer", "average_tensor", wire.GRAD_REDUCE),
     Target(
         ZERO_3,

@@ -56,7 +56,8 @@ class Probe:
                 target.code,
                 self.ring,
                 self.switch,
-                counts=target.counts,
+                of_engine=target.of_engine,
+                advances=target.advances,
                 measure=target.measure,
                 device=device if target.on_device else None,
                 step_aside=patch.take_out,
@@ -74,7 +75,7 @@ class Probe:
         if not self._going.acquire(blocking=False) or self.switch.off:
             return []
 
-        self.switch.off = True
+        self.switch.turn_off()
         covered = [
             f"{patch.owner.__name__}.{patch.name}"
             for patch in reversed(self.patches)

@@ -7,6 +7,7 @@ and knows how many. The file needs no end: what a killed writer wrote can be rea
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import mmap
 import os
@@ -65,10 +66,8 @@ class Ring:
 
     def close(self) -> None:
         """Remove the file and the mapping; who has it open reads on."""
-        try:
+        with contextlib.suppress(OSError):
             os.unlink(self.path)
-        except OSError:
-            pass
 
         self.words.release()
         self.memory.close()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any
 
-from dsray_inspect.agent.probes.wrapper import Counts, Measure
+from dsray_inspect.agent.probes.wrapper import Measure
 
 
 class Target:
@@ -20,7 +20,8 @@ class Target:
         name: str,
         code: int,
         *,
-        counts: Counts | None = None,
+        of_engine: bool = False,
+        advances: bool = False,
         measure: Measure | None = None,
         on_device: bool = False,
         subclasses: bool = False,
@@ -29,7 +30,8 @@ class Target:
         self.owner = owner
         self.name = name
         self.code = code
-        self.counts = counts
+        self.of_engine = of_engine
+        self.advances = advances
         self.measure = measure
         self.on_device = on_device
         self.subclasses = subclasses
@@ -50,7 +52,8 @@ class Target:
                     yield one
 
                 if self.subclasses:
-                    found += [sub for sub in type.__subclasses__(one) if sub not in found]
+                    below: list[type] = type.__subclasses__(one)
+                    found += [sub for sub in below if sub not in found]
 
 
 class Patch:

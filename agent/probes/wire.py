@@ -58,6 +58,8 @@ FAILED: Final = 1 << 16
 """An exception left the span."""
 ADVANCED: Final = 1 << 17
 """The engine's global step is higher than before the call."""
+UNCOUNTED: Final = -1
+"""The step of an engine that does not count."""
 CODE_MASK: Final = (1 << 16) - 1
 
 # Codes: what a span is of. `first` and `second` of a record are given after the name.

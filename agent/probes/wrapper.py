@@ -22,73 +22,100 @@ from dsray_inspect.agent.probes.wire import (
     HEADER_BYTES,
     RECORD,
     RECORD_BYTES,
+    UNCOUNTED,
     W_DEADLINE_NS,
 )
 
-Counts = Callable[[Any], tuple[int, int]]
 Measure = Callable[[tuple[Any, ...], Any], int]
+FORK_MARK = "_active_limbo_lock"
+"""A lock that `threading` makes anew in every forked child."""
 
 
 class Switch:
     """What the wrappers ask before they record: whether the probe is in, and in this process.
 
-    `lock` is one that `threading` makes anew in every forked child: asking for it costs a tenth
-    of asking for the pid. Without it (`None` here and in `threading`) a fork cannot be told.
+    That is one comparison: `mark` is `namespace[FORK_MARK]` as long as both hold. Asking for
+    the pid would cost ten times as much. Without such a lock a fork cannot be told.
     """
 
     def __init__(self, on_expiry: Callable[[], None]) -> None:
-        self.off = False
         self.on_expiry = on_expiry
-        self.lock = fork_mark()
+        self.namespace = vars(threading)
+
+        if FORK_MARK not in self.namespace:
+            self.namespace = {FORK_MARK: self}
+
+        self.mark = self.namespace[FORK_MARK]
+
+    @property
+    def off(self) -> bool:
+        return self.mark is None
+
+    def turn_off(self) -> None:
+        self.mark = None
 
 
-def fork_mark() -> Any:
-    return getattr(threading, "_active_limbo_lock", None)
-
-
-def around(
+def around(  # noqa: C901 - the hot path is one function
     original: Any,
     code: int,
     ring: Ring,
     switch: Switch,
     *,
-    counts: Counts | None = None,
+    of_engine: bool = False,
+    advances: bool = False,
     measure: Measure | None = None,
     device: Device | None = None,
-    step_aside: Callable[[], None],
+    step_aside: Callable[[], object],
 ) -> Any:
     """Return `original` with a record of each call.
 
-    `counts` gives the engine's steps, `measure` a size from arguments and result. `step_aside`
-    is called where the wrapper is found although the probe is out: it puts `original` back.
+    Args:
+        original: The function itself.
+        code: What it is in a record.
+        ring: Where records go.
+        switch: Whether to write any.
+        of_engine: Its first argument counts `global_steps` and `micro_steps`.
+        advances: It may make the global step higher.
+        measure: Gives a size from arguments and result.
+        device: Takes the time on the GPU too.
+        step_aside: Called where the wrapper is found although the probe is out; it puts
+            `original` back.
     """
-    clock, identity, threads = time.monotonic_ns, threading.get_ident, threading
+    clock, identity = time.monotonic_ns, threading.get_ident
     memory, words, pack = ring.memory, ring.words, struct.Struct(RECORD).pack_into
     number, capacity = ring.numbers.__next__, ring.capacity
     take, give = ring.places.pop, ring.places.append
-    lock = switch.lock
+    namespace = switch.namespace
 
     @functools.wraps(original)
     def probed(*args: Any, **kwargs: Any) -> Any:
-        if switch.off or getattr(threads, "_active_limbo_lock", None) is not lock:
+        if namespace[FORK_MARK] is not switch.mark:
             step_aside()
             return original(*args, **kwargs)
 
-        place = first = second = flags = 0
+        place = flags = second = 0
+        first = UNCOUNTED if of_engine else 0
         mark = result = None
 
         try:
-            if counts is not None:
-                first, second = counts(args[0])
+            place = take()
+            words[place + 1] = code
+
+            if of_engine:
+                first, second = args[0].global_steps, args[0].micro_steps
 
             if device is not None:
                 mark = device.begin()
-
-            place = take()
-            start = words[place] = clock()
-            words[place + 1] = code
         except Exception:
-            start = clock()
+            pass
+
+        start = clock()
+
+        try:
+            if place:
+                words[place] = start
+        except Exception:
+            pass
 
         try:
             result = original(*args, **kwargs)
@@ -100,12 +127,12 @@ def around(
             try:
                 end = clock()
 
-                if counts is not None and counts(args[0])[0] > first:
-                    flags |= ADVANCED
-
                 if place:
                     words[place] = 0
                     give(place)
+
+                if advances and args[0].global_steps > first:
+                    flags |= ADVANCED
 
                 if measure is not None and not flags:
                     second = measure(args, result)

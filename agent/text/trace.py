@@ -13,21 +13,24 @@ from dsray_inspect.agent.text.table import table
 from dsray_inspect.agent.tracing import names
 from dsray_inspect.agent.tracing.summary import RankSummary, Summary
 
-COLUMNS = (
-    names.DATA,
-    names.FORWARD,
-    names.ZERO_GATHER,
-    names.BACKWARD,
-    names.ZERO_PARTITION,
-    names.GRAD_REDUCE,
-    names.OPTIMIZER_STEP,
-    names.SAVE_CHECKPOINT,
-    names.LOAD_CHECKPOINT,
-    names.REPORT,
-    names.RAY_GET,
-    names.RAY_PUT,
-    names.USER,
-)
+COLUMNS = {
+    names.DATA: "data",
+    names.FORWARD: "forward",
+    names.ZERO_GATHER: "gather",
+    names.BACKWARD: "backward",
+    names.ZERO_PARTITION: "partition",
+    names.GRAD_REDUCE: "reduce",
+    names.OPTIMIZER_STEP: "optimizer",
+    names.TRAIN_BATCH: "train_batch",
+    names.EVAL_BATCH: "eval_batch",
+    names.SAVE_CHECKPOINT: "save",
+    names.LOAD_CHECKPOINT: "load",
+    names.REPORT: "report",
+    names.RAY_GET: "ray.get",
+    names.RAY_PUT: "ray.put",
+    names.USER: "user",
+}
+"""Phases by the heads of their columns, in their order."""
 SHOWN = 32
 HEAD = 12
 MOST = 4
@@ -58,11 +61,16 @@ def headline(summary: Summary, *, past: bool) -> str:
     """Return how much was seen, and how long a step takes."""
     ranks = summary.ranks
     steps = [one for one in ranks if one.steps]
-    who = some_ranks([one.rank for one in ranks]).replace("rank ", "rank ", 1)
+    who = some_ranks([one.rank for one in ranks])
     seconds = (summary.until_ns - summary.from_ns) / 1e9
-    begin = f"from {clock(summary.from_ns)}" if past else "from now"
-    reach = f"{duration(seconds)} {begin}" if past else f"traced for {duration(seconds)}"
-    what = f"{who[0].upper()}{who[1:]}, {reach}"
+    begin = f"the last {duration(seconds)}, from {clock(summary.from_ns)}"
+    reach = begin if past else f"traced for {duration(seconds)}"
+    who = f"{who[0].upper()}{who[1:]}"
+
+    if not summary.spans:
+        return f"{who}: nothing is recorded."
+
+    what = f"{who}, {reach}"
 
     if not steps:
         return f"{what}: no whole step."
@@ -93,7 +101,8 @@ def ranks_table(summary: Summary) -> list[str]:
         ranks = [one for one in ranks if one in chosen]
 
     columns = [name for name in COLUMNS if any(name in one.phases_ms for one in ranks)]
-    heads = ["rank", "steps", "host", "a step", "longest", *columns, "waits", "late"]
+    heads = ["rank", "steps", "host", "a step", "longest"]
+    heads += [*(COLUMNS[name] for name in columns), "waits", "late"]
     rows = [row(one, columns) for one in ranks]
     lines = table(heads, rows, cuts={HOST: cut_middle}).splitlines()
     lines[0] += "   (ms a step)" if columns else ""
@@ -110,7 +119,7 @@ def row(one: RankSummary, columns: Sequence[str]) -> list[str]:
         one.hostname,
         milliseconds(one.median_ms).rjust(6) if one.median_ms is not None else "–".rjust(6),
         longest,
-        *(number(one.phases_ms.get(name)).rjust(len(name)) for name in columns),
+        *(number(one.phases_ms.get(name)).rjust(len(COLUMNS[name])) for name in columns),
         number(one.waits_ms).rjust(5),
         number(one.late_ms).rjust(4),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 from dsray_inspect.agent.model import Node
@@ -37,11 +38,11 @@ def timeline(harvest: Harvest) -> Timeline:
 
     spans: list[Span] = []
 
-    for n, rank in enumerate(harvest.ranks):
+    for n in recorded:
         in_window = [one for one in recorded[n] if is_watched(one, harvest)]
         around = sorted((one.start_ns, one.end_ns) for one in probed[n] if one.end_ns is not None)
         found = collectives(in_window, all_in, around)
-        spans += of_rank(n, rank, probed[n], steps_of_rank=known[n], found=found, members=members)
+        spans += of_rank(n, probed[n], steps_of_rank=known[n], found=found, members=members)
 
     spans.sort(key=lambda one: (one.start_ns, one.process, -(one.end_ns or 1 << 62)))
     return Timeline(
@@ -49,6 +50,7 @@ def timeline(harvest: Harvest) -> Timeline:
         run=harvest.run,
         processes=tuple(process(rank, harvest.nodes) for rank in harvest.ranks),
         spans=tuple(spans),
+        until_ns=harvest.until_ns,
         dropped=sum(rank.dropped for rank in harvest.ranks),
         notes=tuple(notes(harvest, recorded)),
     )
@@ -92,7 +94,6 @@ def own_pieces(rank: Rank, harvest: Harvest) -> list[Piece]:
 
 def of_rank(
     n: int,
-    rank: Rank,
     probed: Sequence[Piece],
     *,
     steps_of_rank: Sequence[Step],
@@ -211,9 +212,7 @@ def notes(harvest: Harvest, recorded: Mapping[int, Sequence[Entry]]) -> Iterator
 def holes(rank: Rank, rows: Sequence[Entry], from_ns: int) -> Iterator[str]:
     """Yield how many collectives the recorder had overwritten before they were read."""
     watched = rows[bisect.bisect_left([one.start_ns for one in rows], from_ns) :]
-    lost = sum(
-        after.id - before.id - 1 for before, after in zip(watched, watched[1:], strict=False)
-    )
+    lost = sum(after.id - before.id - 1 for before, after in itertools.pairwise(watched))
 
     if from_ns and rows and rows[0].start_ns > from_ns and rows[0].id > 0:
         yield f"{rank.name}: its recorder goes back no further than {(rows[0].start_ns - from_ns) / 1e9:.1f} s into the window"

@@ -21,6 +21,8 @@ class Rank(msgspec.Struct, kw_only=True):
     clock_ns: int = 0
     main_thread: int = 0
     alive: bool = True
+    closed: bool = False
+    """Whether the probe has left."""
     recordings: list[bytes] = msgspec.field(default_factory=list)
     recording_why: str = "not asked"
     group_ranks: dict[str, list[int]] = msgspec.field(default_factory=dict)

@@ -206,7 +206,7 @@ def add_sizes(found: Sequence[Piece], rows: Iterable[tuple[int, ...]], clock: Cl
 
 def add_device_times(found: Sequence[Piece], rows: Iterable[tuple[int, ...]], clock: Clock) -> None:
     """Give each piece the time that the device took for it, where there is one."""
-    times = {
+    times: dict[tuple[str | None, int, int | None], int] = {
         (NAMES.get(row[4]), clock.wall(row[1]), clock.wall(row[2])): row[5]
         for row in rows
         if row[3] & wire.CODE_MASK == wire.DEVICE

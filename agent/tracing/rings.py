@@ -98,7 +98,7 @@ class Rings:
                 rank.records += found["records"]
                 rank.dropped = found["dropped"]
                 rank.open_spans = found["open"]
-                rank.alive = found["alive"]
+                rank.alive, rank.closed = found["alive"], found["closed"]
                 rank.wall_ns, rank.clock_ns = found["wall_ns"], found["clock_ns"]
                 rank.main_thread = found["main_thread"]
             elif found is not None:

@@ -7,6 +7,7 @@ next begins. In the training thread all time between two pieces has a name too: 
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
@@ -34,7 +35,7 @@ def steps(pieces: Sequence[Piece]) -> list[Step]:
     ends = [one for one in pieces if one.advanced and one.end_ns is not None]
     found: list[Step] = []
 
-    for before, last in zip(ends, ends[1:], strict=False):
+    for before, last in itertools.pairwise(ends):
         found.append(Step(number=last.global_step, start_ns=before.end_ns or 0, end_ns=last.end_ns))
 
     if ends and any(one.start_ns >= (ends[-1].end_ns or 0) for one in pieces):
@@ -79,7 +80,7 @@ def gaps(pieces: Sequence[Piece], thread: int, *, until_ns: int | None = None) -
     """
     top = outermost(pieces, thread)
 
-    for before, after in zip(top, top[1:], strict=False):
+    for before, after in itertools.pairwise(top):
         if before.end_ns is not None and after.start_ns - before.end_ns >= LEAST_NS:
             name = names.DATA if after.name in BATCHES else names.USER
             yield gap(name, before.end_ns, after.start_ns, thread)

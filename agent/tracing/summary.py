@@ -19,6 +19,9 @@ LATE = 0.05
 LEAST_CHANGE = 1.5
 """A change of pace is told when steps take so many times as long as before."""
 LEAST_STEPS = 4
+LASTING_S = 1.0
+LASTING_STEPS = 2.0
+"""What is open at the end is worth a word when it has lasted so many of the longest steps."""
 
 
 class RankSummary(Record, frozen=True, kw_only=True):
@@ -38,11 +41,11 @@ class RankSummary(Record, frozen=True, kw_only=True):
     longest_step: int | None
     phases_ms: dict[str, float]
     late_ms: float
-    """For so long a step the others had to wait for it alone."""
+    """For so long the others had to wait for it alone, in the median step."""
     waits_ms: float
-    """For so long a step it waited in collectives for others."""
+    """For so long it waited in collectives for others, in the median step."""
     in_now: str | None
-    """The innermost span that is open, of a rank that is in one or ended in it."""
+    """The innermost span that has been open for long: the rank is in it, or ended in it."""
 
 
 class CollectiveSummary(Record, frozen=True, kw_only=True):
@@ -58,7 +61,7 @@ class CollectiveSummary(Record, frozen=True, kw_only=True):
 
 
 class Stuck(Record, frozen=True, kw_only=True):
-    """A collective that some ranks entered and none has left."""
+    """A collective that some ranks entered long ago and none has left."""
 
     operation: str
     group: str
@@ -114,7 +117,7 @@ def summarize(timeline: Timeline) -> Summary:
         stuck=tuple(stuck(timeline)),
         change=change_of_pace(first),
         from_ns=min((one.start_ns for one in timeline.spans), default=0),
-        until_ns=max((one.end_ns or one.start_ns for one in timeline.spans), default=0),
+        until_ns=end_of(timeline),
         inferred=any(names.INFERRED in one.attributes for one in first),
         spans=len(timeline.spans),
     )
@@ -124,18 +127,34 @@ def whole_steps(spans: Iterable[Span]) -> list[Span]:
     return [one for one in spans if one.kind == "step" and one.end_ns is not None]
 
 
+def end_of(timeline: Timeline) -> int:
+    ends = (one.end_ns or one.start_ns for one in timeline.spans)
+    return timeline.until_ns or max(ends, default=0)
+
+
+def lasting(timeline: Timeline) -> int:
+    """Return before when a span must have begun to have lasted, if it is open at the end."""
+    longest = max((length_ns(one) for one in whole_steps(timeline.spans)), default=0)
+    return end_of(timeline) - int(max(LASTING_S * 1e9, LASTING_STEPS * longest))
+
+
 def length_ns(span: Span) -> int:
     return (span.end_ns or span.start_ns) - span.start_ns
 
 
 def rank_summary(
-    timeline: Timeline, n: int, spans: Sequence[Span], *, late_ns: int, waits_ns: int
+    timeline: Timeline, n: int, spans: Sequence[Span], *, late_ns: float, waits_ns: float
 ) -> RankSummary:
     process, steps = timeline.processes[n], whole_steps(spans)
     lengths = [length_ns(one) / 1e6 for one in steps]
     longest = max(steps, key=length_ns, default=None)
     count = max(1, len(steps))
-    unfinished = [one for one in spans if one.end_ns is None and one.kind != "step"]
+    lasting_ns = lasting(timeline)
+    unfinished = [
+        one
+        for one in spans
+        if one.end_ns is None and one.kind != "step" and one.start_ns < lasting_ns
+    ]
     return RankSummary(
         rank=process.rank,
         hostname=process.hostname,
@@ -148,8 +167,8 @@ def rank_summary(
         longest_ms=max(lengths, default=None),
         longest_step=longest.step if longest else None,
         phases_ms={name: ns / 1e6 / count for name, ns in own_times(spans, steps).items()},
-        late_ms=late_ns / 1e6 / count,
-        waits_ms=waits_ns / 1e6 / count,
+        late_ms=late_ns / 1e6,
+        waits_ms=waits_ns / 1e6,
         in_now=unfinished[-1].name if unfinished else None,
     )
 
@@ -199,10 +218,13 @@ def together(timeline: Timeline) -> dict[tuple[object, object], list[Span]]:
     return found
 
 
-def lateness(timeline: Timeline) -> tuple[dict[int, int], dict[int, int]]:
-    """Return by process for how long others waited for it alone, and how long it waited."""
-    late: dict[int, int] = {}
-    waits: dict[int, int] = {}
+def lateness(timeline: Timeline) -> tuple[dict[int, float], dict[int, float]]:
+    """Return by process for how long a step others waited for it alone, and how long it waited.
+
+    Nanoseconds of the median step: on a busy machine each rank is late now and then.
+    """
+    late: dict[int, dict[int, int]] = {}
+    waits: dict[int, dict[int, int]] = {}
 
     for spans in together(timeline).values():
         if len(spans) < 2 or len(spans) != spans[0].attributes.get(names.COLLECTIVE_GROUP_SIZE):
@@ -210,12 +232,23 @@ def lateness(timeline: Timeline) -> tuple[dict[int, int], dict[int, int]]:
 
         starts = sorted((one.start_ns, one.process) for one in spans)
         last_ns, last = starts[-1]
-        late[last] = late.get(last, 0) + last_ns - starts[-2][0]
 
-        for start_ns, process in starts:
-            waits[process] = waits.get(process, 0) + last_ns - start_ns
+        for one in spans:
+            if one.step is not None:
+                alone_ns = last_ns - starts[-2][0] if one.process == last else 0
+                add(late, one, alone_ns)
+                add(waits, one, last_ns - one.start_ns)
 
-    return late, waits
+    return medians(late), medians(waits)
+
+
+def add(totals: dict[int, dict[int, int]], span: Span, more_ns: int) -> None:
+    by_step = totals.setdefault(span.process, {})
+    by_step[span.step or 0] = by_step.get(span.step or 0, 0) + more_ns
+
+
+def medians(totals: dict[int, dict[int, int]]) -> dict[int, float]:
+    return {process: statistics.median(by_step.values()) for process, by_step in totals.items()}
 
 
 def late_rank(ranks: Sequence[RankSummary]) -> int | None:
@@ -267,22 +300,23 @@ def operations(spans: Iterable[Span]) -> list[CollectiveSummary]:
 def stuck(timeline: Timeline) -> list[Stuck]:
     """Return the collectives that nobody has left, the oldest first."""
     there = {one.rank for one in timeline.processes if one.rank is not None}
+    before_ns = lasting(timeline)
     found = []
 
     for spans in together(timeline).values():
-        if any(one.end_ns is not None for one in spans):
+        if any(one.end_ns is not None or one.start_ns > before_ns for one in spans):
             continue
 
         inside = {timeline.processes[one.process].rank for one in spans}
         size = spans[0].attributes.get(names.COLLECTIVE_GROUP_SIZE)
-        missing = there - inside if size == len(there) else set()
+        missing: set[int] = there - inside if size == len(there) else set()
         found.append(
             Stuck(
                 operation=spans[0].name,
                 group=str(spans[0].attributes.get(names.COLLECTIVE_GROUP)),
                 sequence=int(spans[0].attributes.get(names.COLLECTIVE_SEQUENCE, 0)),
                 ranks=tuple(sorted(rank for rank in inside if rank is not None)),
-                missing=tuple(sorted(rank for rank in missing if rank is not None)),
+                missing=tuple(sorted(missing)),
                 since_ns=min(one.start_ns for one in spans),
                 step=spans[0].step,
             )

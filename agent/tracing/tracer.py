@@ -14,6 +14,7 @@ from dsray_inspect.agent.cluster.runs import Part
 from dsray_inspect.agent.onsite.recorder import recording
 from dsray_inspect.agent.probes.install import install, uninstall
 from dsray_inspect.agent.probes.wire import CAPACITY
+from dsray_inspect.agent.tracing.collectives import entries
 from dsray_inspect.agent.tracing.harvest import Harvest, Rank
 from dsray_inspect.agent.tracing.rings import Rings
 
@@ -22,10 +23,14 @@ LEASE_S = 15.0
 PERIOD_S = 0.5
 ANSWER_S = 6.0
 LEAVE_S = 3.0
-FULL = 1500
-"""Entries after which a recorder of 2,000 is read again."""
+SETTLED_S = 1.0
+"""After so long a recorder is read for the first time: it tells how soon it is full."""
+RECORDED = 2000
+"""What a recorder holds by default."""
+EARLY = 0.7
+"""It is read again after this part of the time in which it is written anew."""
 PAUSES = 100.0
-"""Between two reads of a recorder lies so many times what one of them held the rank."""
+"""Between two reads lies at least so many times what one of them held the rank."""
 
 
 class Tracer:
@@ -70,6 +75,13 @@ class Tracer:
     ) -> None:
         """Take all probes out, and read what they wrote last."""
         self._harvest.until_ns = time.time_ns()
+
+        for rank in self._harvest.ranks:
+            if rank.closed:
+                self._harvest.notes.append(
+                    f"{rank.name}: its probe left early: nobody renewed its lease in time."
+                )
+
         inside = [rank for rank in self._harvest.ranks if not rank.is_out]
 
         for rank, answer in self._ask(inside, [uninstall], {"token": self._token}, LEAVE_S):
@@ -88,7 +100,7 @@ class Tracer:
     def watch(self, seconds: float) -> None:
         """Collect for so long."""
         end = time.monotonic() + seconds
-        self._next_recording = time.monotonic() + 2 * PERIOD_S
+        self._next_recording = time.monotonic() + SETTLED_S
 
         while (now := time.monotonic()) < end and any(one.alive for one in self._harvest.ranks):
             self._rings.collect(self._harvest.ranks)
@@ -166,7 +178,7 @@ def read_recorders(
     """Add each rank's recording, and return after how many seconds the next should follow."""
     living = [rank for rank in ranks if rank.alive]
     request = {"max_pause_ms": max_pause_ms}
-    waits = [PAUSES / 100]
+    longest_ms, full_s = 0.0, [3600.0]
 
     for rank, answer in ask(
         calls, rows, living, parts=[recording], request=request, timeout_s=ANSWER_S
@@ -177,10 +189,21 @@ def read_recorders(
 
         rank.recording_why = answer["recording_why"]
         rank.pause_ms = max(rank.pause_ms, answer["pause_ms"])
-        waits.append(answer["pause_ms"] / 1000 * PAUSES)
+        longest_ms = max(longest_ms, answer["pause_ms"])
 
         if answer["recording"] is not None:
             rank.recordings.append(answer["recording"])
             rank.group_ranks = answer["group_ranks"]
+            full_s.append(seconds_to_fill(answer["recording"]))
 
-    return max(waits)
+    return max(longest_ms / 1000 * PAUSES, EARLY * min(full_s))
+
+
+def seconds_to_fill(raw: bytes) -> float:
+    """Return how long a recorder goes on at its newest pace until all of it is overwritten."""
+    newest = entries([raw])[-RECORDED // 4 :]
+
+    if len(newest) < 2:
+        return 3600.0
+
+    return (newest[-1].start_ns - newest[0].start_ns) / 1e9 / (len(newest) - 1) * RECORDED

@@ -169,10 +169,11 @@ def test_what_a_killed_writer_wrote_is_read_and_its_span_is_open(tmp_path: Path)
 
 
 def test_threads_write_into_one_ring(ring: Ring, reader: Reader) -> None:
-    threads = [
-        threading.Thread(target=lambda i=i: [write(ring, first=i) for _ in range(10)])  # type: ignore[misc]
-        for i in range(6)
-    ]
+    def write_ten(first: int) -> None:
+        for _ in range(10):
+            write(ring, first=first)
+
+    threads = [threading.Thread(target=write_ten, args=(i,)) for i in range(6)]
 
     for thread in threads:
         thread.start()
