@@ -71,6 +71,7 @@ class Gcs:
                 hostname=node["NodeManagerHostname"],
                 alive=bool(node["Alive"]),
                 resources=dict(node["Resources"]),
+                port=int(node.get("NodeManagerPort") or 0),
             )
             for node in self._accessor.get_node_table()
         ]

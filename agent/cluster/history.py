@@ -7,10 +7,17 @@ source: `RayTrainWorker.poll_status`, a task every 2 s for each rank, outnumbers
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dsray_inspect.agent.cluster.records import History, ProcessTimes, TaskRow, TaskSpan
+from dsray_inspect.agent.cluster.records import (
+    History,
+    NodeRow,
+    ProcessTimes,
+    StoreTotals,
+    TaskRow,
+    TaskSpan,
+)
 
 POLLS = "RayTrainWorker.poll_status"
 START = (
@@ -23,13 +30,15 @@ START = (
 """Enough to rebuild a start, where all tasks of a job are too many."""
 MAX_TASKS = 10_000
 MAX_PROCESSES = 10_000
+MAX_NODES = 32
 CALL_S = 3.0
+STORE_S = 1.0
 NEVER_MS = 2**63
 """Times that were never set come as 2^64-1."""
 
 
-def read_history(address: str, job_id: str) -> History:
-    """Return the tasks of a job and the processes of its cluster, as far as they are kept.
+def read_history(address: str, job_id: str, nodes: Sequence[NodeRow] = ()) -> History:
+    """Return a job's tasks, its cluster's processes and its nodes' object stores, as far as kept.
 
     Never raises: what cannot be read is said in `why`.
     """
@@ -37,7 +46,10 @@ def read_history(address: str, job_id: str) -> History:
         with channel(address) as open_channel:
             tasks, left_out = read_tasks(open_channel, job_id)
             return History(
-                tasks=tuple(tasks), processes=read_processes(open_channel), left_out=left_out
+                tasks=tuple(tasks),
+                processes=read_processes(open_channel),
+                stores=read_stores(nodes),
+                left_out=left_out,
             )
     except Exception as error:
         why = f"Ray's task events cannot be read: {type(error).__name__}: {error}"
@@ -99,6 +111,36 @@ def read_processes(open_channel: Any) -> dict[str, ProcessTimes]:
         for row in reply.worker_table_data
         if 0 < row.worker_launch_time_ms < NEVER_MS
     }
+
+
+def read_stores(nodes: Sequence[NodeRow]) -> StoreTotals | None:
+    """Return the sums of the nodes' object stores; None where one does not tell in time."""
+    from ray.core.generated import node_manager_pb2, node_manager_pb2_grpc
+
+    request = node_manager_pb2.GetNodeStatsRequest(include_memory_info=False)
+
+    with contextlib.ExitStack() as stack:
+        stubs = [
+            node_manager_pb2_grpc.NodeManagerServiceStub(
+                stack.enter_context(channel(f"{node.ip}:{node.port}"))
+            )
+            for node in nodes[:MAX_NODES]
+        ]
+        calls = [stub.GetNodeStats.future(request, timeout=STORE_S) for stub in stubs]
+
+        try:
+            stats = [call.result().store_stats for call in calls]
+        except Exception:
+            return None
+
+    if not stats or len(nodes) > MAX_NODES:
+        return None
+
+    return StoreTotals(
+        created_bytes=sum(one.cumulative_created_bytes for one in stats),
+        spilled_bytes=sum(one.spilled_bytes_total for one in stats),
+        spill_s=sum(one.spill_time_total_s + one.restore_time_total_s for one in stats),
+    )
 
 
 def task_row(message: Any) -> TaskRow:

@@ -43,6 +43,8 @@ class NodeRow(Row, frozen=True, kw_only=True):
     hostname: str
     alive: bool
     resources: dict[str, float]
+    port: int = 0
+    """That of the node's raylet."""
 
 
 class ActorRow(Row, frozen=True, kw_only=True):
@@ -119,11 +121,20 @@ class ProcessTimes(Row, frozen=True, kw_only=True):
     registered_ns: int
 
 
+class StoreTotals(Row, frozen=True, kw_only=True):
+    """What went through the object stores of some nodes since these began, whosever it was."""
+
+    created_bytes: int
+    spilled_bytes: int
+    spill_s: float
+
+
 class History(Row, frozen=True, kw_only=True):
     """How a job came to be, as far as the GCS still knows; `why` says what could not be read."""
 
     tasks: tuple[TaskRow, ...] = ()
     processes: dict[str, ProcessTimes] = {}
+    stores: StoreTotals | None = None
     left_out: int = 0
     """Tasks of the job that were too many to be read."""
     why: str = ""

@@ -113,7 +113,7 @@ def name_of(frames: list[dict[str, Any]]) -> str:
     files = [frame["filename"] for frame in frames]
     names = [frame["name"] for frame in frames]
 
-    if any(file.endswith("default_worker.py") for file in files):
+    if names[-1:] == ["<module>"]:
         return "MainThread"
 
     if any(file.endswith("thread_runner.py") for file in files) and "_run_target" in names:

@@ -21,8 +21,28 @@ def own_record(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> 
 
 
 def keepsakes(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
-    """Return what a rank keeps: its own record of its start, and the ops that it has built."""
-    return {"start": start_record(os.getpid()), "builds": builds()}
+    """Return what a rank keeps: the record of its start, the ops it has built, Ray Train's sums."""
+    return {"start": start_record(os.getpid()), "builds": builds(), "train_s": train_totals()}
+
+
+def train_totals() -> dict[str, float]:
+    """Return the seconds that Ray Train itself sums up in a rank: for reports and checkpoints.
+
+    It keeps them for its metrics (`WorkerMetricsCallback`), which vanish from Ray's own endpoint.
+    """
+    module = sys.modules.get("ray.train.v2._internal.execution.context")
+    context = getattr(module, "_train_context", None)
+    execution = getattr(context, "execution_context", None)
+    metrics = [
+        getattr(one, "_metrics", None) or {}
+        for one in getattr(execution, "train_context_callbacks", None) or ()
+    ]
+    found = {
+        str(name): getattr(metric, "_current_value", None)
+        for one in metrics
+        for name, metric in one.items()
+    }
+    return {name: value for name, value in found.items() if isinstance(value, float)}
 
 
 def builds() -> list[dict[str, Any]]:

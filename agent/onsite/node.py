@@ -20,7 +20,7 @@ from dsray_inspect.agent.onsite.environ import (
 from dsray_inspect.agent.onsite.gpus import read_gpus
 from dsray_inspect.agent.onsite.process import descendants, facts
 from dsray_inspect.agent.onsite.pyspy import dump_all
-from dsray_inspect.agent.onsite.record import start_record
+from dsray_inspect.agent.onsite.record import identity_of, start_record
 from dsray_inspect.agent.onsite.redaction import redact_pair
 
 
@@ -28,7 +28,8 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
     """Read processes and GPUs of this node.
 
     `request`: `until` (Unix seconds), `pids`, `stacks` and `environs` (lists of pids),
-    `gpus` and `signals` (bool: whether a process may be sent its own signal), `native`, `locals`, `children` (bool) and `timeout_s` for py-spy.
+    `gpus`, `signals` (bool: whether a process may be sent the signal it was submitted with),
+    `native`, `locals`, `children` (bool) and `timeout_s` for py-spy.
     """
     if time.time() > request["until"]:
         return {"late": True}
@@ -56,7 +57,7 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
         record = start_record(pid)
 
         if record is not None:
-            processes.setdefault(pid, {})["start"] = record
+            processes.setdefault(pid, {}).update(start=record, identity=identity_of(record))
 
     for pid in request["environs"]:
         processes.setdefault(pid, {}).update(environment(pid))

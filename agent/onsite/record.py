@@ -5,6 +5,7 @@ Its name and form are those of `agent.probes.startup`, which writes it.
 
 from __future__ import annotations
 
+import json
 import os
 
 FOLDERS = ("/dev/shm", "/tmp")
@@ -42,3 +43,11 @@ def start_record(pid: int) -> str | None:
             os.close(file)
 
     return None
+
+
+def identity_of(record: str) -> dict[str, str]:
+    """Return the variables by which a record's first line names the process's rank."""
+    try:
+        return dict(json.loads(record.partition("\n")[0]).get("identity") or {})
+    except (ValueError, AttributeError):
+        return {}

@@ -36,6 +36,7 @@ PREFIX = "dsray-start"
 HEAD_BYTES = 512
 MAX_BYTES = 60 * 1024
 STALE_S = 600.0
+IDENTITY = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")
 SIGNALS = range(7, 25)
 """Real-time signals above SIGRTMIN of which the first free one dumps the stacks."""
 
@@ -86,7 +87,6 @@ class Record:
         self.stacks: int | None = None
         self.paths: list[str] = []
         self.head: dict[str, Any] = {}
-        self.totals: dict[str, list[int]] = {}
         self.written = self.lost = 0
         self.numbers = itertools.count(1)
         self.depths = threading.local()
@@ -109,16 +109,6 @@ class Record:
     def end(self, number: int) -> None:
         self.depths.depth = max(0, getattr(self.depths, "depth", 1) - 1)
         self.write({"i": number, "e": time.time_ns()})
-
-    def add(self, name: str, length_ns: int) -> None:
-        """Add to a total, which stands in the head: it takes no more room, however long it goes."""
-        if not self.is_open():
-            return
-
-        total = self.totals.setdefault(name, [0, 0, 0])
-        total[0] += 1
-        total[1] += length_ns
-        self.write_head()
 
     def is_open(self) -> bool:
         """Return whether there is a file, made now if need be; a forked child has none."""
@@ -178,9 +168,14 @@ class Record:
 
     def write_head(self) -> None:
         if self.file is not None:
-            head = {**self.head, "lost": self.lost, "totals": self.totals}
+            head = {**self.head, "lost": self.lost}
             text = json.dumps(head, separators=(",", ":")).encode()
             os.pwrite(self.file, text[: HEAD_BYTES - 1].ljust(HEAD_BYTES - 1) + b"\n", 0)
+
+    def tell_rank(self) -> None:
+        """Write down the process's place in the group, for whom it cannot answer."""
+        self.head["identity"] = {name: os.environ[name] for name in IDENTITY if name in os.environ}
+        self.write_head()
 
     def remove(self) -> None:
         """Take the files and the signal's handler away; only the process that made them may."""
@@ -216,7 +211,7 @@ def guarded(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 record = Record()
-begin, end, add = guarded(record.begin), guarded(record.end), guarded(record.add)
+begin, end = guarded(record.begin), guarded(record.end)
 patches: list[Patch] = []
 step_begun: list[int] = []
 
@@ -406,6 +401,7 @@ def beginning(call: Any) -> Any:
     @functools.wraps(call)
     def inside(*args: Any, **kwargs: Any) -> Any:
         begin("train_func")
+        guarded(record.tell_rank)()
         return call(*args, **kwargs)
 
     return inside
@@ -460,7 +456,6 @@ def make_callback() -> Any:
         bases.ControllerCallback,  # type: ignore[misc, name-defined]
         bases.WorkerGroupCallback,  # type: ignore[misc, name-defined]
         bases.WorkerCallback,  # type: ignore[misc, name-defined]
-        bases.TrainContextCallback,  # type: ignore[misc, name-defined]
     ):
         def _note(self, call: str, *args: Any) -> Any:
             import sys
@@ -487,21 +482,6 @@ def make_callback() -> Any:
 
         def before_worker_shutdown(self) -> None:
             self._note("forget")
-
-        def on_report(self) -> Any:
-            import contextlib
-            import time
-
-            @contextlib.contextmanager
-            def reporting() -> Any:
-                begun = time.monotonic_ns()
-
-                try:
-                    yield
-                finally:
-                    self._note("add", "report", time.monotonic_ns() - begun)
-
-            return reporting()
 
     return StartCallback()
 

@@ -49,6 +49,7 @@ def with_start(snapshot: Snapshot, read: Read | None) -> Snapshot:
         read.history,
         ranks,
         None if not read.builds else [one for rows in read.builds.values() for one in rows],
+        list(read.train_s.values()),
         trains_since_ns=None if snapshot.job.has_ended else trains_since(read.marks, ranks),
         now_ns=now_ns,
     )

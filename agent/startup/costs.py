@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from dsray_inspect.agent.cluster.records import History
-from dsray_inspect.agent.model import Cost, CostName, StartName, Startup
+from dsray_inspect.agent.cluster.records import History, StoreTotals
+from dsray_inspect.agent.model import Cost, StartName, Startup
 from dsray_inspect.agent.startup.marks import Marks, S
 from dsray_inspect.agent.startup.parts import ONLY_SUBMIT
 from dsray_inspect.agent.startup.ranks import RankStart, length
@@ -20,8 +20,12 @@ FROM_START: tuple[
     "ranks_and_env",
     "rendezvous",
 )
-NOT_KEPT = "Ray keeps no times or sizes of ray.get and ray.put outside of tasks"
-NOT_SUMMED = "only a job started by `dsray-inspect submit` sums them up"
+NO_TIMES = "Ray keeps no times of ray.get and ray.put outside of tasks"
+REPORT = "train_report_total_blocked_time_s"
+INSIDE_REPORT = {
+    "train_checkpoint_sync_total_time_s": "checkpoint barrier",
+    "train_checkpoint_transfer_total_time_s": "checkpoint upload",
+}
 
 
 def costs_of(
@@ -29,6 +33,7 @@ def costs_of(
     history: History,
     ranks: Sequence[RankStart],
     builds: Sequence[dict[str, Any]] | None,
+    train_s: Sequence[dict[str, float]] = (),
     *,
     trains_since_ns: int | None,
     now_ns: int,
@@ -53,9 +58,9 @@ def costs_of(
         ),
         deepspeed_init(parts, ranks),
         op_compile(ranks, builds),
-        Cost(name="object_store", seconds=None, evidence=NOT_KEPT),
+        object_store(history.stores),
         serialization(history),
-        summed("report", ranks, ("report",)),
+        report(train_s),
         training(trains_since_ns, now_ns),
     )
 
@@ -120,22 +125,33 @@ def serialization(history: History) -> Cost:
     )
 
 
-def summed(name: CostName, ranks: Sequence[RankStart], totals: tuple[str, ...]) -> Cost:
-    """Return what the rank that paid most has summed up."""
-    sums = [[rank.totals[one] for one in totals if one in rank.totals] for rank in ranks]
+def object_store(stores: StoreTotals | None) -> Cost:
+    """Return what went through the object stores; times of ray.get and ray.put Ray does not keep."""
+    if stores is None:
+        return Cost(name="object_store", seconds=None, evidence=f"{NO_TIMES}; no node told sizes")
 
-    if ranks and name == "report" and not any(sums):
-        return Cost(name=name, seconds=0.0, count=0, evidence="no rank has reported yet")
-
-    if not any(sums):
-        return Cost(name=name, seconds=None, evidence=NOT_SUMMED)
-
-    most = max(sums, key=lambda rows: sum(ns for _, ns, _ in rows))
     return Cost(
-        name=name,
-        seconds=sum(ns for _, ns, _ in most) / S,
-        count=sum(count for count, _, _ in most),
-        evidence="summed up by the ranks",
+        name="object_store",
+        seconds=None,
+        bytes=stores.created_bytes,
+        spilled_bytes=stores.spilled_bytes,
+        detail=f"{stores.spill_s:.1f} s of spilling and restoring" if stores.spill_s else None,
+        evidence=f"{NO_TIMES}; sizes are of the ranks' nodes since these began, of all jobs",
+    )
+
+
+def report(train_s: Sequence[dict[str, float]]) -> Cost:
+    """Return the longest time that a rank was kept by `ray.train.report`, as Ray Train sums it up."""
+    if not any(train_s):
+        return Cost(name="report", seconds=None, evidence="no rank told Ray Train's own sums")
+
+    most = max(train_s, key=lambda sums: sums.get(REPORT, 0.0))
+    inside = [(word, most.get(name, 0.0)) for name, word in INSIDE_REPORT.items()]
+    return Cost(
+        name="report",
+        seconds=most.get(REPORT, 0.0),
+        detail=", ".join(f"{word} {seconds:.1f}" for word, seconds in inside if seconds) or None,
+        evidence="Ray Train's own sums in the ranks",
     )
 
 

@@ -9,8 +9,6 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
-
 from dsray_inspect.agent.model import InitPhase, Record
 
 VERSION = 1
@@ -31,8 +29,6 @@ class RankStart(Record, frozen=True, kw_only=True):
 
     pid: int
     spans: tuple[RankSpan, ...]
-    totals: dict[str, tuple[int, int, int]] = msgspec.field(default_factory=dict)
-    """Count, nanoseconds and bytes of what is only summed up: report, get, put."""
     lost: int = 0
     """Spans that found no room in the file."""
 
@@ -92,7 +88,6 @@ def parse(text: str) -> RankStart | None:
     return RankStart(
         pid=int(head["pid"]),
         spans=tuple(spans_of(lines[1:], ends)),
-        totals=msgspec.convert(head.get("totals") or {}, dict[str, tuple[int, int, int]]),
         lost=int(head.get("lost") or 0),
     )
 

@@ -38,6 +38,8 @@ class Read(msgspec.Struct, frozen=True, kw_only=True):
     """By actor id."""
     builds: dict[str, list[dict[str, Any]]] = {}
     """By actor id: the ops that a rank has loaded."""
+    train_s: dict[str, dict[str, float]] = {}
+    """By actor id: seconds that Ray Train sums up; see `onsite.keepsakes`."""
     notes: tuple[str, ...] = ()
     is_done: bool = False
     """Whether nothing more of it will come."""
@@ -59,7 +61,7 @@ class StartReader:
     def begin(self, job: JobRow, actors: RunActors | None) -> bool:
         """Begin to read the tables in a thread; returns whether the ranks are to be asked too.
 
-        The tables are read until the start is over; ranks that sum up are asked for longer.
+        The tables are read until the start is over; what the ranks sum up goes on.
         """
         if actors is None or actors.controller is None:
             return False
@@ -72,9 +74,8 @@ class StartReader:
 
         if known is None or not known.is_done:
             self._pending[key] = self._pool.submit(read_tables, self._gcs, job, actors)
-            return True
 
-        return bool(known.ranks)
+        return True
 
     def finish(self, answers: Answers, *, trains: bool, is_over: bool) -> Read | None:
         """Return what is known by now, with what the ranks' answers hold of it.
@@ -157,6 +158,7 @@ def with_answers(read: Read, answers: Answers, known: Read | None) -> Read:
     """
     ranks = dict(known.ranks) if known else {}
     builds = dict(known.builds) if known else {}
+    train_s = dict(known.train_s) if known else {}
 
     for row in answers.actors.workers if answers.actors else ():
         answer = answers.workers.get(row.actor_id)
@@ -169,6 +171,7 @@ def with_answers(read: Read, answers: Answers, known: Read | None) -> Read:
 
         if "builds" in own:
             builds[row.actor_id] = own["builds"]
+            train_s[row.actor_id] = own["train_s"]
 
     job, control = answers.job, answers.actors.controller if answers.actors else None
     driver = answers.process(job.driver_node_id, job.driver_pid).get("start")
@@ -179,7 +182,7 @@ def with_answers(read: Read, answers: Answers, known: Read | None) -> Read:
         list(ranks.values()),
     )
     return msgspec.structs.replace(
-        read, ranks=ranks, builds=builds, marks=read.marks.or_else(recorded)
+        read, ranks=ranks, builds=builds, train_s=train_s, marks=read.marks.or_else(recorded)
     )
 
 
@@ -190,7 +193,9 @@ def key_of(actors: RunActors) -> tuple[str, ...]:
 
 
 def read_tables(gcs: Gcs, job: JobRow, actors: RunActors) -> Read:
-    history = read_history(gcs.address, job.job_id)
+    on = {row.node_id for row in actors.workers}
+    nodes = [node for node in gcs.nodes() if node.alive and node.node_id in on]
+    history = read_history(gcs.address, job.job_id, nodes)
     groups = gcs.placement_groups(job.job_id)
     return Read(
         history=history,

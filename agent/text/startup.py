@@ -21,7 +21,6 @@ WORDS: dict[StartName, str] = {
     "first_step": "first step",
 }
 COST_WORDS: dict[CostName, str] = {
-    "object_store": "ray.get and put",
     "serialization": "serialization",
     "report": "report",
 }
