@@ -11,7 +11,7 @@ import logging
 import os
 import platform
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Final
 
@@ -211,12 +211,9 @@ def resource() -> Resource:
     return Resource({**ours, **kept})
 
 
-def sent(timelines: Iterable[Timeline], *, limit_s: float = 10.0) -> tuple[int, int]:
-    """Send whole timelines and wait for it; returns how many spans were taken and dropped."""
-    with Otlp(queue=MOST_REMEMBERED * 10) as otlp:
-        for timeline in timelines:
-            otlp.send(timeline, whole=True)
-
+def sent(timeline: Timeline, sender: SpanExporter, *, limit_s: float = 10.0) -> tuple[int, int]:
+    """Send a whole timeline and wait for it; returns how many spans were taken and dropped."""
+    with Otlp(sender, queue=MOST_REMEMBERED * 10) as otlp:
+        otlp.send(timeline, whole=True)
         otlp.close(limit_s)
-        spool = otlp.spool
-        return spool.exported, spool.dropped_queue + spool.dropped_export
+        return otlp.spool.exported, otlp.spool.dropped_queue + otlp.spool.dropped_export

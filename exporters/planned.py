@@ -60,6 +60,7 @@ def planned(timeline: Timeline, *, whole: bool = False) -> Iterator[Planned]:
     what is not over comes with a later timeline.
     """
     last_ns = max((one.end_ns or one.start_ns for one in timeline.spans), default=0)
+    last_ns = max(last_ns, timeline.until_ns or 0)
     reached = reached_by_all(timeline)
 
     for trace in traces(timeline):

@@ -99,6 +99,7 @@ def place(timeline: Timeline) -> list[Placed]:
     numbers = {index: n + 1 for n, index in enumerate(shown_order(timeline.processes))}
     incarnations = incarnations_of(timeline)
     last_ns = max((span.end_ns or span.start_ns for span in timeline.spans), default=0)
+    last_ns = max(last_ns, timeline.until_ns or 0)
     by_start = sorted(
         timeline.spans, key=lambda one: (one.start_ns, -(one.end_ns or last_ns), one.process)
     )

@@ -44,7 +44,7 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
 
 
 def test_every_span_is_decoded_and_its_parent_is_there(receiver: Receiver) -> None:
-    taken, dropped = sent([WHOLE])
+    taken, dropped = sent(WHOLE, otlp.exporter())
     assert dropped == 0
     assert taken == len(receiver.spans) == len(list(planned(WHOLE, whole=True)))
     assert set(receiver.paths) == {"/v1/traces"}
@@ -62,7 +62,7 @@ def test_every_span_is_decoded_and_its_parent_is_there(receiver: Receiver) -> No
 
 
 def test_one_trace_a_step_and_one_of_the_start_that_all_link_to(receiver: Receiver) -> None:
-    sent([WHOLE])
+    sent(WHOLE, otlp.exporter())
     roots = [span for span in receiver.spans if not span.parent_span_id]
     names = sorted(root.name for root in roots)
     assert names == ["train.start", "train.step", "train.step", "train.step"]
@@ -216,10 +216,16 @@ def test_inferred_steps_are_known_again_when_they_are_counted_anew() -> None:
     assert not any(semconv.STEP_GLOBAL in (span.attributes or {}) for span in kept.spans)
 
 
+def test_what_is_open_lasts_until_the_look_ended() -> None:
+    until_ns = timelines.BEGIN_NS + 9_000 * timelines.MS
+    found = planned(msgspec.structs.replace(WHOLE, until_ns=until_ns), whole=True)
+    assert {one.end_ns for one in found if one.is_open} == {until_ns}
+
+
 def test_an_exception_marks_its_span(receiver: Receiver) -> None:
     failed = timelines.span("backward", "phase", timelines.RANK_0, (1, 2), step=0)
     failed.attributes[semconv.ERROR_TYPE] = "exception"
-    sent([msgspec.structs.replace(WHOLE, spans=(failed,))])
+    sent(msgspec.structs.replace(WHOLE, spans=(failed,)), otlp.exporter())
     (span,) = (one for one in receiver.spans if one.name == "backward")
     assert span.status.code == span.status.STATUS_CODE_ERROR
 
@@ -238,7 +244,7 @@ def test_a_collective_of_no_known_step_is_a_trace_over_its_ranks() -> None:
 def test_long_values_are_cut(receiver: Receiver) -> None:
     long = timelines.span("data", "phase", timelines.RANK_0, (1, 2), step=0)
     long.attributes["note"] = "x" * 100_000
-    sent([msgspec.structs.replace(WHOLE, spans=(long,))])
+    sent(msgspec.structs.replace(WHOLE, spans=(long,)), otlp.exporter())
     (span,) = (one for one in receiver.spans if one.name == "data")
     assert len(attributes(span.attributes)["note"]) == otlp.LONGEST_VALUE
 
@@ -248,14 +254,14 @@ def test_the_environment_tells_who_we_are(
 ) -> None:
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.namespace=night,deployment=eu")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=one")
-    sent([WHOLE])
+    sent(WHOLE, otlp.exporter())
     resource = receiver.resources[0]
     assert resource["service.name"] == "dsray-inspect"
     assert resource["service.namespace"] == "night"
     assert resource["deployment"] == "eu"
     assert receiver.headers[0]["x-tenant"] == "one"
     monkeypatch.setenv("OTEL_SERVICE_NAME", "watcher")
-    sent([WHOLE])
+    sent(WHOLE, otlp.exporter())
     assert receiver.resources[-1]["service.name"] == "watcher"
 
 
@@ -286,7 +292,7 @@ def test_secrets_of_our_own_environment_are_in_no_attribute(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_planted0000000000000000000000000")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20planted-key")
-    sent([WHOLE])
+    sent(WHOLE, otlp.exporter())
     everything = json.dumps(
         [attributes(span.attributes) for span in receiver.spans] + receiver.resources
     )
@@ -353,7 +359,7 @@ def test_a_full_queue_drops_and_counts(receiver: Receiver, monkeypatch: pytest.M
 
 def test_a_refusal_is_counted(receiver: Receiver) -> None:
     receiver.status = 400
-    assert sent([WHOLE]) == (0, len(list(planned(WHOLE, whole=True))))
+    assert sent(WHOLE, otlp.exporter()) == (0, len(list(planned(WHOLE, whole=True))))
 
 
 def test_an_exporter_that_raises_ends_nothing() -> None:
@@ -421,7 +427,7 @@ def test_grpc(monkeypatch: pytest.MonkeyPatch) -> None:
     try:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
-        taken, dropped = sent([WHOLE])
+        taken, dropped = sent(WHOLE, otlp.exporter())
     finally:
         server.stop(0)
     assert (taken, dropped) == (len(list(planned(WHOLE, whole=True))), 0)
