@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 from dsray_inspect.agent.cluster.resolve import Candidate
-from dsray_inspect.agent.errors import AmbiguousTarget, InspectError, TargetNotFound
+from dsray_inspect.agent.errors import InspectError
 from dsray_inspect.agent.feed import Ended, Event, Feed, Seen
 from dsray_inspect.agent.gather.answers import Ask
 from dsray_inspect.agent.model import Record, Snapshot
@@ -82,11 +82,12 @@ class Watching:
     def _find(self) -> Candidate | Waiting:
         try:
             return self._session.find(self._name, inject=self._ask.inject)
-        except (TargetNotFound, AmbiguousTarget) as error:
+        except Exception as error:
             if not self._wait:
                 raise
 
-            return Waiting(why=str(error))
+            known = isinstance(error, InspectError)
+            return Waiting(why=str(error) if known else f"The cluster does not answer: {error}")
 
     def _follow(self, candidate: Candidate) -> Iterator[Event]:
         """Yield looks until the job ends, or until another run takes the place of this one."""

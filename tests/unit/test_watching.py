@@ -152,6 +152,19 @@ def test_a_job_that_had_ended_before_we_came_is_not_waited_out() -> None:
     assert watched(cluster, "night", wait=True, most=2) == ["waiting", "seen b"]
 
 
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_cluster_that_does_not_answer_is_waited_for_only_when_asked(wait: bool) -> None:
+    class Silent(Cluster):
+        def find(self, name: str | None, *, inject: bool = True) -> Candidate:
+            raise RuntimeError("GCS is gone")
+
+    if wait:
+        assert watched(Silent([]), "night", wait=True, most=2) == ["waiting", "waiting"]
+    else:
+        with pytest.raises(RuntimeError):
+            watched(Silent([]), "night", wait=False)
+
+
 def test_a_job_without_a_run_gets_one() -> None:
     cluster = Cluster([Candidate(job=job(1), actors=None)], [run("a", 1)])
     assert watched(cluster, "job-1", wait=False, most=2) == ["seen no run", "seen a"]
