@@ -227,7 +227,7 @@ def test_the_probe_leaves_within_its_lease_when_its_session_is_killed(
     tracer.communicate()
     killed = time.monotonic()
     wait_until_out(plain)
-    assert time.monotonic() - killed < 15 + 10
+    assert time.monotonic() - killed < 30 + 10
     were_left_alone(plain, pids, before)
 
 

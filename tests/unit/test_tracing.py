@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,17 @@ from dsray_inspect.agent.tracing.summarize import summarize
 from dsray_inspect.exporters import semconv
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "engines.jsonl"
-RECORDED = {row["name"]: row for row in map(json.loads, GOLDEN.read_text().splitlines())}
+Rows = Mapping[str, dict[str, Any]]
+RECORDED: Rows = {row["name"]: row for row in map(json.loads, GOLDEN.read_text().splitlines())}
 MS = 1_000_000
 
 
-def recorded(name: str) -> tuple[list[Piece], int]:
+def recorded(name: str, rows: Rows = RECORDED) -> tuple[list[Piece], int]:
     """Return the pieces of an engine with its gaps, and its training thread."""
-    row = RECORDED[name]
-    rows = records(base64.b64decode(row["records"]))
-    clock = Clock(*row["clock"])
-    found = pieces(rows, [], clock)
-    thread = training_thread(rows)
+    row = rows[name]
+    words = records(base64.b64decode(row["records"]))
+    found = pieces(words, [], Clock(*row["clock"]))
+    thread = training_thread(words)
     found += gaps(found, thread)
     found.sort(key=lambda one: (one.start_ns, -(one.end_ns or 1 << 62)))
     return found, thread
