@@ -25,6 +25,8 @@ from dsray_inspect.agent.startup.account import is_over, trains, with_start
 from dsray_inspect.agent.startup.reader import StartReader
 from dsray_inspect.agent.startup.spans import start_timeline
 from dsray_inspect.agent.timeline import Timeline
+from dsray_inspect.agent.tracing import run
+from dsray_inspect.agent.tracing.build import timeline
 from dsray_inspect.agent.verdict import judge
 
 NAMING_S = 6.0
@@ -157,6 +159,28 @@ class Session:
             self._starts = StartReader(self._gcs, self.calls())
 
         return self._starts
+
+    def trace(
+        self, candidate: Candidate, snapshot: Snapshot, *, seconds: float | None, ask: Ask
+    ) -> tuple[Timeline, bool]:
+        """Return the spans of so many seconds from now, or of the past with None.
+
+        Also returns whether it was as long as it was meant to be.
+        """
+        harvest = run.harvest_of(snapshot)
+        actors = candidate.actors.workers if candidate.actors else ()
+        rows = {row.actor_id: row for row in actors}
+        harvest.ranks = [one for one in harvest.ranks if one.worker.actor_id in rows]
+        whole = True
+
+        if seconds is None:
+            run.past(self.calls(), rows, harvest, max_pause_ms=ask.max_pause_ms)
+        else:
+            whole = run.live(
+                self.calls(), rows, harvest, seconds=seconds, max_pause_ms=ask.max_pause_ms
+            )
+
+        return timeline(harvest), whole
 
     def refreshed(self, candidate: Candidate) -> Candidate:
         """Return the run as it is now: its job's state and its present worker group."""

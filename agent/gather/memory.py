@@ -11,6 +11,7 @@ from dsray_inspect.agent.model import OK
 from dsray_inspect.agent.onsite.keepsakes import keepsakes
 from dsray_inspect.agent.onsite.recorder import collectives
 from dsray_inspect.agent.onsite.worker import deepspeed, environment, process, step
+from dsray_inspect.agent.probes.install import tidy
 
 DRIVER_S = 5.0
 """How old the driver's stack may be in a session that looks again and again."""
@@ -41,6 +42,7 @@ class Memory:
             (ask.deepspeed, engine),
             (ask.deepspeed, collectives),
             (ask.start, keepsakes),
+            (True, tidy),
         )
         return [part for is_wanted, part in wanted if is_wanted]
 
