@@ -6,6 +6,8 @@ import time
 from types import TracebackType
 from typing import Any
 
+import msgspec
+
 from dsray_inspect.agent.assemble.snapshot import assemble
 from dsray_inspect.agent.cluster.calls import NAMESPACE, CallFailed, Calls
 from dsray_inspect.agent.cluster.connect import connect
@@ -18,6 +20,9 @@ from dsray_inspect.agent.cluster.versions import check_versions
 from dsray_inspect.agent.gather.answers import Ask
 from dsray_inspect.agent.gather.look import Gatherer
 from dsray_inspect.agent.model import Snapshot
+from dsray_inspect.agent.startup.account import is_over, trains, with_start
+from dsray_inspect.agent.startup.reader import StartReader
+from dsray_inspect.agent.startup.spans import start_timeline
 from dsray_inspect.agent.timeline import Timeline
 from dsray_inspect.agent.tracing import run
 from dsray_inspect.agent.tracing.build import timeline
@@ -35,6 +40,7 @@ class Session:
         self._gcs = Gcs(address)
         self._calls: Calls | None = None
         self._gatherer: Gatherer | None = None
+        self._starts: StartReader | None = None
         self.address = address
 
     def __enter__(self) -> Session:
@@ -48,6 +54,9 @@ class Session:
     ) -> None:
         if self._gatherer is not None:
             self._gatherer.close()
+
+        if self._starts is not None:
+            self._starts.close()
 
         if self._calls is not None:
             self._calls.close()
@@ -107,12 +116,32 @@ class Session:
         return choose(quick, name)
 
     def snapshot(self, candidate: Candidate, ask: Ask, *, all_threads: bool = False) -> Snapshot:
-        """Look once and return what was seen, judged."""
+        """Look once and return what was seen, judged; with the run's start where that is asked for."""
         if self._gatherer is None:
             self._gatherer = Gatherer(self._gcs, self.calls())
 
-        answers = self._gatherer.look(candidate.job, candidate.actors, ask)
-        return judge(assemble(answers, all_threads=all_threads))
+        begun = ask.start and self.starts().begin(candidate.job, candidate.actors)
+        wanted = msgspec.structs.replace(ask, start=begun)
+        answers = self._gatherer.look(candidate.job, candidate.actors, wanted)
+        snapshot = judge(assemble(answers, all_threads=all_threads))
+
+        if not ask.start:
+            return snapshot
+
+        read = self.starts().finish(answers, trains=trains(snapshot), is_over=is_over(snapshot))
+        return with_start(snapshot, read)
+
+    def start_timeline(self, candidate: Candidate, snapshot: Snapshot) -> Timeline | None:
+        """Return the start of a run as spans; `snapshot` must have been asked for its start."""
+        read = self.starts().known(candidate.actors) if candidate.actors else None
+        return start_timeline(snapshot, read) if read is not None else None
+
+    def starts(self) -> StartReader:
+        """Return what reads how runs started, made when it is first needed."""
+        if self._starts is None:
+            self._starts = StartReader(self._gcs, self.calls())
+
+        return self._starts
 
     def trace(
         self, candidate: Candidate, snapshot: Snapshot, *, seconds: float | None, ask: Ask

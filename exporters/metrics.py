@@ -263,6 +263,13 @@ STARTUP = gauge(
     unit="seconds",
     help="Seconds that each part of the run's start took, by the ranks that came last. Parts that nobody saw have no series.",
 )
+DEEPSPEED_INIT = gauge(
+    "dsray_deepspeed_init_seconds",
+    "start-up",
+    labels=(*RUN, "phase"),
+    unit="seconds",
+    help="Seconds in each phase of deepspeed.initialize, by the slowest rank; all of them where the job was submitted by dsray-inspect submit, else what DeepSpeed itself left behind.",
+)
 COST = gauge(
     "dsray_run_cost_seconds",
     "start-up",

@@ -40,7 +40,6 @@ class Collector:
         self._board = board
         self._more = more
         self._process = psutil.Process()
-        self.scrapes = 0
 
     def describe(self) -> list[Family]:
         """Return nothing: what there is to collect changes with the run."""
@@ -60,8 +59,6 @@ class Collector:
         for metric in m.CATALOGUE:
             if metric.name in grouped:
                 yield family_of(metric, grouped[metric.name])
-
-        self.scrapes += 1
 
     def _agent_samples(self) -> Iterator[Sample]:
         board, snapshot = self._board, self._board.snapshot

@@ -30,6 +30,12 @@ SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
 def samples_of(snapshot: Snapshot, tally: Tally) -> Iterator[Sample]:
     """Yield every sample that a look gives."""
+    for node in snapshot.nodes:
+        yield from node_samples(node)
+
+    if not tally.run_id:
+        return
+
     yield from run_samples(snapshot, tally)
     yield from finding_samples(snapshot, tally)
     yield from startup_samples(snapshot, tally.run_id)
@@ -43,9 +49,6 @@ def samples_of(snapshot: Snapshot, tally: Tally) -> Iterator[Sample]:
             yield from state_samples(worker, key, snapshot.taken_at)
             yield from tally_samples(tally, rank, key)
             yield from collective_samples(worker, key, snapshot.taken_at)
-
-    for node in snapshot.nodes:
-        yield from node_samples(node)
 
 
 def run_samples(snapshot: Snapshot, tally: Tally) -> Iterator[Sample]:
@@ -98,15 +101,22 @@ def finding_samples(snapshot: Snapshot, tally: Tally) -> Iterator[Sample]:
 
 
 def startup_samples(snapshot: Snapshot, run_id: str) -> Iterator[Sample]:
-    """Yield the parts of DeepSpeed's start, each by its slowest rank."""
+    """Yield how long the start took, and what everything has cost."""
+    for part in snapshot.startup.parts if snapshot.startup else ():
+        yield m.STARTUP, (run_id, part.name), part.seconds
+
+    for cost in snapshot.costs:
+        if cost.seconds is not None:
+            yield m.COST, (run_id, cost.name), cost.seconds
+
     slowest: dict[str, float] = {}
 
     for worker in snapshot.workers:
-        for part in worker.deepspeed.init if worker.deepspeed else ():
-            slowest[part.phase] = max(slowest.get(part.phase, 0.0), part.seconds)
+        for phase in worker.deepspeed.init if worker.deepspeed else ():
+            slowest[phase.phase] = max(slowest.get(phase.phase, 0.0), phase.seconds)
 
-    for part_name, seconds in slowest.items():
-        yield m.STARTUP, (run_id, part_name), seconds
+    for name, seconds in slowest.items():
+        yield m.DEEPSPEED_INIT, (run_id, name), seconds
 
 
 def place_samples(worker: Worker, key: Labels) -> Iterator[Sample]:

@@ -45,6 +45,8 @@ RANK_LOCAL: Final = "dsray.rank.local"
 RANK_NODE: Final = "dsray.rank.node"
 STEP_GLOBAL: Final = "dsray.step.global"
 STEP_MICRO: Final = "dsray.step.micro"
+STEP_INFERRED: Final = "dsray.step.inferred"
+"""True on a step that is told from the pattern of collectives: its number is not the engine's."""
 SPAN_OPEN: Final = "dsray.span.open"
 """True on a span whose end nobody saw: the process was in it, or ended in it."""
 

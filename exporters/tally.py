@@ -15,6 +15,9 @@ from dsray_inspect.agent.model import Snapshot, Worker
 from dsray_inspect.agent.stacks.phase import waits_in_collective
 from dsray_inspect.exporters.metrics import STEP_BUCKETS_S
 
+UNNAMED_LOOKS = 5
+"""So often the controller may keep its run's id for itself before the job's id stands for it."""
+
 
 class RankTally(msgspec.Struct, kw_only=True):
     """One rank's, over all the processes it has had."""
@@ -52,7 +55,9 @@ class Tally:
 
     def __init__(self) -> None:
         self.run_id = ""
+        """Empty until it is known; a series must not change its name because it came too soon."""
         self.restarts = 0
+        self._unnamed = 0
         self.ranks: dict[int, RankTally] = {}
         self.durations = Durations()
         self._known: dict[str, int] = {}
@@ -91,8 +96,11 @@ class Tally:
         """Keep Ray Train's id once it was told; a silent controller must not rename the series."""
         if snapshot.run is not None and snapshot.run.id:
             self.run_id = snapshot.run.id
+        elif not self.run_id:
+            self._unnamed += 1
 
-        self.run_id = self.run_id or snapshot.job.job_id
+            if self._unnamed >= UNNAMED_LOOKS or snapshot.job.has_ended:
+                self.run_id = snapshot.job.job_id
 
     def _note_group(self, snapshot: Snapshot) -> None:
         group = frozenset(worker.actor_id for worker in snapshot.workers)

@@ -98,9 +98,9 @@ def place(timeline: Timeline) -> list[Placed]:
     """Return every span with its process and thread of the trace, in the order of their starts."""
     numbers = {index: n + 1 for n, index in enumerate(shown_order(timeline.processes))}
     incarnations = incarnations_of(timeline)
-    last_ns = max((span.end_ns or span.start_ns for span in timeline.spans), default=0)
+    after_ns = after_all(timeline)
     by_start = sorted(
-        timeline.spans, key=lambda one: (one.start_ns, -(one.end_ns or last_ns), one.process)
+        timeline.spans, key=lambda one: (one.start_ns, -ends_at(one, after_ns), one.process)
     )
     tracks: dict[tuple[int, str], list[Span]] = {}
 
@@ -111,7 +111,7 @@ def place(timeline: Timeline) -> list[Placed]:
 
     for (process, track), spans in tracks.items():
         first = (ORDER.index(track) + 1) * LANES
-        chosen = lanes([(one.start_ns, ends_at(one, last_ns)) for one in spans])
+        chosen = lanes([(one.start_ns, ends_at(one, after_ns)) for one in spans])
         placed += [
             Placed(span, numbers[process], first + min(lane, LANES - 1), incarnations[process])
             for span, lane in zip(spans, chosen, strict=True)
@@ -120,9 +120,14 @@ def place(timeline: Timeline) -> list[Placed]:
     return sorted(placed, key=lambda one: (one.span.start_ns, one.pid, one.tid))
 
 
-def ends_at(span: Span, last_ns: int) -> int:
-    """Return the end of a span, that of the whole trace while it is open."""
-    return max(span.start_ns, last_ns if span.end_ns is None else span.end_ns)
+def after_all(timeline: Timeline) -> int:
+    """Return a time after every end: what is open is drawn beyond all that is not."""
+    ends = (span.start_ns if span.end_ns is None else span.end_ns for span in timeline.spans)
+    return max(max(ends, default=0), timeline.until_ns or 0) + 1
+
+
+def ends_at(span: Span, after_ns: int) -> int:
+    return after_ns if span.end_ns is None else max(span.start_ns, span.end_ns)
 
 
 def incarnations_of(timeline: Timeline) -> list[int]:

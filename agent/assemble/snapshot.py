@@ -141,12 +141,12 @@ def run_of(answers: Answers) -> Run | None:
         return None
 
     answer = answers.controller if isinstance(answers.controller, dict) else {}
-    alive = actors.alive and not answers.job.is_dead
+    over = actors.over or answers.job.is_dead
     return Run(
         id=answer.get("run_id"),
         name=answer.get("run_name"),
         attempt=answer.get("attempt"),
-        state=answer.get("state") or ("RUNNING" if alive else "FINISHED"),
+        state=answer.get("state") or ("FINISHED" if over else "RUNNING"),
     )
 
 

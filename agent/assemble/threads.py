@@ -11,7 +11,7 @@ from dsray_inspect.agent.model import OK, Frame, Thread
 from dsray_inspect.agent.stacks.layers import NO_ROOTS, Roots, label
 from dsray_inspect.agent.stacks.pyspy import PySpyUnreadable, parse
 
-Source = Literal["in-process", "py-spy"]
+Source = Literal["in-process", "py-spy", "faulthandler"]
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +36,7 @@ def threads_of(answer: Mapping[str, Any] | str | None, facts: Mapping[str, Any])
         try:
             return Seen(
                 threads=tuple(finish(thread, NO_ROOTS, idle) for thread in parse(dump["json"])),
-                source="py-spy",
+                source="faulthandler" if dump.get("rung4") else "py-spy",
                 why=OK,
                 pause_ms=dump.get("pause_ms", 0.0),
             )

@@ -68,7 +68,11 @@ def member_of(
     seen = threads_of(answer, facts)
     training = training_thread(seen.threads)
     env = environment_of(row, own, facts, answers)
-    identity = own.get("identity") or {name: one.value for name, one in env.items()}
+    identity = (
+        own.get("identity")
+        or {name: one.value for name, one in env.items()}
+        or facts.get("identity", {})
+    )
     node = nodes.get(row.node_id)
     gpus, gpu_evidence = gpus_of(row, known, env, look)
     worker = Worker(

@@ -71,6 +71,7 @@ class Gcs:
                 hostname=node["NodeManagerHostname"],
                 alive=bool(node["Alive"]),
                 resources=dict(node["Resources"]),
+                port=int(node.get("NodeManagerPort") or 0),
             )
             for node in self._accessor.get_node_table()
         ]
@@ -203,4 +204,9 @@ def placement_group_row(message: Any) -> PlacementGroupRow:
             )
             for bundle in message.bundles
         ),
+        requested_ns=message.stats.creation_request_received_ns,
+        created_ns=message.stats.creation_request_received_ns
+        + message.stats.end_to_end_creation_latency_us * 1000
+        if message.stats.end_to_end_creation_latency_us
+        else None,
     )

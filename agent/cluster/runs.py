@@ -24,6 +24,12 @@ class RunActors(msgspec.Struct, frozen=True, kw_only=True):
     def alive(self) -> bool:
         return any(row.alive for row in (self.controller, *self.workers) if row is not None)
 
+    @property
+    def over(self) -> bool:
+        """Return whether all have died; an actor that is still to come has not."""
+        rows = [row for row in (self.controller, *self.workers) if row is not None]
+        return bool(rows) and all(row.state == "DEAD" for row in rows)
+
     def is_same(self, other: RunActors) -> bool:
         """Return whether both are one run, perhaps at different attempts."""
         if self.controller is not None and other.controller is not None:

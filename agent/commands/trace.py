@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import msgspec
 
 from dsray_inspect.agent.cluster.connect import choose_address
 from dsray_inspect.agent.commands.options import LIMIT_S, Options, common_options, say, take
-from dsray_inspect.agent.errors import ExitCode, UsageError
+from dsray_inspect.agent.errors import ClusterUnreachable, ExitCode, UsageError
 from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.text.style import Style
 from dsray_inspect.agent.text.trace import trace_text
@@ -56,9 +57,12 @@ class TraceDocument(msgspec.Struct, frozen=True, kw_only=True):
     metavar="FILE.json",
     help="Write a trace that Perfetto opens.",
 )
+@click.option(
+    "--otlp", is_flag=True, help="Send the spans to the collector that OTEL_EXPORTER_OTLP_* names."
+)
 @common_options
 def command(
-    job: str | None, seconds: float, past: bool, output: Path | None, **given: Any
+    job: str | None, seconds: float, past: bool, output: Path | None, otlp: bool, **given: Any
 ) -> ExitCode:
     """Record the steps of JOB: where their time goes in each rank, and which rank is late.
 
@@ -74,6 +78,8 @@ def command(
     if output is not None and not os.access(output.parent, os.W_OK | os.X_OK):
         raise UsageError(f"{output.parent} is no folder that can be written to.")
 
+    push = pusher() if otlp else None
+
     with Session(choose_address(options.address)) as session:
         candidate = session.find(job)
         snapshot = session.snapshot(candidate, options.ask(job, env=False))
@@ -82,6 +88,10 @@ def command(
         )
 
     show(spans, options, past=past, output=output)
+
+    if push is not None:
+        push(spans, options)
+
     return ExitCode.OK if whole else ExitCode.INTERRUPTED
 
 
@@ -109,6 +119,32 @@ def show(spans: Timeline, options: Options, *, past: bool, output: Path | None) 
 
     if output is not None:
         say(options, f"{output}: {summary.spans} spans; open it at https://ui.perfetto.dev")
+
+
+def pusher() -> Callable[[Timeline, Options], None]:
+    """Return what sends spans to a collector; what is missing for that is said before any is made."""
+    try:
+        from dsray_inspect.exporters.otlp import exporter, sent
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"--otlp needs the package {error.name}, which is not installed here.",
+            help_text="pip install 'dsray-inspect[export]'",
+        ) from error
+
+    sender = exporter()
+
+    def push(spans: Timeline, options: Options) -> None:
+        taken, dropped = sent(spans, sender)
+
+        if dropped:
+            raise ClusterUnreachable(
+                f"The OpenTelemetry collector took {taken} of {taken + dropped} spans.",
+                help_text="Is it the one that OTEL_EXPORTER_OTLP_ENDPOINT names, and does it run?",
+            )
+
+        say(options, f"The OpenTelemetry collector took {taken} spans.")
+
+    return push
 
 
 def write(path: Path, content: bytes) -> None:

@@ -24,6 +24,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     deepspeed: bool = True
     recorder: Literal["idle", "always"] = "idle"
     """Whether a rank that runs is to read its flight recorder too."""
+    start: bool = False
+    """Whether to tell how the run started, too, and what that cost."""
     max_pause_ms: float
     only: frozenset[str] | None = None
     """Actor ids of the ranks that may be stopped or dumped from outside; None for all."""

@@ -20,6 +20,7 @@ from dsray_inspect.agent.cluster.train import adapter_of, find_runs
 from dsray_inspect.agent.gather.answers import NO_INJECT, Answers, Ask, has_threads
 from dsray_inspect.agent.gather.memory import Memory
 from dsray_inspect.agent.gather.outside import Outside, Wave
+from dsray_inspect.agent.onsite.keepsakes import own_record
 from dsray_inspect.agent.stacks.silence import explain_silence
 
 HEDGE_S = 0.3
@@ -143,7 +144,8 @@ class Look:
             if not ask.inject:
                 self._keep(row, NO_INJECT)
             elif adapter is not None and self._is_controller(row):
-                self._send(row, adapter.controller_parts, request)
+                start = (own_record,) if ask.start else ()
+                self._send(row, (*adapter.controller_parts, *start), request)
             else:
                 parts = self._memory.parts(row.actor_id, ask)
                 env_state = self._memory.env_state(row.actor_id)

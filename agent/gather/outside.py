@@ -170,6 +170,7 @@ class Wave:
             "native": ask.native,
             "locals": ask.locals,
             "children": ask.children,
+            "signals": ask.inject,
             "timeout_s": PYSPY_S,
             "gpus": False,
         }

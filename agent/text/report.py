@@ -17,6 +17,7 @@ from dsray_inspect.agent.text.shorten import (
     wrap,
 )
 from dsray_inspect.agent.text.spans import some_ranks
+from dsray_inspect.agent.text.startup import startup_lines
 from dsray_inspect.agent.text.style import PLAIN, Style
 from dsray_inspect.agent.text.table import table
 
@@ -37,6 +38,8 @@ def report(snapshot: Snapshot, style: Style = PLAIN) -> str:
     ]
     deepspeed = deepspeed_lines(snapshot)
     parts += ["", *deepspeed] if deepspeed else []
+    start = startup_lines(snapshot)
+    parts += ["", *start] if start else []
     found = finding_lines(snapshot, style)
     parts += ["", *found] if found else []
     parts += ["", *evidence_lines(snapshot, style)]

@@ -17,7 +17,15 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from dsray_inspect.agent.model import Gpu, Snapshot, WorkerGpu
+from dsray_inspect.agent.model import (
+    Cost,
+    Gpu,
+    InitPhase,
+    Snapshot,
+    StartPart,
+    Startup,
+    WorkerGpu,
+)
 from dsray_inspect.exporters.board import Board
 from dsray_inspect.exporters.metrics import CATALOGUE, SERIES
 from dsray_inspect.exporters.prometheus import Collector, registry
@@ -97,6 +105,29 @@ def test_gpus_join_by_uuid() -> None:
     assert value(samples, "dsray_gpu_memory_limit_bytes", gpu_uuid="GPU-1") == 80 << 30
     assert value(samples, "dsray_rank_gpu_info", gpu_uuid="GPU-1", rank="1") == 1
     assert value(samples, "dsray_rank_info", gpu_uuid="GPU-1", rank="1") == 1
+
+
+def test_what_the_start_took_and_what_everything_costs() -> None:
+    parts = (StartPart(name="process_start", seconds=3.5), StartPart(name="imports", seconds=9.0))
+    startup = Startup(began_at=1.0, seconds=12.5, until="train_func", restart=False, parts=parts)
+    costs = (
+        Cost(name="training", seconds=100.0, evidence="the controller's log"),
+        Cost(name="report", seconds=None, evidence="nothing tells"),
+    )
+    engines = [one.deepspeed for one in HUNG.workers]
+    assert engines[0] is not None
+    init = (InitPhase(phase="config", seconds=0.5),)
+    look = looks.changed(
+        msgspec.structs.replace(HUNG, startup=startup, costs=costs),
+        0,
+        rank=0,
+        deepspeed=msgspec.structs.replace(engines[0], init=init),
+    )
+    samples = scraped(board(look))
+    assert value(samples, "dsray_startup_seconds", part="imports") == 9
+    assert value(samples, "dsray_run_cost_seconds", part="training") == 100
+    assert not list(values(samples, "dsray_run_cost_seconds", part="report"))
+    assert value(samples, "dsray_deepspeed_init_seconds", phase="config") == 0.5
 
 
 def test_series_of_processes_and_ranks_that_are_gone_go() -> None:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from dsray_inspect.exporters.metrics import STEP_BUCKETS_S
-from dsray_inspect.exporters.tally import Tally
+from dsray_inspect.exporters.tally import UNNAMED_LOOKS, Tally
 from tests.unit import looks
 
 FIRST = looks.recorded("hung")  # ranks 0 and 2 wait in a collective, rank 1 is in user code
@@ -78,7 +78,9 @@ def test_the_run_keeps_its_name_while_its_controller_is_silent() -> None:
     assert FIRST.run is not None
     silent = msgspec.structs.replace(FIRST, run=msgspec.structs.replace(FIRST.run, id=None))
     assert tallied(FIRST, silent).run_id == FIRST.run.id
-    assert tallied(silent).run_id == FIRST.job.job_id
+    assert tallied(silent).run_id == ""
+    assert tallied(*[silent] * UNNAMED_LOOKS).run_id == FIRST.job.job_id
+    assert tallied(*[silent] * UNNAMED_LOOKS, FIRST).run_id == FIRST.run.id
 
 
 def test_a_rank_that_a_look_does_not_tell_is_known_by_its_actor() -> None:
