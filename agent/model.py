@@ -100,7 +100,7 @@ class Thread(Record, frozen=True, kw_only=True):
     """One thread of a process, outermost frame first.
 
     `idle_s`: seconds since the kernel last ran it (`se.exec_start` of `/proc/PID/task/TID/sched`).
-    `owns_gil` is known from py-spy only.
+    `ran_s`: CPU seconds it has had. `owns_gil` is known from py-spy only.
     """
 
     name: str
@@ -108,6 +108,7 @@ class Thread(Record, frozen=True, kw_only=True):
     frames: tuple[Frame, ...]
     owns_gil: bool | None = None
     idle_s: float | None = None
+    ran_s: float | None = None
     pid: int | None = None
 
 

@@ -6,7 +6,7 @@ import time
 from types import TracebackType
 from typing import Any
 
-from dsray_inspect.agent.assemble.snapshot import assemble
+from dsray_inspect.agent.assemble.snapshot import Facts, assemble
 from dsray_inspect.agent.cluster.calls import NAMESPACE, CallFailed, Calls
 from dsray_inspect.agent.cluster.connect import connect
 from dsray_inspect.agent.cluster.gcs import Gcs
@@ -15,7 +15,7 @@ from dsray_inspect.agent.cluster.records import JobRow
 from dsray_inspect.agent.cluster.resolve import Candidate, choose
 from dsray_inspect.agent.cluster.train import adapter_of, find_runs
 from dsray_inspect.agent.cluster.versions import check_versions
-from dsray_inspect.agent.gather.answers import Ask
+from dsray_inspect.agent.gather.answers import Answers, Ask
 from dsray_inspect.agent.gather.look import Gatherer
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.verdict import judge
@@ -32,6 +32,7 @@ class Session:
         self._gcs = Gcs(address)
         self._calls: Calls | None = None
         self._gatherer: Gatherer | None = None
+        self._last: Facts | None = None
         self.address = address
 
     def __enter__(self) -> Session:
@@ -109,7 +110,16 @@ class Session:
             self._gatherer = Gatherer(self._gcs, self.calls())
 
         answers = self._gatherer.look(candidate.job, candidate.actors, ask)
-        return judge(assemble(answers, all_threads=all_threads))
+        facts = assemble(answers, all_threads=all_threads, earlier=self._earlier(answers))
+        self._last = facts
+        return judge(facts)
+
+    def _earlier(self, answers: Answers) -> Facts | None:
+        """Return the last look if it was at the same run."""
+        last = self._last
+        same = last is not None and last.answers.job.job_id == answers.job.job_id
+        one, other = (last.answers.actors if last else None), answers.actors
+        return last if same and (one is other or (one and other and one.is_same(other))) else None
 
     def refreshed(self, candidate: Candidate) -> Candidate:
         """Return the run as it is now: its job's state and its present worker group."""

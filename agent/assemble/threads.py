@@ -29,13 +29,15 @@ def threads_of(answer: Mapping[str, Any] | str | None, facts: Mapping[str, Any])
     `answer` is what rung 1 or 2 gave, `facts` what the node look knows of the pid.
     """
     dump = facts.get("dump")
-    idle = facts.get("idle_s") or {}
+    idle, ran = facts.get("idle_s") or {}, facts.get("ran_s") or {}
     why = ""
 
     if dump is not None and "json" in dump:
         try:
             return Seen(
-                threads=tuple(finish(thread, NO_ROOTS, idle) for thread in parse(dump["json"])),
+                threads=tuple(
+                    finish(thread, NO_ROOTS, idle, ran) for thread in parse(dump["json"])
+                ),
                 source="py-spy",
                 why=OK,
                 pause_ms=dump.get("pause_ms", 0.0),
@@ -48,7 +50,7 @@ def threads_of(answer: Mapping[str, Any] | str | None, facts: Mapping[str, Any])
     if isinstance(answer, Mapping) and answer.get("threads"):
         roots = Roots(**answer.get("roots", {}))
         return Seen(
-            threads=tuple(finish(own_thread(raw), roots, idle) for raw in answer["threads"]),
+            threads=tuple(finish(own_thread(raw), roots, idle, ran) for raw in answer["threads"]),
             source="in-process",
             why=OK,
         )
@@ -79,6 +81,7 @@ def own_thread(raw: Mapping[str, Any]) -> Thread:
         name=raw["name"],
         tid=raw["tid"],
         idle_s=raw["idle_s"],
+        ran_s=raw.get("ran_s"),
         frames=tuple(
             Frame(name=name, qualname=qualname, file=file, line=line)
             for name, qualname, file, line in raw["frames"]
@@ -86,7 +89,14 @@ def own_thread(raw: Mapping[str, Any]) -> Thread:
     )
 
 
-def finish(thread: Thread, roots: Roots, idle: Mapping[int, float]) -> Thread:
-    """Label the frames, and add the idle time that the node look knows."""
-    idle_s = thread.idle_s if thread.idle_s is not None else idle.get(thread.tid or -1)
-    return msgspec.structs.replace(thread, frames=label(thread.frames, roots), idle_s=idle_s)
+def finish(
+    thread: Thread, roots: Roots, idle: Mapping[int, float], ran: Mapping[int, float]
+) -> Thread:
+    """Label the frames, and add the times that the node look knows."""
+    tid = thread.tid or -1
+    return msgspec.structs.replace(
+        thread,
+        frames=label(thread.frames, roots),
+        idle_s=thread.idle_s if thread.idle_s is not None else idle.get(tid),
+        ran_s=thread.ran_s if thread.ran_s is not None else ran.get(tid),
+    )

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from dsray_inspect.agent.assemble.account import ranks_of
 from dsray_inspect.agent.assemble.threads import Seen, children_of, threads_of
 from dsray_inspect.agent.cluster.records import ActorRow, NodeRow
 from dsray_inspect.agent.environment import explain
@@ -40,12 +41,18 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     worker: Worker
     seen: Seen
     children: tuple[Thread, ...] = ()
+    progress: Mapping[str, Any] = {}
+    """What `onsite.progress` read, empty where nobody asked."""
+    arrivals: Mapping[str, Any] = {}
+    """By process group: (sequence, Unix ns) of its newest collectives."""
+    health: Mapping[str, Any] = {}
+    """What `onsite.health` read of the engine."""
 
 
 def members_of(answers: Answers) -> list[Member]:
     """Return all workers of the group in the order of their ranks, unknown ranks last."""
     rows = answers.actors.workers if answers.actors else ()
-    known = known_to_controller(answers.controller)
+    known = {**known_to_account(answers), **known_to_controller(answers.controller)}
     nodes = {node.node_id: node for node in answers.nodes}
     members = [member_of(row, known.get(row.actor_id, {}), nodes, answers) for row in rows]
     return sorted(members, key=lambda one: (one.worker.rank is None, one.worker.rank or 0))
@@ -56,6 +63,16 @@ def known_to_controller(answer: dict[str, Any] | str) -> dict[str, dict[str, Any
         return {}
 
     return {worker["actor_id"]: worker for worker in answer.get("workers", ())}
+
+
+def known_to_account(answers: Answers) -> dict[str, dict[str, Any]]:
+    """Return the ranks of workers that have ended, as Ray Train wrote them down."""
+    ranks = ranks_of(answers)
+    rows = answers.actors.workers if answers.actors else ()
+    places = {row.actor_id: (row.node_ip, row.pid) for row in rows}
+    return {
+        actor_id: {"rank": ranks[place]} for actor_id, place in places.items() if place in ranks
+    }
 
 
 def member_of(
@@ -114,7 +131,14 @@ def member_of(
         versions=dict(own.get("versions") or {}),
     )
     children = children_of(look.get("processes", {}), row.pid)
-    return Member(worker=worker, seen=seen, children=tuple(children))
+    return Member(
+        worker=worker,
+        seen=seen,
+        children=tuple(children),
+        progress=own.get("progress") or facts.get("progress") or {},
+        arrivals=own.get("arrivals") or {},
+        health=own.get("health") or {},
+    )
 
 
 def phase_now(seen: Seen, own: Mapping[str, Any]) -> Phase:

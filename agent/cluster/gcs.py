@@ -14,6 +14,7 @@ from typing import Any
 from dsray_inspect.agent.cluster.records import (
     ActorRow,
     BundleRow,
+    ExitRow,
     JobRow,
     NodeRow,
     PlacementGroupRow,
@@ -71,9 +72,26 @@ class Gcs:
                 hostname=node["NodeManagerHostname"],
                 alive=bool(node["Alive"]),
                 resources=dict(node["Resources"]),
+                port=int(node.get("NodeManagerPort") or 0),
             )
             for node in self._accessor.get_node_table()
         ]
+
+    def exits(self) -> dict[str, ExitRow]:
+        """Return how the worker processes ended that the cluster still remembers."""
+        from ray.core.generated.gcs_pb2 import WorkerTableData
+
+        messages = map(WorkerTableData.FromString, self._accessor.get_worker_table())
+        rows = [exit_row(message) for message in messages if not message.is_alive]
+        return {row.worker_id: row for row in rows}
+
+    def session_dir(self) -> str:
+        """Return the folder of logs that every node has by the same path, "" where unknown."""
+        from ray._raylet import GcsClient
+
+        client = GcsClient(address=self.address)
+        raw = client.internal_kv_get(b"session_dir", namespace=b"session", timeout=5)
+        return raw.decode() if raw else ""
 
     def available(self) -> dict[str, float]:
         """Return the free resources of the whole cluster, custom ones left out."""
@@ -103,11 +121,27 @@ class Gcs:
 def submission_row(raw: bytes) -> SubmissionRow | None:
     try:
         info = json.loads(raw)
-        message = str(info.get("message") or "").partition(", last available logs")[0]
+        message, _, tail = str(info.get("message") or "").partition(", last available logs")
         lines = message.strip().splitlines() or [""]
-        return SubmissionRow(status=str(info["status"]), message=redact_text(lines[0])[:200])
+        return SubmissionRow(
+            status=str(info["status"]), message=redact_text(lines[0])[:200], tail=redact_text(tail)
+        )
     except (ValueError, KeyError, AttributeError):
         return None
+
+
+def exit_row(message: Any) -> ExitRow:
+    return ExitRow(
+        worker_id=message.worker_address.worker_id.hex(),
+        node_id=message.worker_address.node_id.hex(),
+        pid=message.pid,
+        kind=type(message)
+        .DESCRIPTOR.fields_by_name["exit_type"]
+        .enum_type.values_by_number[message.exit_type]
+        .name,
+        detail=redact_text(message.exit_detail),
+        ended_at=message.end_time_ms / 1000 if message.end_time_ms else None,
+    )
 
 
 def job_row(message: Any) -> JobRow:

@@ -35,6 +35,20 @@ class SubmissionRow(Row, frozen=True, kw_only=True):
 
     status: str
     message: str
+    tail: str = ""
+    """The end of the driver's log, as Ray's job manager kept it."""
+
+
+class ExitRow(Row, frozen=True, kw_only=True):
+    """How one worker process ended, by Ray's worker table."""
+
+    worker_id: str
+    node_id: str
+    pid: int
+    kind: str
+    """SYSTEM_ERROR, INTENDED_SYSTEM_EXIT, USER_ERROR, INTENDED_USER_EXIT, NODE_OUT_OF_MEMORY."""
+    detail: str
+    ended_at: float | None
 
 
 class NodeRow(Row, frozen=True, kw_only=True):
@@ -43,6 +57,9 @@ class NodeRow(Row, frozen=True, kw_only=True):
     hostname: str
     alive: bool
     resources: dict[str, float]
+    port: int = 0
+    """Where its raylet listens."""
+    session_dir: str = ""
 
 
 class ActorRow(Row, frozen=True, kw_only=True):

@@ -35,7 +35,7 @@ def command(job: str | None, watch: bool, **given: Any) -> ExitCode:
     to 20 ms.
     """
     options = take(given)
-    ask = options.ask(job, recorder="always")
+    ask = options.ask(job, recorder="always", counters=True)
 
     with Session(choose_address(options.address)) as session:
         candidate = session.find(job, inject=not options.no_inject)

@@ -15,6 +15,8 @@ from dsray_inspect.agent.stacks.phase import training_thread, waits_in_collectiv
 PROMPT_S = 5.0
 USUAL_GAPS = 10
 """A wait is a stall when it lasts as many of a rank's longest usual gaps."""
+LONG_GAPS = 3
+"""Gaps that are long themselves need fewer."""
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,9 +29,16 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_stall(self) -> bool:
         """Whether it lasts longer than this rank's own rhythm explains."""
-        gap_s = self.member.worker.longest_gap_s
-        usual = STALLED_S if gap_s is None or self.collective is None else gap_s * USUAL_GAPS
-        return self.waited_s >= min(max(usual, PROMPT_S), STALLED_S)
+        known = self.collective is not None
+        return self.waited_s >= stall_s(self.member.worker.longest_gap_s if known else None)
+
+
+def stall_s(gap_s: float | None) -> float:
+    """Return how long a rank must be without progress to be stalled, by its own rhythm."""
+    if gap_s is None:
+        return STALLED_S
+
+    return min(max(gap_s * USUAL_GAPS, PROMPT_S), max(gap_s * LONG_GAPS, STALLED_S))
 
 
 def waits(facts: Facts) -> list[Wait]:

@@ -93,6 +93,13 @@ class Wave:
         request["stacks"] += [pid] if stack else []
         request["environs"] += [pid] if environ else []
 
+    def want_kept(self, node_id: str, kept: dict[str, Any]) -> None:
+        """Note that what a node keeps of ended processes is to be read; see `onsite.logs`."""
+        node = self._nodes.get(node_id)
+
+        if node is not None and node.alive:
+            self._requests.setdefault(node_id, self._empty())["kept"] = kept
+
     def want_gpus(self, node_id: str) -> None:
         if node_id in self._requests:
             self._requests[node_id]["gpus"] = True
@@ -153,6 +160,9 @@ class Wave:
     def _merge(self, node_id: str, answer: dict[str, Any]) -> None:
         known = self._answers.looks.setdefault(node_id, {"processes": {}})
         known["hostname"] = answer["hostname"]
+        known["memory"], known["cpus"] = answer["memory"], answer["cpus"]
+        known["spilled_bytes"] = answer["spilled_bytes"]
+        known["kept"] = answer["kept"] or known.get("kept")
 
         for pid, facts in answer["processes"].items():
             known["processes"].setdefault(pid, {}).update(facts)
@@ -164,6 +174,8 @@ class Wave:
         ask = self._answers.ask
         return {
             "until": time.time() + AGENT_S,
+            "session_dir": self._answers.session_dir,
+            "kept": None,
             "pids": [],
             "stacks": [],
             "environs": [],

@@ -6,7 +6,9 @@ The same function answers in the attaching process for its own node and in the n
 
 from __future__ import annotations
 
+import glob
 import json
+import os
 import socket
 import time
 from typing import Any
@@ -17,6 +19,8 @@ from dsray_inspect.agent.onsite.environ import (
     live_environ,
 )
 from dsray_inspect.agent.onsite.gpus import read_gpus
+from dsray_inspect.agent.onsite.limits import memory_limits
+from dsray_inspect.agent.onsite.logs import kept_of
 from dsray_inspect.agent.onsite.process import descendants, facts
 from dsray_inspect.agent.onsite.pyspy import dump_all
 from dsray_inspect.agent.onsite.redaction import redact_pair
@@ -26,7 +30,7 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
     """Read processes and GPUs of this node.
 
     `request`: `until` (Unix seconds), `pids`, `stacks` and `environs` (lists of pids),
-    `gpus` (bool), `native`, `locals`, `children` (bool) and `timeout_s` for py-spy.
+    `session_dir` of Ray, `kept` (see `onsite.logs`), `gpus` (bool), `native`, `locals`, `children` (bool) and `timeout_s` for py-spy.
     """
     if time.time() > request["until"]:
         return {"late": True}
@@ -52,11 +56,28 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
 
     gpus, why = read_gpus() if request["gpus"] else ([], "not asked")
     return {
+        "kept": kept_of(request["kept"]) if request.get("kept") else None,
+        "spilled_bytes": spilled_bytes(request.get("session_dir", "")),
+        "memory": memory_limits(os.getpid()),
+        "cpus": os.cpu_count(),
         "hostname": socket.gethostname(),
         "processes": processes,
         "gpus": gpus,
         "gpu_why": why,
     }
+
+
+def spilled_bytes(session_dir: str) -> int:
+    """Return the bytes of objects that this node's object store has moved to its disk."""
+    found = 0
+
+    for path in glob.glob(f"{session_dir}/ray_spilled_objects*/*") if session_dir else ():
+        try:
+            found += os.stat(path).st_size
+        except OSError:
+            continue
+
+    return found
 
 
 def environment(pid: int) -> dict[str, Any]:

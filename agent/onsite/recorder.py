@@ -23,6 +23,8 @@ READ_MS = 20.0
 """What reading 2,000 entries, the recorder's default size, takes."""
 KEPT = 2
 """The newest entries of each group that are told."""
+ARRIVALS = 96
+"""So many of the newest entries of each group tell when the rank came to them."""
 RHYTHM = 10
 """So many gaps at least make a rhythm."""
 
@@ -50,6 +52,7 @@ def collectives(_actor: Any, request: dict[str, Any], seen: dict[str, Any]) -> d
             describe(entry, now_s) for group in newest(entries) for entry in group[-KEPT:]
         ],
         "collectives_why": "ok",
+        "arrivals": arrivals(entries),
         "longest_gap_s": longest_gap_s(entries),
         "group_ranks": group_ranks(),
     }
@@ -86,6 +89,17 @@ def newest(entries: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
             groups.setdefault(str(entry["process_group"][0]), []).append(entry)
 
     return list(groups.values())
+
+
+def arrivals(entries: Iterable[dict[str, Any]]) -> dict[str, list[tuple[int, int]]]:
+    """Return by group when this rank came to its newest collectives: sequence, Unix ns."""
+    return {
+        str(group[0]["process_group"][0]): [
+            (int(entry["collective_seq_id"]), int(entry["time_created_ns"]))
+            for entry in group[-ARRIVALS:]
+        ]
+        for group in newest(entries)
+    }
 
 
 def describe(entry: dict[str, Any], now_s: float) -> dict[str, Any]:
