@@ -20,7 +20,8 @@ from dsray_inspect.agent.detectors.resources import resources_pending
 from dsray_inspect.agent.detectors.setup import op_compile_lock, op_compile_slow, rendezvous_wait
 from dsray_inspect.agent.detectors.stall import blocked_outside_collective
 from dsray_inspect.agent.detectors.variables import env_drift
-from dsray_inspect.agent.model import Finding, Snapshot, Verdict, VerdictState, Worker
+from dsray_inspect.agent.graph import graph_of
+from dsray_inspect.agent.model import Finding, Snapshot, Verdict, VerdictState, WaitGraph, Worker
 
 DETECTORS: tuple[Detector, ...] = (
     worker_dead,
@@ -69,8 +70,16 @@ def judge(facts: Facts) -> Snapshot:
                 f"The detector {detector.__name__} failed: {type(error).__name__}: {error}"
             )
 
+    graph = WaitGraph()
+
+    try:
+        graph = graph_of(facts)
+    except Exception as error:
+        notes.append(f"The wait-for graph failed: {type(error).__name__}: {error}")
+
     return msgspec.structs.replace(
         facts.snapshot,
+        graph=graph,
         findings=tuple(findings),
         verdict=verdict_of(facts, findings),
         notes=tuple(notes),

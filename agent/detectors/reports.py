@@ -14,7 +14,8 @@ def report_barrier(facts: Facts) -> list[Finding]:
     """Some ranks wait in a report and all others in a collective: each for the other."""
     waiting = waits(facts)
     inside = [wait.member for wait in waiting]
-    reporting = [one for one in facts.members if one not in inside and is_reporting(one)]
+    entered = set(map(id, inside))
+    reporting = [one for one in facts.members if id(one) not in entered and is_reporting(one)]
 
     if not reporting or len(reporting) + len(inside) < len(facts.members):
         return []

@@ -34,7 +34,8 @@ def op_compile_slow(facts: Facts) -> list[Finding]:
         return []
 
     numbers = ranks(member.worker for member in compiling)
-    others = ranks(member.worker for member in facts.members if member not in compiling)
+    busy = set(numbers)
+    others = ranks(one.worker for one in facts.members if one.worker.rank not in busy)
     return [
         Finding(
             cause="op_compile_slow",
@@ -71,7 +72,7 @@ def op_compile_lock(facts: Facts) -> list[Finding]:
     compiling = [
         member.worker
         for member in facts.members
-        if member.worker.phase == "op_compile" and member.worker not in waiting
+        if member.worker.phase == "op_compile" and not in_lock(member)
     ]
 
     if not waiting or compiling:
@@ -170,13 +171,14 @@ def disagreement(facts: Facts, inside: Sequence[Member]) -> Finding | None:
 def missing(facts: Facts, inside: Sequence[Member]) -> Finding:
     workers = facts.snapshot.workers
     here = [member.worker for member in inside]
+    entered, present = set(ranks(here)), set(ranks(workers))
     outside = [
         worker
         for worker in workers
-        if worker.phase in ("starting", "init_process_group") and worker not in here
+        if worker.phase in ("starting", "init_process_group") and worker.rank not in entered
     ]
     numbers = ranks(outside) or tuple(
-        rank for rank in range(believed_size(here)) if rank not in ranks(workers)
+        rank for rank in range(believed_size(here)) if rank not in present
     )
     who = (
         f"{name_ranks(numbers)} {'has' if len(numbers) == 1 else 'have'} not come to it"

@@ -40,7 +40,8 @@ def blocked_outside_collective(facts: Facts) -> list[Finding]:
     """Some ranks wait for others, and these are somewhere else."""
     waiting = waits(facts)
     inside = [wait.member for wait in waiting]
-    outside = [member for member in facts.members if member not in inside]
+    entered = set(map(id, inside))
+    outside = [member for member in facts.members if id(member) not in entered]
     reporting = [member for member in outside if is_reporting(member)]
     late = [member for member in outside if cause_of(member) is not None]
     gone = [member for member in outside if member.worker.phase == "finished"]
