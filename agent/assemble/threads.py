@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -36,7 +37,7 @@ def threads_of(answer: Mapping[str, Any] | str | None, facts: Mapping[str, Any])
         try:
             return Seen(
                 threads=tuple(
-                    finish(thread, NO_ROOTS, idle, ran) for thread in parse(dump["json"])
+                    with_times(labelled_thread(thread), idle, ran) for thread in parse(dump["json"])
                 ),
                 source="py-spy",
                 why=OK,
@@ -50,7 +51,9 @@ def threads_of(answer: Mapping[str, Any] | str | None, facts: Mapping[str, Any])
     if isinstance(answer, Mapping) and answer.get("threads"):
         roots = Roots(**answer.get("roots", {}))
         return Seen(
-            threads=tuple(finish(own_thread(raw), roots, idle, ran) for raw in answer["threads"]),
+            threads=tuple(
+                with_times(own_thread(raw, roots), idle, ran) for raw in answer["threads"]
+            ),
             source="in-process",
             why=OK,
         )
@@ -75,28 +78,41 @@ def children_of(processes: Mapping[int, Mapping[str, Any]], pid: int) -> list[Th
     return threads
 
 
-def own_thread(raw: Mapping[str, Any]) -> Thread:
-    """Return a thread as `onsite.threads` sends it."""
+def own_thread(raw: Mapping[str, Any], roots: Roots) -> Thread:
+    """Return a thread as `onsite.threads` sends it, its frames labelled."""
     return Thread(
         name=raw["name"],
         tid=raw["tid"],
         idle_s=raw["idle_s"],
         ran_s=raw.get("ran_s"),
-        frames=tuple(
-            Frame(name=name, qualname=qualname, file=file, line=line)
-            for name, qualname, file, line in raw["frames"]
-        ),
+        frames=labelled(tuple(map(tuple, raw["frames"])), roots),
     )
 
 
-def finish(
-    thread: Thread, roots: Roots, idle: Mapping[int, float], ran: Mapping[int, float]
-) -> Thread:
-    """Label the frames, and add the times that the node look knows."""
+@lru_cache(maxsize=8192)
+def labelled(frames: tuple[tuple[str, str, str, int], ...], roots: Roots) -> tuple[Frame, ...]:
+    """Return the frames with their layers; ranks that are in one place share one object."""
+    return label(
+        tuple(
+            Frame(name=name, qualname=qualname, file=file, line=line)
+            for name, qualname, file, line in frames
+        ),
+        roots,
+    )
+
+
+def labelled_thread(thread: Thread) -> Thread:
+    return msgspec.structs.replace(thread, frames=label(thread.frames, NO_ROOTS))
+
+
+def with_times(thread: Thread, idle: Mapping[int, float], ran: Mapping[int, float]) -> Thread:
+    """Add the times that the node look knows."""
+    if thread.idle_s is not None and thread.ran_s is not None:
+        return thread
+
     tid = thread.tid or -1
     return msgspec.structs.replace(
         thread,
-        frames=label(thread.frames, roots),
         idle_s=thread.idle_s if thread.idle_s is not None else idle.get(tid),
         ran_s=thread.ran_s if thread.ran_s is not None else ran.get(tid),
     )

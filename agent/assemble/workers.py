@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -228,9 +229,33 @@ def gpus_of(
 def collectives_of(own: Mapping[str, Any]) -> tuple[Collective, ...]:
     ranks = own.get("group_ranks") or {}
     return tuple(
-        msgspec.convert({**one, "ranks": ranks.get(one["group"], ())}, Collective)
+        Collective(
+            group=one["group"],
+            ranks=group_members(ranks.get(one["group"])),
+            sequence=one["sequence"],
+            operation=one["operation"],
+            sizes=tuple(map(tuple, one["sizes"])),
+            dtype=one["dtype"],
+            age_s=one["age_s"],
+            finished=one["finished"],
+            timeout_s=one["timeout_s"],
+        )
         for one in own.get("collectives") or ()
     )
+
+
+def group_members(ranks: Any) -> tuple[int, ...]:
+    """Return the ranks of a group, from a list or from first, one past the last, and stride."""
+    if isinstance(ranks, Mapping):
+        return span(ranks["first"], ranks["end"], ranks["stride"])
+
+    return tuple(ranks or ())
+
+
+@lru_cache(maxsize=256)
+def span(first: int, end: int, stride: int) -> tuple[int, ...]:
+    """Return one tuple for all ranks of a group: a thousand copies would be a million numbers."""
+    return tuple(range(first, end, stride))
 
 
 def deepspeed_of(own: Mapping[str, Any]) -> DeepSpeed | None:

@@ -85,13 +85,20 @@ class Gcs:
         rows = [exit_row(message) for message in messages if not message.is_alive]
         return {row.worker_id: row for row in rows}
 
-    def session_dir(self) -> str:
-        """Return the folder of logs that every node has by the same path, "" where unknown."""
+    def session_dirs(self) -> dict[str, str]:
+        """Return, by node, the folder that holds Ray's logs there; none where Ray does not tell."""
         from ray._raylet import GcsClient
 
-        client = GcsClient(address=self.address)
-        raw = client.internal_kv_get(b"session_dir", namespace=b"session", timeout=5)
-        return raw.decode() if raw else ""
+        try:
+            nodes = GcsClient(address=self.address).get_all_node_info(timeout=5)
+        except Exception:
+            return {}
+
+        return {
+            node_id.hex(): folder
+            for node_id, node in nodes.items()
+            if (folder := getattr(node, "session_dir", ""))
+        }
 
     def available(self) -> dict[str, float]:
         """Return the free resources of the whole cluster, custom ones left out."""

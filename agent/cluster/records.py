@@ -59,7 +59,6 @@ class NodeRow(Row, frozen=True, kw_only=True):
     resources: dict[str, float]
     port: int = 0
     """Where its raylet listens."""
-    session_dir: str = ""
 
 
 class ActorRow(Row, frozen=True, kw_only=True):

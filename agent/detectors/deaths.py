@@ -36,6 +36,7 @@ WORDS: dict[str, str] = {
 }
 OWN_ENDS = ("SYSTEM_ERROR", "USER_ERROR", "NODE_OUT_OF_MEMORY")
 EXIT_CODE = re.compile(r"exit code (-?\d+)")
+LOG_HEAD = re.compile(r"\A\[[^\]]*\] [\w.]+:\d+: ")
 MOST_WORDS = 3
 
 
@@ -102,7 +103,7 @@ def ended(facts: Facts, member: Member, row: ExitRow) -> Finding:
         summary=f"{name(member)} {how} ({where}); the others failed of that.",
         evidence=(
             f"Ray's worker table: {row.kind}, the first of the group: {first_sentence(row.detail)}",
-            *(f"its stderr: {line}" for line in words[-MOST_WORDS:]),
+            *(f"its stderr: {line}" for line in most_telling(words)),
             *oom_evidence(facts, member),
         ),
         next_step=logs_command(facts),
@@ -133,6 +134,13 @@ def oom_evidence(facts: Facts, member: Member) -> list[str]:
 def last_words(facts: Facts, member: Member) -> list[str]:
     kept = facts.answers.looks.get(member.worker.node_id, {}).get("kept") or {}
     return list(kept.get("last_words", {}).get(member.worker.worker_id, ()))
+
+
+def most_telling(words: Sequence[str]) -> list[str]:
+    """Return the few lines that say most, those that name a cause first, without log heads."""
+    plain = [LOG_HEAD.sub("", line)[:200] for line in words]
+    known = [line for line in plain if classify(line)]
+    return list(dict.fromkeys([*known, *plain[::-1]]))[:2]
 
 
 def raised(facts: Facts, failure: Failure, *, is_first: bool) -> Finding:

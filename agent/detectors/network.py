@@ -17,11 +17,15 @@ def silent_nodes(facts: Facts) -> list[Finding]:
 
     for node in facts.answers.nodes:
         why = facts.answers.reachable.get(node.node_id, OK)
+
+        if why == OK:
+            continue
+
         numbers = ranks(
             member.worker for member in facts.members if member.worker.node_id == node.node_id
         )
 
-        if why != OK and numbers:
+        if numbers:
             found.append(
                 Finding(
                     cause="network_unreachable",

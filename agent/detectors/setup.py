@@ -9,8 +9,9 @@ from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.assemble.workers import Member
 from dsray_inspect.agent.detectors.findings import duration, name_ranks, next_command, ranks, wait
 from dsray_inspect.agent.detectors.motion import motion_of
-from dsray_inspect.agent.model import OK, Finding, Worker
+from dsray_inspect.agent.model import OK, Finding, Frame, Worker
 from dsray_inspect.agent.onsite.locks import is_compiler
+from dsray_inspect.agent.stacks.memo import by_identity
 from dsray_inspect.agent.stacks.phase import training_thread
 
 FRESH_LOCK_S = 300.0
@@ -59,10 +60,14 @@ def builders_of(member: Member) -> list[str]:
 
 
 def in_lock(member: Member) -> bool:
+    return any(is_lock_wait(thread.frames) for thread in member.seen.threads)
+
+
+@by_identity
+def is_lock_wait(frames: Sequence[Frame]) -> bool:
     return any(
         frame.name == "wait" and frame.file.endswith("torch/utils/file_baton.py")
-        for thread in member.seen.threads
-        for frame in thread.frames
+        for frame in frames
     )
 
 

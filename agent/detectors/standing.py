@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dsray_inspect.agent.assemble.workers import Member
 from dsray_inspect.agent.model import Cause, Frame
 from dsray_inspect.agent.stacks.marks import path_of
+from dsray_inspect.agent.stacks.memo import by_identity
 from dsray_inspect.agent.stacks.phase import training_thread
 
 BY_PHASE: dict[str, Cause] = {
@@ -34,7 +37,11 @@ def cause_of(member: Member) -> Cause | None:
 def object_wait_of(member: Member) -> Frame | None:
     """Return the frame of `ray.get` or `ray.wait` that the training thread is in."""
     thread = training_thread(member.seen.threads)
-    frames = thread.frames if thread else ()
+    return get_frame(thread.frames) if thread else None
+
+
+@by_identity
+def get_frame(frames: Sequence[Frame]) -> Frame | None:
     return next(
         (
             frame

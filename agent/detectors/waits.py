@@ -13,6 +13,7 @@ from dsray_inspect.agent.model import Collective
 from dsray_inspect.agent.stacks.phase import training_thread, waits_in_collective
 
 PROMPT_S = 5.0
+_last: tuple[tuple[Member, ...], list[Wait]] | None = None
 USUAL_GAPS = 10
 """A wait is a stall when it lasts as many of a rank's longest usual gaps."""
 LONG_GAPS = 3
@@ -43,26 +44,32 @@ def stall_s(gap_s: float | None) -> float:
 
 def waits(facts: Facts) -> list[Wait]:
     """Return every rank that is in a collective."""
-    found = []
+    return list(waits_of(facts.members))
 
-    for member in facts.members:
-        training = training_thread(member.seen.threads)
 
-        if training is None or not waits_in_collective(training.frames):
-            continue
+def waits_of(members: tuple[Member, ...]) -> list[Wait]:
+    """Return the waits of a look; the detectors of one look share them."""
+    global _last
 
-        collective = unfinished(member)
-        idle_s = member.worker.idle_s or 0.0
-        found.append(
-            Wait(
-                member=member,
-                # The recorder's clock is not set back by whoever stops the process.
-                waited_s=collective.age_s if collective else idle_s,
-                collective=collective,
-            )
-        )
+    if _last is None or _last[0] is not members:
+        _last = (members, [wait for member in members if (wait := wait_of(member))])
 
-    return found
+    return _last[1]
+
+
+def wait_of(member: Member) -> Wait | None:
+    training = training_thread(member.seen.threads)
+
+    if training is None or not waits_in_collective(training.frames):
+        return None
+
+    collective = unfinished(member)
+    return Wait(
+        member=member,
+        # The recorder's clock is not set back by whoever stops the process.
+        waited_s=collective.age_s if collective else member.worker.idle_s or 0.0,
+        collective=collective,
+    )
 
 
 def unfinished(member: Member) -> Collective | None:

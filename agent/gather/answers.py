@@ -58,7 +58,8 @@ class Answers(msgspec.Struct, kw_only=True):
     """How the job ended, None while it runs."""
     exits: dict[str, ExitRow] = {}
     """How worker processes ended, by worker id; read when one of the run has."""
-    session_dir: str = ""
+    session_dirs: dict[str, str] = {}
+    """By node id, where Ray keeps its logs there."""
     reachable: dict[str, str] = {}
     """By node id, "ok" or why its raylet does not answer; asked of nodes that were silent."""
     placement_groups: list[PlacementGroupRow] = []

@@ -14,7 +14,7 @@ from typing import Any
 
 from dsray_inspect.agent.cluster.calls import CallFailed, Calls
 from dsray_inspect.agent.cluster.gcs import Gcs
-from dsray_inspect.agent.cluster.records import ActorRow, JobRow
+from dsray_inspect.agent.cluster.records import ActorRow, JobRow, NodeRow
 from dsray_inspect.agent.cluster.runs import Part, RunActors
 from dsray_inspect.agent.cluster.train import adapter_of, find_runs
 from dsray_inspect.agent.gather.answers import NO_INJECT, Answers, Ask, has_threads
@@ -36,7 +36,7 @@ class Gatherer:
         self._calls = calls
         self._outside = Outside(calls)
         self._memory = Memory()
-        self._session: str | None = None
+        self._sessions: dict[str, str] = {}
 
     def close(self) -> None:
         self._outside.close()
@@ -68,11 +68,11 @@ class Gatherer:
         same = [run for run in runs if actors is not None and run.is_same(actors)]
         return jobs.get(job.job_id, job), same[0] if same else actors
 
-    def _session_dir(self) -> str:
-        if self._session is None:
-            self._session = self._gcs.session_dir()
+    def _session_dirs(self, nodes: list[NodeRow]) -> dict[str, str]:
+        if any(node.alive and node.node_id not in self._sessions for node in nodes):
+            self._sessions = {node.node_id: "" for node in nodes} | self._gcs.session_dirs()
 
-        return self._session
+        return self._sessions
 
     def _look_once(self, job: JobRow, actors: RunActors | None, ask: Ask) -> Answers:
         answers = Answers(job=job, actors=actors, nodes=self._gcs.nodes(), ask=ask)
@@ -84,7 +84,7 @@ class Gatherer:
         if job.is_dead and job.submission_id is not None:
             answers.submission = self._gcs.submission(job.submission_id)
 
-        answers.session_dir = self._session_dir()
+        answers.session_dirs = self._session_dirs(answers.nodes)
 
         if actors is not None and any(not row.alive for row in actors.workers):
             answers.exits = self._gcs.exits()
@@ -167,7 +167,7 @@ class Look:
             self._wave.want_kept(
                 node_id,
                 {
-                    "session_dir": self._answers.session_dir,
+                    "session_dir": self._answers.session_dirs.get(node_id, ""),
                     "controller": controller.worker_id if ours and controller else None,
                     "workers": workers,
                 },

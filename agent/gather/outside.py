@@ -110,6 +110,7 @@ class Wave:
 
         for node_id, request in requests.items():
             request["pids"] = sorted(set(request["pids"]))
+            request["session_dir"] = self._answers.session_dirs.get(node_id, "")
             self._start(self._nodes[node_id], request)
 
     def _start(self, node: NodeRow, request: dict[str, Any]) -> None:
@@ -174,7 +175,6 @@ class Wave:
         ask = self._answers.ask
         return {
             "until": time.time() + AGENT_S,
-            "session_dir": self._answers.session_dir,
             "kept": None,
             "pids": [],
             "stacks": [],

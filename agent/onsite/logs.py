@@ -17,7 +17,11 @@ TAIL_LINES = 12
 MAX_ACCOUNT = 12_000
 MAX_RECORDS = 20_000
 KILLED = re.compile(r"[Kk]illed process (\d+)")
-NOISE = re.compile(r"FutureWarning|DeprecationWarning|^\s*(?:return|warnings\.warn)\b|^\s*$")
+TELLING = re.compile(
+    r"what\(\)|\w*(?:Error|Exception|Interrupt)\b|SIG[A-Z]+ received|enforce fail|expected size"
+    r"|[Kk]illed|Fatal|[Oo]ut of memory|[Cc]annot allocate"
+)
+"""What is worth keeping of a crash's many lines."""
 
 
 def kept_of(request: dict[str, Any]) -> dict[str, Any]:
@@ -63,8 +67,8 @@ def account_of(folder: str, worker_id: str) -> list[dict[str, Any]]:
 def last_words(folder: str, worker_id: str, pid: int) -> list[str]:
     """Return the last lines that a process wrote to stderr."""
     for path in glob.glob(os.path.join(folder, f"worker-{worker_id}-*-{pid}.err")):
-        lines = [line for line in tail(path) if not NOISE.search(line)]
-        return [redact_text(line[:300]) for line in lines[-TAIL_LINES:]]
+        lines = [line.strip() for line in tail(path) if TELLING.search(line)]
+        return [redact_text(line[:300]) for line in dict.fromkeys(lines)][-TAIL_LINES:]
 
     return []
 

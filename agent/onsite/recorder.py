@@ -127,12 +127,19 @@ def longest_gap_s(entries: list[dict[str, Any]]) -> float | None:
     return max(gaps) if len(gaps) >= RHYTHM else None
 
 
-def group_ranks() -> dict[str, list[int]]:
-    """Return the ranks of each process group, by its name."""
+def group_ranks() -> dict[str, Any]:
+    """Return the ranks of each process group, by its name; evenly spaced ones as a span."""
     module = sys.modules.get("torch.distributed.distributed_c10d")
     world = getattr(module, "_world", None)
     ranks = getattr(world, "pg_group_ranks", {})
     return {
-        str(name): sorted(ranks.get(group, {}))
+        str(name): spanned(sorted(ranks.get(group, {})))
         for group, name in list(getattr(world, "pg_names", {}).items())
     }
+
+
+def spanned(ranks: list[int]) -> Any:
+    """Return first, end and stride of evenly spaced ranks, else the ranks."""
+    stride = ranks[1] - ranks[0] if len(ranks) > 1 else 1
+    even = ranks and ranks == list(range(ranks[0], ranks[-1] + 1, stride))
+    return {"first": ranks[0], "end": ranks[-1] + 1, "stride": stride} if even else ranks
