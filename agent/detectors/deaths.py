@@ -51,7 +51,7 @@ def worker_dead(facts: Facts) -> list[Finding]:
     lost = [member for member in dead if not on_living_node(facts, member)]
 
     if lost:
-        return [node_lost(facts, lost)]
+        return [node_lost(lost)]
 
     own = sorted(
         (end for member in dead if (end := own_end(facts, member)) is not None),
@@ -175,7 +175,7 @@ def place_of(text: str) -> str:
     return f"{own[-1][0].rpartition('/')[2]}:{own[-1][1]}" if own else ""
 
 
-def node_lost(facts: Facts, lost: Sequence[Member]) -> Finding:
+def node_lost(lost: Sequence[Member]) -> Finding:
     numbers = ranks(member.worker for member in lost)
     hosts = sorted({member.worker.hostname or member.worker.node_ip for member in lost})
     return Finding(

@@ -73,8 +73,10 @@ def world_of_one(facts: Facts) -> list[Finding]:
             f"it accumulates {engine.gradient_accumulation_steps} micro batches a step.",
             evidence=(
                 f"world_size 1 in the engine's config, WORLD_SIZE {wrong[0].world_size}",
-                f"train_batch_size {engine.train_batch_size}, micro batch "
-                f"{engine.micro_batch_size}, accumulation {engine.gradient_accumulation_steps}",
+                (
+                    f"train_batch_size {engine.train_batch_size}, micro batch "
+                    f"{engine.micro_batch_size}, accumulation {engine.gradient_accumulation_steps}"
+                ),
             ),
             next_step=next_command(facts, "attach", (), "--json"),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 
 from dsray_inspect.agent.assemble.snapshot import Facts
@@ -44,8 +45,10 @@ def of_group(facts: Facts, members: Sequence[Member], group: str) -> Finding | N
 
     first, last = times[min(times)], times[max(times)]
     observed_s = (max(last) - min(first)) / 1e9
-    lost = lost_s(times, len(members))
-    events = late_events(times, len(members))
+    late = margins(times, len(members))
+    # By the median: one long pause does not make a straggler.
+    lost = [statistics.median(one) * len(one) if one else 0.0 for one in late]
+    events = [len(one) for one in late]
     order = sorted(range(len(members)), key=lambda place: -lost[place])
     worst, next_worst = order[0], order[1]
     share = lost[worst] / observed_s if observed_s > 0 else 0.0
@@ -69,8 +72,10 @@ def of_group(facts: Facts, members: Sequence[Member], group: str) -> Finding | N
         ),
         evidence=(
             f"flight recorder, group {group}: last at {events[worst]} of {len(times)} collectives",
-            f"the others waited {duration(lost[worst])} of {duration(observed_s)} for it, "
-            f"{duration(lost[next_worst])} for the next slowest",
+            (
+                f"the others waited {duration(lost[worst])} of {duration(observed_s)} for it, "
+                f"{duration(lost[next_worst])} for the next slowest"
+            ),
         ),
         next_step=next_command(facts, "stacks", ranks([worker])),
     )
@@ -79,8 +84,8 @@ def of_group(facts: Facts, members: Sequence[Member], group: str) -> Finding | N
 def aligned(members: Sequence[Member], group: str) -> dict[int, list[int]]:
     """Return when each member came to each collective that all have come to, by sequence.
 
-    Clocks of other hosts are set by the collective at which the two were closest: after a
-    collective all ranks go on at the same time.
+    Clocks of other hosts are set by the median: within a step all ranks go on from one
+    collective to the next at the same time.
     """
     by_member = [dict(map(tuple, one.arrivals[group])) for one in members]
     common = sorted(set.intersection(*map(set, by_member)))[-FRESH:]
@@ -99,25 +104,17 @@ def offset(reference: Mapping[int, int], own: Mapping[int, int], common: Sequenc
     return apart[len(apart) // 2] if apart else 0
 
 
-def lost_s(times: Mapping[int, Sequence[int]], count: int) -> list[float]:
-    """Return the seconds that the second latest waited for the latest, by who was that."""
-    lost = [0.0] * count
+def margins(times: Mapping[int, Sequence[int]], count: int) -> list[list[float]]:
+    """Return for each member how long the next latest waited for it, where that is not noise."""
+    found: list[list[float]] = [[] for _ in range(count)]
 
     for arrived in times.values():
         place, seconds = margin(arrived)
-        lost[place] += seconds
 
-    return lost
+        if seconds >= LEAST_LOST_S:
+            found[place].append(seconds)
 
-
-def late_events(times: Mapping[int, Sequence[int]], count: int) -> list[int]:
-    events = [0] * count
-
-    for arrived in times.values():
-        place, seconds = margin(arrived)
-        events[place] += seconds >= LEAST_LOST_S
-
-    return events
+    return found
 
 
 def margin(arrived: Sequence[int]) -> tuple[int, float]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dsray_inspect.agent.assemble.snapshot import Facts
-from dsray_inspect.agent.detectors.findings import name_ranks, next_command, ranks
+from dsray_inspect.agent.detectors.findings import duration, name_ranks, next_command, ranks
 from dsray_inspect.agent.model import Finding, Worker
 
 NEARLY = 0.93
 NEARLY_HOST = 0.96
 LEAST_SPILLED_BYTES = 1 << 20
+FRESH_S = 15.0
 GIB = 1 << 30
 
 
@@ -48,28 +49,29 @@ def memory_pressure(facts: Facts) -> list[Finding]:
 
 
 def object_spilling(facts: Facts) -> list[Finding]:
-    """An object store that moved objects to disk between two looks: it is too small."""
-    earlier = facts.earlier
+    """An object store that moves objects to disk, now: it is too small for what is kept in it."""
     found = []
 
     for node in facts.answers.nodes:
-        now = facts.answers.looks.get(node.node_id, {}).get("spilled_bytes")
-        before = (
-            earlier.answers.looks.get(node.node_id, {}).get("spilled_bytes") if earlier else None
-        )
+        spilled = facts.answers.looks.get(node.node_id, {}).get("spilled") or {}
+        newest_s = spilled.get("newest_s")
 
-        if now is None or before is None or now - before < LEAST_SPILLED_BYTES:
+        if newest_s is None or newest_s > FRESH_S or spilled["bytes"] < LEAST_SPILLED_BYTES:
             continue
 
-        more = f"{(now - before) / 1e6:.0f} MB"
         found.append(
             Finding(
                 cause="object_spilling",
                 severity="warning",
                 ranks=(),
-                summary=f"{node.hostname} spills objects to disk: {more} more since the last look, "
-                f"{now / 1e9:.1f} GB in all.",
-                evidence=(f"ray_spilled_objects on {node.hostname}: {more} more",),
+                summary=f"{node.hostname} spills objects to disk: "
+                f"{spilled['bytes'] / 1e9:.2f} GB so far, the last {duration(newest_s)} ago.",
+                evidence=(
+                    (
+                        f"ray_spilled_objects on {node.hostname}: {spilled['bytes']:,} bytes, "
+                        f"the newest file is {duration(newest_s)} old"
+                    ),
+                ),
                 next_step="ray memory --stats-only",
             )
         )

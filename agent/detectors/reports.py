@@ -44,8 +44,10 @@ def report_barrier(facts: Facts) -> list[Finding]:
             ),
             evidence=(
                 f"{name_ranks(reporters)}: in ray.train.report, called by {place(reporting[0])}",
-                f"{name_ranks(others)}: in {name_of(first) if first else 'a collective'}, "
-                f"{place(inside[0])}",
+                (
+                    f"{name_ranks(others)}: in {name_of(first) if first else 'a collective'}, "
+                    f"{place(inside[0])}"
+                ),
                 "every rank must call ray.train.report equally often",
             ),
             next_step=next_command(facts, "stacks", blamed),

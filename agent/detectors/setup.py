@@ -144,10 +144,10 @@ def rendezvous_wait(facts: Facts) -> list[Finding]:
     if not inside:
         return []
 
-    return [disagreement(facts, inside) or missing(facts, inside)]
+    return [disagreement(facts) or missing(facts, inside)]
 
 
-def disagreement(facts: Facts, inside: Sequence[Member]) -> Finding | None:
+def disagreement(facts: Facts) -> Finding | None:
     """Return a finding where ranks dial different places or count differently."""
     for name in AGREED:
         values: dict[str, list[int]] = {}

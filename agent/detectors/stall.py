@@ -117,8 +117,10 @@ def blame(
     stands_s = waited_s if motion or waiting_is_recorded(waiting) else max(idle_s, 0.0)
     evidence = (
         *([f"rank {member.worker.rank}: {motion.text()}"] if motion else []),
-        f"rank {member.worker.rank}: last ran {duration(idle_s)} ago "
-        f"(/proc/{member.worker.pid}/task)",
+        (
+            f"rank {member.worker.rank}: last ran {duration(idle_s)} ago "
+            f"(/proc/{member.worker.pid}/task)"
+        ),
         waiting_text(victims, waiting, waited_s),
         *recorded(member, waiting),
         *children_text(member),

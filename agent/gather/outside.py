@@ -162,7 +162,7 @@ class Wave:
         known = self._answers.looks.setdefault(node_id, {"processes": {}})
         known["hostname"] = answer["hostname"]
         known["memory"], known["cpus"] = answer["memory"], answer["cpus"]
-        known["spilled_bytes"] = answer["spilled_bytes"]
+        known["spilled"] = answer["spilled"]
         known["kept"] = answer["kept"] or known.get("kept")
 
         for pid, facts in answer["processes"].items():

@@ -57,7 +57,7 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
     gpus, why = read_gpus() if request["gpus"] else ([], "not asked")
     return {
         "kept": kept_of(request["kept"]) if request.get("kept") else None,
-        "spilled_bytes": spilled_bytes(request.get("session_dir", "")),
+        "spilled": spilled(request.get("session_dir", "")),
         "memory": memory_limits(os.getpid()),
         "cpus": os.cpu_count(),
         "hostname": socket.gethostname(),
@@ -67,17 +67,19 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def spilled_bytes(session_dir: str) -> int:
-    """Return the bytes of objects that this node's object store has moved to its disk."""
-    found = 0
+def spilled(session_dir: str) -> dict[str, Any]:
+    """Return the bytes that this node's object store has moved to its disk, and when it last did."""
+    found, newest_at = 0, 0.0
 
     for path in glob.glob(f"{session_dir}/ray_spilled_objects*/*") if session_dir else ():
         try:
-            found += os.stat(path).st_size
+            status = os.stat(path)
         except OSError:
             continue
 
-    return found
+        found, newest_at = found + status.st_size, max(newest_at, status.st_mtime)
+
+    return {"bytes": found, "newest_s": time.time() - newest_at if newest_at else None}
 
 
 def environment(pid: int) -> dict[str, Any]:

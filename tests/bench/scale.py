@@ -51,8 +51,9 @@ REDUCE = [
     ("all_reduce", f"{SITE}/torch/distributed/distributed_c10d.py", 3252),
 ]
 IN_USER = [*RUNNER, ("load_batch", "/app/train.py", 81)]
-MAIN = [("<module>", f"{SITE}/ray/_private/workers/default_worker.py", 320)] + [
-    ("main_loop", f"{SITE}/ray/_private/worker.py", 1010)
+MAIN = [
+    ("<module>", f"{SITE}/ray/_private/workers/default_worker.py", 320),
+    ("main_loop", f"{SITE}/ray/_private/worker.py", 1010),
 ]
 
 

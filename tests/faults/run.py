@@ -103,22 +103,15 @@ def wait_for_fault(job: Job) -> float:
     """Return the Unix time at which the job broke, as it wrote it down itself."""
     path = job.out / "broke"
 
-    def broke() -> float | None:
+    def broke() -> float:
         text = path.read_text() if path.exists() else ""
-        return float(text) if text else None
 
-    at: float = processes.wait_for(
-        f"{job} to break",
-        lambda: broke() or has_ended(job),
-        timeout=BREAK_LIMIT_S,
-        every=0.2,
-    )
-    return at
+        if not text and (ended := job.ended()):
+            raise processes.Unmet(f"{job} ended before it broke: {ended}")
 
+        return float(text or 0)
 
-def has_ended(job: Job) -> None:
-    if ended := job.ended():
-        raise processes.Unmet(f"{job} ended before it broke: {ended}")
+    return processes.wait_for(f"{job} to break", broke, timeout=BREAK_LIMIT_S, every=0.2)
 
 
 def watch(

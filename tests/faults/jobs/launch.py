@@ -32,8 +32,14 @@ FAULTS = {
 
 
 def joins(options: dict[str, Any]) -> Any:
-    """Return a hook for worker processes: what a site's sitecustomize does to a rendezvous."""
-    trip = Trip(options)
+    """Return a hook for worker processes: what a site's sitecustomize does to a rendezvous.
+
+    It names nothing of this folder, which a worker cannot import yet when the hook is loaded.
+    """
+    fault, rank, mark = options["fault"], str(options["rank"]), f"{options['out']}/broke"
+
+    def warm_up_caches() -> None:
+        time.sleep(3600)
 
     def hook() -> None:
         import torch.distributed as dist
@@ -41,29 +47,23 @@ def joins(options: dict[str, Any]) -> Any:
         join = dist.init_process_group
 
         def joined(*args: Any, **kwargs: Any) -> None:
-            mine = os.environ["RANK"] == str(trip.rank)
-            if trip.fault == "late" and mine:
-                trip.broke()
+            mine = os.environ["RANK"] == rank
+            if mine:
+                Path(mark).write_text(repr(time.time()))
+            if fault == "late" and mine:
                 warm_up_caches()
-            if trip.fault == "other-port" and mine:
+            if fault == "other-port" and mine:
                 os.environ["MASTER_PORT"] = str(int(os.environ["MASTER_PORT"]) ^ 1)
-                trip.broke()
-            if trip.fault == "dead-address" and mine:
+            if fault == "dead-address" and mine:
                 os.environ["MASTER_ADDR"] = "10.255.255.1"
-                trip.broke()
-            if trip.fault == "world-size":
+            if fault == "world-size":
                 kwargs["world_size"] = kwargs["world_size"] + 1
                 os.environ["WORLD_SIZE"] = str(kwargs["world_size"])
-                trip.broke()
             join(*args, **kwargs)
 
         dist.init_process_group = joined
 
     return hook
-
-
-def warm_up_caches() -> None:
-    time.sleep(3600)
 
 
 class Notify(UserCallback):
@@ -153,7 +153,10 @@ def launch() -> None:
         scaling_config=ScalingConfig(
             num_workers=options["workers"], use_gpu=bool(gpus), resources_per_worker=resources
         ),
-        run_config=RunConfig(storage_path=f"{options['out']}/storage", callbacks=[Notify(options)]),
+        run_config=RunConfig(
+            storage_path=f"{options['out']}/storage",
+            callbacks=[Notify(options)],  # type: ignore[list-item]
+        ),
     ).fit()
 
 

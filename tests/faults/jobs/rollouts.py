@@ -59,17 +59,16 @@ def score(batch: Any) -> float:
 
 def limit_memory(limit_bytes: int) -> None:
     """Put this process under a memory limit of its own, as a pod has one."""
-    own = next(
-        line for line in open("/proc/self/cgroup") if ":memory:" in line or line[:3] == "0::"
-    )
+    with open("/proc/self/cgroup") as file:
+        own = next(line for line in file if ":memory:" in line or line.startswith("0::"))
     path = own.rstrip().rpartition(":")[2]
     version_1 = ":memory:" in own
     root = "/sys/fs/cgroup/memory" if version_1 else "/sys/fs/cgroup"
     group = f"{root}{path}/dsray-t-{os.getpid()}"
     os.mkdir(group)
     name = "memory.limit_in_bytes" if version_1 else "memory.max"
-    for file, text in ((name, str(limit_bytes)), ("cgroup.procs", str(os.getpid()))):
-        with open(f"{group}/{file}", "w") as opened:
+    for part, text in ((name, str(limit_bytes)), ("cgroup.procs", str(os.getpid()))):
+        with open(f"{group}/{part}", "w") as opened:
             opened.write(text)
 
 
@@ -95,7 +94,7 @@ class Learner:
         self.trip = Trip(options)
         self.rank = ray.train.get_context().get_world_rank()
         self.pace_s = options["pace_s"]
-        self.env = Env.remote()
+        self.env: Any = Env.remote()  # type: ignore[attr-defined]
         self.kept: list[Any] = []
         policy = torch.nn.Linear(24, 24)
         self.engine, *_ = deepspeed.initialize(
@@ -130,8 +129,8 @@ class Learner:
             limit_memory(LIMIT_BYTES)
             self.kept = hoard(2 * LIMIT_BYTES)
         if trip.due("squeeze", rank, step):
-            limit_memory(resident_bytes() + LIMIT_BYTES // 2)
-            self.kept = hoard(resident_bytes() + LIMIT_BYTES // 2 - (6 << 20))
+            limit_memory(LIMIT_BYTES // 2)  # pages that it has already are not charged anew
+            self.kept = hoard(resident_bytes() + LIMIT_BYTES // 2 - (14 << 20))
         if trip.since("spill", rank, step):
             self.kept.append(ray.put(np.ones(12 << 20, dtype="uint8")))
         if trip.fault == "restart" and (rank, step) == (trip.rank, trip.step):
@@ -156,7 +155,7 @@ class Learner:
             ray.train.report({"reward": reward})
 
     def skips(self, step: int) -> bool:
-        return self.trip.due("report-skip", self.rank, step)
+        return bool(self.trip.due("report-skip", self.rank, step))
 
     def learn(self) -> None:
         write = self.trip.log(self.rank)
