@@ -1,0 +1,82 @@
+"""What the screens are made of: rows of styled text, drawn when they are seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+from dsray_inspect.agent.text.shorten import Cut, cut_end
+
+Look = Literal[
+    "", "bold", "dim", "error", "warning", "success", "accent", "head",
+    "user", "ray", "deepspeed", "torch", "collective", "cool", "warm", "still",
+]  # fmt: skip
+"""A name of the style sheet: `.rows--error` and so on."""
+LOOKS: tuple[Look, ...] = (
+    "bold", "dim", "error", "warning", "success", "accent", "head",
+    "user", "ray", "deepspeed", "torch", "collective", "cool", "warm", "still",
+)  # fmt: skip
+Part = tuple[str, Look]
+Draw = Callable[[int], Sequence[Part]]
+
+
+class Row(NamedTuple):
+    """One line of a screen. Rows without a key are passed over by the cursor."""
+
+    key: str
+    draw: Draw
+    target: str = ""
+    """Where Enter leads: `rank:1`, `fold:KEY`, `view:stacks`; nowhere when empty."""
+    text: str = ""
+    """What `/` looks in, and what `y` copies unless `copy` says otherwise."""
+    copy: str = ""
+
+
+class Cell(NamedTuple):
+    """A text in a column of its own."""
+
+    text: str
+    look: Look = ""
+    cut: Cut = cut_end
+
+
+def row(key: str, *parts: Part, target: str = "", copy: str = "") -> Row:
+    """Return a row whose text does not depend on the width."""
+    return Row(key, lambda _: parts, target, "".join(text for text, _ in parts), copy)
+
+
+def blank() -> Row:
+    return row("")
+
+
+def heading(text: str, rest: str = "") -> Row:
+    return row("", (f" {text}", "head"), (f"  {rest}" if rest else "", "dim"))
+
+
+def fitted(cells: Sequence[Cell], widths: Sequence[int], *, gap: int = 2) -> list[Part]:
+    """Return cells in columns; a negative width aligns at the right."""
+    parts: list[Part] = []
+
+    for cell, width in zip(cells, widths, strict=True):
+        room = abs(width)
+        text = cell.cut(cell.text, room) if room else ""
+        padded = text.rjust(room) if width < 0 else text.ljust(room)
+        parts.append((padded + " " * (gap if room else 0), cell.look))
+
+    return parts
+
+
+def width_of(parts: Sequence[Part]) -> int:
+    return sum(len(text) for text, _ in parts)
+
+
+def table_row(
+    key: str, cells: Sequence[Cell], widths: Callable[[int], Sequence[int]], *, target: str = ""
+) -> Row:
+    """Return a row in columns, whose widths follow from that of the screen."""
+    return Row(
+        key,
+        lambda width: fitted(cells, widths(width)),
+        target,
+        "  ".join(cell.text for cell in cells if cell.text).strip(),
+    )
