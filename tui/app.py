@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -69,7 +70,7 @@ class InspectApp(App[int]):
         Binding("left_curly_bracket", "step(-10)", "ten back", show=False),
         Binding("right_curly_bracket", "step(10)", "ten forward", show=False),
         Binding("y", "copy", "copy"),
-        Binding("s", "save", "save"),
+        Binding("s", "save", "save", show=False),
         Binding("S", "picture", "picture", show=False),
         Binding("T", "light_or_dark", "light or dark", show=False),
         Binding("question_mark", "help", "help"),
@@ -97,6 +98,7 @@ class InspectApp(App[int]):
         self._started = clock()
         self._views: dict[str, View] = {}
         self._is_due = False
+        self.has_shown = False
         self._is_playing = False
 
     # Life
@@ -145,11 +147,11 @@ class InspectApp(App[int]):
 
         if not self._is_due:
             self._is_due = True
-            first = len(self.story.window) <= 1 or not self.source.is_live
-            self.set_timer(0.001 if first else SHOW_EVERY_S, self._show)
+            self.set_timer(SHOW_EVERY_S if self.has_shown else 0.001, self._show)
 
     def _show(self) -> None:
         self._is_due = False
+        self.has_shown = bool(self.story.window)
 
         for screen in self.screen_stack[-2:]:
             if isinstance(screen, View) and (screen is self.screen or self.screen.is_modal):
@@ -356,12 +358,14 @@ class InspectApp(App[int]):
         if message.problem:
             self.notify(message.problem, severity="error", markup=False)
         else:
-            self.push_screen(Sheet(message.title, text_rows(message.lines)))
+            lines = message.lines
+            first = next((n for n, line in enumerate(lines) if " rank" in line), 0)
+            self.push_screen(Sheet(message.title, partial(text_rows, lines), f"line {first}"))
 
     # The rest
 
     def action_help(self) -> None:
-        self.push_screen(Sheet("Keys", help_rows()))
+        self.push_screen(Sheet("Keys", help_rows))
 
     def action_light_or_dark(self) -> None:
         self.theme = "textual-light" if self.current_theme.dark else "textual-dark"

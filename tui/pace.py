@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from dsray_inspect.agent.model import Snapshot
 
@@ -17,7 +18,7 @@ def paces(past: Sequence[Snapshot]) -> list[float | None]:
     """Return the steps a second between each look and the next; None where it is not known."""
     found: list[float | None] = []
 
-    for before, after in zip(past, past[1:], strict=False):
+    for before, after in pairwise(past):
         first, last = top_step(before), top_step(after)
         took_s = after.taken_at - before.taken_at
         known = first is not None and last is not None and last >= first and took_s > 0

@@ -54,7 +54,7 @@ class Recorded:
     def run(self, post: Post) -> None:
         post(Arrived(self._events))
 
-    def ask(self, *words: str) -> tuple[str, str]:
+    def ask(self, *_words: str) -> tuple[str, str]:
         return "", "This is a recording: there is no process to ask."
 
     def close(self) -> None:

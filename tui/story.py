@@ -31,6 +31,7 @@ class Story:
         self.unseen: Unseen | None = None
         self.ended = False
         self.restart: Restart | None = None
+        self._processes: dict[int, tuple[str, int]] = {}
         self._back = 0
         self._is_paused = False
 
@@ -48,8 +49,8 @@ class Story:
 
         if before is not None:
             snapshot = sharing(snapshot, before)
-            self.restart = restart_between(before, snapshot) or self.restart
 
+        self._note_restart(snapshot)
         self.window.append(snapshot)
         most = max(LEAST, min(KEEP, KEEP_RANKS // max(1, len(snapshot.workers))))
 
@@ -62,6 +63,17 @@ class Story:
             self.window.popleft()
 
         self._back = min(self._back, len(self.window) - 1)
+
+    def _note_restart(self, snapshot: Snapshot) -> None:
+        """Compare with the processes that each rank had last, in whichever look that was."""
+        now = {
+            one.rank: (one.actor_id, one.pid) for one in snapshot.workers if one.rank is not None
+        }
+        other = [rank for rank in now if self._processes.get(rank, now[rank]) != now[rank]]
+        self._processes.update(now)
+
+        if other:
+            self.restart = Restart(snapshot.taken_at, tuple(sorted(other)))
 
     @property
     def now(self) -> Snapshot | None:
@@ -94,17 +106,6 @@ class Story:
         self._is_paused = True
         before, self._back = self._back, max(0, min(len(self.window) - 1, self._back - looks))
         return self._back != before
-
-
-def restart_between(before: Snapshot, after: Snapshot) -> Restart | None:
-    """Return which ranks have another process than they had, None when all are the same."""
-    pids = {one.rank: (one.actor_id, one.pid) for one in before.workers}
-    other = [
-        one.rank
-        for one in after.workers
-        if one.rank is not None and one.rank in pids and pids[one.rank] != (one.actor_id, one.pid)
-    ]
-    return Restart(after.taken_at, tuple(sorted(other))) if other else None
 
 
 def notices(story: Story, now: float) -> list[str]:
@@ -159,4 +160,5 @@ def blind(snapshot: Snapshot) -> list[str]:
     which = compact(sorted(one.rank for one in missing if one.rank is not None)) or "some"
     of = f"{len(missing)} of {len(snapshot.workers)} ranks ({which})"
     why = missing[0].evidence.stack
-    return [f"? no stack of {of}: {why}. dsray-inspect doctor has the fix."]
+    told = "" if why in snapshot.verdict.summary else f": {why}"
+    return [f"? no stack of {of}{told}. dsray-inspect doctor has the fix."]

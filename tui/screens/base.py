@@ -14,8 +14,8 @@ from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.tui.lines import Row, blank, row
 from dsray_inspect.tui.screens.frame import (
     notice_lines,
-    views_with_marks,
     verdict_lines,
+    views_with_marks,
     where_line,
 )
 from dsray_inspect.tui.story import Story
@@ -45,6 +45,10 @@ class View(Screen[None]):
         """Return what the view shows of a look."""
         raise NotImplementedError
 
+    def body(self) -> ComposeResult:
+        """Yield what stands between the bars."""
+        yield Rows(id="rows")
+
     def crumbs(self) -> Sequence[str]:
         """Return where one is, below the job."""
         return (self.VIEW.capitalize(),)
@@ -73,7 +77,7 @@ class View(Screen[None]):
         yield Bar(id="verdict")
         yield Bar(id="notices")
         yield Tabs(id="tabs")
-        yield Rows(id="rows")
+        yield from self.body()
         yield Input(id="filter", placeholder="show rows with …", compact=True)
         yield Footer(compact=True, show_command_palette=False)
 
@@ -99,9 +103,13 @@ class View(Screen[None]):
             self.query_one("#where", Bar).show([where_line(app, self.crumbs(), width)])
             self.query_one("#verdict", Bar).show(verdict_lines(app, width))
             self.query_one("#notices", Bar).show(notice_lines(app, width))
-            self.query_one("#tabs", Tabs).show_views(views_with_marks(snapshot, width), self.VIEW)
+            self.query_one("#tabs", Tabs).show_views(views_with_marks(snapshot), self.VIEW)
             shown = self.rows(snapshot, story) if snapshot is not None else []
             self.list.show(self.fitting(shown))
+            self.shown()
+
+    def shown(self) -> None:
+        """Do what is to be done when the rows are up to date."""
 
     def fitting(self, rows: Sequence[Row]) -> Sequence[Row]:
         """Return the rows that the filter leaves."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -71,10 +71,11 @@ class Sheet(ModalScreen[None]):
         Binding("escape,q,question_mark,backspace", "dismiss", "back"),
     ]
 
-    def __init__(self, title: str, rows: Sequence[Row]) -> None:
+    def __init__(self, title: str, rows: Callable[[int], Sequence[Row]], start: str = "") -> None:
         super().__init__()
         self._title = title
         self._rows = rows
+        self._start = start
 
     def compose(self) -> ComposeResult:
         with Vertical(id="sheet"):
@@ -84,12 +85,18 @@ class Sheet(ModalScreen[None]):
         box = self.query_one("#sheet", Vertical)
         box.border_title = self._title
         box.border_subtitle = "Esc goes back"
+        self.query_one("#sheet-rows", Rows).focus()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._fill)
+
+    def _fill(self) -> None:
         rows = self.query_one("#sheet-rows", Rows)
-        rows.show(self._rows)
-        rows.focus()
+        rows.show(self._rows(rows.size.width))
+        rows.go_to(self._start)
 
 
-def help_rows() -> list[Row]:
+def help_rows(_width: int) -> list[Row]:
     """Return all keys, then what the symbols mean."""
     rows: list[Row] = []
 
@@ -106,8 +113,20 @@ def help_rows() -> list[Row]:
     return rows
 
 
-def text_rows(lines: Sequence[str]) -> list[Row]:
-    return [row(f"line {number}", (f" {line}", "")) for number, line in enumerate(lines)]
+def text_rows(lines: Sequence[str], width: int) -> list[Row]:
+    """Return lines of text; what does not fit goes on below, indented as its line is."""
+    rows = []
+
+    for number, line in enumerate(lines):
+        indent = len(line) - len(line.lstrip(" │├└"))
+        lead = line[:indent].replace("├", "│").replace("└", " ") + "    "
+        room = max(20, width - len(lead) - 2)
+        rows.append(row(f"line {number}", (f" {line[: width - 2]}", "")))
+
+        for part, at in enumerate(range(width - 2, len(line), room)):
+            rows.append(row(f"line {number}.{part}", (f" {lead}{line[at : at + room]}", "")))
+
+    return rows
 
 
 class Question(ModalScreen[bool]):

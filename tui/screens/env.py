@@ -26,7 +26,7 @@ class EnvView(View):
     def crumbs(self) -> Sequence[str]:
         return ("Environment",)
 
-    def rows(self, snapshot: Snapshot, story: Story) -> list[Row]:
+    def rows(self, snapshot: Snapshot, _story: Story) -> list[Row]:
         """Return the rows; they are the same as before while no rank's variables are others."""
         made_of = tuple(id(one.env) for one in snapshot.workers)
 

@@ -63,7 +63,7 @@ def pulse(app: InspectApp) -> Part:
             "%H:%M:%S",
             time.localtime(snapshot.taken_at) if not app.in_utc else time.gmtime(snapshot.taken_at),
         )
-        behind = f" −{duration(back)}" if back else ""
+        behind = f" -{duration(back)}" if back else ""
         return (f"⏸ {at}{behind}  {story.position}/{len(story.window)} ", "accent")
 
     if story.ended:
@@ -106,7 +106,7 @@ def notice_lines(app: InspectApp, width: int) -> list[list[Part]]:
     return lines
 
 
-def views_with_marks(snapshot: Snapshot | None, width: int) -> list[tuple[str, str, Look]]:
+def views_with_marks(snapshot: Snapshot | None) -> list[tuple[str, str, Look]]:
     """Return the views with how many findings there are."""
     found = len(snapshot.findings) if snapshot is not None else 0
     bad = snapshot is not None and any(one.severity == "error" for one in snapshot.findings)

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar, NamedTuple
 
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+
 from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import Node, Snapshot, Worker
 from dsray_inspect.agent.text.shorten import cut_front, cut_middle, without_domain
-from dsray_inspect.agent.text.spans import compact
 from dsray_inspect.tui.lines import Cell, Look, Part, Row, blank, fitted, row
-from dsray_inspect.tui.pace import chart, paces, step_s
 from dsray_inspect.tui.screens.base import View
 from dsray_inspect.tui.screens.heat import grid
+from dsray_inspect.tui.screens.page import Page, history
+from dsray_inspect.tui.screens.summary import engine_row, functions, pace_rows, people, why_rows
+from dsray_inspect.tui.screens.timeline import timeline
 from dsray_inspect.tui.standing import PENDING, Standing, standings
 from dsray_inspect.tui.story import Story
+from dsray_inspect.tui.widgets.rows import Rows
 
 MANY = 96
 """From so many ranks on, a grid of all stands above the list."""
 STILL_S = 5.0
-TOP_FUNCTIONS = 4
+TWO_PANES = 150
+TALL = 36
+MOST_STRIPS = 16
 
 
 class Place(NamedTuple):
@@ -40,14 +46,55 @@ class OverviewView(View):
     def crumbs(self) -> Sequence[str]:
         return ("Overview",)
 
+    def body(self) -> ComposeResult:
+        with Horizontal():
+            yield Rows(id="rows")
+            yield Rows(id="side")
+
     def rows(self, snapshot: Snapshot, story: Story) -> list[Row]:
-        return overview(snapshot, story.past, self.size.width)
+        width = self.list.size.width or self.size.width
+        rows = overview(snapshot, story.past, width)
+        return rows + strips(snapshot, story.past, width) if self.size.height >= TALL else rows
+
+    def on_resize(self) -> None:
+        super().on_resize()
+        self.query_one("#side").display = self.size.width >= TWO_PANES
+
+    def on_mount(self) -> None:
+        self.query_one("#side", Rows).can_focus = False
+        super().on_mount()
+
+    def on_rows_moved(self, message: Rows.Moved) -> None:
+        message.stop()
+        self.shown()
+
+    def shown(self) -> None:
+        """Show the rank under the cursor beside the list, where there is room for it."""
+        side, current, snapshot = (
+            self.query_one("#side", Rows),
+            self.list.current,
+            self.inspect.story.now,
+        )
+
+        if side.display and current is not None and snapshot is not None:
+            actor_id = current.target.removeprefix("rank:")
+            worker = next((one for one in snapshot.workers if one.actor_id == actor_id), None)
+
+            if worker is not None:
+                folded = {"environment", "config", "evidence"}
+                is_live = self.inspect.source.is_live
+                past = history(self.inspect.story.past, worker)
+                width = side.size.width
+                page = Page(
+                    snapshot, worker, past, folded, width=width, is_full=False, is_live=is_live
+                )
+                side.show(list(page.rows()))
 
 
 def overview(snapshot: Snapshot, past: Sequence[Snapshot], width: int) -> list[Row]:
     """Return the rows of the whole view."""
     if not snapshot.workers:
-        return without_workers(snapshot)
+        return without_workers(snapshot, width)
 
     by_actor = standings(snapshot)
     rows: list[Row] = []
@@ -57,7 +104,8 @@ def overview(snapshot: Snapshot, past: Sequence[Snapshot], width: int) -> list[R
 
     rows.append(Row("", lambda room: fitted(HEADS, widths(room))))
     rows += ranks(snapshot, by_actor)
-    rows += [blank(), *functions(snapshot), blank(), *pace_rows(past)]
+    rows += [blank(), *functions(snapshot), blank(), *why_rows(snapshot, width)]
+    rows += [*pace_rows(past), *engine_row(snapshot), *people(snapshot)]
     return rows
 
 
@@ -101,6 +149,15 @@ def widths(width: int) -> list[int]:
     return fixed
 
 
+def strips(snapshot: Snapshot, past: Sequence[Snapshot], width: int) -> list[Row]:
+    """Return the first of the timeline's strips, for screens with room below."""
+    if len(past) < 2 or not snapshot.workers or len(snapshot.workers) > MANY:
+        return []
+
+    rows = timeline(snapshot, past, width, 1)[: 1 + min(MOST_STRIPS, len(snapshot.workers))]
+    return [blank(), *(one._replace(key=f"strip {one.key}" if one.key else "") for one in rows)]
+
+
 def ranks(snapshot: Snapshot, by_actor: dict[str, Standing]) -> list[Row]:
     """Return a row a rank: nodes in trouble first, and in them the ranks in trouble."""
     hosts = without_domain(one.hostname or one.node_ip for one in snapshot.workers)
@@ -119,7 +176,7 @@ def ranks(snapshot: Snapshot, by_actor: dict[str, Standing]) -> list[Row]:
         (sorted(workers, key=trouble) for workers in by_node.values()),
         key=lambda workers: trouble(workers[0]),
     )
-    rows = []
+    rows: list[Row] = []
 
     for workers in ordered:
         node = nodes.get(workers[0].node_id)
@@ -191,7 +248,7 @@ def phase_of(worker: Worker) -> str:
     return "–" if worker.phase == "unknown" else worker.phase
 
 
-def without_workers(snapshot: Snapshot) -> list[Row]:
+def without_workers(snapshot: Snapshot, width: int) -> list[Row]:
     waits = snapshot.controller.waiting_on if snapshot.controller else None
     over = snapshot.job.has_ended
     rows = [
@@ -202,6 +259,7 @@ def without_workers(snapshot: Snapshot) -> list[Row]:
     ]
     rows += [row("", (f"   The controller waits on {waits}.", ""))] if waits and not over else []
     rows += [row("", (f"   {note}", "dim")) for note in snapshot.notes]
+    rows += [blank(), *why_rows(snapshot, width), *people(snapshot)]
     rows += [blank(), *(node_row(node) for node in snapshot.nodes)]
     return rows
 
@@ -215,50 +273,3 @@ def node_row(node: Node) -> Row:
         state,
         (f"  {gpus}", "dim"),
     )
-
-
-def functions(snapshot: Snapshot) -> list[Row]:
-    """Return the functions that most ranks are in, with how long the longest has not moved."""
-    counts: Counter[tuple[str, str, int]] = Counter()
-    ranks_in: dict[tuple[str, str, int], list[Worker]] = {}
-
-    for worker in snapshot.workers:
-        if worker.function is not None:
-            at = (worker.function.name, worker.function.file, worker.function.line)
-            counts[at] += 1
-            ranks_in.setdefault(at, []).append(worker)
-
-    rows = []
-
-    for number, (at, _) in enumerate(counts.most_common(TOP_FUNCTIONS)):
-        workers = ranks_in[at]
-        known = sorted(one.rank for one in workers if one.rank is not None)
-        idle = max((one.idle_s for one in workers if one.idle_s is not None), default=None)
-        where = f"{at[1].rpartition('/')[2]}:{at[2]}"
-        who = f"rank{'s' if len(known) > 1 else ''} {compact(known)}"
-        rows.append(
-            row(
-                f"function {at}",
-                (f" {'functions' if not number else '':<10}", "dim"),
-                (f"{at[0]:<22.22} ", "user"),
-                (f"{where:<18.18} ", ""),
-                (f"{who:<14.14} ", ""),
-                ("" if idle is None else duration(idle), "dim"),
-                target="view:functions",
-            )
-        )
-
-    return rows
-
-
-def pace_rows(past: Sequence[Snapshot]) -> list[Row]:
-    """Return the steps a second over the window, and what a step takes now."""
-    rates = paces(past)
-    recent = step_s(past[-20:])
-    now = f"{duration(recent)} a step" if recent else "no step lately"
-
-    def draw(width: int) -> list[Part]:
-        bars = chart(rates, max(0, width - 12 - len(now) - 3))
-        return [(f" {'steps/s':<10}", "dim"), (bars, "accent"), (f"  {now}", "")]
-
-    return [Row("", draw)] if len(past) > 1 else []

@@ -20,6 +20,10 @@ from dsray_inspect.tui.screens.base import View
 from dsray_inspect.tui.screens.functions import LOOKS
 from dsray_inspect.tui.story import Story
 
+WIDE = 100
+LAST = 12
+"""Columns of the layer, or of a duration."""
+
 
 class StacksView(View):
     VIEW: ClassVar[str] = "stacks"
@@ -34,7 +38,7 @@ class StacksView(View):
         self._toggled: set[str] = set()
         self._is_full = False
 
-    def rows(self, snapshot: Snapshot, story: Story) -> list[Row]:
+    def rows(self, snapshot: Snapshot, _story: Story) -> list[Row]:
         return Tree(snapshot, self._toggled, is_full=self._is_full).rows()
 
     def chosen(self, row: Row) -> None:
@@ -195,7 +199,7 @@ class Tree:
                     mine, (lead, "dim"), (text, "dim"), target=f"fold:{key}/…{one.name}{one.line}"
                 )
             else:
-                mark = self._stands(branch) if is_last else ""
+                stands_s = branch.idle_s if is_last and not branch.branches else None
                 name = (one.qualname or one.name).rpartition("<locals>.")[2]
                 target = f"fold:{key}" if lead == first else ""
 
@@ -203,7 +207,7 @@ class Tree:
                     target = f"rank:{self._actor_of.get(branch.ranks[0], '')}"
 
                 look: Look = LOOKS.get(one.layer, "dim" if one.layer == "python" else "")
-                draw = partial(drawn_frame, lead, name, one, look, mark)
+                draw = partial(drawn_frame, lead, name, one, look, stands_s)
                 yield Row(mine, draw, target, f"{name} {one.file}:{one.line} {one.layer}")
 
             lead = rest
@@ -239,21 +243,15 @@ class Tree:
     def _key(self, key: str, branch: Branch, number: int) -> str:
         return f"{key}#{number}|{','.join(map(str, branch.ranks[:4]))}"
 
-    def _stands(self, branch: Branch) -> str:
-        if branch.branches or branch.idle_s is None or branch.idle_s < 1:
-            return ""
-
-        return f" ← here for {duration(branch.idle_s)}"
-
 
 def drawn_frame(
-    lead: str, name: str, frame: Frame, look: Look, mark: str, width: int
+    lead: str, name: str, frame: Frame, look: Look, stands_s: float | None, width: int
 ) -> list[Part]:
-    """Return a frame in columns: name, place, layer; the mark stands where there is room."""
-    place_width = 28 if width >= 100 else 20
-    layer_width = 10 if width >= 72 else 0
-    room = width - len(lead) - place_width - layer_width - len(mark) - 4
-    name_width = max(8, min(room, 60 - len(lead) if width >= 100 else room))
+    """Return a frame in columns: name, place, and its layer or how long a thread stands in it."""
+    is_wide = width >= WIDE
+    place_width = 28 if is_wide else 20
+    room = width - len(lead) - place_width - LAST - 5
+    name_width = max(8, min(room, 64 - len(lead)) if is_wide else room)
     parts: list[Part] = [
         (lead, "dim"),
         (f"{cut_qualname(name, name_width):<{name_width}}  ", look),
@@ -262,5 +260,9 @@ def drawn_frame(
             "" if frame.layer == "user" else "dim",
         ),
     ]
-    parts += [(f"{frame.layer:<{layer_width}}", "dim")] if layer_width else []
-    return [*parts, (mark, "warning")] if mark else parts
+
+    if stands_s is None or stands_s < 1:
+        return [*parts, (frame.layer, "dim")]
+
+    here = "here for " if is_wide else ""
+    return [*parts, (f"← {here}{duration(stands_s)}", "warning")]

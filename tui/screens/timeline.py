@@ -87,10 +87,10 @@ def axis(shown: Sequence[Snapshot], each: int, width: int) -> list[Part]:
     if not shown:
         return []
 
-    span = duration(shown[-1].taken_at - shown[0].taken_at) if len(shown) > 1 else "one look"
+    span_s = shown[-1].taken_at - shown[0].taken_at
     room = max(8, width - LEFT - RIGHT)
     used = min(room, -(-len(shown) // each))
-    text = f"−{span} "
+    text = f"-{duration(span_s)} " if span_s else ""
     zoom = f"  {each} looks a cell" if each > 1 else ""
     return [
         (" " * LEFT, ""),
@@ -112,15 +112,10 @@ def tracks_of(snapshot: Snapshot, shown: Sequence[Snapshot]) -> list[Track]:
             continue
 
         own = [look.get(worker.rank) for look in looks]
-        pids = [one.pid if one is not None else None for one in own]
-        restarts = {
-            n
-            for n in range(1, len(pids))
-            if None not in (pids[n - 1], pids[n]) and pids[n - 1] != pids[n]
-        }
+        restarts = restarts_in([one.pid if one is not None else None for one in own])
         phases = tuple(one.phase if one is not None else None for one in own)
         behind = ahead - worker.step if worker.step is not None else 0
-        tracks.append(Track(worker, by_actor[worker.actor_id], phases, frozenset(restarts), behind))
+        tracks.append(Track(worker, by_actor[worker.actor_id], phases, restarts, behind))
 
     return sorted(
         tracks,
@@ -130,6 +125,20 @@ def tracks_of(snapshot: Snapshot, shown: Sequence[Snapshot]) -> list[Track]:
             one.worker.rank or 0,
         ),
     )
+
+
+def restarts_in(pids: Sequence[int | None]) -> frozenset[int]:
+    """Return at which looks a rank has another process than it had last."""
+    found = set()
+    last: int | None = None
+
+    for number, pid in enumerate(pids):
+        if pid is not None and last is not None and pid != last:
+            found.add(number)
+
+        last = pid if pid is not None else last
+
+    return frozenset(found)
 
 
 def track_row(track: Track, each: int) -> Row:
@@ -144,7 +153,7 @@ def drawn(track: Track, each: int, width: int) -> list[Part]:
     cells = strip(track.phases, room, each=each, restarts=track.restarts)
     used = sum(len(text) for text, _ in cells)
     step = "step –" if worker.step is None else f"step {worker.step}"
-    lag = f" −{track.behind}" if track.behind else ""
+    lag = f" -{track.behind}" if track.behind else ""
     return [
         (f" {standing.symbol} ", standing.look),
         (f"rank {worker.rank:<5}", "bold"),
@@ -203,7 +212,7 @@ def pace_row(shown: Sequence[Snapshot], each: int) -> list[Row]:
             (f" {'steps/s':<{LEFT - 3}}", "dim"),
             ("│ ", "dim"),
             (chart(means, len(means)), "accent"),
-            (f" │ {max(known):.1f} at most", "dim"),
+            (f" │ {max(known):.1f} at most" if any(known) else " │ no step", "dim"),
         )
     ]
 
@@ -274,7 +283,7 @@ def legend(tracks: Sequence[Track]) -> Row:
     """Return what the letters mean, those that are seen."""
     seen = {phase for track in tracks for phase in track.phases if phase is not None}
 
-    def draw(width: int) -> list[Part]:
+    def draw(_width: int) -> list[Part]:
         parts: list[Part] = [(" ", "")]
 
         for phase, (letter, look) in LETTERS.items():

@@ -15,6 +15,7 @@ from textual.widget import Widget
 
 from dsray_inspect.agent.text.shorten import cut_end
 from dsray_inspect.tui.lines import LOOKS, Look, Part, width_of
+from dsray_inspect.tui.widgets.looks import looks_of
 
 
 class Bar(Widget):
@@ -25,6 +26,7 @@ class Bar(Widget):
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._lines: Sequence[Sequence[Part]] = ()
+        self._looks: dict[str, Style] = {}
 
     def show(self, lines: Sequence[Sequence[Part]]) -> None:
         """Show these lines, unless they are shown already."""
@@ -37,7 +39,7 @@ class Bar(Widget):
     def lines(self) -> Sequence[Sequence[Part]]:
         return self._lines
 
-    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+    def get_content_height(self, _container: Size, _viewport: Size, _width: int) -> int:
         return len(self._lines)
 
     def render_line(self, y: int) -> Strip:
@@ -46,14 +48,16 @@ class Bar(Widget):
         if y >= len(self._lines):
             return Strip.blank(width, self.rich_style)
 
-        segments = [Segment(text, self.look_of(look)) for text, look in self._lines[y]]
+        if not self._looks:
+            self._looks = looks_of(self, "bar")
+
+        segments = [Segment(text, self._looks[look]) for text, look in self._lines[y]]
         return Strip(segments).adjust_cell_length(width, self.rich_style)
 
-    def look_of(self, look: Look) -> Style:
-        if not look:
-            return self.rich_style
-
-        return self.rich_style + self.get_component_rich_style(f"bar--{look}", partial=True)
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._looks = {}
+        self.refresh()
 
 
 class Tabs(Bar):

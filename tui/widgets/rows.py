@@ -16,6 +16,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from dsray_inspect.tui.lines import LOOKS, Part, Row
+from dsray_inspect.tui.widgets.looks import looks_of
 
 
 class Rows(ScrollView, can_focus=True):
@@ -40,6 +41,9 @@ class Rows(ScrollView, can_focus=True):
         def __init__(self, row: Row) -> None:
             super().__init__()
             self.row = row
+
+    class Moved(Message):
+        """The cursor is on another row than before."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -97,7 +101,7 @@ class Rows(ScrollView, can_focus=True):
         width = self.size.width
 
         if not self._looks:
-            self._learn_looks()
+            self._looks = looks_of(self, "rows", "cursor")
 
         if index >= len(self._rows):
             self._drawn.pop(y, None)
@@ -113,16 +117,6 @@ class Rows(ScrollView, can_focus=True):
             strip = strip.apply_style(self._looks["cursor"])
 
         return strip.apply_offsets(0, index)
-
-    def _learn_looks(self) -> None:
-        plain = self.rich_style
-        self._looks = {"": plain} | {
-            look: plain + self.get_component_rich_style(f"rows--{look}", partial=True)
-            for look in (*LOOKS, "cursor")
-        }
-
-        if not self.has_focus:
-            self._looks["cursor"] = self._looks["cursor"] + Style(underline=False)
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
@@ -155,6 +149,7 @@ class Rows(ScrollView, can_focus=True):
         top, width = self.scroll_offset.y, self.size.width
         self.refresh(Region(0, old - top, width, 1), Region(0, new - top, width, 1))
         self._follow()
+        self.post_message(self.Moved())
 
     def _put(self, index: int) -> None:
         """Put the cursor at a row that can hold it, the next one below or else above."""
