@@ -20,6 +20,7 @@ from textual.screen import Screen
 from dsray_inspect.agent.errors import ExitCode
 from dsray_inspect.agent.recording import write_window
 from dsray_inspect.tui.commands import Ranks
+from dsray_inspect.tui.lines import keys_of
 from dsray_inspect.tui.messages import Arrived, Broke, Fetched
 from dsray_inspect.tui.screens.base import View
 from dsray_inspect.tui.screens.dialogs import Question, Sheet, help_rows, text_rows
@@ -38,6 +39,7 @@ from dsray_inspect.tui.story import Story
 SHOW_EVERY_S: Final = 0.25
 GRACE_S: Final = 2.0
 PLAY_S: Final = 0.5
+WORTH_A_LOOK: Final = 4
 MAKERS: dict[str, Callable[[], View]] = {
     "overview": OverviewView,
     "functions": FunctionsView,
@@ -233,9 +235,9 @@ class InspectApp(App[int]):
 
         by_actor = standings(snapshot)
         bad = [
-            row.key
-            for row in self.screen.list.rows
-            if row.key in by_actor and by_actor[row.key].trouble <= 4
+            key
+            for key in keys_of(self.screen.list.rows)
+            if key in by_actor and by_actor[key].trouble <= WORTH_A_LOOK
         ]
         current = self.screen.list.current
 

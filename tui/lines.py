@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, overload
 
 from dsray_inspect.agent.text.shorten import Cut, cut_end
 
@@ -30,6 +30,57 @@ class Row(NamedTuple):
     text: str = ""
     """What `/` looks in, and what `y` copies unless `copy` says otherwise."""
     copy: str = ""
+
+
+class Late(Sequence[Row]):
+    """Rows between others that are made when they are looked at: of thousands, a screenful."""
+
+    def __init__(
+        self,
+        head: Sequence[Row],
+        keys: Sequence[str],
+        make: Callable[[int], Row],
+        tail: Sequence[Row],
+    ) -> None:
+        self._head = head
+        self._make = make
+        self._tail = tail
+        self._made: dict[int, Row] = {}
+        self.keys = [*(one.key for one in head), *keys, *(one.key for one in tail)]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Row]: ...
+
+    def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
+        if isinstance(index, slice):
+            return [self[n] for n in range(*index.indices(len(self)))]
+
+        if index < 0 or index >= len(self):
+            raise IndexError(index)
+
+        at = index - len(self._head)
+
+        if at < 0:
+            return self._head[index]
+
+        if at >= len(self) - len(self._head) - len(self._tail):
+            return self._tail[index - len(self)]
+
+        if at not in self._made:
+            self._made[at] = self._make(at)
+
+        return self._made[at]
+
+
+def keys_of(rows: Sequence[Row]) -> Sequence[str]:
+    """Return the keys of rows, without making those that need not be."""
+    return rows.keys if isinstance(rows, Late) else [row.key for row in rows]
 
 
 class Cell(NamedTuple):

@@ -76,11 +76,12 @@ class Follower:
         self._closed = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
         self._has_seen = False
+        self._has_ended = False
         self.label = f"live {1 / every_s:g} Hz"
 
     def start(self) -> None:
         """Start the reader; while it joins the cluster, this process can load its screens."""
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it was read
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed where it is read
         self._child = subprocess.Popen(
             [sys.executable, "-c", INSPECT, *self._argv()],
             stdin=subprocess.PIPE,
@@ -98,38 +99,42 @@ class Follower:
         failures = 0
 
         while not self._closed.is_set():
-            if self._child is None:
-                self.start()
+            seen, code, said = self._read(post)
 
-            child = self._child
-            assert child is not None
-
-            for event in events_of(child.stdout or ()):
-                failures = 0
-                self._has_seen = True
-                post(Arrived((event,)))
-
-                if isinstance(event, Ended):
-                    return
-
-            code, said = child.wait(), self._last_words()
-            self._child = None
-
-            if self._closed.is_set():
+            if self._closed.is_set() or self._has_ended:
                 return
 
             if not self._has_seen:
                 post(Broke(said, code))
                 return
 
-            failures += 1
+            failures = 1 if seen else failures + 1
             post(Arrived((self._lost(said, code, failures),)))
             self._closed.wait(min(MOST_REST_S, 2.0 ** (failures - 2)))
 
-    def _last_words(self) -> str:
-        with self._said as file:
-            file.seek(0)
-            return file.read().decode(errors="replace")
+    def _read(self, post: Post) -> tuple[int, int, str]:
+        """Tell what one reader sees while it lives; returns how much, and how it ended."""
+        if self._child is None:
+            self.start()
+
+        child, seen = self._child, 0
+        assert child is not None
+        assert child.stdout is not None
+
+        with self._said as said, child.stdout as lines:
+            for event in events_of(lines):
+                seen += 1
+                self._has_seen = True
+                self._has_ended = isinstance(event, Ended)
+                post(Arrived((event,)))
+
+            code = child.wait()
+            said.seek(0)
+            text = said.read().decode(errors="replace")
+
+        close_stdin(child)
+        self._child = None
+        return seen, code, text
 
     def _lost(self, said: str, code: int, failures: int) -> Unseen:
         told = [
@@ -159,12 +164,16 @@ class Follower:
         if child is None:
             return
 
-        with contextlib.suppress(OSError):
-            if child.stdin is not None:
-                child.stdin.close()
+        close_stdin(child)
 
         try:
             child.wait(END_S)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
+
+
+def close_stdin(child: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(OSError):
+        if child.stdin is not None:
+            child.stdin.close()

@@ -76,13 +76,23 @@ def standings(snapshot: Snapshot) -> dict[str, Standing]:
         for rank in finding.ranks:
             blamed.setdefault(rank, finding.cause)
 
+    over = snapshot.job.has_ended
     stuck = snapshot.verdict.state in ("hung", "degraded", "failed")
     awaited = [rank for rank in snapshot.verdict.ranks if rank in errors or rank in warnings]
     waits = WAITS._replace(word=f"waits {some(awaited)}".strip())
-    return {
-        worker.actor_id: standing(worker, errors, warnings, waits if stuck else None, snapshot)
-        for worker in snapshot.workers
-    }
+    found = {}
+
+    for worker in snapshot.workers:
+        usual = worker.state == "alive" and worker.evidence.stack == OK and not over
+        blamed = worker.rank in errors or worker.rank in warnings
+
+        if usual and not blamed and worker.phase != "finished":
+            waiting = stuck and waiting_in(worker) is not None
+            found[worker.actor_id] = waits if waiting else RUNS
+        else:
+            found[worker.actor_id] = standing(worker, errors, warnings, over=over)
+
+    return found
 
 
 def some(ranks: list[int]) -> str:
@@ -90,13 +100,10 @@ def some(ranks: list[int]) -> str:
 
 
 def standing(
-    worker: Worker,
-    errors: Mapping[int, str],
-    warnings: Mapping[int, str],
-    waits: Standing | None,
-    snapshot: Snapshot,
+    worker: Worker, errors: Mapping[int, str], warnings: Mapping[int, str], *, over: bool
 ) -> Standing:
-    if snapshot.job.has_ended:
+    """Return how a rank stands that does not just run or wait."""
+    if over:
         return ENDED
 
     if worker.state in BY_STATE:
@@ -104,13 +111,6 @@ def standing(
 
     for blamed, base in ((errors, CULPRIT), (warnings, SUSPECT)):
         if worker.rank is not None and worker.rank in blamed:
-            word = WORDS.get(blamed[worker.rank], base.word)
-            return base._replace(word=word)
+            return base._replace(word=WORDS.get(blamed[worker.rank], base.word))
 
-    if worker.evidence.stack != OK:
-        return UNSEEN
-
-    if waits is not None and waiting_in(worker) is not None:
-        return waits
-
-    return ENDED._replace(word="done") if worker.phase == "finished" else RUNS
+    return UNSEEN if worker.evidence.stack != OK else ENDED._replace(word="done")

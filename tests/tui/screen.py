@@ -35,7 +35,7 @@ def app_on(
 @contextlib.asynccontextmanager
 async def shown(app: InspectApp, size: tuple[int, int] = (80, 24)) -> AsyncIterator[Pilot[int]]:
     """Run the app until its first look is on the screen, and end it afterwards."""
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=size, notifications=True) as pilot:
         await until(pilot, lambda: bool(app.story.window) and app.has_shown)
         await pilot.pause()
         yield pilot

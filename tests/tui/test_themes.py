@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from rich.color import ColorTriplet
+from rich.color_triplet import ColorTriplet
 
 from dsray_inspect.tui.app import InspectApp
 from tests.tui.screen import app_on, press, shown, text_of

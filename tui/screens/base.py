@@ -41,7 +41,7 @@ class View(Screen[None]):
 
     # To be said by each view
 
-    def rows(self, snapshot: Snapshot, story: Story) -> list[Row]:
+    def rows(self, snapshot: Snapshot, story: Story) -> Sequence[Row]:
         """Return what the view shows of a look."""
         raise NotImplementedError
 

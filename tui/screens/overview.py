@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import ClassVar, NamedTuple
 
@@ -12,7 +12,7 @@ from textual.containers import Horizontal
 from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import Node, Snapshot, Worker
 from dsray_inspect.agent.text.shorten import cut_front, cut_middle, without_domain
-from dsray_inspect.tui.lines import Cell, Look, Part, Row, blank, fitted, row
+from dsray_inspect.tui.lines import Cell, Late, Look, Part, Row, blank, fitted, row
 from dsray_inspect.tui.screens.base import View
 from dsray_inspect.tui.screens.heat import grid
 from dsray_inspect.tui.screens.page import Page, history
@@ -51,10 +51,14 @@ class OverviewView(View):
             yield Rows(id="rows")
             yield Rows(id="side")
 
-    def rows(self, snapshot: Snapshot, story: Story) -> list[Row]:
+    def rows(self, snapshot: Snapshot, story: Story) -> Sequence[Row]:
         width = self.list.size.width or self.size.width
         rows = overview(snapshot, story.past, width)
-        return rows + strips(snapshot, story.past, width) if self.size.height >= TALL else rows
+
+        if self.size.height < TALL or isinstance(rows, Late):
+            return rows
+
+        return [*rows, *strips(snapshot, story.past, width)]
 
     def on_resize(self) -> None:
         super().on_resize()
@@ -91,22 +95,27 @@ class OverviewView(View):
                 side.show(list(page.rows()))
 
 
-def overview(snapshot: Snapshot, past: Sequence[Snapshot], width: int) -> list[Row]:
+def overview(snapshot: Snapshot, past: Sequence[Snapshot], width: int) -> Sequence[Row]:
     """Return the rows of the whole view."""
     if not snapshot.workers:
         return without_workers(snapshot, width)
 
     by_actor = standings(snapshot)
-    rows: list[Row] = []
+    many = len(snapshot.workers) > MANY
+    head = [*(grid(snapshot, by_actor, width) if many else ()), Row("", heads)]
+    places = ordered(snapshot, by_actor)
+    tail = [blank(), *functions(snapshot), blank(), *why_rows(snapshot, width)]
+    tail += [*pace_rows(past), *engine_row(snapshot), *people(snapshot)]
 
-    if len(snapshot.workers) > MANY:
-        rows += grid(snapshot, by_actor, width)
+    if many:
+        keys = [place.worker.actor_id for place in places]
+        return Late(head, keys, lambda at: rank_row(places[at]), tail)
 
-    rows.append(Row("", lambda room: fitted(HEADS, widths(room))))
-    rows += ranks(snapshot, by_actor)
-    rows += [blank(), *functions(snapshot), blank(), *why_rows(snapshot, width)]
-    rows += [*pace_rows(past), *engine_row(snapshot), *people(snapshot)]
-    return rows
+    return [*head, *map(rank_row, places), *tail]
+
+
+def heads(width: int) -> list[Part]:
+    return fitted(HEADS, widths(width))
 
 
 HEADS = [
@@ -158,36 +167,34 @@ def strips(snapshot: Snapshot, past: Sequence[Snapshot], width: int) -> list[Row
     return [blank(), *(one._replace(key=f"strip {one.key}" if one.key else "") for one in rows)]
 
 
-def ranks(snapshot: Snapshot, by_actor: dict[str, Standing]) -> list[Row]:
-    """Return a row a rank: nodes in trouble first, and in them the ranks in trouble."""
-    hosts = without_domain(one.hostname or one.node_ip for one in snapshot.workers)
-    by_node: dict[str, list[Worker]] = {}
+def ordered(snapshot: Snapshot, by_actor: Mapping[str, Standing]) -> list[Place]:
+    """Return the ranks: nodes in trouble first, and in them the ranks in trouble."""
+    hosts = without_domain({one.hostname or one.node_ip for one in snapshot.workers})
+    by_node: dict[str, list[tuple[int, int, Worker]]] = {}
 
     for worker in snapshot.workers:
-        by_node.setdefault(worker.node_id, []).append(worker)
+        rank = worker.rank if worker.rank is not None else 1 << 30
+        one = (by_actor[worker.actor_id].trouble, rank, worker)
+        by_node.setdefault(worker.node_id, []).append(one)
 
-    def trouble(worker: Worker) -> tuple[int, int]:
-        return by_actor[
-            worker.actor_id
-        ].trouble, worker.rank if worker.rank is not None else 1 << 30
+    lost = {node.node_id for node in snapshot.nodes if not node.alive}
+    nodes = [sorted(workers, key=in_trouble) for workers in by_node.values()]
+    places = []
 
-    nodes = {node.node_id: node for node in snapshot.nodes}
-    ordered = sorted(
-        (sorted(workers, key=trouble) for workers in by_node.values()),
-        key=lambda workers: trouble(workers[0]),
-    )
-    rows: list[Row] = []
+    for workers in sorted(nodes, key=lambda workers: workers[0][:2]):
+        first = workers[0][2]
+        host = hosts[first.hostname or first.node_ip]
+        host = f"† {host}" if first.node_id in lost else host
+        places += [
+            Place(worker, by_actor[worker.actor_id], host, worker is first)
+            for _, _, worker in workers
+        ]
 
-    for workers in ordered:
-        node = nodes.get(workers[0].node_id)
-        host = hosts[workers[0].hostname or workers[0].node_ip]
-        host = f"† {host}" if node is not None and not node.alive else host
+    return places
 
-        for number, worker in enumerate(workers):
-            place = Place(worker, by_actor[worker.actor_id], host, number == 0)
-            rows.append(rank_row(place))
 
-    return rows
+def in_trouble(one: tuple[int, int, Worker]) -> tuple[int, int]:
+    return one[:2]
 
 
 def rank_row(place: Place) -> Row:

@@ -185,9 +185,10 @@ class Page:
             if isinstance(one, Folded):
                 yield row(f"frame {number}", (f"     …{one.count} frames of {one.layer}", "dim"))
             else:
+                name = (one.qualname or one.name).rpartition("<locals>.")[2]
                 stands_s = idle_s if number == len(frames) - 1 else None
                 look: Look = LOOKS.get(one.layer, "dim")
-                draw = partial(drawn_frame, "     ", one.qualname or one.name, one, look, stands_s)
+                draw = partial(drawn_frame, "     ", name, one, look, stands_s)
                 yield Row(
                     f"frame {number}",
                     draw,

@@ -60,7 +60,7 @@ def why_rows(snapshot: Snapshot, width: int) -> list[Row]:
     if finding is None:
         return []
 
-    rows = []
+    rows: list[Row] = []
 
     for number, text in enumerate(finding.evidence[:MOST_WHY]):
         for line in wrapped(text, max(20, width - 14), 2):

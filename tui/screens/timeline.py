@@ -39,6 +39,7 @@ RESTARTED: Part = ("↻", "warning")
 ZOOMS = (1, 2, 5, 10, 30)
 LEFT, RIGHT = 16, 20
 HIGH_LAG = 1
+MOST_TRACKS = 256
 
 
 class Track(NamedTuple):
@@ -78,6 +79,8 @@ def timeline(snapshot: Snapshot, past: Sequence[Snapshot], width: int, each: int
     tracks = tracks_of(snapshot, shown)
     rows = [Row("", partial(axis, shown, each))]
     rows += [track_row(track, each) for track in tracks]
+    hidden = len(snapshot.workers) - len(tracks)
+    rows += [row("", (f"   … and {hidden} more ranks", "dim"))] if hidden > 0 else []
     rows += [blank(), *pace_row(shown, each), *sequence_rows(snapshot), *startup_rows(snapshot)]
     return [*rows, legend(tracks)]
 
@@ -100,31 +103,27 @@ def axis(shown: Sequence[Snapshot], each: int, width: int) -> list[Part]:
 
 
 def tracks_of(snapshot: Snapshot, shown: Sequence[Snapshot]) -> list[Track]:
-    """Return a track a rank, those in trouble first, then those behind."""
-    looks = [{one.rank: one for one in look.workers if one.rank is not None} for look in shown]
+    """Return a track a rank, those in trouble first, then those behind; the first of very many."""
     by_actor = standings(snapshot)
-    steps = [one.step for one in snapshot.workers if one.step is not None]
-    ahead = max(steps, default=0)
+    ahead = max((one.step for one in snapshot.workers if one.step is not None), default=0)
+    ranked = [
+        (by_actor[one.actor_id].trouble, -behind if behind > HIGH_LAG else 0, one.rank, behind, one)
+        for one in snapshot.workers
+        if one.rank is not None
+        and (behind := ahead - one.step if one.step is not None else 0) is not None
+    ]
+    first = sorted(ranked, key=lambda one: one[:3])[:MOST_TRACKS]
+    wanted = {one[2] for one in first}
+    looks = [{one.rank: one for one in look.workers if one.rank in wanted} for look in shown]
     tracks = []
 
-    for worker in snapshot.workers:
-        if worker.rank is None:
-            continue
-
-        own = [look.get(worker.rank) for look in looks]
+    for _, _, rank, behind, worker in first:
+        own = [look.get(rank) for look in looks]
         restarts = restarts_in([one.pid if one is not None else None for one in own])
         phases = tuple(one.phase if one is not None else None for one in own)
-        behind = ahead - worker.step if worker.step is not None else 0
         tracks.append(Track(worker, by_actor[worker.actor_id], phases, restarts, behind))
 
-    return sorted(
-        tracks,
-        key=lambda one: (
-            one.standing.trouble,
-            -one.behind if one.behind > HIGH_LAG else 0,
-            one.worker.rank or 0,
-        ),
-    )
+    return tracks
 
 
 def restarts_in(pids: Sequence[int | None]) -> frozenset[int]:
@@ -226,7 +225,7 @@ def sequence_rows(snapshot: Snapshot) -> list[Row]:
     """Return the newest collective of each group by rank, where the ranks are not at the same one."""
     by_group: dict[str, dict[int, tuple[int, str, bool]]] = {}
 
-    for worker in snapshot.workers:
+    for worker in snapshot.workers if len(snapshot.workers) <= MOST_TRACKS else ():
         for one in worker.collectives:
             at = by_group.setdefault(one.group, {})
             known = at.get(worker.rank if worker.rank is not None else -1)

@@ -15,7 +15,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from dsray_inspect.tui.lines import LOOKS, Part, Row
+from dsray_inspect.tui.lines import LOOKS, Part, Row, keys_of
 from dsray_inspect.tui.widgets.looks import looks_of
 
 
@@ -92,7 +92,8 @@ class Rows(ScrollView, can_focus=True):
         return at is not None
 
     def _index_of(self, key: str) -> int | None:
-        return next((n for n, row in enumerate(self._rows) if row.key == key), None)
+        keys = keys_of(self._rows)
+        return keys.index(key) if key in keys else None
 
     # Drawing
 
@@ -172,12 +173,12 @@ class Rows(ScrollView, can_focus=True):
         if height <= 0:
             return
 
-        if self.cursor < top or (
-            self.cursor <= 2 and not any(r.key for r in self._rows[: self.cursor])
-        ):
-            above = self._rows[: self.cursor]
-            first = not any(row.key for row in above)
-            self.scroll_to(y=0 if first else self.cursor, animate=False, immediate=True)
+        first = next((n for n, key in enumerate(keys_of(self._rows)) if key), 0)
+
+        if self.cursor <= first:
+            self.scroll_to(y=0, animate=False, immediate=True)
+        elif self.cursor < top:
+            self.scroll_to(y=self.cursor, animate=False, immediate=True)
         elif self.cursor >= top + height:
             self.scroll_to(y=self.cursor - height + 1, animate=False, immediate=True)
 
