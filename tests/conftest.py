@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,11 +24,13 @@ def shared_memory() -> set[Path]:
     return set(Path("/dev/shm").glob("dsray*"))
 
 
-def is_mapped(path: Path) -> bool:
-    """Tell whether a live process, of this run or another on the machine, has the file mapped."""
-    for maps in Path("/proc").glob("[0-9]*/maps"):
+def is_used(path: Path) -> bool:
+    """Tell whether a live process, of this run or another on the machine, has the file in use."""
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            if str(path) in maps.read_text():
+            if str(path) in (process / "maps").read_text():
+                return True
+            if any(os.readlink(one) == str(path) for one in (process / "fd").iterdir()):
                 return True
         except OSError:
             continue
@@ -35,9 +38,9 @@ def is_mapped(path: Path) -> bool:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_ring_left() -> Iterator[None]:
+def nothing_shared_left() -> Iterator[None]:
     """Fail the run when it leaves a file in shared memory that belongs to nobody."""
     before = shared_memory()
     yield
-    left = [path for path in shared_memory() - before if not is_mapped(path)]
+    left = [path for path in shared_memory() - before if not is_used(path)]
     assert not left, f"left in shared memory: {left}"
