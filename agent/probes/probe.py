@@ -76,11 +76,14 @@ class Probe:
             return []
 
         self.switch.turn_off()
-        covered = [
-            f"{patch.owner.__name__}.{patch.name}"
-            for patch in reversed(self.patches)
-            if not patch.take_out()
-        ]
+        covered = []
+
+        for patch in reversed(self.patches):
+            try:
+                if not patch.take_out():
+                    covered.append(f"{patch.owner.__name__}.{patch.name}")
+            except Exception as error:
+                covered.append(f"{patch.owner.__name__}.{patch.name}: {error}"[:200])
 
         if sys.modules.get(HOME) is not None and sys.modules[HOME].probe is self:
             del sys.modules[HOME]
