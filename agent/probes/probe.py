@@ -60,7 +60,7 @@ class Probe:
                 advances=target.advances,
                 measure=target.measure,
                 device=device if target.on_device else None,
-                step_aside=patch.take_out,
+                step_aside=patch.step_aside,
             )
 
         return wrap

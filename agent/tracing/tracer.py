@@ -96,12 +96,12 @@ class Tracer:
                 )
 
         inside = [rank for rank in self._harvest.ranks if not rank.is_out]
+        self._rings.wait(inside, LEAVE_S)  # a ring that was never opened would be gone
 
         for rank, answer in self._ask(inside, [uninstall], {"token": self._token}, LEAVE_S):
             if isinstance(answer, dict):
                 rank.is_out, rank.covered = True, answer.get("covered", [])
 
-        self._rings.wait(inside, LEAVE_S)
         self._rings.collect(inside, last=True)
 
         for rank in inside:
