@@ -14,9 +14,10 @@ from dsray_inspect.agent.cluster.connect import connect
 from dsray_inspect.agent.cluster.gcs import Gcs
 from dsray_inspect.agent.cluster.membership import check_membership
 from dsray_inspect.agent.cluster.records import JobRow
-from dsray_inspect.agent.cluster.resolve import Candidate, choose
+from dsray_inspect.agent.cluster.resolve import Candidate, choose, without_driver
 from dsray_inspect.agent.cluster.train import adapter_of, find_runs
 from dsray_inspect.agent.cluster.versions import check_versions
+from dsray_inspect.agent.errors import TargetNotFound
 from dsray_inspect.agent.gather.answers import Ask
 from dsray_inspect.agent.gather.look import Gatherer
 from dsray_inspect.agent.model import Snapshot
@@ -105,7 +106,23 @@ class Session:
         return [with_names(one, answers.get(str(n))) for n, one in enumerate(candidates)]
 
     def find(self, name: str | None, *, inject: bool = True) -> Candidate:
-        """Return the run that `name` means; see `cluster.resolve.choose`."""
+        """Return the run that `name` means; see `cluster.resolve.choose`.
+
+        Raises:
+            TargetNotFound: nothing is called so, or a submission whose driver has not joined Ray.
+            AmbiguousTarget: several runs fit.
+        """
+        try:
+            return self._find(name, inject=inject)
+        except TargetNotFound:
+            submission = self._gcs.submission(name) if name else None
+
+            if submission is None:
+                raise
+
+            raise without_driver(str(name), submission) from None
+
+    def _find(self, name: str | None, *, inject: bool) -> Candidate:
         quick = self.candidates(inject=False)
         running = [one for one in quick if one.actors is not None and one.actors.alive]
         by_job = [one for one in quick if name is not None and one.is_called(name)]

@@ -30,6 +30,7 @@ DETECTORS: tuple[Detector, ...] = (
 
 MOVED_S = 5.0
 """A training thread that has run within it is taken to train."""
+PENDING = ("pending", "restarting")
 SETUP_PHASES = ("starting", "init_process_group", "deepspeed_init", "op_compile")
 
 
@@ -96,6 +97,11 @@ def state_without_findings(facts: Facts) -> tuple[VerdictState, str]:
             "starting",
             f"No workers yet; the controller waits on {waiting or 'nothing it tells'}.",
         )
+
+    pending = [worker for worker in snapshot.workers if worker.state in PENDING]
+
+    if pending:
+        return "starting", f"{len(pending)} of {len(snapshot.workers)} workers are being started."
 
     if blind:
         seen = len(snapshot.workers) - len(blind)

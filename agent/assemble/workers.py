@@ -61,7 +61,9 @@ def known_to_controller(answer: dict[str, Any] | str) -> dict[str, dict[str, Any
 def member_of(
     row: ActorRow, known: Mapping[str, Any], nodes: Mapping[str, NodeRow], answers: Answers
 ) -> Member:
-    answer = answers.workers.get(row.actor_id, f"the actor is {row.state.lower()}")
+    answer = answers.workers.get(
+        row.actor_id, f"the actor is {row.state.lower().replace('_', ' ')}"
+    )
     own: Mapping[str, Any] = answer if isinstance(answer, dict) else {}
     look = answers.looks.get(row.node_id, {})
     facts: Mapping[str, Any] = answers.process(row.node_id, row.pid)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+STARTING = ("DEPENDENCIES_UNREADY", "PENDING_CREATION", "RESTARTING")
+"""States of an actor that will be alive (`ActorTableData.ActorState`)."""
+
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """Base of all rows: immutable, named fields only."""
@@ -73,6 +76,10 @@ class ActorRow(Row, frozen=True, kw_only=True):
     @property
     def alive(self) -> bool:
         return self.state == "ALIVE"
+
+    @property
+    def starting(self) -> bool:
+        return self.state in STARTING
 
 
 class BundleRow(Row, frozen=True, kw_only=True):

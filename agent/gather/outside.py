@@ -155,7 +155,12 @@ class Wave:
         known["hostname"] = answer["hostname"]
 
         for pid, facts in answer["processes"].items():
-            known["processes"].setdefault(pid, {}).update(facts)
+            one = known["processes"].setdefault(pid, {})
+
+            if "dump" in one and "dump" in facts:
+                one["dump_before"] = one["dump"]
+
+            one.update(facts)
 
         if answer["gpu_why"] != "not asked":
             known["gpus"], known["gpu_why"] = answer["gpus"], answer["gpu_why"]

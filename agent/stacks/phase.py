@@ -36,6 +36,7 @@ _SPECIFIC: tuple[Phase, ...] = (
     "grad_reduce",
     "report",
 )
+_SETUP: tuple[Phase, ...] = ("op_compile", "init_process_group", "deepspeed_init")
 _STEP: tuple[Phase, ...] = ("forward", "backward", "optimizer_step")
 _IN_AUTOGRAD_THREAD: tuple[Phase, ...] = ("zero_gather", "grad_reduce", "op_compile")
 _NAMELESS = frozenset(["<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>", "<lambda>"])
@@ -78,8 +79,8 @@ def phase_of(threads: Sequence[Thread]) -> Phase:
     if phase == "unknown" and thread.name.startswith(_V2_THREAD):
         return _phase_around_user_code(thread.frames)
 
-    # The user's code in MainThread is a set-up hook or an import.
-    if phase == "unknown" or (phase == "user" and thread is _main_thread(own)):
+    # Anything else in MainThread is an import, or the user's code in a set-up hook.
+    if phase == "unknown" or (thread is _main_thread(own) and phase not in _SETUP):
         return "starting"
 
     return phase
@@ -157,10 +158,8 @@ def _phase_without_training(threads: Sequence[Thread]) -> Phase:
         return "finished"
 
     main = _main_thread(threads)
-    if main is None:
-        return "unknown"
-
-    if any((frame.name, path_of(frame)) in _ENDINGS for frame in main.frames):
+    # A process that answers for itself leaves out the thread that answers: its main thread.
+    if main is not None and any((frame.name, path_of(frame)) in _ENDINGS for frame in main.frames):
         return "finished"
 
     return "starting"

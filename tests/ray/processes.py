@@ -56,10 +56,15 @@ def wait_for(what: str, probe: Callable[[], T], *, timeout: float = 60.0, every:
 
 
 def wait_until_equal(
-    what: str, wanted: T, probe: Callable[[], T], *, timeout: float = 60.0, every: float = 0.1
+    what: str,
+    wanted: object,
+    probe: Callable[[], object],
+    *,
+    timeout: float = 60.0,
+    every: float = 0.1,
 ) -> None:
     """Wait until the probe returns what is wanted; show what it returns if it never does."""
-    last: list[T] = []
+    last: list[object] = []
 
     def equal() -> bool:
         last[:] = [probe()]
