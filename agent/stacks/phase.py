@@ -79,8 +79,9 @@ def phase_of(threads: Sequence[Thread]) -> Phase:
     if phase == "unknown" and thread.name.startswith(_V2_THREAD):
         return _phase_around_user_code(thread.frames)
 
-    # Anything else in MainThread is an import, or the user's code in a set-up hook.
-    if phase == "unknown" or (thread is _main_thread(own) and phase not in _SETUP):
+    # The user's code in MainThread is a set-up hook; what is imported there does not run yet.
+    sets_up = thread is _main_thread(own) and (phase == "user" or _imports(thread))
+    if phase == "unknown" or (sets_up and phase not in _SETUP):
         return "starting"
 
     return phase
@@ -154,6 +155,9 @@ def _phase_around_user_code(frames: Sequence[Frame]) -> Phase:
 
 
 def _phase_without_training(threads: Sequence[Thread]) -> Phase:
+    if not threads:
+        return "unknown"
+
     if any(thread.name.startswith(_V2_MONITOR) for thread in threads):
         return "finished"
 
@@ -178,6 +182,10 @@ def _main_thread(threads: Sequence[Thread]) -> Thread | None:
             return thread
 
     return None
+
+
+def _imports(thread: Thread) -> bool:
+    return any(frame.name == "_find_and_load" for frame in thread.frames)
 
 
 def _holds(thread: Thread, name: str, path: str) -> bool:
