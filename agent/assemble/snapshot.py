@@ -45,9 +45,13 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: Snapshot
     answers: Answers
     members: tuple[Member, ...]
+    driver: Seen
+    controller: Seen
+    earlier: Facts | None = None
+    """The look before this one in the same session, without its own earlier ones."""
 
 
-def assemble(answers: Answers, *, all_threads: bool = False) -> Facts:
+def assemble(answers: Answers, *, all_threads: bool = False, earlier: Facts | None = None) -> Facts:
     """Return the snapshot without findings and verdict."""
     members = members_of(answers)
     driver_seen = threads_of(
@@ -86,7 +90,14 @@ def assemble(answers: Answers, *, all_threads: bool = False) -> Facts:
         verdict=NOT_JUDGED,
         notes=(*answers.notes, *driver_notes(answers, driver_seen), *dump_notes(answers)),
     )
-    return Facts(snapshot=snapshot, answers=answers, members=tuple(members))
+    return Facts(
+        snapshot=snapshot,
+        answers=answers,
+        members=tuple(members),
+        driver=driver_seen,
+        controller=controller_seen,
+        earlier=msgspec.structs.replace(earlier, earlier=None) if earlier else None,
+    )
 
 
 def job_state(answers: Answers) -> str:

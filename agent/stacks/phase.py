@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dsray_inspect.agent.model import Frame, Function, Phase, Thread
 from dsray_inspect.agent.stacks.marks import Mark, mark_of, path_of
+from dsray_inspect.agent.stacks.memo import by_identity
 
 _V2_THREAD = "TrainingThread("
 _V2_MONITOR = "MonitoringThread("
@@ -69,7 +70,7 @@ def phase_of(threads: Sequence[Thread]) -> Phase:
     if thread is None:
         return _phase_without_training(own)
 
-    if any((frame.name, path_of(frame)) in _ENDINGS for frame in thread.frames):
+    if _ends(thread.frames):
         return "finished"
 
     phase = _phase_of_frames(thread.frames)
@@ -87,6 +88,7 @@ def phase_of(threads: Sequence[Thread]) -> Phase:
     return phase
 
 
+@by_identity
 def user_function(frames: Sequence[Frame]) -> Function | None:
     """Return the innermost function of the user's code, with the line it is at."""
     mine = [frame for frame in frames if frame.layer == "user"]
@@ -98,6 +100,7 @@ def user_function(frames: Sequence[Frame]) -> Function | None:
     return Function(name=next(named, inner).name, file=inner.file, line=inner.line)
 
 
+@by_identity
 def waits_in_collective(frames: Sequence[Frame]) -> bool:
     """Tell whether the innermost call is a collective operation (a rendezvous is none)."""
     for frame in reversed(frames):
@@ -114,6 +117,12 @@ def waits_in_collective(frames: Sequence[Frame]) -> bool:
     return False
 
 
+@by_identity
+def _ends(frames: Sequence[Frame]) -> bool:
+    return any((frame.name, path_of(frame)) in _ENDINGS for frame in frames)
+
+
+@by_identity
 def _phase_of_frames(frames: Sequence[Frame]) -> Phase:
     marks: list[Mark | None] = [mark_of(frame) for frame in frames]
     for phase in _SPECIFIC:
@@ -163,7 +172,7 @@ def _phase_without_training(threads: Sequence[Thread]) -> Phase:
 
     main = _main_thread(threads)
     # A process that answers for itself leaves out the thread that answers: its main thread.
-    if main is not None and any((frame.name, path_of(frame)) in _ENDINGS for frame in main.frames):
+    if main is not None and _ends(main.frames):
         return "finished"
 
     return "starting"

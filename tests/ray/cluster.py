@@ -304,6 +304,19 @@ class Cluster:
         argv = ("dsray-inspect", command, "--address", self.address, *args)
         return self.run(*argv, timeout=timeout, env=env)
 
+    def watch(self, command: str, *args: str) -> subprocess.Popen[str]:
+        """Start a `dsray-inspect` that goes on; the caller ends it."""
+        argv = ["dsray-inspect", command, "--address", self.address, *args]
+        return subprocess.Popen(
+            outlived_by_none(argv),
+            env=self.env,
+            cwd=self.dir,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
     def run(
         self, *argv: str, timeout: float = 120.0, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:

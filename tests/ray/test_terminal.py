@@ -63,7 +63,7 @@ def in_terminal(
 
 
 def test_colours_on_a_terminal(cluster: Cluster, argv: list[str]) -> None:
-    _, output = in_terminal(cluster, *argv)
+    _, output = in_terminal(cluster, *argv, "--text")
     assert ESCAPE in output
     assert "load_batch" in output
 
@@ -76,7 +76,7 @@ def test_colours_on_a_terminal(cluster: Cluster, argv: list[str]) -> None:
 def test_no_colours_for_who_wants_none(
     cluster: Cluster, argv: list[str], env: dict[str, str], flags: tuple[str, ...]
 ) -> None:
-    _, output = in_terminal(cluster, *argv, *flags, env=env)
+    _, output = in_terminal(cluster, *argv, "--text", *flags, env=env)
     assert "\033" not in output
     assert "load_batch" in output
 
