@@ -113,14 +113,14 @@ CASES: tuple[Case, ...] = (
     rollouts("report-blocked", USER),
     rollouts("spill", "object_spilling", culprits="none"),
     # Before there is training.
-    launch("no-room", "resources_pending", culprits="none"),
+    launch("no-room", "resources_pending", culprits="none", in_ci=True),
     launch("late", "rendezvous_wait"),
     launch("other-port", "rendezvous_wait", rank=1),
     launch("dead-address", "network_unreachable", "rendezvous_wait", rank=2),
     launch("world-size", "rendezvous_wait", culprits="not scored"),
     launch("stale-lock", "op_compile_lock", culprits="all"),
     launch("cold-compile", "op_compile_slow", culprits="not scored"),
-    launch("driver", "driver_blocked", culprits="none"),
+    launch("driver", "driver_blocked", culprits="none", in_ci=True),
     launch("callback", "controller_blocked", culprits="none"),
     launch("one-gpu", "device_conflict", culprits="all"),
     # Healthy, but scary.
