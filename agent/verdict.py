@@ -52,6 +52,7 @@ DETECTORS: tuple[Detector, ...] = (
 AS_USUAL = 1.3
 MOVED_S = 5.0
 """A training thread that has run within it is taken to train."""
+PENDING = ("pending", "restarting")
 ENDS = ("worker_dead", "worker_oom", "node_lost")
 SETUP_CAUSES = ("rendezvous_wait", "op_compile_slow", "op_compile_lock")
 SETUP_PHASES = ("starting", "init_process_group", "deepspeed_init", "op_compile")
@@ -136,6 +137,11 @@ def state_without_findings(facts: Facts) -> tuple[VerdictState, str]:
             "starting",
             f"No workers yet; the controller waits on {waiting or 'nothing it tells'}.",
         )
+
+    pending = [worker for worker in snapshot.workers if worker.state in PENDING]
+
+    if pending:
+        return "starting", f"{len(pending)} of {len(snapshot.workers)} workers are being started."
 
     if blind:
         seen = len(snapshot.workers) - len(blind)

@@ -15,6 +15,8 @@ from dsray_inspect.agent.assemble.waiting import (
     telling_thread,
 )
 from dsray_inspect.agent.assemble.workers import Member, members_of
+from dsray_inspect.agent.cluster.records import JobRow
+from dsray_inspect.agent.cluster.runs import RunActors
 from dsray_inspect.agent.gather.answers import Answers
 from dsray_inspect.agent.model import (
     Agent,
@@ -152,13 +154,21 @@ def run_of(answers: Answers) -> Run | None:
         return None
 
     answer = answers.controller if isinstance(answers.controller, dict) else {}
-    alive = actors.alive and not answers.job.is_dead
     return Run(
         id=answer.get("run_id"),
         name=answer.get("run_name"),
         attempt=answer.get("attempt"),
-        state=answer.get("state") or ("RUNNING" if alive else "FINISHED"),
+        state=answer.get("state") or run_state(answers.job, actors),
     )
+
+
+def run_state(job: JobRow, actors: RunActors) -> str:
+    """Return what Ray's tables say of a run whose controller gives no answer."""
+    if job.is_dead or not actors.alive:
+        return "FINISHED"
+
+    is_new = actors.controller is not None and actors.controller.starting
+    return "INITIALIZING" if is_new else "RUNNING"
 
 
 def controller_of(answers: Answers, seen: Seen) -> Controller | None:
@@ -171,8 +181,8 @@ def controller_of(answers: Answers, seen: Seen) -> Controller | None:
         actor_id=row.actor_id,
         pid=row.pid,
         node_ip=row.node_ip,
-        state=controller_state(answers.controller, row.alive),
-        waiting_on=controller_waits_on(answers, seen.threads) if row.alive else None,
+        state=controller_state(answers.controller, row),
+        waiting_on=controller_waits_on(answers, row, seen.threads),
     )
 
 

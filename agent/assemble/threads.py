@@ -11,8 +11,9 @@ import msgspec
 from dsray_inspect.agent.model import OK, Frame, Thread
 from dsray_inspect.agent.stacks.layers import NO_ROOTS, Roots, label
 from dsray_inspect.agent.stacks.pyspy import PySpyUnreadable, parse
+from dsray_inspect.agent.stacks.silence import gil_keeper, read
 
-Source = Literal["in-process", "py-spy"]
+Source = Literal["in-process", "py-spy", "faulthandler"]
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +23,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     source: Source | None
     why: str
     pause_ms: float = 0.0
+    gil_keeper: Thread | None = None
+    """The thread that had the GIL at the same place in two dumps."""
 
 
 def threads_of(answer: Mapping[str, Any] | str | None, facts: Mapping[str, Any]) -> Seen:
@@ -35,16 +38,22 @@ def threads_of(answer: Mapping[str, Any] | str | None, facts: Mapping[str, Any])
 
     if dump is not None and "json" in dump:
         try:
+            parsed = parse(dump["json"])
+            threads = tuple(with_times(labelled_thread(one), idle, ran) for one in parsed)
+        except PySpyUnreadable as error:
+            threads, why = (), str(error)
+
+        if threads:
+            before = facts.get("dump_before", {}).get("json")
             return Seen(
-                threads=tuple(
-                    with_times(labelled_thread(thread), idle, ran) for thread in parse(dump["json"])
-                ),
-                source="py-spy",
+                threads=threads,
+                source="faulthandler" if dump.get("rung4") else "py-spy",
                 why=OK,
                 pause_ms=dump.get("pause_ms", 0.0),
+                gil_keeper=gil_keeper(threads, read(before)) if before else None,
             )
-        except PySpyUnreadable as error:
-            why = str(error)
+
+        why = why or "py-spy sees no Python thread in it: it is starting or ending"
     elif dump is not None:
         why = dump["error"]
 

@@ -79,14 +79,20 @@ def known_to_account(answers: Answers) -> dict[str, dict[str, Any]]:
 def member_of(
     row: ActorRow, known: Mapping[str, Any], nodes: Mapping[str, NodeRow], answers: Answers
 ) -> Member:
-    answer = answers.workers.get(row.actor_id, f"the actor is {row.state.lower()}")
+    answer = answers.workers.get(
+        row.actor_id, f"the actor is {row.state.lower().replace('_', ' ')}"
+    )
     own: Mapping[str, Any] = answer if isinstance(answer, dict) else {}
     look = answers.looks.get(row.node_id, {})
     facts: Mapping[str, Any] = answers.process(row.node_id, row.pid)
     seen = threads_of(answer, facts)
     training = training_thread(seen.threads)
     env = environment_of(row, own, facts, answers)
-    identity = own.get("identity") or {name: one.value for name, one in env.items()}
+    identity = (
+        own.get("identity")
+        or {name: one.value for name, one in env.items()}
+        or facts.get("identity", {})
+    )
     node = nodes.get(row.node_id)
     gpus, gpu_evidence = gpus_of(row, known, env, look)
     worker = Worker(

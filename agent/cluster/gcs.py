@@ -244,4 +244,9 @@ def placement_group_row(message: Any) -> PlacementGroupRow:
             )
             for bundle in message.bundles
         ),
+        requested_ns=message.stats.creation_request_received_ns,
+        created_ns=message.stats.creation_request_received_ns
+        + message.stats.end_to_end_creation_latency_us * 1000
+        if message.stats.end_to_end_creation_latency_us
+        else None,
     )

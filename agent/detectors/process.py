@@ -58,21 +58,21 @@ def victims_wait(facts: Facts) -> bool:
 
 
 def gil_held(facts: Facts) -> list[Finding]:
-    """The main thread gives no answer while py-spy sees another thread keep the GIL."""
+    """The main thread gives no answer while another keeps the GIL, at one place in two dumps."""
     found: list[Finding] = []
 
     if not victims_wait(facts):
         return found
 
     for member in facts.members:
-        holders = [thread for thread in member.seen.threads if thread.owns_gil]
+        keeper = member.seen.gil_keeper
         silent = "did not answer" in member.worker.evidence.worker
 
-        if not holders or not silent or holders[0].name == "MainThread":
+        if keeper is None or not silent:
             continue
 
-        inner = holders[0].frames[-1] if holders[0].frames else None
-        where = f"{inner.name} ({inner.file.rpartition('/')[2]}:{inner.line})" if inner else "?"
+        inner = keeper.frames[-1]
+        where = f"{inner.name} ({inner.file.rpartition('/')[2]}:{inner.line})"
         found.append(
             Finding(
                 cause="gil_held",
@@ -80,7 +80,7 @@ def gil_held(facts: Facts) -> list[Finding]:
                 ranks=ranks([member.worker]),
                 summary=f"Rank {member.worker.rank} holds its GIL in {where}: nothing else in it runs.",
                 evidence=(
-                    f"py-spy: {holders[0].name} owns the GIL",
+                    f"py-spy: {keeper.name} owns the GIL in two dumps, at the same line",
                     f"rung 2: {member.worker.evidence.worker}",
                 ),
                 next_step=next_command(facts, "stacks", ranks([member.worker]), "--native"),

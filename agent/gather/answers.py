@@ -30,6 +30,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     deepspeed: bool = True
     recorder: Literal["idle", "always"] = "idle"
     """Whether a rank that runs is to read its flight recorder too."""
+    start: bool = False
+    """Whether to tell how the run started, too, and what that cost."""
     counters: bool = False
     """Whether CPU time, bytes and children are wanted, to compare two looks by."""
     max_pause_ms: float

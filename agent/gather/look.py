@@ -4,6 +4,7 @@ Calls to the controller and all workers leave together. Those that are silent af
 are looked at from outside while their call may still answer. After `ANSWER_S` a call is given
 up if what was seen explains the silence: the process is stopped, its GIL is held, its main
 thread is in a task. A process that should answer, on a loaded machine, gets `PATIENCE_S`.
+Whether a GIL is held shows only in two dumps, so a second is taken of who seems to hold it.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from dsray_inspect.agent.gather.answers import NO_INJECT, Answers, Ask, has_thre
 from dsray_inspect.agent.gather.memory import Memory
 from dsray_inspect.agent.gather.outside import Outside, Wave
 from dsray_inspect.agent.model import OK
+from dsray_inspect.agent.onsite.keepsakes import own_record
 from dsray_inspect.agent.onsite.knock import knock
-from dsray_inspect.agent.stacks.silence import explain_silence
+from dsray_inspect.agent.stacks.silence import explain_silence, gil_keeper, read
 
 HEDGE_S = 0.3
 ANSWER_S = 1.8
@@ -85,9 +87,12 @@ class Gatherer:
         if job.is_dead and job.submission_id is not None:
             answers.submission = self._gcs.submission(job.submission_id)
 
-        answers.session_dirs = self._session_dirs(answers.nodes)
+        some_died = actors is not None and any(not row.alive for row in actors.workers)
 
-        if actors is not None and any(not row.alive for row in actors.workers):
+        if some_died or ask.counters:
+            answers.session_dirs = self._session_dirs(answers.nodes)
+
+        if some_died:
             answers.exits = self._gcs.exits()
 
         Look(self._calls, self._outside, answers, self._memory).take()
@@ -123,6 +128,7 @@ class Look:
             self._collect(ANSWER_S - (time.monotonic() - started))
 
         self._wave.take_all()
+        self._look_again_at_gils()
 
         if self._open:
             self._collect(PATIENCE_S - (time.monotonic() - started), could_answer_only=True)
@@ -211,7 +217,8 @@ class Look:
             if not ask.inject:
                 self._keep(row, NO_INJECT)
             elif adapter is not None and self._is_controller(row):
-                self._send(row, adapter.controller_parts, request)
+                start = (own_record,) if ask.start else ()
+                self._send(row, (*adapter.controller_parts, *start), request)
             else:
                 parts = self._memory.parts(row.actor_id, ask)
                 env_state = self._memory.env_state(row.actor_id)
@@ -256,8 +263,20 @@ class Look:
         if not self._is_reachable(row):
             return f"its node cannot be reached, {self._answers.reachable[row.node_id]}"
 
-        dump = self._answers.process(row.node_id, row.pid).get("dump", {})
-        return explain_silence(dump["json"]) if "json" in dump else ""
+        facts = self._answers.process(row.node_id, row.pid)
+        dump, before = facts.get("dump", {}), facts.get("dump_before", {})
+        return explain_silence(dump["json"], before.get("json")) if "json" in dump else ""
+
+    def _look_again_at_gils(self) -> None:
+        """Dump those once more whose GIL seems to be held; in one look it always is somebody's."""
+        for row, _ in self._open.values():
+            dump = self._answers.process(row.node_id, row.pid).get("dump", {})
+
+            if "json" in dump and gil_keeper(read(dump["json"]), None) is not None:
+                self._wave.want(row.node_id, row.pid, stack=True)
+
+        self._wave.start()
+        self._wave.take_all()
 
     def _is_stopped(self, row: ActorRow) -> bool:
         return self._answers.process(row.node_id, row.pid).get("state") == "stopped"

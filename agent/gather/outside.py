@@ -166,7 +166,12 @@ class Wave:
         known["kept"] = answer["kept"] or known.get("kept")
 
         for pid, facts in answer["processes"].items():
-            known["processes"].setdefault(pid, {}).update(facts)
+            one = known["processes"].setdefault(pid, {})
+
+            if "dump" in one and "dump" in facts:
+                one["dump_before"] = one["dump"]
+
+            one.update(facts)
 
         if answer["gpu_why"] != "not asked":
             known["gpus"], known["gpu_why"] = answer["gpus"], answer["gpu_why"]
@@ -182,6 +187,7 @@ class Wave:
             "native": ask.native,
             "locals": ask.locals,
             "children": ask.children,
+            "signals": ask.inject,
             "timeout_s": PYSPY_S,
             "gpus": False,
         }

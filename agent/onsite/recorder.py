@@ -11,7 +11,7 @@ import itertools
 import pickle
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dsray_inspect.agent.onsite.gil import give_way
@@ -58,26 +58,58 @@ def collectives(_actor: Any, request: dict[str, Any], seen: dict[str, Any]) -> d
     }
 
 
+def recording(_actor: Any, request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
+    """Return all that the flight recorder holds, as it dumps it, for `trace`.
+
+    `request`: `max_pause_ms`. The dump is one C++ call; it is read where it is sent to.
+    """
+    if request["max_pause_ms"] < READ_MS:
+        return {"recording": None, "recording_why": f"it would stop the rank for {READ_MS:.0f} ms"}
+
+    now_ns = time.time_ns()
+    raw = dumped()
+
+    if raw is None:
+        return {"recording": None, "recording_why": "this torch keeps no flight recorder"}
+
+    give_way()
+    return {
+        "recording": raw,
+        "recording_why": "ok",
+        "read_ns": now_ns,
+        "group_ranks": group_ranks(),
+    }
+
+
 def nothing(why: str) -> dict[str, Any]:
     return {"collectives": None, "collectives_why": why}
 
 
 def recorded() -> list[dict[str, Any]] | None:
     """Return all entries, oldest first; None where there is no recorder."""
+    for raw in dumps():
+        give_way()
+        entries: list[dict[str, Any]] = pickle.loads(raw).get("entries", [])
+
+        if entries:
+            return entries
+
+    return None
+
+
+def dumped() -> bytes | None:
+    """Return the dump that has most in it: a process with NCCL may have two recorders."""
+    return max(dumps(), key=len, default=None)
+
+
+def dumps() -> Iterator[bytes]:
     module = sys.modules.get("torch._C._distributed_c10d")
 
     for name in DUMPS:
         dump = getattr(module, name, None)
 
         if dump is not None:
-            raw = dump(includeCollectives=True, includeStackTraces=False, onlyActive=False)
-            give_way()
-            entries: list[dict[str, Any]] = pickle.loads(raw).get("entries", [])
-
-            if entries:
-                return entries
-
-    return None
+            yield dump(includeCollectives=True, includeStackTraces=False, onlyActive=False)
 
 
 def newest(entries: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:

@@ -37,6 +37,7 @@ _SPECIFIC: tuple[Phase, ...] = (
     "grad_reduce",
     "report",
 )
+_SETUP: tuple[Phase, ...] = ("op_compile", "init_process_group", "deepspeed_init")
 _STEP: tuple[Phase, ...] = ("forward", "backward", "optimizer_step")
 _IN_AUTOGRAD_THREAD: tuple[Phase, ...] = ("zero_gather", "grad_reduce", "op_compile")
 _NAMELESS = frozenset(["<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>", "<lambda>"])
@@ -79,8 +80,9 @@ def phase_of(threads: Sequence[Thread]) -> Phase:
     if phase == "unknown" and thread.name.startswith(_V2_THREAD):
         return _phase_around_user_code(thread.frames)
 
-    # The user's code in MainThread is a set-up hook or an import.
-    if phase == "unknown" or (phase == "user" and thread is _main_thread(own)):
+    # The user's code in MainThread is a set-up hook; what is imported there does not run yet.
+    sets_up = thread is _main_thread(own) and (phase == "user" or _imports(thread))
+    if phase == "unknown" or (sets_up and phase not in _SETUP):
         return "starting"
 
     return phase
@@ -162,14 +164,15 @@ def _phase_around_user_code(frames: Sequence[Frame]) -> Phase:
 
 
 def _phase_without_training(threads: Sequence[Thread]) -> Phase:
+    if not threads:
+        return "unknown"
+
     if any(thread.name.startswith(_V2_MONITOR) for thread in threads):
         return "finished"
 
     main = _main_thread(threads)
-    if main is None:
-        return "unknown"
-
-    if _ends(main.frames):
+    # A process that answers for itself leaves out the thread that answers: its main thread.
+    if main is not None and _ends(main.frames):
         return "finished"
 
     return "starting"
@@ -188,6 +191,10 @@ def _main_thread(threads: Sequence[Thread]) -> Thread | None:
             return thread
 
     return None
+
+
+def _imports(thread: Thread) -> bool:
+    return any(frame.name == "_find_and_load" for frame in thread.frames)
 
 
 def _holds(thread: Thread, name: str, path: str) -> bool:

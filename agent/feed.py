@@ -1,0 +1,155 @@
+"""One look after another: what `attach` on a terminal and `serve` live on.
+
+for event in Feed(session, candidate, ask, every_s=0.5):
+    match event:
+        case Seen(snapshot=snapshot): ...   # a judged look
+        case Unseen(why=why): ...           # nothing to be seen just now; it keeps trying
+        case Ended(): ...                   # the job has ended; the last event
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol
+
+import msgspec
+
+from dsray_inspect.agent.cluster.resolve import Candidate
+from dsray_inspect.agent.errors import InspectError
+from dsray_inspect.agent.gather.answers import Ask
+from dsray_inspect.agent.model import Record, Snapshot, Worker
+
+KEEP: Final = 600
+"""Snapshots in the window, unless another number is asked for."""
+REST: Final = 0.5
+"""Rest after a look for at least this part of what it took: a slow cluster is not pressed."""
+MOST_REST_S: Final = 5.0
+"""The longest rest while nothing can be seen."""
+
+
+class Seen(Record, frozen=True, kw_only=True):
+    """A look that was taken."""
+
+    snapshot: Snapshot
+
+
+class Unseen(Record, frozen=True, kw_only=True):
+    """The cluster or the job cannot be seen just now; the next look may see it again."""
+
+    why: str
+    help_text: str
+    failures: int
+    """How many looks in a row have failed."""
+    at: float
+
+
+class Ended(Record, frozen=True, kw_only=True):
+    """The job has ended: no look can show more than the last one did."""
+
+    snapshot: Snapshot
+
+
+Event = Seen | Unseen | Ended
+
+
+class Looks(Protocol):
+    """What a feed needs of a session."""
+
+    def refreshed(self, candidate: Candidate) -> Candidate: ...
+
+    def snapshot(self, candidate: Candidate, ask: Ask) -> Snapshot: ...
+
+
+class Feed:
+    """Looks at one run every `every_s` seconds; iterate over it in one thread.
+
+    Each look is at the run as it is then, restarted worker groups included. No error comes out
+    of the loop: what cannot be seen is an `Unseen`. `stop` may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        session: Looks,
+        candidate: Candidate,
+        ask: Ask,
+        *,
+        every_s: float,
+        keep: int = KEEP,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._session = session
+        self._candidate = candidate
+        self._ask = ask
+        self._every_s = every_s
+        self._monotonic = monotonic
+        self._stopped = threading.Event()
+        self._failures = 0
+        self.window: deque[Snapshot] = deque(maxlen=keep)
+        """The newest looks, the newest last."""
+
+    def __iter__(self) -> Iterator[Event]:
+        while not self._stopped.is_set():
+            started = self._monotonic()
+            event = self._look()
+            yield event
+
+            if isinstance(event, Seen) and event.snapshot.job.has_ended:
+                yield Ended(snapshot=event.snapshot)
+                return
+
+            self._stopped.wait(self._rest_s(self._monotonic() - started))
+
+    def stop(self) -> None:
+        """End the loop: no look begins after this, and a rest ends at once."""
+        self._stopped.set()
+
+    def _look(self) -> Seen | Unseen:
+        try:
+            self._candidate = self._session.refreshed(self._candidate)
+            snapshot = self._session.snapshot(self._candidate, self._ask)
+        except Exception as error:
+            self._failures += 1
+            return unseen(error, self._failures)
+
+        self._failures = 0
+        before = self.window[-1] if self.window else None
+        snapshot = sharing(snapshot, before) if before is not None else snapshot
+        self.window.append(snapshot)
+        return Seen(snapshot=snapshot)
+
+    def _rest_s(self, took_s: float) -> float:
+        if self._failures:
+            return float(
+                min(MOST_REST_S, max(self._every_s, 0.1) * 2 ** min(self._failures - 1, 8))
+            )
+
+        return max(self._every_s - took_s, REST * took_s)
+
+
+def unseen(error: Exception, failures: int) -> Unseen:
+    known = isinstance(error, InspectError)
+    why = str(error) if known else f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    help_text = error.help_text if isinstance(error, InspectError) else ""
+    return Unseen(why=why, help_text=help_text, failures=failures, at=time.time())
+
+
+def sharing(snapshot: Snapshot, before: Snapshot) -> Snapshot:
+    """Return the snapshot with the large parts that did not change taken from the one before.
+
+    A window would hold each rank's environment hundreds of times otherwise.
+    """
+    known = {worker.actor_id: worker for worker in before.workers}
+    workers = tuple(
+        share(worker, known[worker.actor_id]) if worker.actor_id in known else worker
+        for worker in snapshot.workers
+    )
+    return msgspec.structs.replace(snapshot, workers=workers)
+
+
+def share(worker: Worker, before: Worker) -> Worker:
+    env = before.env if worker.env == before.env else worker.env
+    engine = before.deepspeed if worker.deepspeed == before.deepspeed else worker.deepspeed
+    return msgspec.structs.replace(worker, env=env, deepspeed=engine)
