@@ -85,10 +85,11 @@ CASES: tuple[Case, ...] = (
     vision("slow", "straggler", in_ci=True),
     # Ranks that disagree.
     finetune("branch", "collective_mismatch", "rank_divergence"),
-    finetune("early-stop", "rank_divergence"),
+    finetune("early-stop", "rank_divergence", in_ci=True),
     finetune("save-alone", "rank_divergence", rank=0),
     finetune("barrier", "rank_divergence", "collective_mismatch"),
-    finetune("eval-gather", "rank_divergence", "collective_mismatch", in_ci=True),
+    # Gloo ends whoever meets a message that is too long for it, be it the one that is right.
+    finetune("eval-gather", "collective_mismatch", "rank_divergence", culprits="not scored"),
     finetune("other-op", "collective_mismatch", "rank_divergence"),
     finetune("other-size", "collective_mismatch", culprits="not scored"),
     # Numbers, configs, environments.
