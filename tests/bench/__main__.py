@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.bench import attach, probes, scale, scrape
+from tests.bench import attach, probes, scale, scrape, tui
 from tests.bench.results import Result, keep, table
 from tests.ray import processes
 from tests.ray.cluster import Cluster
@@ -22,6 +22,9 @@ BENCHES: dict[str, tuple[Bench, int]] = {
     "step": (probes.traced_step, 12),
     "short-step": (probes.traced_short_step, 8),
     "scrape": (scrape.scrape, 9),
+    "screen": (tui.first_screen, 9),
+    "ranks": (tui.ten_thousand_ranks, 12),
+    "memory": (tui.memory, 1200),
 }
 ALONE: dict[str, tuple[Callable[[int], list[Result]], int]] = {"scale": (scale.emulated_ranks, 5)}
 """What needs no cluster."""

@@ -10,6 +10,7 @@ import pickle
 import time
 from typing import Any
 
+from dsray_inspect.agent.assemble.collector import without_collector
 from dsray_inspect.agent.assemble.snapshot import Facts, assemble
 from dsray_inspect.agent.cluster.records import ActorRow, JobRow, NodeRow
 from dsray_inspect.agent.cluster.runs import RunActors
@@ -146,6 +147,7 @@ def actor_rows(size: int) -> tuple[ActorRow, ...]:
     )
 
 
+@without_collector
 def measure(size: int) -> tuple[float, float, float, Snapshot]:
     """Return the seconds from bytes to facts and from facts to the verdict, those of CPU time of
     both, and the verdict.
