@@ -180,8 +180,10 @@ def emulated_ranks(repeats: int) -> list[Result]:
             assert snapshot.verdict.ranks == (ASLEEP,), snapshot.verdict
             samples.append((merge_s + judge_s) * 1000)
             notes = [
-                f"merge {merge_s:.2f} s, findings, graph and verdict {judge_s:.2f} s; "
-                f"{cpu_s:.2f} s of CPU time"
+                (
+                    f"merge {merge_s:.2f} s, findings, graph and verdict {judge_s:.2f} s; "
+                    f"{cpu_s:.2f} s of CPU time"
+                )
             ]
 
         if smaller:
