@@ -23,7 +23,7 @@ LINKED := build/.linked-$(firstword $(shell printf '%s\n' $(sort $(FILES)) | cks
 # One setup at a time.
 LOCKED := flock .venv
 
-.PHONY: help setup system-packages format lint schema test test-unit screenshots bench demo clean
+.PHONY: help setup system-packages format lint schema metrics-page test test-unit faults screenshots bench demo clean
 
 help: ## Show this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,7 +52,7 @@ $(LINKED): .venv/.installed
 	@touch $@
 
 system-packages:
-	@missing=(); for pair in tmux:tmux ip:iproute2 gcc:gcc g++:g++; do \
+	@missing=(); for pair in tmux:tmux ip:iproute2 gcc:gcc g++:g++ promtool:prometheus; do \
 	    command -v "$${pair%%:*}" >/dev/null || missing+=("$${pair##*:}"); done; \
 	if [ $${#missing[@]} -gt 0 ]; then \
 	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -77,11 +77,17 @@ lint: setup ## Check style, types and the import layers.
 schema: setup ## Write the JSON Schema of snapshots from their model.
 	$(BIN)/python -m dsray_inspect.agent.schema > docs/snapshot.schema.json
 
+metrics-page: setup ## Write docs/metrics.md from the catalogue of metrics.
+	$(BIN)/python -m dsray_inspect.exporters.metrics_page > docs/metrics.md
+
 test: setup system-packages ## Run all tests, the quick ones first.
 	$(BIN)/pytest tests/unit $(wildcard tests/promql tests/tui tests/ray tests/faults) $(ARGS)
 
 test-unit: setup ## Run the tests that need no cluster.
 	$(BIN)/pytest tests/unit $(ARGS)
+
+faults: setup ## Run the whole fault suite and score dsray-inspect on it (about 40 minutes on 2 cores).
+	$(BIN)/python -m tests.faults $(ARGS)
 
 screenshots: setup ## Draw the pictures of the README from a recorded incident.
 	$(BIN)/python -m tests.tui.screenshots

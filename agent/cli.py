@@ -16,7 +16,10 @@ from dsray_inspect.agent.commands.options import common_options, remember
 from dsray_inspect.agent.errors import ExitCode, InspectError, UsageError
 from dsray_inspect.agent.interrupts import LimitPassed, Watch, timed_out
 
-COMMANDS = ("ls", "attach", "why", "stacks", "env", "doctor", "demo")
+COMMANDS = (
+    *("ls", "attach", "why", "stacks", "env", "trace", "serve"),
+    *("submit", "doctor", "demo"),
+)
 HELP = """See where every rank of a running Ray Train + DeepSpeed job is, what was set for it, and
 the stack it is in. The job needs nothing enabled.
 

@@ -68,6 +68,32 @@ Cause = Literal[
     "object_spilling",
     "unknown",
 ]
+StartName = Literal[
+    "controller",
+    "placement_group",
+    "actor_scheduling",
+    "process_start",
+    "imports",
+    "ranks_and_env",
+    "rendezvous",
+    "before_deepspeed",
+    "deepspeed_init",
+    "first_step",
+]
+CostName = Literal[
+    "actor_scheduling",
+    "process_start",
+    "imports",
+    "ranks_and_env",
+    "rendezvous",
+    "deepspeed_init",
+    "op_compile",
+    "object_store",
+    "serialization",
+    "report",
+    "training",
+]
+StartUntil = Literal["first_step", "train_func", "now", "partly"]
 LAYERS: tuple[Layer, ...] = get_args(Layer)
 PHASES: tuple[Phase, ...] = get_args(Phase)
 CAUSES: tuple[Cause, ...] = get_args(Cause)
@@ -100,7 +126,7 @@ class Thread(Record, frozen=True, kw_only=True):
     """One thread of a process, outermost frame first.
 
     `idle_s`: seconds since the kernel last ran it (`se.exec_start` of `/proc/PID/task/TID/sched`).
-    `owns_gil` is known from py-spy only.
+    `ran_s`: CPU seconds it has had. `owns_gil` is known from py-spy only.
     """
 
     name: str
@@ -108,6 +134,7 @@ class Thread(Record, frozen=True, kw_only=True):
     frames: tuple[Frame, ...]
     owns_gil: bool | None = None
     idle_s: float | None = None
+    ran_s: float | None = None
     pid: int | None = None
 
 
@@ -263,6 +290,8 @@ class Evidence(Record, frozen=True, kw_only=True):
     env: str = OK
     deepspeed: str = OK
     collectives: str = OK
+    init: str = "not asked"
+    """Whether `deepspeed.init` holds all phases."""
 
 
 class Worker(Record, frozen=True, kw_only=True):
@@ -293,7 +322,7 @@ class Worker(Record, frozen=True, kw_only=True):
     """The newest of each process group."""
     longest_gap_s: float | None = None
     """The longest time this rank was without a new collective of late."""
-    stack_source: Literal["in-process", "py-spy"] | None = None
+    stack_source: Literal["in-process", "py-spy", "faulthandler"] | None = None
     rss_bytes: int | None = None
     versions: dict[str, str] = msgspec.field(default_factory=dict)
 
@@ -309,11 +338,94 @@ class Finding(Record, frozen=True, kw_only=True):
     next_step: str
 
 
+NodeKind = Literal[
+    "driver",
+    "controller",
+    "rank",
+    "process_group",
+    "report",
+    "rendezvous",
+    "placement_group",
+    "object_store",
+    "lock",
+    "child",
+    "address",
+    "debugger",
+]
+
+
+class WaitNode(Record, frozen=True, kw_only=True):
+    """Something that is waited for, or waits: `name` is unique in its graph."""
+
+    name: str
+    kind: NodeKind
+    detail: str = ""
+
+
+class WaitEdge(Record, frozen=True, kw_only=True):
+    """`waiter` waits for `awaited`; both are names of nodes."""
+
+    waiter: str
+    awaited: str
+    because: str
+    evidence: str
+
+
+class WaitGraph(Record, frozen=True, kw_only=True):
+    """Who waits for what. `roots` are waited for and wait for nothing that was seen."""
+
+    nodes: tuple[WaitNode, ...] = ()
+    edges: tuple[WaitEdge, ...] = ()
+    roots: tuple[str, ...] = ()
+
+
 class Verdict(Record, frozen=True, kw_only=True):
     state: VerdictState
     cause: Cause | None
     ranks: tuple[int, ...]
     summary: str
+
+
+class StartPart(Record, frozen=True, kw_only=True):
+    """One part of a run's start on its critical path: that of the ranks which came last."""
+
+    name: StartName
+    seconds: float
+
+
+class Cost(Record, frozen=True, kw_only=True):
+    """What one thing has cost the run so far, by the rank that it cost most.
+
+    `evidence` says where the number comes from; where there is no number, why not. Costs may
+    contain one another: `op_compile` is a part of `deepspeed_init`.
+    """
+
+    name: CostName
+    seconds: float | None
+    evidence: str
+    detail: str | None = None
+    """What the seconds went into, such as the op that was compiled."""
+    bytes: int | None = None
+    count: int | None = None
+    spilled_bytes: int | None = None
+
+
+class Startup(Record, frozen=True, kw_only=True):
+    """What it took from `fit()`, or from a restart of the worker group, until training ran.
+
+    `parts` follow one another without a gap: they add up to `seconds`.
+    """
+
+    began_at: float
+    seconds: float
+    until: StartUntil
+    """Where the known part ends: "now" is in the middle of the start, "train_func" at the
+    training function's begin, with nothing known of what came after it, "partly" before that."""
+    restart: bool
+    """Whether it is that of a restarted worker group, which had its controller already."""
+    parts: tuple[StartPart, ...]
+    notes: tuple[str, ...] = ()
+    """What is not known, and why."""
 
 
 class Snapshot(Record, frozen=True, kw_only=True):
@@ -330,6 +442,10 @@ class Snapshot(Record, frozen=True, kw_only=True):
     stacks: Stacks
     findings: tuple[Finding, ...]
     verdict: Verdict
+    graph: WaitGraph = WaitGraph()
     notes: tuple[str, ...] = ()
     """What the reader should know about how this look went, such as pids that changed in the middle."""
+    startup: Startup | None = None
+    costs: tuple[Cost, ...] = ()
+    """What Ray Train, Ray and DeepSpeed took of the run's time, next to `training`."""
     schema_version: Literal[1] = SCHEMA_VERSION

@@ -6,18 +6,27 @@ import time
 from types import TracebackType
 from typing import Any
 
-from dsray_inspect.agent.assemble.snapshot import assemble
+import msgspec
+
+from dsray_inspect.agent.assemble.snapshot import Facts, assemble
 from dsray_inspect.agent.cluster.calls import NAMESPACE, CallFailed, Calls
 from dsray_inspect.agent.cluster.connect import connect
 from dsray_inspect.agent.cluster.gcs import Gcs
 from dsray_inspect.agent.cluster.membership import check_membership
 from dsray_inspect.agent.cluster.records import JobRow
-from dsray_inspect.agent.cluster.resolve import Candidate, choose
+from dsray_inspect.agent.cluster.resolve import Candidate, choose, without_driver
 from dsray_inspect.agent.cluster.train import adapter_of, find_runs
 from dsray_inspect.agent.cluster.versions import check_versions
-from dsray_inspect.agent.gather.answers import Ask
+from dsray_inspect.agent.errors import TargetNotFound
+from dsray_inspect.agent.gather.answers import Answers, Ask
 from dsray_inspect.agent.gather.look import Gatherer
 from dsray_inspect.agent.model import Snapshot
+from dsray_inspect.agent.startup.account import is_over, trains, with_start
+from dsray_inspect.agent.startup.reader import StartReader
+from dsray_inspect.agent.startup.spans import start_timeline
+from dsray_inspect.agent.timeline import Timeline
+from dsray_inspect.agent.tracing import run
+from dsray_inspect.agent.tracing.build import timeline
 from dsray_inspect.agent.verdict import judge
 
 NAMING_S = 6.0
@@ -32,6 +41,8 @@ class Session:
         self._gcs = Gcs(address)
         self._calls: Calls | None = None
         self._gatherer: Gatherer | None = None
+        self._starts: StartReader | None = None
+        self._last: Facts | None = None
         self.address = address
 
     def __enter__(self) -> Session:
@@ -45,6 +56,9 @@ class Session:
     ) -> None:
         if self._gatherer is not None:
             self._gatherer.close()
+
+        if self._starts is not None:
+            self._starts.close()
 
         if self._calls is not None:
             self._calls.close()
@@ -93,7 +107,23 @@ class Session:
         return [with_names(one, answers.get(str(n))) for n, one in enumerate(candidates)]
 
     def find(self, name: str | None, *, inject: bool = True) -> Candidate:
-        """Return the run that `name` means; see `cluster.resolve.choose`."""
+        """Return the run that `name` means; see `cluster.resolve.choose`.
+
+        Raises:
+            TargetNotFound: nothing is called so, or a submission whose driver has not joined Ray.
+            AmbiguousTarget: several runs fit.
+        """
+        try:
+            return self._find(name, inject=inject)
+        except TargetNotFound:
+            submission = self._gcs.submission(name) if name else None
+
+            if submission is None:
+                raise
+
+            raise without_driver(str(name), submission) from None
+
+    def _find(self, name: str | None, *, inject: bool) -> Candidate:
         quick = self.candidates(inject=False)
         running = [one for one in quick if one.actors is not None and one.actors.alive]
         by_job = [one for one in quick if name is not None and one.is_called(name)]
@@ -104,12 +134,63 @@ class Session:
         return choose(quick, name)
 
     def snapshot(self, candidate: Candidate, ask: Ask, *, all_threads: bool = False) -> Snapshot:
-        """Look once and return what was seen, judged."""
+        """Look once and return what was seen, judged; with the run's start where that is asked for."""
         if self._gatherer is None:
             self._gatherer = Gatherer(self._gcs, self.calls())
 
-        answers = self._gatherer.look(candidate.job, candidate.actors, ask)
-        return judge(assemble(answers, all_threads=all_threads))
+        begun = ask.start and self.starts().begin(candidate.job, candidate.actors)
+        wanted = msgspec.structs.replace(ask, start=begun)
+        answers = self._gatherer.look(candidate.job, candidate.actors, wanted)
+        facts = assemble(answers, all_threads=all_threads, earlier=self._earlier(answers))
+        self._last = facts
+        snapshot = judge(facts)
+
+        if not ask.start:
+            return snapshot
+
+        read = self.starts().finish(answers, trains=trains(snapshot), is_over=is_over(snapshot))
+        return with_start(snapshot, read)
+
+    def _earlier(self, answers: Answers) -> Facts | None:
+        """Return the last look if it was at the same run."""
+        last = self._last
+        same = last is not None and last.answers.job.job_id == answers.job.job_id
+        one, other = (last.answers.actors if last else None), answers.actors
+        return last if same and (one is other or (one and other and one.is_same(other))) else None
+
+    def start_timeline(self, candidate: Candidate, snapshot: Snapshot) -> Timeline | None:
+        """Return the start of a run as spans; `snapshot` must have been asked for its start."""
+        read = self.starts().known(candidate.actors) if candidate.actors else None
+        return start_timeline(snapshot, read) if read is not None else None
+
+    def starts(self) -> StartReader:
+        """Return what reads how runs started, made when it is first needed."""
+        if self._starts is None:
+            self._starts = StartReader(self._gcs, self.calls())
+
+        return self._starts
+
+    def trace(
+        self, candidate: Candidate, snapshot: Snapshot, *, seconds: float | None, ask: Ask
+    ) -> tuple[Timeline, bool]:
+        """Return the spans of so many seconds from now, or of the past with None.
+
+        Also returns whether it was as long as it was meant to be.
+        """
+        harvest = run.harvest_of(snapshot)
+        actors = candidate.actors.workers if candidate.actors else ()
+        rows = {row.actor_id: row for row in actors}
+        harvest.ranks = [one for one in harvest.ranks if one.worker.actor_id in rows]
+        whole = True
+
+        if seconds is None:
+            run.past(self.calls(), rows, harvest, max_pause_ms=ask.max_pause_ms)
+        else:
+            whole = run.live(
+                self.calls(), rows, harvest, seconds=seconds, max_pause_ms=ask.max_pause_ms
+            )
+
+        return timeline(harvest), whole
 
     def refreshed(self, candidate: Candidate) -> Candidate:
         """Return the run as it is now: its job's state and its present worker group."""

@@ -2,8 +2,8 @@
 
 Ray has no public way to a handle of an unnamed actor of another job, so one is built from
 the actor table's record (`ray/includes/actor_handle`, verified on 2.60). The handle is weak:
-it keeps nothing alive. What is sent is `agent.onsite`, pickled by value: the workers need
-not have dsray-inspect installed. Private API of Ray is used in this module only.
+it keeps nothing alive. What is sent is `agent.onsite` and `agent.probes`, pickled by value: the workers
+need not have dsray-inspect installed. Private API of Ray is used in this module only.
 """
 
 from __future__ import annotations
@@ -130,9 +130,10 @@ def start_driver(address: str) -> Any:
     import ray
     from ray import cloudpickle
 
-    from dsray_inspect.agent import onsite
+    from dsray_inspect.agent import onsite, probes
 
     cloudpickle.register_pickle_by_value(onsite)
+    cloudpickle.register_pickle_by_value(probes)
     silence(ray)
 
     try:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+STARTING = ("DEPENDENCIES_UNREADY", "PENDING_CREATION", "RESTARTING")
+"""States of an actor that will be alive (`ActorTableData.ActorState`)."""
+
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """Base of all rows: immutable, named fields only."""
@@ -35,6 +38,20 @@ class SubmissionRow(Row, frozen=True, kw_only=True):
 
     status: str
     message: str
+    tail: str = ""
+    """The end of the driver's log, as Ray's job manager kept it."""
+
+
+class ExitRow(Row, frozen=True, kw_only=True):
+    """How one worker process ended, by Ray's worker table."""
+
+    worker_id: str
+    node_id: str
+    pid: int
+    kind: str
+    """SYSTEM_ERROR, INTENDED_SYSTEM_EXIT, USER_ERROR, INTENDED_USER_EXIT, NODE_OUT_OF_MEMORY."""
+    detail: str
+    ended_at: float | None
 
 
 class NodeRow(Row, frozen=True, kw_only=True):
@@ -43,6 +60,8 @@ class NodeRow(Row, frozen=True, kw_only=True):
     hostname: str
     alive: bool
     resources: dict[str, float]
+    port: int = 0
+    """Where its raylet listens."""
 
 
 class ActorRow(Row, frozen=True, kw_only=True):
@@ -72,6 +91,10 @@ class ActorRow(Row, frozen=True, kw_only=True):
     def alive(self) -> bool:
         return self.state == "ALIVE"
 
+    @property
+    def starting(self) -> bool:
+        return self.state in STARTING
+
 
 class BundleRow(Row, frozen=True, kw_only=True):
     resources: dict[str, float]
@@ -84,3 +107,55 @@ class PlacementGroupRow(Row, frozen=True, kw_only=True):
     state: str
     strategy: str
     bundles: tuple[BundleRow, ...]
+    requested_ns: int = 0
+    """When it was asked for; 0 where Ray does not say."""
+    created_ns: int | None = None
+
+
+class TaskSpan(Row, frozen=True, kw_only=True):
+    """One part of a task's execution: `task:deserialize_arguments`, `task:execute`, `task:store_outputs`."""
+
+    name: str
+    start_ns: int
+    end_ns: int
+
+
+class TaskRow(Row, frozen=True, kw_only=True):
+    """One task with the times at which it came into each of Ray's states."""
+
+    name: str
+    is_creation: bool
+    actor_id: str
+    parent_task_id: str
+    task_id: str
+    states_ns: dict[str, int]
+    spans: tuple[TaskSpan, ...] = ()
+
+    def span(self, name: str) -> TaskSpan | None:
+        return next((span for span in self.spans if span.name == name), None)
+
+
+class ProcessTimes(Row, frozen=True, kw_only=True):
+    """When the raylet launched a worker process, and when that had registered with it."""
+
+    launched_ns: int
+    registered_ns: int
+
+
+class StoreTotals(Row, frozen=True, kw_only=True):
+    """What went through the object stores of some nodes since these began, whosever it was."""
+
+    created_bytes: int
+    spilled_bytes: int
+    spill_s: float
+
+
+class History(Row, frozen=True, kw_only=True):
+    """How a job came to be, as far as the GCS still knows; `why` says what could not be read."""
+
+    tasks: tuple[TaskRow, ...] = ()
+    processes: dict[str, ProcessTimes] = {}
+    stores: StoreTotals | None = None
+    left_out: int = 0
+    """Tasks of the job that were too many to be read."""
+    why: str = ""

@@ -84,7 +84,7 @@ def command(
 
     with Session(choose_address(options.address)) as session:
         candidate = session.find(job, inject=not options.no_inject)
-        snapshot = session.snapshot(candidate, options.ask(job))
+        snapshot = session.snapshot(candidate, options.ask(job, start=True))
 
     show(snapshot, options)
     return code_of(snapshot)

@@ -96,6 +96,7 @@ def suggestions(address: str) -> str:
     """Return what to try next, from another terminal."""
     commands = {
         "attach": "where every rank is, in one look",
+        "why": "what the run waits for, and which rank is to blame",
         "stacks": "from the driver down to the collective",
         "env": "what was set for each rank, and by whom",
         "doctor": "what could be seen here, and what could not",

@@ -19,6 +19,8 @@ HOST = "127.0.0.1"
 LOWEST_PORT = 20_000
 OBJECT_STORE_BYTES = 128 << 20
 LOG_LINES = 12
+TEMPORARY = "tmp"
+"""Below the home folder: what torch and multiprocessing leave must go with the demo."""
 
 
 class Cluster:
@@ -29,6 +31,7 @@ class Cluster:
         self._slots = slots
         self._home = folder / "home"
         self._home.mkdir()
+        (self._home / TEMPORARY).mkdir()
         self._log = folder / "ray-start.log"
         self._ports = free_ports(6)
         self._process: subprocess.Popen[bytes] | None = None
@@ -99,6 +102,7 @@ def environment(home: Path, *, slots: int, op_cache: Path, token: bool) -> dict[
     chosen = {
         "PATH": search_path(),
         "HOME": str(home),
+        "TMPDIR": str(home / TEMPORARY),
         # Packages of `pip install --user` lie in the real home.
         "PYTHONUSERBASE": site.getuserbase(),
         "TORCH_EXTENSIONS_DIR": str(op_cache),

@@ -68,6 +68,8 @@ class Show:
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
 
+        # Cleaning up takes longer than a command is given that was told to end.
+        signal.set_wakeup_fd(-1)
         return self
 
     def __exit__(
@@ -123,7 +125,7 @@ class Show:
         script = self._folder.path / "train.py"
         shutil.copyfile(Path(__file__).with_name("job.py"), script)
 
-        with self._progress.stage(f"Job {JOB}: {plan.entrypoint(script)}") as stage:
+        with self._progress.stage(f"Job {JOB}") as stage:
             self._wait("the job", lambda: self._submit(script), RAY_S)
             self._wait("training", lambda: self._trains(stage), TRAIN_S)
 
@@ -155,7 +157,7 @@ class Show:
             return "Ray starts its driver"
 
         if operator := self.op_cache.compiling():
-            return f"DeepSpeed compiles {operator}; about 50 s, the first time only"
+            return f"compiling {operator}, about 50 s, the first time only"
 
         processes = len(titled("ray::RayTrainWorker"))
 
@@ -244,4 +246,4 @@ def standing(snapshot: Snapshot) -> str:
     if worker is None or worker.function is None or longest_s < 2:
         return "the ranks still move"
 
-    return f"rank {worker.rank} stands in {worker.function.name}; 30 s make it a stall"
+    return f"rank {worker.rank} stands in {worker.function.name}; too short yet to be a stall"

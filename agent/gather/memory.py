@@ -8,8 +8,10 @@ from typing import Any
 from dsray_inspect.agent.cluster.runs import Part
 from dsray_inspect.agent.gather.answers import Answers, Ask
 from dsray_inspect.agent.model import OK
+from dsray_inspect.agent.onsite.keepsakes import keepsakes
 from dsray_inspect.agent.onsite.recorder import collectives
-from dsray_inspect.agent.onsite.worker import deepspeed, environment, process, step
+from dsray_inspect.agent.onsite.worker import counters, deepspeed, environment, process, step
+from dsray_inspect.agent.probes.install import tidy
 
 DRIVER_S = 5.0
 """How old the driver's stack may be in a session that looks again and again."""
@@ -36,9 +38,12 @@ class Memory:
         engine: Part = step if actor_id in self._engines else deepspeed
         wanted = (
             (True, process),
+            (ask.counters, counters),
             (ask.env, environment),
             (ask.deepspeed, engine),
             (ask.deepspeed, collectives),
+            (ask.start, keepsakes),
+            (True, tidy),
         )
         return [part for is_wanted, part in wanted if is_wanted]
 

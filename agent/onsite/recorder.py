@@ -11,7 +11,7 @@ import itertools
 import pickle
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dsray_inspect.agent.onsite.gil import give_way
@@ -23,6 +23,8 @@ READ_MS = 20.0
 """What reading 2,000 entries, the recorder's default size, takes."""
 KEPT = 2
 """The newest entries of each group that are told."""
+ARRIVALS = 96
+"""So many of the newest entries of each group tell when the rank came to them."""
 RHYTHM = 10
 """So many gaps at least make a rhythm."""
 
@@ -50,7 +52,31 @@ def collectives(_actor: Any, request: dict[str, Any], seen: dict[str, Any]) -> d
             describe(entry, now_s) for group in newest(entries) for entry in group[-KEPT:]
         ],
         "collectives_why": "ok",
+        "arrivals": arrivals(entries),
         "longest_gap_s": longest_gap_s(entries),
+        "group_ranks": group_ranks(),
+    }
+
+
+def recording(_actor: Any, request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
+    """Return all that the flight recorder holds, as it dumps it, for `trace`.
+
+    `request`: `max_pause_ms`. The dump is one C++ call; it is read where it is sent to.
+    """
+    if request["max_pause_ms"] < READ_MS:
+        return {"recording": None, "recording_why": f"it would stop the rank for {READ_MS:.0f} ms"}
+
+    now_ns = time.time_ns()
+    raw = dumped()
+
+    if raw is None:
+        return {"recording": None, "recording_why": "this torch keeps no flight recorder"}
+
+    give_way()
+    return {
+        "recording": raw,
+        "recording_why": "ok",
+        "read_ns": now_ns,
         "group_ranks": group_ranks(),
     }
 
@@ -61,20 +87,29 @@ def nothing(why: str) -> dict[str, Any]:
 
 def recorded() -> list[dict[str, Any]] | None:
     """Return all entries, oldest first; None where there is no recorder."""
+    for raw in dumps():
+        give_way()
+        entries: list[dict[str, Any]] = pickle.loads(raw).get("entries", [])
+
+        if entries:
+            return entries
+
+    return None
+
+
+def dumped() -> bytes | None:
+    """Return the dump that has most in it: a process with NCCL may have two recorders."""
+    return max(dumps(), key=len, default=None)
+
+
+def dumps() -> Iterator[bytes]:
     module = sys.modules.get("torch._C._distributed_c10d")
 
     for name in DUMPS:
         dump = getattr(module, name, None)
 
         if dump is not None:
-            raw = dump(includeCollectives=True, includeStackTraces=False, onlyActive=False)
-            give_way()
-            entries: list[dict[str, Any]] = pickle.loads(raw).get("entries", [])
-
-            if entries:
-                return entries
-
-    return None
+            yield dump(includeCollectives=True, includeStackTraces=False, onlyActive=False)
 
 
 def newest(entries: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -86,6 +121,17 @@ def newest(entries: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
             groups.setdefault(str(entry["process_group"][0]), []).append(entry)
 
     return list(groups.values())
+
+
+def arrivals(entries: Iterable[dict[str, Any]]) -> dict[str, list[tuple[int, int]]]:
+    """Return by group when this rank came to its newest collectives: sequence, Unix ns."""
+    return {
+        str(group[0]["process_group"][0]): [
+            (int(entry["collective_seq_id"]), int(entry["time_created_ns"]))
+            for entry in group[-ARRIVALS:]
+        ]
+        for group in newest(entries)
+    }
 
 
 def describe(entry: dict[str, Any], now_s: float) -> dict[str, Any]:
@@ -113,12 +159,19 @@ def longest_gap_s(entries: list[dict[str, Any]]) -> float | None:
     return max(gaps) if len(gaps) >= RHYTHM else None
 
 
-def group_ranks() -> dict[str, list[int]]:
-    """Return the ranks of each process group, by its name."""
+def group_ranks() -> dict[str, Any]:
+    """Return the ranks of each process group, by its name; evenly spaced ones as a span."""
     module = sys.modules.get("torch.distributed.distributed_c10d")
     world = getattr(module, "_world", None)
     ranks = getattr(world, "pg_group_ranks", {})
     return {
-        str(name): sorted(ranks.get(group, {}))
+        str(name): spanned(sorted(ranks.get(group, {})))
         for group, name in list(getattr(world, "pg_names", {}).items())
     }
+
+
+def spanned(ranks: list[int]) -> Any:
+    """Return first, end and stride of evenly spaced ranks, else the ranks."""
+    stride = ranks[1] - ranks[0] if len(ranks) > 1 else 1
+    even = ranks and ranks == list(range(ranks[0], ranks[-1] + 1, stride))
+    return {"first": ranks[0], "end": ranks[-1] + 1, "stride": stride} if even else ranks

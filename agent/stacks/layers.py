@@ -36,6 +36,7 @@ _COLLECTIVES = re.compile(
     r"torch/distributed/(?:distributed_c10d|_functional_collectives\w*|rendezvous|c10d_logger"
     r"|collective_utils|device_mesh|_dist2|nn/functional|_symmetric_memory/.*|_C/.*)(?:\.py\w*)?\Z"
 )
+_PROBES = "/dsray_inspect/agent/probes/wrapper.py"
 _BUNDLED = ("thirdparty_files/", "_vendor/")
 
 # Ray Train (and runpy) call the user's function from these, whatever package it lives in.
@@ -135,7 +136,8 @@ def layer_of(package: str, path: str) -> Layer:
 
 
 def label(frames: Sequence[Frame], roots: Roots = NO_ROOTS) -> tuple[Frame, ...]:
-    """Return the frames, outermost first, each with its layer."""
+    """Return the frames, outermost first, each with its layer; a trace's own are left out."""
+    frames = [frame for frame in frames if not frame.file.endswith(_PROBES)]
     homes = [home(frame.file, roots) for frame in frames]
     entry = _user_package(frames, homes)
     labelled = []

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dsray_inspect.agent.cluster.resolve import Candidate
 from dsray_inspect.agent.commands.options import Options
+from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.session import Session
 from tests.bench.results import Result
 from tests.ray import processes, shapes
@@ -50,6 +51,7 @@ class Attached:
 
     def __init__(self, cluster: Cluster, job: Job) -> None:
         self.session = Session(cluster.address)
+        self.ask = Options().ask(None)
         self._name = job.submission_id
 
     def __enter__(self) -> Attached:
@@ -60,9 +62,12 @@ class Attached:
     def __exit__(self, *_: object) -> None:
         self.session.__exit__(None, None, None)
 
+    def snapshot(self) -> Snapshot:
+        return self.session.snapshot(self.candidate, self.ask)
+
     def look(self) -> int:
         """Take a look; returns how many ranks gave a stack."""
-        snapshot = self.session.snapshot(self.candidate, Options().ask(None))
+        snapshot = self.snapshot()
         return sum(worker.evidence.stack == "ok" for worker in snapshot.workers)
 
 

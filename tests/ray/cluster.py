@@ -25,11 +25,16 @@ T = TypeVar("T")
 
 JOBS = ROOT / "tests" / "jobs"
 EXTENSIONS = ROOT / ".cache" / "torch_extensions"
+START_TRIES = 3
 BLOCK = 16
 BLOCKS = range(20_000, 32_000, BLOCK)  # below Linux's own range for outgoing connections
 KEEP = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "TERM", "TZ", "USER", "VIRTUAL_ENV")
 
 _names = itertools.count(1)
+
+
+class Ended(processes.Unmet):
+    """Raised when `ray start` ends by itself."""
 
 
 class Ports:
@@ -144,6 +149,21 @@ class Cluster:
             raise
         return self
 
+    def _start(self) -> None:
+        """Start the head, again if need be: on a busy machine a part of Ray's may give up on it."""
+        for left in reversed(range(START_TRIES)):
+            try:
+                self._start_head()
+                break
+            except Ended:
+                if not left:
+                    raise
+                self._end_processes()
+                self._ports.release()
+                self._ports = Ports()
+        if self.second_node:
+            self.add_node()
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -152,7 +172,7 @@ class Cluster:
     ) -> None:
         self.stop()
 
-    def _start(self) -> None:
+    def _start_head(self) -> None:
         port, self.dashboard_port = self._ports.next(), self._ports.next()
         self.address = f"127.0.0.1:{port}"
         self.url = f"http://127.0.0.1:{self.dashboard_port}"
@@ -164,8 +184,6 @@ class Cluster:
             resources=(self.num_cpus, self.num_gpus),
         )
         self._wait_until_alive(1)
-        if self.second_node:
-            self.add_node()
 
     def add_node(self, *, num_cpus: int | None = None, num_gpus: int | None = None) -> None:
         """Start another raylet on this machine and wait until the head knows it."""
@@ -215,7 +233,7 @@ class Cluster:
         def alive() -> bool:
             dead = [number for number, node in enumerate(self._nodes) if node.poll() is not None]
             if dead:
-                raise processes.Unmet(f"`ray start` ended\n{self.logs()}")
+                raise Ended(f"`ray start` ended\n{self.logs()}")
             summary = self.call("GET", "/nodes?view=summary")
             rows = summary["data"]["summary"] if isinstance(summary, dict) else []
             known = sum(row["raylet"].get("state") == "ALIVE" for row in rows)
@@ -223,6 +241,8 @@ class Cluster:
 
         try:
             processes.wait_for(f"{nodes} live nodes", alive, timeout=processes.START_LIMIT_S)
+        except Ended:
+            raise
         except processes.Unmet as error:
             raise processes.Unmet(f"{error}\n{self.logs()}") from None
 
@@ -239,6 +259,11 @@ class Cluster:
 
     def stop(self) -> None:
         """End the cluster by its own processes, then make sure that nothing of it is left."""
+        self._end_processes()
+        self._ports.release()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def _end_processes(self) -> None:
         for node in reversed(self._nodes):
             node.terminate()
         for node in self._nodes:
@@ -249,8 +274,6 @@ class Cluster:
             node.wait()
         self._nodes.clear()
         processes.end(self.mark)
-        self._ports.release()
-        shutil.rmtree(self.dir, ignore_errors=True)
 
     # Use
 
@@ -280,6 +303,19 @@ class Cluster:
         """Run the installed `dsray-inspect` on this cluster; exit codes are the test's to judge."""
         argv = ("dsray-inspect", command, "--address", self.address, *args)
         return self.run(*argv, timeout=timeout, env=env)
+
+    def watch(self, command: str, *args: str) -> subprocess.Popen[str]:
+        """Start a `dsray-inspect` that goes on; the caller ends it."""
+        argv = ["dsray-inspect", command, "--address", self.address, *args]
+        return subprocess.Popen(
+            outlived_by_none(argv),
+            env=self.env,
+            cwd=self.dir,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
 
     def run(
         self, *argv: str, timeout: float = 120.0, env: Mapping[str, str] | None = None

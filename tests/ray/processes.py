@@ -19,8 +19,8 @@ T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
-MARK = "DSRAY_TEST_RUN"
-OWNER = "owner"
+MARK = "DSRAY_TEST_RUN_ID"
+OWNER = "run_id"
 START_LIMIT_S = 180.0
 
 
@@ -55,11 +55,34 @@ def wait_for(what: str, probe: Callable[[], T], *, timeout: float = 60.0, every:
     return answer
 
 
+def wait_until_equal(
+    what: str,
+    wanted: object,
+    probe: Callable[[], object],
+    *,
+    timeout: float = 60.0,
+    every: float = 0.1,
+) -> None:
+    """Wait until the probe returns what is wanted; show what it returns if it never does."""
+    last: list[object] = []
+
+    def equal() -> bool:
+        last[:] = [probe()]
+        return last == [wanted]
+
+    try:
+        wait_for(what, equal, timeout=timeout, every=every)
+    except Unmet as error:
+        raise Unmet(f"{error}; it is {last[0]}") from None
+
+
 def run_id(pid: int | None = None) -> str:
     """Name a test process so that no later one has the same name."""
-    process = psutil.Process(pid)
-    namespace = os.stat(f"/proc/{process.pid}/ns/pid").st_ino
-    return f"{namespace}-{process.pid}-{process.create_time():.2f}"
+    pid = os.getpid() if pid is None else pid
+    namespace = os.stat(f"/proc/{pid}/ns/pid").st_ino
+    # In ticks since boot: seconds since 1970 would move with the machine's clock.
+    started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    return f"{namespace}-{pid}-{started}"
 
 
 def is_over(run: str) -> bool:
@@ -67,8 +90,10 @@ def is_over(run: str) -> bool:
     namespace, _, rest = run.partition("-")
     if namespace != run_id().partition("-")[0]:
         return False
-    pid = int(rest.partition("-")[0])
-    return not psutil.pid_exists(pid) or run_id(pid) != run
+    try:
+        return run_id(int(rest.partition("-")[0])) != run
+    except OSError:
+        return True
 
 
 def marked() -> Iterator[tuple[psutil.Process, str]]:

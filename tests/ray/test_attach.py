@@ -15,6 +15,7 @@ from tests.ray import shapes
 from tests.ray.cluster import Cluster
 from tests.ray.jobs import Job
 from tests.ray.looks import by_rank, causes, layers, look, training_stacks
+from tests.ray.users import TOLERATED
 
 
 @pytest.fixture(scope="module")
@@ -329,10 +330,7 @@ def test_ray_train_v1(cluster: Cluster) -> None:
 
 def test_without_ptrace_rights(cluster: Cluster, asleep: Job) -> None:
     argv = (
-        "setpriv",
-        "--reuid=65534",
-        "--clear-groups",
-        *(f"--{which}-caps=-all,+dac_override,+dac_read_search" for which in ("inh", "ambient")),
+        *TOLERATED,
         "dsray-inspect",
         "attach",
         "--address",

@@ -14,13 +14,10 @@ from tests.ray import shapes
 from tests.ray.cluster import Cluster
 from tests.ray.jobs import Job
 from tests.ray.said import Done, answered
+from tests.ray.users import TOLERATED
 
 AGENTS = ("NodeAgent", "Examiner")
 NO_PTRACE = ("setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace")
-ANOTHER_USER = (
-    *("setpriv", "--reuid=65534", "--clear-groups"),
-    *(f"--{which}-caps=-all,+dac_override,+dac_read_search" for which in ("inh", "ambient")),
-)
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives rights away")
 
 
@@ -130,7 +127,7 @@ def attach(cluster: Cluster, job: Job) -> tuple[str, ...]:
 @pytest.mark.parametrize("place", ["pod", "machine"])
 def test_as_another_user(cluster: Cluster, job: Job, place: str) -> None:
     pod = ("env", "KUBERNETES_SERVICE_HOST=10.96.0.1") if place == "pod" else ()
-    diagnosis = document(doctor(cluster, *pod, *ANOTHER_USER, flags=("--json",)))
+    diagnosis = document(doctor(cluster, *pod, *TOLERATED, flags=("--json",)))
     assert diagnosis.exit_code == 0
     (fix,) = [fix for fix in diagnosis.fixes if "workers are user 0" in fix.what]
 

@@ -23,6 +23,7 @@ from tests.ray import processes, shapes
 from tests.ray.cluster import Cluster
 from tests.ray.jobs import Job
 from tests.ray.said import Done, answered, refused
+from tests.ray.users import NOBODY, READER
 
 SOON_S = 20.0
 """Far more than any refusal takes, and half of what Ray's own client waits at a dead port."""
@@ -34,7 +35,6 @@ raw = gcs.internal_kv_get(b"CLUSTER_METADATA", namespace=b"cluster")
 changed = json.loads(raw) | {"ray_version": sys.argv[2], "python_version": sys.argv[3]}
 gcs.internal_kv_put(b"CLUSTER_METADATA", json.dumps(changed).encode(), True, namespace=b"cluster")
 """
-NOBODY = ("setpriv", "--reuid=65534", "--clear-groups", "--inh-caps=-all")
 
 
 @pytest.fixture(scope="module")
@@ -365,7 +365,7 @@ def test_no_token_at_all(guarded: Cluster, home: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
 def test_a_raylet_of_another_user(cluster: Cluster, job: Job) -> None:
     done = cluster.run(
-        *(*NOBODY, "dsray-inspect", "attach", job.submission_id, "--address", cluster.address)
+        *(*READER, "dsray-inspect", "attach", job.submission_id, "--address", cluster.address)
     )
     assert "Run dsray-inspect as user 0" in refused(done, 4)
 

@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +24,24 @@ COMMANDS = (
     ("env", "--all"),
 )
 OURS = ("NodeAgent", "Examiner")
+LASTING = ("threads", "files", "mapped", "env")
+COUNTED = ("native_threads", "sockets")
+WATCHED = (*LASTING, *COUNTED)
 
 
 def test_the_first_look_leaves_nothing(cluster: Cluster) -> None:
     job = shapes.training(cluster)
     pids = list(job.pids().values())
-    before = [traces(pid) for pid in pids]
+    before = [steady_traces(pid) for pid in pids]
 
     for command in COMMANDS:
         run_whole(cluster, *command, job.submission_id)
 
     job.assert_moving()
-    lasting = ("threads", "files", "env", "mapped")
-    processes.wait_for(
+    processes.wait_until_equal(
         "the ranks to be as they were",
-        lambda: [set(changes(pid, before)) & set(lasting) for pid in pids] == [set(), set()],
+        [{}, {}],
+        lambda: [changes(pid, before, LASTING) for pid in pids],
     )
     job.stop()
 
@@ -47,7 +51,7 @@ def test_twenty_killed_attachers_leave_nothing(cluster: Cluster) -> None:
     pids = list(job.pids().values())
     name = job.submission_id
     longest_s = max(run_whole(cluster, *command, name) for command in COMMANDS)
-    before = [traces(pid) for pid in pids]
+    before = [steady_traces(pid) for pid in pids]
     files = files_of_ours(cluster)
     instants = random.Random(20)
 
@@ -60,8 +64,10 @@ def test_twenty_killed_attachers_leave_nothing(cluster: Cluster) -> None:
 
     job.assert_moving()
     cluster.wait_for("our actors to be gone", lambda: not our_actors(cluster))
-    processes.wait_for(
-        "the ranks to be as they were", lambda: [changes(pid, before) for pid in pids] == [{}, {}]
+    processes.wait_until_equal(
+        "the ranks to be as they were",
+        [{}, {}],
+        lambda: [changes(pid, before) for pid in pids],
     )
     assert files_of_ours(cluster) == files
     assert list(job.pids().values()) == pids
@@ -112,14 +118,30 @@ def traces(pid: int) -> dict[str, Any]:
     }
 
 
-def changes(pid: int, before: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what a process has now that it did not have; fewer sockets and threads are fine."""
+def steady_traces(pid: int) -> dict[str, Any]:
+    """Return the traces of a process that nobody asks anything: two readings that are equal.
+
+    py-spy reads a running process, and now and then what it reads was just being changed.
+    """
+    readings = [traces(pid)]
+
+    def same() -> bool:
+        readings.append(traces(pid))
+        return readings[-1] == readings[-2]
+
+    processes.wait_for(f"process {pid} to be the same twice", same)
+    return readings[-1]
+
+
+def changes(
+    pid: int, before: list[dict[str, Any]], names: Collection[str] = WATCHED
+) -> dict[str, tuple[Any, Any]]:
+    """Return what is otherwise in a process: before and now; fewer sockets and threads are fine."""
     now, then = traces(pid), next(one for one in before if one["pid"] == pid)
-    counted = ("native_threads", "sockets")
     return {
-        name: now[name]
-        for name in now
-        if (now[name] > then[name] if name in counted else now[name] != then[name])
+        name: (then[name], now[name])
+        for name in names
+        if (now[name] > then[name] if name in COUNTED else now[name] != then[name])
     }
 
 

@@ -1,0 +1,198 @@
+"""The life of `serve`: listen, find the run, look at it, tell what changed, and end in order."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from typing import Final
+
+import click
+import msgspec
+
+from dsray_inspect.agent.cluster.connect import choose_address
+from dsray_inspect.agent.commands.attach import code_of
+from dsray_inspect.agent.commands.options import Options, say
+from dsray_inspect.agent.errors import ClusterUnreachable, ExitCode
+from dsray_inspect.agent.feed import Ended, Seen
+from dsray_inspect.agent.model import Snapshot
+from dsray_inspect.agent.session import Session
+from dsray_inspect.agent.text.style import Style
+from dsray_inspect.agent.text.watch import change, is_news, verdict_line
+from dsray_inspect.exporters import discovery, listen
+from dsray_inspect.exporters.board import Board
+from dsray_inspect.exporters.endpoint import Endpoint
+from dsray_inspect.exporters.otlp import Otlp, is_wanted
+from dsray_inspect.exporters.prometheus import Collector, registry
+from dsray_inspect.exporters.pushing import Pushing
+from dsray_inspect.exporters.watching import Waiting, Watching
+
+LINGER_S: Final = 60.0
+"""For so long the last state of a job that has ended waits to be scraped."""
+RETRY_S: Final = 5.0
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What `serve` was asked for."""
+
+    job: str | None
+    listen: str
+    token_file: str | None
+    sd_file: str | None
+    every_s: float
+    otlp: bool
+    wait: bool
+
+
+def serve(plan: Plan, options: Options) -> ExitCode:
+    """Serve until the job ends, or, with `wait`, until somebody ends us."""
+    where = listen.parse(plan.listen)
+    token = listen.token_of(plan.token_file, where)
+    board = Board()
+    teller = Teller(options)
+    address = cluster_address(plan, teller)
+    ask = options.ask(plan.job, start=True)
+
+    with contextlib.ExitStack() as stack:
+        otlp = stack.enter_context(Otlp()) if plan.otlp or is_wanted() else None
+        collector = Collector(board, otlp.samples) if otlp else Collector(board)
+        endpoint = stack.enter_context(
+            Endpoint(where, registry(collector), token=token, towards=address)
+        )
+        stack.enter_context(discovery.written(plan.sd_file, endpoint.target))
+        session = stack.enter_context(connected(address, plan, teller, endpoint))
+        pushing = Pushing(session, otlp, ask) if otlp and ask.inject else None
+
+        if otlp and not ask.inject:
+            say(
+                options, "No spans: only the ranks themselves can read them, and --no-inject is on."
+            )
+
+        watching = Watching(session, plan.job, ask, every_s=plan.every_s, wait=plan.wait)
+        last = Serving(board, endpoint, teller, pushing).follow(watching)
+
+    return code_of(last) if last is not None else ExitCode.OK
+
+
+def cluster_address(plan: Plan, teller: Teller) -> str:
+    """Return the cluster's address; with `wait` a cluster of this machine may come later."""
+    while True:
+        try:
+            return choose_address(teller.options.address)
+        except ClusterUnreachable as error:
+            if not plan.wait:
+                raise
+
+            teller.cannot(str(error))
+            time.sleep(RETRY_S)
+
+
+def connected(address: str, plan: Plan, teller: Teller, endpoint: Endpoint) -> Session:
+    """Return a session; with `wait` the cluster may come later."""
+    while True:
+        endpoint.pulse.beat()
+
+        try:
+            return Session(address)
+        except ClusterUnreachable as error:
+            if not plan.wait:
+                raise
+
+            teller.cannot(str(error))
+            time.sleep(RETRY_S)
+
+
+class Serving:
+    """What is done with each look."""
+
+    def __init__(
+        self, board: Board, endpoint: Endpoint, teller: Teller, pushing: Pushing | None
+    ) -> None:
+        self._board = board
+        self._endpoint = endpoint
+        self._teller = teller
+        self._pushing = pushing
+        self._no_spans = ""
+
+    def follow(self, watching: Watching) -> Snapshot | None:
+        """Put every look up; returns the last one when there is nothing more to come."""
+        last = None
+
+        for number, event in enumerate(watching):
+            self._endpoint.pulse.beat()
+
+            if not number:
+                self._teller.serves(self._endpoint.target)
+
+            if isinstance(event, Seen):
+                last = event.snapshot
+                self._seen(watching, last)
+            elif isinstance(event, Waiting):
+                self._board.clear()
+                self._teller.cannot(event.why)
+            elif isinstance(event, Ended):
+                linger(self._endpoint, self._teller)
+            else:
+                self._board.failed()
+                self._teller.cannot(f"Nothing can be seen: {event.why}")
+
+        return last
+
+    def _seen(self, watching: Watching, snapshot: Snapshot) -> None:
+        self._board.seen(snapshot)
+        self._teller.seen(snapshot)
+
+        if self._pushing is not None and watching.candidate is not None:
+            why = self._pushing.push(watching.candidate, snapshot)
+
+            if why and why != self._no_spans:
+                say(self._teller.options, why)
+                self._no_spans = why
+
+
+def linger(endpoint: Endpoint, teller: Teller) -> None:
+    """Let whoever scrapes us see how the job ended, if anybody does."""
+    scrapes, deadline = endpoint.scrapes, time.monotonic() + LINGER_S
+
+    if scrapes:
+        say(
+            teller.options,
+            f"The job has ended; staying for one more scrape, at most {LINGER_S:.0f} s.",
+        )
+
+    while scrapes and endpoint.scrapes == scrapes and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+class Teller:
+    """Says on stdout what the verdict is when it changes, on stderr what is in the way."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self._style = Style(color=options.color)
+        self._told: Snapshot | None = None
+        self._in_the_way = ""
+
+    def seen(self, snapshot: Snapshot) -> None:
+        self._in_the_way = ""
+
+        if not is_news(self._told, snapshot):
+            return
+
+        self._told = snapshot
+
+        if self.options.as_json:
+            sys.stdout.buffer.write(msgspec.json.encode(change(snapshot)) + b"\n")
+        else:
+            click.echo(verdict_line(snapshot, self._style), color=self.options.color)
+
+        sys.stdout.flush()
+
+    def serves(self, target: str) -> None:
+        say(self.options, f"Metrics are at http://{target}/metrics; Ctrl-C ends.")
+
+    def cannot(self, why: str) -> None:
+        if why != self._in_the_way:
+            say(self.options, why)
+
+        self._in_the_way = why

@@ -1,0 +1,58 @@
+"""`dsray-inspect submit`: `ray job submit`, with the start recorded from its first instruction."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from dsray_inspect.agent.cluster.submission import submit
+from dsray_inspect.agent.errors import UsageError
+
+HELP_TEXT = "dsray-inspect submit [options of ray job submit] -- python train.py"
+
+
+class Passing(click.Command):
+    """Leaves the words as they are, `--` included: they are another command's."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] in ctx.help_option_names:
+            return super().parse_args(ctx, args)
+
+        ctx.params["words"] = tuple(args)
+        return []
+
+    def collect_usage_pieces(self, _ctx: click.Context) -> list[str]:
+        return ["[OPTIONS of ray job submit]", "--", "COMMAND…"]
+
+
+@click.command("submit", cls=Passing)
+@click.pass_context
+def command(context: click.Context, words: tuple[str, ...]) -> int:
+    """Submit a job as `ray job submit` does, and let it record its own start.
+
+    All options are those of `ray job submit`; the command stands behind `--`. The job's code
+    and its runtime environment stay as they are: one small module is added to `py_modules`.
+    Attach to the job, and its start is told with every phase of `deepspeed.initialize`.
+    """
+    options, entrypoint = split(words)
+    sys.stdout.flush()
+    context.exit(submit(options, entrypoint))
+
+
+def split(words: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Return the options, and the command behind `--`.
+
+    Raises:
+        UsageError: there is no command, or no `--` before it.
+    """
+    if "--" not in words:
+        raise UsageError("The job's command must stand behind `--`.", help_text=HELP_TEXT)
+
+    place = words.index("--")
+    options, entrypoint = list(words[:place]), list(words[place + 1 :])
+
+    if not entrypoint:
+        raise UsageError("There is no command behind `--`.", help_text=HELP_TEXT)
+
+    return options, entrypoint

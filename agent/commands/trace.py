@@ -1,0 +1,165 @@
+"""`dsray-inspect trace`: where the time of every rank goes, span by span."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from dsray_inspect.agent.cluster.connect import choose_address
+from dsray_inspect.agent.commands.options import LIMIT_S, Options, common_options, say, take
+from dsray_inspect.agent.errors import ClusterUnreachable, ExitCode, UsageError
+from dsray_inspect.agent.session import Session
+from dsray_inspect.agent.text.style import Style
+from dsray_inspect.agent.text.trace import trace_text
+from dsray_inspect.agent.timeline import Timeline
+from dsray_inspect.agent.tracing.summarize import summarize
+from dsray_inspect.agent.tracing.summary import Summary
+from dsray_inspect.exporters import trace_json
+
+SECONDS = 10.0
+NO_INJECT = "A trace runs code inside the ranks, which --no-inject forbids."
+
+
+class TraceDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What `trace --json` prints; the timeline is left out where it goes to a file."""
+
+    schema_version: int = 1
+    past: bool
+    summary: Summary
+    file: str | None
+    timeline: Timeline | None
+    dropped: int
+    notes: tuple[str, ...]
+
+
+@click.command("trace", short_help="Record where the steps of JOB go, and write a trace file.")
+@click.argument("job", required=False)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.1, max=3600),
+    default=SECONDS,
+    show_default=True,
+    help="How long to record.",
+)
+@click.option("--past", is_flag=True, help="What happened until now, from torch's own recorders.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.json",
+    help="Write a trace that Perfetto opens.",
+)
+@click.option(
+    "--otlp", is_flag=True, help="Send the spans to the collector that OTEL_EXPORTER_OTLP_* names."
+)
+@common_options
+def command(
+    job: str | None, seconds: float, past: bool, output: Path | None, otlp: bool, **given: Any
+) -> ExitCode:
+    """Record the steps of JOB: where their time goes in each rank, and which rank is late.
+
+    Wraps some methods of DeepSpeed and Ray in every rank for so long, and puts them back as they
+    were. With --past nothing is wrapped: the steps are told from the collectives that torch's
+    flight recorder holds. Ctrl-C ends the recording early.
+    """
+    options = take(given, limit_s=LIMIT_S + (0 if past else seconds))
+
+    if options.no_inject:
+        raise UsageError(NO_INJECT, help_text="Leave --no-inject out; SECURITY.md says what runs.")
+
+    if output is not None and not os.access(output.parent, os.W_OK | os.X_OK):
+        raise UsageError(f"{output.parent} is no folder that can be written to.")
+
+    push = pusher() if otlp else None
+
+    with Session(choose_address(options.address)) as session:
+        candidate = session.find(job)
+        snapshot = session.snapshot(candidate, options.ask(job, env=False))
+        spans, whole = session.trace(
+            candidate, snapshot, seconds=None if past else seconds, ask=options.ask(job)
+        )
+
+    show(spans, options, past=past, output=output)
+
+    if push is not None:
+        push(spans, options)
+
+    return ExitCode.OK if whole else ExitCode.INTERRUPTED
+
+
+def show(spans: Timeline, options: Options, *, past: bool, output: Path | None) -> None:
+    """Write the file, then say what is in it."""
+    if output is not None:
+        write(output, trace_json.encode(spans))
+
+    summary = summarize(spans)
+
+    if options.as_json:
+        document = TraceDocument(
+            past=past,
+            summary=summary,
+            file=str(output) if output else None,
+            timeline=None if output else spans,
+            dropped=spans.dropped,
+            notes=spans.notes,
+        )
+        sys.stdout.buffer.write(msgspec.json.encode(document) + b"\n")
+    else:
+        style = Style(color=options.color)
+        text = trace_text(summary, spans.notes, style, past=past, now_ns=time.time_ns())
+        click.echo(text, color=options.color)
+
+    if output is not None:
+        say(options, f"{output}: {summary.spans} spans; open it at https://ui.perfetto.dev")
+
+
+def pusher() -> Callable[[Timeline, Options], None]:
+    """Return what sends spans to a collector; what is missing for that is said before any is made."""
+    try:
+        from dsray_inspect.exporters.otlp import exporter, sent
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"--otlp needs the package {error.name}, which is not installed here.",
+            help_text="pip install 'dsray-inspect[export]'",
+        ) from error
+
+    sender = exporter()
+
+    def push(spans: Timeline, options: Options) -> None:
+        taken, dropped = sent(spans, sender)
+
+        if dropped:
+            raise ClusterUnreachable(
+                f"The OpenTelemetry collector took {taken} of {taken + dropped} spans.",
+                help_text="Is it the one that OTEL_EXPORTER_OTLP_ENDPOINT names, and does it run?",
+            )
+
+        say(options, f"The OpenTelemetry collector took {taken} spans.")
+
+    return push
+
+
+def write(path: Path, content: bytes) -> None:
+    """Put the content there whole or not at all.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+
+        raise UsageError(f"{path} cannot be written: {error.strerror}.") from error

@@ -1,0 +1,63 @@
+"""Where DeepSpeed spends a step: the functions that are probed (stdlib only).
+
+Names are those of DeepSpeed 0.19; each is looked for, and said to be missing where it is not.
+Subclasses with a function of their own are probed as well: a call of `super()` in there is seen
+twice, one in the other, and the session takes them for one.
+"""
+
+from __future__ import annotations
+
+from dsray_inspect.agent.probes import wire
+from dsray_inspect.agent.probes.targets import Target
+
+ENGINE = "deepspeed.runtime.engine"
+PIPELINE = "deepspeed.runtime.pipe.engine"
+ZERO_1_2 = "deepspeed.runtime.zero.stage_1_and_2"
+ZERO_3 = "deepspeed.runtime.zero.stage3"
+COORDINATOR = "deepspeed.runtime.zero.partitioned_param_coordinator"
+
+
+def of_engine(name: str, code: int, *, advances: bool = False, on_device: bool = False) -> Target:
+    return Target(
+        ENGINE,
+        "DeepSpeedEngine",
+        name,
+        code,
+        of_engine=True,
+        advances=advances,
+        on_device=on_device,
+        subclasses=True,
+    )
+
+
+def of_pipeline(name: str, code: int, *, advances: bool = False) -> Target:
+    return Target(
+        PIPELINE, "PipelineEngine", name, code, of_engine=True, advances=advances, subclasses=True
+    )
+
+
+TARGETS = (
+    of_engine("forward", wire.FORWARD, on_device=True),
+    of_engine("backward", wire.BACKWARD, on_device=True),
+    of_engine("_backward_prologue", wire.BACKWARD_PROLOGUE),
+    of_engine("_backward_epilogue", wire.BACKWARD_EPILOGUE),
+    of_engine("allreduce_gradients", wire.GRAD_REDUCE),
+    of_engine("step", wire.STEP, advances=True, on_device=True),
+    of_engine("_take_model_step", wire.STEP, advances=True),
+    of_engine("save_checkpoint", wire.SAVE_CHECKPOINT),
+    of_engine("load_checkpoint", wire.LOAD_CHECKPOINT),
+    of_pipeline("train_batch", wire.TRAIN_BATCH, advances=True),
+    of_pipeline("eval_batch", wire.EVAL_BATCH),
+    Target(ZERO_1_2, "DeepSpeedZeroOptimizer", "average_tensor", wire.GRAD_REDUCE),
+    Target(
+        ZERO_3,
+        "DeepSpeedZeroOptimizer_Stage3",
+        "_DeepSpeedZeroOptimizer_Stage3__reduce_and_partition_ipg_grads",
+        wire.GRAD_REDUCE,
+    ),
+    Target(ZERO_3, "DeepSpeedZeroOptimizer_Stage3", "partition_grads", wire.ZERO_PARTITION),
+    Target(COORDINATOR, "PartitionedParameterCoordinator", "fetch_sub_module", wire.ZERO_GATHER),
+    Target(
+        COORDINATOR, "PartitionedParameterCoordinator", "release_sub_module", wire.ZERO_PARTITION
+    ),
+)

@@ -1,0 +1,81 @@
+"""How long a span was on the GPU, by CUDA events that are polled, never waited for (stdlib only).
+
+The host's time of `forward` is the time to launch it. Two events are recorded on the current
+stream, and asked at later calls whether they have happened; their distance becomes a record of
+its own.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+import threading
+from collections import deque
+from typing import Any
+
+from dsray_inspect.agent.probes.ring import Ring
+from dsray_inspect.agent.probes.wire import DEVICE, HEADER_BYTES, RECORD, RECORD_BYTES
+
+WAITING: int = 64
+"""Pairs of events that may wait for the device; the oldest go when it is far behind."""
+
+
+class Device:
+    """The CUDA events of one process; one thread may use it at a time, others go without."""
+
+    def __init__(self, cuda: Any, ring: Ring) -> None:
+        self._cuda = cuda
+        self._ring = ring
+        self._waiting: deque[tuple[Any, Any, int, int, int]] = deque(maxlen=WAITING)
+        self._spare: list[Any] = []
+        self._busy = threading.Lock()
+
+    def begin(self) -> Any:
+        """Return an event recorded now; None where that may not be, as in a graph's capture."""
+        if self._cuda.is_current_stream_capturing():
+            return None
+
+        return self._recorded()
+
+    def end(self, mark: Any, code: int, start: int, end: int) -> None:
+        """Note that what began at `mark` ends on the device here, and report what has ended."""
+        if mark is None or self._cuda.is_current_stream_capturing():
+            return
+
+        if not self._busy.acquire(blocking=False):
+            return
+
+        try:
+            self._waiting.append((mark, self._recorded(), code, start, end))
+            self._poll()
+        finally:
+            self._busy.release()
+
+    def _recorded(self) -> Any:
+        event = self._spare.pop() if self._spare else self._cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def _poll(self) -> None:
+        while self._waiting and self._waiting[0][1].query():
+            before, after, code, start, end = self._waiting.popleft()
+            self._write(code, start, end, round(before.elapsed_time(after) * 1e6))
+            self._spare += [before, after]
+
+    def _write(self, code: int, start: int, end: int, device_ns: int) -> None:
+        ring = self._ring
+        n = next(ring.numbers)
+        at = HEADER_BYTES + (n - 1) % ring.capacity * RECORD_BYTES
+        thread = threading.get_ident()
+        struct.pack_into(RECORD, ring.memory, at, n, start, end, DEVICE, code, device_ns, thread, n)
+
+
+def device_of_process(ring: Ring) -> Device | None:
+    """Return the events of this process, if it uses CUDA already: nothing here initialises it."""
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+
+    try:
+        usable = cuda is not None and cuda.is_initialized()
+        return Device(cuda, ring) if usable and hasattr(cuda, "Event") else None
+    except Exception:
+        return None

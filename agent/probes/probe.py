@@ -1,0 +1,107 @@
+"""The probe of one process: its ring, its patches, and who wants it (stdlib only).
+
+There is one for all sessions. Each holds a lease in the ring's header, renewed from outside
+(`leases`); with the last of them the probe goes. It is found under `HOME` in `sys.modules`,
+since every session brings this code along anew.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from types import ModuleType
+from typing import Any
+
+from dsray_inspect.agent.probes import deepspeed, ray_train
+from dsray_inspect.agent.probes.device import Device, device_of_process
+from dsray_inspect.agent.probes.leases import clear, hold, is_held
+from dsray_inspect.agent.probes.ring import Ring
+from dsray_inspect.agent.probes.targets import Patch, Target, put_in
+from dsray_inspect.agent.probes.wire import CLOSED, VERSION, W_STATE
+from dsray_inspect.agent.probes.wrapper import Switch, around
+
+HOME = "_dsray_probe"
+
+
+class Probe:
+    """Everything of ours in this process, from `put_in` to `take_out`."""
+
+    version = VERSION
+
+    def __init__(self, ring: Ring) -> None:
+        self.ring = ring
+        self.switch = Switch(self.take_out_expired)
+        self.patches: list[Patch] = []
+        self.missing: list[str] = []
+        self._going = threading.Lock()
+
+    def put_in(self, targets: tuple[Target, ...] = deepspeed.TARGETS + ray_train.TARGETS) -> None:
+        """Wrap what is there; a target that is missing is said to be."""
+        device = device_of_process(self.ring)
+
+        for target in targets:
+            patches, missing = put_in(target, self._wrapper(target, device))
+            self.patches += patches
+            self.missing += missing
+
+        home = ModuleType(HOME)
+        home.probe = self  # type: ignore[attr-defined]
+        sys.modules[HOME] = home
+
+    def _wrapper(self, target: Target, device: Device | None) -> Any:
+        def wrap(original: Any, patch: Patch) -> Any:
+            return around(
+                original,
+                target.code,
+                self.ring,
+                self.switch,
+                of_engine=target.of_engine,
+                advances=target.advances,
+                measure=target.measure,
+                device=device if target.on_device else None,
+                step_aside=patch.take_out,
+            )
+
+        return wrap
+
+    def take_out_expired(self) -> None:
+        """Leave if no lease is left."""
+        if not is_held(self.ring.words, time.monotonic_ns()):
+            self.take_out()
+
+    def take_out(self) -> list[str]:
+        """Put back everything, and return what somebody else has put his own on since."""
+        if not self._going.acquire(blocking=False) or self.switch.off:
+            return []
+
+        self.switch.turn_off()
+        covered = [
+            f"{patch.owner.__name__}.{patch.name}"
+            for patch in reversed(self.patches)
+            if not patch.take_out()
+        ]
+
+        if sys.modules.get(HOME) is not None and sys.modules[HOME].probe is self:
+            del sys.modules[HOME]
+
+        self.ring.words[W_STATE] = CLOSED
+        self.ring.close()
+        return covered
+
+    def hold(self, token: int, lease_s: float) -> bool:
+        """Take or renew a lease; False when too many hold one."""
+        now_ns = time.monotonic_ns()
+        return hold(self.ring.words, token, now_ns + int(lease_s * 1e9), now_ns)
+
+    def let_go(self, token: int) -> list[str] | None:
+        """Give a lease back; returns what `take_out` does if it was the last, None if not."""
+        clear(self.ring.words, token)
+        return None if is_held(self.ring.words, time.monotonic_ns()) else self.take_out()
+
+
+def installed() -> Any:
+    """Return this process's probe, None where there is none; a session of another version may
+    have put it in.
+    """
+    return getattr(sys.modules.get(HOME), "probe", None)

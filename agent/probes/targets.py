@@ -1,0 +1,105 @@
+"""One function of a class that is to be probed, and how it is put in and taken out (stdlib only)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from types import FunctionType
+from typing import Any
+
+from dsray_inspect.agent.probes.wrapper import Measure
+
+
+class Target:
+    """A function by the names of its module, class and attribute."""
+
+    def __init__(
+        self,
+        module: str,
+        owner: str,
+        name: str,
+        code: int,
+        *,
+        of_engine: bool = False,
+        advances: bool = False,
+        measure: Measure | None = None,
+        on_device: bool = False,
+        subclasses: bool = False,
+    ) -> None:
+        self.module = module
+        self.owner = owner
+        self.name = name
+        self.code = code
+        self.of_engine = of_engine
+        self.advances = advances
+        self.measure = measure
+        self.on_device = on_device
+        self.subclasses = subclasses
+        """Whether subclasses that have their own are probed too."""
+
+    def __repr__(self) -> str:
+        return f"{self.owner}.{self.name}"
+
+    def owners(self) -> Iterator[type]:
+        """Yield the classes that define the function: the named one, and its subclasses."""
+        owner = getattr(sys.modules.get(self.module), self.owner, None)
+
+        if isinstance(owner, type):
+            found = [owner]
+
+            for one in found:
+                if self.name in vars(one):
+                    yield one
+
+                if self.subclasses:
+                    below: list[type] = type.__subclasses__(one)
+                    found += [sub for sub in below if sub not in found]
+
+
+class Patch:
+    """One wrapper in its place."""
+
+    def __init__(self, owner: type, name: str, original: Any) -> None:
+        self.owner = owner
+        self.name = name
+        self.original = original
+        self.ours: Any = None
+
+    def put_in(self, ours: Any) -> None:
+        self.ours = ours
+        setattr(self.owner, self.name, ours)
+
+    def take_out(self) -> bool:
+        """Put the original back; where somebody has put his own on ours, that one stays.
+
+        Ours is then called by his, and does nothing.
+        """
+        if vars(self.owner).get(self.name) is not self.ours:
+            return False
+
+        setattr(self.owner, self.name, self.original)
+        return True
+
+
+def put_in(target: Target, wrap: Callable[[Any, Patch], Any]) -> tuple[list[Patch], list[str]]:
+    """Return the patches of a target, and why there is none where there is none."""
+    patches, missing = [], []
+
+    for owner in target.owners():
+        patch = Patch(owner, target.name, vars(owner)[target.name])
+
+        if not isinstance(patch.original, FunctionType):
+            missing.append(f"{owner.__name__}.{target.name} is no plain function")
+            continue
+
+        try:
+            patch.put_in(wrap(patch.original, patch))
+        except Exception as error:
+            missing.append(f"{owner.__name__}.{target.name}: {type(error).__name__}: {error}"[:200])
+        else:
+            patches.append(patch)
+
+    if not patches and not missing:
+        missing.append(f"{target!r} is not in this process")
+
+    return patches, missing

@@ -1,0 +1,176 @@
+"""What the run paid for Ray Train, Ray and DeepSpeed, next to what it got: seconds of training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from dsray_inspect.agent.cluster.records import History, StoreTotals
+from dsray_inspect.agent.model import Cost, StartName, Startup
+from dsray_inspect.agent.startup.marks import Marks, S
+from dsray_inspect.agent.startup.parts import ONLY_SUBMIT
+from dsray_inspect.agent.startup.ranks import RankStart, length
+
+FROM_START: tuple[
+    Literal["actor_scheduling", "process_start", "imports", "ranks_and_env", "rendezvous"], ...
+] = (
+    "actor_scheduling",
+    "process_start",
+    "imports",
+    "ranks_and_env",
+    "rendezvous",
+)
+NO_TIMES = "Ray keeps no times of ray.get and ray.put outside of tasks"
+REPORT = "train_report_total_blocked_time_s"
+INSIDE_REPORT = {
+    "train_checkpoint_sync_total_time_s": "checkpoint barrier",
+    "train_checkpoint_transfer_total_time_s": "checkpoint upload",
+}
+
+
+def costs_of(
+    startup: Startup | None,
+    history: History,
+    ranks: Sequence[RankStart],
+    builds: Sequence[dict[str, Any]] | None,
+    train_s: Sequence[dict[str, float]] = (),
+    *,
+    trains_since_ns: int | None,
+    now_ns: int,
+) -> tuple[Cost, ...]:
+    """Return every cost, those that are not known too.
+
+    `builds`: what the ranks said of the ops that DeepSpeed built, None where none could say;
+    see `onsite.keepsakes`.
+    """
+    parts = {part.name: part.seconds for part in startup.parts} if startup else {}
+    why = "its start is not known"
+    return (
+        *(
+            Cost(
+                name=name,
+                seconds=parts.get(name),
+                evidence="Ray's tables and task events, or the controller's log"
+                if name in parts
+                else why,
+            )
+            for name in FROM_START
+        ),
+        deepspeed_init(parts, ranks),
+        op_compile(ranks, builds),
+        object_store(history.stores),
+        serialization(history),
+        report(train_s),
+        training(trains_since_ns, now_ns),
+    )
+
+
+def deepspeed_init(parts: dict[StartName, float], ranks: Sequence[RankStart]) -> Cost:
+    known = "deepspeed_init" in parts and bool(ranks)
+    return Cost(
+        name="deepspeed_init",
+        seconds=parts["deepspeed_init"] if known else None,
+        evidence="recorded by the ranks" if known else ONLY_SUBMIT,
+    )
+
+
+def op_compile(ranks: Sequence[RankStart], builds: Sequence[dict[str, Any]] | None) -> Cost:
+    """Return the longest build or load of ops, from the ranks' records, else from build logs."""
+    recorded = [
+        [span for span in rank.spans if span.name == "op_compile" and span.end_ns] for rank in ranks
+    ]
+
+    if ranks:
+        longest = max(recorded, key=lambda spans: sum(map(length, spans)))
+        return Cost(
+            name="op_compile",
+            seconds=sum(map(length, longest)) / S,
+            detail=", ".join(f"{span.detail} {length(span) / S:.1f}" for span in longest) or None,
+            count=len(longest),
+            evidence="recorded by the ranks; the wait for another rank's build included",
+        )
+
+    if builds is None:
+        return Cost(name="op_compile", seconds=None, evidence="no rank could say what was built")
+
+    built = {one["name"]: float(one["seconds"]) for one in builds if one["in_this_process"]}
+    return Cost(
+        name="op_compile",
+        seconds=sum(built.values()),
+        detail=", ".join(f"{name} {seconds:.1f}" for name, seconds in built.items()) or None,
+        count=len(built),
+        evidence="ninja's log beside each op that is loaded",
+    )
+
+
+def serialization(history: History) -> Cost:
+    """Return what all tasks of the job took to unpickle arguments and to store results."""
+    spans = [
+        span
+        for task in history.tasks
+        for span in task.spans
+        if span.name in ("task:deserialize_arguments", "task:store_outputs")
+        and task.name != "RayTrainWorker.init_train_context"
+    ]
+
+    if not spans:
+        why = history.why or "Ray has forgotten this job's task events"
+        return Cost(name="serialization", seconds=None, evidence=why)
+
+    return Cost(
+        name="serialization",
+        seconds=sum(span.end_ns - span.start_ns for span in spans) / S,
+        count=len(history.tasks),
+        evidence="arguments and results of the tasks that Ray's task events still hold",
+    )
+
+
+def object_store(stores: StoreTotals | None) -> Cost:
+    """Return what went through the object stores; times of ray.get and ray.put Ray does not keep."""
+    if stores is None:
+        return Cost(name="object_store", seconds=None, evidence=f"{NO_TIMES}; no node told sizes")
+
+    return Cost(
+        name="object_store",
+        seconds=None,
+        bytes=stores.created_bytes,
+        spilled_bytes=stores.spilled_bytes,
+        detail=f"{stores.spill_s:.1f} s of spilling and restoring" if stores.spill_s else None,
+        evidence=f"{NO_TIMES}; sizes are of the ranks' nodes since these began, of all jobs",
+    )
+
+
+def report(train_s: Sequence[dict[str, float]]) -> Cost:
+    """Return the longest time that a rank was kept by `ray.train.report`, as Ray Train sums it up."""
+    if not any(train_s):
+        return Cost(name="report", seconds=None, evidence="no rank told Ray Train's own sums")
+
+    most = max(train_s, key=lambda sums: sums.get(REPORT, 0.0))
+    inside = [(word, most.get(name, 0.0)) for name, word in INSIDE_REPORT.items()]
+    return Cost(
+        name="report",
+        seconds=most.get(REPORT, 0.0),
+        detail=", ".join(f"{word} {seconds:.1f}" for word, seconds in inside if seconds) or None,
+        evidence="Ray Train's own sums in the ranks",
+    )
+
+
+def training(since_ns: int | None, now_ns: int) -> Cost:
+    if since_ns is None:
+        return Cost(name="training", seconds=None, evidence="when training began is not known")
+
+    return Cost(
+        name="training",
+        seconds=max(0, now_ns - since_ns) / S,
+        evidence="from the end of the known start until now",
+    )
+
+
+def trains_since(marks: Marks, ranks: Sequence[RankStart]) -> int | None:
+    """Return since when the run trains, as far as is known: its first step, else its function."""
+    steps = [rank.stepped_ns for rank in ranks]
+
+    if ranks and all(steps):
+        return max(one for one in steps if one)
+
+    return marks.trained_ns

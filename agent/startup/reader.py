@@ -1,0 +1,205 @@
+"""Reads what there is of a run's start: once a session, beside the first look.
+
+Neither Ray's tables nor a rank is asked again when the start is complete; while it lasts, not
+more often than every few seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError
+from typing import Any
+
+import msgspec
+
+from dsray_inspect.agent.cluster.calls import CallFailed, Calls
+from dsray_inspect.agent.cluster.gcs import Gcs
+from dsray_inspect.agent.cluster.history import read_history
+from dsray_inspect.agent.cluster.records import ActorRow, History, JobRow, PlacementGroupRow
+from dsray_inspect.agent.cluster.runs import RunActors
+from dsray_inspect.agent.gather.answers import Answers
+from dsray_inspect.agent.onsite.keepsakes import controller_log
+from dsray_inspect.agent.startup.marks import Marks, from_history, from_log, from_records
+from dsray_inspect.agent.startup.ranks import RankStart, parse
+
+AGAIN_S = 5.0
+WAIT_S = 1.0
+"""How much later than the look the tables may be read."""
+CALL_S = 2.0
+
+
+class Read(msgspec.Struct, frozen=True, kw_only=True):
+    """All that was read of one worker group's start."""
+
+    history: History = History()
+    groups: tuple[PlacementGroupRow, ...] = ()
+    marks: Marks = Marks()
+    ranks: dict[str, RankStart] = {}
+    """By actor id."""
+    builds: dict[str, list[dict[str, Any]]] = {}
+    """By actor id: the ops that a rank has loaded."""
+    train_s: dict[str, dict[str, float]] = {}
+    """By actor id: seconds that Ray Train sums up; see `onsite.keepsakes`."""
+    notes: tuple[str, ...] = ()
+    is_done: bool = False
+    """Whether nothing more of it will come."""
+
+
+class StartReader:
+    """What one session knows of the starts of the runs it looks at; close it."""
+
+    def __init__(self, gcs: Gcs, calls: Calls) -> None:
+        self._gcs = gcs
+        self._calls = calls
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="start-read")
+        self._pending: dict[tuple[str, ...], Future[Read]] = {}
+        self._known: dict[tuple[str, ...], tuple[float, Read]] = {}
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def begin(self, job: JobRow, actors: RunActors | None) -> bool:
+        """Begin to read the tables in a thread; returns whether the ranks are to be asked too.
+
+        The tables are read until the start is over; what the ranks sum up goes on.
+        """
+        if actors is None or actors.controller is None:
+            return False
+
+        key = key_of(actors)
+        at, known = self._known.get(key, (0.0, None))
+
+        if key in self._pending or (known and time.monotonic() - at < AGAIN_S):
+            return False
+
+        if known is None or not known.is_done:
+            self._pending[key] = self._pool.submit(read_tables, self._gcs, job, actors)
+
+        return True
+
+    def finish(self, answers: Answers, *, trains: bool, is_over: bool) -> Read | None:
+        """Return what is known by now, with what the ranks' answers hold of it.
+
+        The controller is asked for its log where Ray has forgotten what is long ago.
+        """
+        actors = answers.actors
+
+        if actors is None:
+            return None
+
+        if actors.controller is None:
+            return Read(notes=("it is not rebuilt for Ray Train V1",))
+
+        key = key_of(actors)
+        known = self._known[key][1] if key in self._known else None
+
+        if key in self._pending:
+            tables = self._tables(key)
+
+            if tables is None:
+                return known or Read(notes=("Ray's tables were not read in time; look again",))
+        elif known is not None and answers.ask.start:
+            tables = known
+        else:
+            return known
+
+        read = with_answers(tables, answers, known)
+
+        if trains and not read.marks.complete and not read.is_done and answers.ask.inject:
+            read = self._with_log(read, actors.controller)
+
+        read = msgspec.structs.replace(read, is_done=is_over)
+        self._known[key] = (time.monotonic(), read)
+        return read
+
+    def known(self, actors: RunActors) -> Read | None:
+        """Return what was read of a worker group's start by now."""
+        return self._known[key_of(actors)][1] if key_of(actors) in self._known else None
+
+    def _tables(self, key: tuple[str, ...]) -> Read | None:
+        """Return what the thread has read, None while it still reads."""
+        pending = self._pending.pop(key)
+
+        try:
+            return pending.result(timeout=WAIT_S)
+        except TimeoutError:
+            self._pending[key] = pending
+            return None
+        except Exception as error:
+            return Read(notes=(f"Ray's tables cannot be read: {type(error).__name__}",))
+
+    def _with_log(self, read: Read, controller: ActorRow) -> Read:
+        lines = self._log_of(controller) if controller.alive else []
+        note = (
+            "Ray has forgotten task events of it: in part it is from the controller's log"
+            if lines
+            else "Ray has forgotten task events of it, and the controller's log was not read"
+        )
+        return msgspec.structs.replace(
+            read, marks=read.marks.or_else(from_log(lines)), notes=(*read.notes, note)
+        )
+
+    def _log_of(self, controller: ActorRow) -> list[tuple[int, str]]:
+        try:
+            request = {"until": time.time() + CALL_S}
+            reference = self._calls.send(controller, (controller_log,), request)
+        except CallFailed:
+            return []
+
+        answer = self._calls.answers({"": reference}, CALL_S).get("")
+        found = answer.get("log", ()) if isinstance(answer, dict) else ()
+        return [(int(at_ns), str(text)) for at_ns, text in found]
+
+
+def with_answers(read: Read, answers: Answers, known: Read | None) -> Read:
+    """Return what was read with what the ranks keep, told by themselves or found on their node.
+
+    A rank that is silent now may have answered before.
+    """
+    ranks = dict(known.ranks) if known else {}
+    builds = dict(known.builds) if known else {}
+    train_s = dict(known.train_s) if known else {}
+
+    for row in answers.actors.workers if answers.actors else ():
+        answer = answers.workers.get(row.actor_id)
+        own = answer if isinstance(answer, dict) else {}
+        text = own.get("start") or answers.process(row.node_id, row.pid).get("start")
+        start = parse(text) if text else None
+
+        if start is not None:
+            ranks[row.actor_id] = start
+
+        if "builds" in own:
+            builds[row.actor_id] = own["builds"]
+            train_s[row.actor_id] = own["train_s"]
+
+    job, control = answers.job, answers.actors.controller if answers.actors else None
+    driver = answers.process(job.driver_node_id, job.driver_pid).get("start")
+    told = answers.controller.get("start") if isinstance(answers.controller, dict) else None
+    recorded = from_records(
+        parse(driver) if driver else None,
+        parse(told) if told and control else None,
+        list(ranks.values()),
+    )
+    return msgspec.structs.replace(
+        read, ranks=ranks, builds=builds, train_s=train_s, marks=read.marks.or_else(recorded)
+    )
+
+
+def key_of(actors: RunActors) -> tuple[str, ...]:
+    """Return what names a worker group: its controller's and its workers' actors."""
+    controller = actors.controller.actor_id if actors.controller else ""
+    return (controller, *(row.actor_id for row in actors.workers))
+
+
+def read_tables(gcs: Gcs, job: JobRow, actors: RunActors) -> Read:
+    on = {row.node_id for row in actors.workers}
+    nodes = [node for node in gcs.nodes() if node.alive and node.node_id in on]
+    history = read_history(gcs.address, job.job_id, nodes)
+    groups = gcs.placement_groups(job.job_id)
+    return Read(
+        history=history,
+        groups=tuple(groups),
+        marks=from_history(history, actors, groups),
+        notes=(history.why,) if history.why else (),
+    )

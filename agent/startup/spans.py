@@ -1,0 +1,197 @@
+"""A run's start as spans: for traces, and for the time before anybody attached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from dsray_inspect.agent.cluster.records import TaskRow
+from dsray_inspect.agent.model import Snapshot, Worker
+from dsray_inspect.agent.startup.marks import ASKED, ENDED, JOIN, state
+from dsray_inspect.agent.startup.ranks import RankSpan, RankStart
+from dsray_inspect.agent.startup.reader import Read
+from dsray_inspect.agent.timeline import Process, Span, Timeline, Value
+
+NAMES = {
+    "initialize": "deepspeed_init",
+    "rendezvous": "rendezvous",
+    "train_func": "train_func",
+    "first_step": "first_step",
+    "op_compile": "op_compile",
+    "checkpoint_load": "checkpoint_load",
+}
+"""What spans of a rank's own record are called; all others are phases of `deepspeed_init`."""
+
+
+def start_timeline(snapshot: Snapshot, read: Read) -> Timeline:
+    """Return the spans of the start, each in the process that it belongs to."""
+    processes = [driver_of(snapshot), controller_of(snapshot), *map(worker_of, snapshot.workers)]
+    spans = [*shared_spans(read)]
+
+    for number, worker in enumerate(snapshot.workers, start=2):
+        spans += rank_spans(number, worker, read)
+
+    startup = snapshot.startup
+    return Timeline(
+        job=snapshot.job,
+        run=snapshot.run,
+        processes=tuple(processes),
+        spans=tuple(sorted(spans, key=lambda span: (span.start_ns, -(span.end_ns or 2**63)))),
+        dropped=sum(rank.lost for rank in read.ranks.values()),
+        notes=startup.notes if startup else read.notes,
+    )
+
+
+def span(process: int, name: str, start_ns: int, end_ns: int | None, **attributes: Value) -> Span:
+    return Span(
+        name=name,
+        kind="startup",
+        process=process,
+        start_ns=start_ns,
+        end_ns=end_ns,
+        attributes=attributes,
+    )
+
+
+def shared_spans(read: Read) -> Iterator[Span]:
+    """Yield the spans of the driver and of the controller."""
+    marks = read.marks
+
+    if marks.fit_ns is not None:
+        yield span(0, "fit", marks.fit_ns, None)
+
+        if marks.controller_ns is not None:
+            yield span(1, "controller", marks.fit_ns, marks.controller_ns)
+
+    if marks.group_asked_ns is not None:
+        yield span(1, "placement_group", marks.group_asked_ns, marks.group_ready_ns)
+
+
+def rank_spans(number: int, worker: Worker, read: Read) -> Iterator[Span]:
+    """Yield the spans of one rank: what Ray keeps of it, and what it has recorded."""
+    tasks = {task.name: task for task in read.history.tasks if task.actor_id == worker.actor_id}
+    recorded = read.ranks.get(worker.actor_id)
+    yield from creation(number, worker, tasks, read)
+
+    if recorded is not None:
+        yield from recorded_spans(number, recorded)
+        return
+
+    join, begun = tasks.get(JOIN), tasks.get("RayTrainWorker.run_train_fn")
+
+    if (start_ns := state(join, "RUNNING")) is not None:
+        yield span(number, "rendezvous", start_ns, state(join, *ENDED))
+
+    if (start_ns := state(begun, "RUNNING")) is not None:
+        yield span(number, "train_func", start_ns, None)
+
+
+def creation(
+    number: int, worker: Worker, tasks: Mapping[str, TaskRow], read: Read
+) -> Iterator[Span]:
+    """Yield an actor's creation, and what it was spent on."""
+    made = tasks.get("RayTrainWorker.__init__")
+    asked_ns, running_ns = state(made, *ASKED), state(made, "RUNNING")
+    created_ns = state(made, *ENDED)
+    process = read.history.processes.get(worker.worker_id)
+
+    if asked_ns is None:
+        return
+
+    yield span(number, "actor_creation", asked_ns, created_ns)
+
+    if process is not None:
+        yield span(number, "actor_scheduling", asked_ns, process.launched_ns)
+        yield span(number, "process_spawn", process.launched_ns, running_ns)
+
+    if running_ns is not None:
+        yield span(number, "imports", running_ns, created_ns)
+
+    join_ns = state(tasks.get(JOIN), "RUNNING") or state(
+        tasks.get("RayTrainWorker.run_train_fn"), "RUNNING"
+    )
+
+    if created_ns is not None:
+        yield span(number, "ranks_and_env", created_ns, join_ns)
+
+    unpickled = tasks.get("RayTrainWorker.init_train_context")
+    found = unpickled.span("task:deserialize_arguments") if unpickled else None
+
+    if found is not None:
+        yield span(number, "imports", found.start_ns, found.end_ns, of="the training function")
+
+
+def recorded_spans(number: int, recorded: RankStart) -> Iterator[Span]:
+    for one in recorded.spans:
+        details: dict[str, Value] = {"op": one.detail} if one.detail else {}
+        yield span(number, name_of(one), one.start_ns, one.end_ns, **details)
+
+
+def name_of(one: RankSpan) -> str:
+    return NAMES.get(one.name, f"deepspeed_init.{one.name}".replace("import ", "import_"))
+
+
+def driver_of(snapshot: Snapshot) -> Process:
+    driver = snapshot.driver
+    node = next((one for one in snapshot.nodes if driver and one.ip == driver.node_ip), None)
+    return Process(
+        role="driver",
+        rank=None,
+        pid=driver.pid if driver else 0,
+        hostname=node.hostname if node else "",
+        node_id=node.node_id if node else "",
+        node_ip=driver.node_ip if driver else "",
+    )
+
+
+def controller_of(snapshot: Snapshot) -> Process:
+    control = snapshot.controller
+    node = next((one for one in snapshot.nodes if control and one.ip == control.node_ip), None)
+    return Process(
+        role="controller",
+        rank=None,
+        pid=control.pid if control else 0,
+        hostname=node.hostname if node else "",
+        node_id=node.node_id if node else "",
+        node_ip=control.node_ip if control else "",
+        actor_id=control.actor_id if control else None,
+    )
+
+
+def worker_of(worker: Worker) -> Process:
+    return Process(
+        role="worker",
+        rank=worker.rank,
+        pid=worker.pid,
+        hostname=worker.hostname,
+        node_id=worker.node_id,
+        node_ip=worker.node_ip,
+        actor_id=worker.actor_id,
+        worker_id=worker.worker_id,
+        gpus=tuple(gpu.uuid or str(gpu.slot) for gpu in worker.gpus),
+    )
+
+
+def joined(timeline: Timeline, start: Timeline) -> Timeline:
+    """Return a timeline with the spans of the run's start, in the processes it has already."""
+    processes = list(timeline.processes)
+    places: list[int] = []
+
+    for process in start.processes:
+        same = (
+            number
+            for number, one in enumerate(processes)
+            if (one.role, one.pid, one.node_ip) == (process.role, process.pid, process.node_ip)
+        )
+        places.append(next(same, len(processes)))
+        processes += [process] if places[-1] == len(processes) else []
+
+    moved = (msgspec.structs.replace(one, process=places[one.process]) for one in start.spans)
+    return msgspec.structs.replace(
+        timeline,
+        processes=tuple(processes),
+        spans=tuple(sorted((*timeline.spans, *moved), key=lambda one: one.start_ns)),
+        dropped=timeline.dropped + start.dropped,
+        notes=(*timeline.notes, *start.notes),
+    )

@@ -1,0 +1,1 @@
+"""Spans of a run: switched on in its ranks, collected, and made into a timeline."""

@@ -1,0 +1,105 @@
+"""Reads the rings of all nodes: those that this process can see itself, the others by an actor."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from dsray_inspect.agent.cluster.calls import CallFailed, Calls
+from dsray_inspect.agent.probes.collect import Collector
+from dsray_inspect.agent.tracing.harvest import Rank
+
+AGENT_S = 6.0
+"""What starting an actor and its first answer may take."""
+
+
+class Rings:
+    """The collectors of one trace, by node."""
+
+    def __init__(self, calls: Calls, *, token: int, lease_s: float) -> None:
+        self._calls = calls
+        self._token = token
+        self._lease_s = lease_s
+        self._here = Collector()
+        self._remote: dict[str, Any] = {}
+        self._asked: dict[str, Any] = {}
+        self.failed: dict[str, str] = {}
+        """Why a node's rings could not be read."""
+
+    def collect(self, ranks: list[Rank], *, last: bool = False) -> None:
+        """Add what is new to the ranks, and renew the leases; at last, give them back."""
+        by_node: dict[str, list[Rank]] = {}
+
+        for rank in ranks:
+            if isinstance(rank.probe, dict):
+                here = os.path.exists(rank.probe["ring"]) or rank.probe.get("here")
+                rank.probe["here"] = bool(here)
+                node = "" if here else rank.worker.node_id
+                by_node.setdefault(node, []).append(rank)
+
+        for node, on_node in by_node.items():
+            request = self._request(on_node, last=last)
+
+            if not node:
+                self._take(on_node, self._here.collect(request))
+            elif node not in self._asked:
+                self._asked[node] = self._agent(node).collect.remote(request)
+
+        self._take_remote(by_node, AGENT_S if last else 0.0)
+
+        if last and self._asked:  # a request that was on its way when the last one was due
+            self.failed.update(dict.fromkeys(self._asked, "it did not answer"))
+
+    def wait(self, ranks: list[Rank], timeout_s: float) -> None:
+        """Wait for the answers that are on their way."""
+        by_node: dict[str, list[Rank]] = {}
+
+        for rank in ranks:
+            by_node.setdefault(rank.worker.node_id, []).append(rank)
+
+        self._take_remote(by_node, timeout_s)
+
+    def _request(self, ranks: list[Rank], *, last: bool) -> dict[str, Any]:
+        probes = [rank.probe for rank in ranks if isinstance(rank.probe, dict)]
+        return {
+            "until": time.time() + self._lease_s,
+            "token": self._token,
+            "lease_s": 0.0 if last else self._lease_s,
+            "rings": [one["ring"] for one in probes],
+            "joined": {one["ring"]: one["joined"] for one in probes},
+            "last": last,
+        }
+
+    def _agent(self, node: str) -> Any:
+        if node not in self._remote:
+            self._remote[node] = self._calls.start_agent(node, Collector)
+
+        return self._remote[node]
+
+    def _take_remote(self, by_node: dict[str, list[Rank]], timeout_s: float) -> None:
+        for node, answer in self._calls.answers(dict(self._asked), timeout_s).items():
+            del self._asked[node]
+
+            if isinstance(answer, CallFailed):
+                self.failed[node] = str(answer)
+            else:
+                self._take(by_node.get(node, []), answer)
+
+    def _take(self, ranks: list[Rank], answer: dict[str, Any]) -> None:
+        for rank in ranks:
+            found = (
+                answer.get("rings", {}).get(rank.probe["ring"])
+                if isinstance(rank.probe, dict)
+                else None
+            )
+
+            if found is not None and "records" in found:
+                rank.records += found["records"]
+                rank.dropped = found["dropped"]
+                rank.open_spans = found["open"]
+                rank.alive, rank.closed = found["alive"], found["closed"]
+                rank.wall_ns, rank.clock_ns = found["wall_ns"], found["clock_ns"]
+                rank.main_thread = found["main_thread"]
+            elif found is not None:
+                self.failed[rank.worker.node_id] = found["why"]

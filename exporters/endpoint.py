@@ -1,0 +1,173 @@
+"""The HTTP server of `serve`: /metrics, /sd and /healthz, in threads of its own."""
+
+from __future__ import annotations
+
+import errno
+import socketserver
+import threading
+import time
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+from dsray_inspect.agent.errors import UsageError
+from dsray_inspect.exporters import discovery
+from dsray_inspect.exporters.listen import Listen, is_allowed, reachable_host
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+REQUEST_S: Final = 10.0
+"""After which a client that does not say what it wants is hung up on."""
+SILENT_S: Final = 120.0
+"""When nothing was looked at for so long, /healthz says that we are stuck."""
+TEXT: Final = ("Content-Type", "text/plain; charset=utf-8")
+PAGE: Final = b"dsray-inspect: /metrics for Prometheus, /sd for its service discovery, /healthz\n"
+
+
+class Pulse:
+    """When the thread that takes looks was last alive."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._at = monotonic()
+
+    def beat(self) -> None:
+        self._at = self._monotonic()
+
+    def silent_s(self) -> float:
+        return self._monotonic() - self._at
+
+
+class Endpoint:
+    """Listens from `with` on; `towards` is the cluster's address, `token` what requests must bring."""
+
+    def __init__(
+        self, listen: Listen, registry: CollectorRegistry, *, token: str | None, towards: str
+    ) -> None:
+        self.pulse = Pulse()
+        self.scrapes = 0
+        self._token = token
+        self._metrics = make_wsgi_app(registry)
+        self._server = bound(listen)
+        self._server.set_app(self._answer)
+        port = self._server.server_port
+        self.target = f"{reachable_host(listen, towards)}:{port}"
+        self._thread = threading.Thread(
+            target=self._server.serve_forever,
+            kwargs={"poll_interval": 0.2},
+            daemon=True,
+            name="http",
+        )
+
+    def __enter__(self) -> Endpoint:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _answer(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return plain(start, "405 Method Not Allowed", b"Only GET.\n", ("Allow", "GET, HEAD"))
+
+        if path == "/healthz":
+            return self._health(start)
+
+        if not is_allowed(self._token, environ.get("HTTP_AUTHORIZATION", "")):
+            wants = ("WWW-Authenticate", 'Bearer realm="dsray-inspect"')
+            return plain(start, "401 Unauthorized", b"A bearer token is needed.\n", wants)
+
+        if path == "/metrics":
+            self.scrapes += 1
+            answer: Iterable[bytes] = self._metrics(environ, start)
+            return answer
+
+        if path == "/sd":
+            start("200 OK", [("Content-Type", "application/json")])
+            return [discovery.document(self.target)]
+
+        if path == "/":
+            return plain(start, "200 OK", PAGE)
+
+        return plain(start, "404 Not Found", b"There is /metrics, /sd and /healthz.\n")
+
+    def _health(self, start: StartResponse) -> Iterable[bytes]:
+        silent_s = self.pulse.silent_s()
+
+        if silent_s > SILENT_S:
+            return plain(
+                start, "503 Service Unavailable", f"no look for {silent_s:.0f} s\n".encode()
+            )
+
+        return plain(start, "200 OK", b"ok\n")
+
+
+def plain(
+    start: StartResponse, status: str, body: bytes, *headers: tuple[str, str]
+) -> Iterable[bytes]:
+    start(status, [TEXT, *headers])
+    return [body]
+
+
+class Server(socketserver.ThreadingMixIn, WSGIServer):
+    """Answers each request in a thread that ends with the process."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 32
+
+    def server_bind(self) -> None:
+        """Bind without asking the name service for our own name, which may take seconds."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+        self.setup_environ()
+
+    def handle_error(self, _request: Any, _address: Any) -> None:
+        """A client that hung up is its own affair."""
+
+
+class Handler(WSGIRequestHandler):
+    timeout = REQUEST_S
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing: a line a scrape is noise."""
+
+
+def bound(listen: Listen) -> Server:
+    """Return a server that listens.
+
+    Raises:
+        UsageError: the port is taken, or the address is not ours.
+    """
+    kind = type("Bound", (Server,), {"address_family": listen.family})
+
+    try:
+        server: Server = kind((listen.host, listen.port), Handler)
+    except OSError as error:
+        raise refused(listen, error) from error
+
+    return server
+
+
+def refused(listen: Listen, error: OSError) -> UsageError:
+    at = f"{listen.host}:{listen.port}"
+
+    if error.errno == errno.EADDRINUSE:
+        return UsageError(
+            f"Port {listen.port} is taken: something listens at {at} already.",
+            help_text=f"Choose another one: --listen {listen.host}:{listen.port + 1}",
+        )
+
+    return UsageError(f"It is not possible to listen at {at}: {error.strerror or error}.")

@@ -1,0 +1,256 @@
+"""A `Timeline` as a trace file that Perfetto and chrome://tracing open.
+
+The form is Chrome's Trace Event JSON. Each process of the timeline is a process of the trace,
+numbered from 1 in the order they are shown, since pids of different hosts may be equal. Times
+count microseconds from the first span; `otherData` has when that was.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from dsray_inspect.agent.timeline import Process, Span, SpanKind, Timeline
+from dsray_inspect.exporters import semconv
+from dsray_inspect.exporters.lanes import lanes
+
+Event = dict[str, Any]
+TRACKS: Final[dict[SpanKind, str]] = {
+    "startup": "start-up",
+    "step": "steps",
+    "phase": "phases",
+    "checkpoint": "phases",
+    "report": "phases",
+    "object": "phases",
+    "collective": "collectives",
+}
+"""The track of each kind of span; those that share one happen in the same thread."""
+ORDER: Final = ("start-up", "steps", "phases", "collectives")
+LANES: Final = 100
+"""Threads are numbered in hundreds by their track, so that the lanes of one stand together."""
+ROLES: Final = ("driver", "controller", "worker")
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """A span and where it is drawn."""
+
+    span: Span
+    pid: int
+    tid: int
+    incarnation: int
+    """Counts the processes that had this rank, so that restarted groups stay apart."""
+
+
+def encode(timeline: Timeline) -> bytes:
+    """Return the whole file."""
+    return msgspec.json.encode(document(timeline))
+
+
+def document(timeline: Timeline) -> dict[str, Any]:
+    origin_ns = min((span.start_ns for span in timeline.spans), default=0)
+    placed = place(timeline)
+    names = list(metadata(timeline, placed))
+    drawn = [slice_of(one, origin_ns) for one in placed] + list(flows(placed, origin_ns))
+    # Equal starts: the enclosing span comes first, and a flow after the slice that it leaves.
+    drawn.sort(key=lambda event: (event["ts"], event["ph"] in "stf", -event.get("dur", 1e18)))
+    return {
+        "displayTimeUnit": "ms",
+        "otherData": {
+            "tool": "dsray-inspect",
+            "origin_unix_ns": str(origin_ns),
+            "job": timeline.job.submission_id or timeline.job.job_id,
+            "run": (timeline.run.id or "") if timeline.run else "",
+            "run_name": (timeline.run.name or "") if timeline.run else "",
+            "dropped_records": str(timeline.dropped),
+            "notes": "\n".join(timeline.notes),
+        },
+        "traceEvents": names + drawn,
+    }
+
+
+def shown_order(processes: Sequence[Process]) -> list[int]:
+    """Return the indexes of the processes as they are shown: driver, controller, ranks."""
+    return sorted(
+        range(len(processes)),
+        key=lambda index: (
+            ROLES.index(processes[index].role),
+            processes[index].rank is None,
+            processes[index].rank or 0,
+            index,
+        ),
+    )
+
+
+def name_of(process: Process) -> str:
+    """Return "rank 0 · host · GPU 3", or what is known of it."""
+    who = f"rank {process.rank}" if process.rank is not None else process.role
+    return " · ".join((who, process.hostname or process.node_ip, *map(gpu_name, process.gpus)))
+
+
+def gpu_name(gpu: str) -> str:
+    return gpu if gpu.upper().startswith(("GPU", "MIG")) else f"GPU {gpu}"
+
+
+def place(timeline: Timeline) -> list[Placed]:
+    """Return every span with its process and thread of the trace, in the order of their starts."""
+    numbers = {index: n + 1 for n, index in enumerate(shown_order(timeline.processes))}
+    incarnations = incarnations_of(timeline)
+    after_ns = after_all(timeline)
+    by_start = sorted(
+        timeline.spans, key=lambda one: (one.start_ns, -ends_at(one, after_ns), one.process)
+    )
+    tracks: dict[tuple[int, str], list[Span]] = {}
+
+    for span in by_start:
+        tracks.setdefault((span.process, TRACKS[span.kind]), []).append(span)
+
+    placed = []
+
+    for (process, track), spans in tracks.items():
+        first = (ORDER.index(track) + 1) * LANES
+        chosen = lanes([(one.start_ns, ends_at(one, after_ns)) for one in spans])
+        placed += [
+            Placed(span, numbers[process], first + min(lane, LANES - 1), incarnations[process])
+            for span, lane in zip(spans, chosen, strict=True)
+        ]
+
+    return sorted(placed, key=lambda one: (one.span.start_ns, one.pid, one.tid))
+
+
+def after_all(timeline: Timeline) -> int:
+    """Return a time after every end: what is open is drawn beyond all that is not."""
+    ends = (span.start_ns if span.end_ns is None else span.end_ns for span in timeline.spans)
+    return max(max(ends, default=0), timeline.until_ns or 0) + 1
+
+
+def ends_at(span: Span, after_ns: int) -> int:
+    return after_ns if span.end_ns is None else max(span.start_ns, span.end_ns)
+
+
+def incarnations_of(timeline: Timeline) -> list[int]:
+    """Return per process how many had its rank before it, by when their spans begin."""
+    begins: dict[int, int] = {}
+
+    for span in timeline.spans:
+        begins[span.process] = min(begins.get(span.process, span.start_ns), span.start_ns)
+
+    counts: dict[int | None, int] = {}
+    found = [0] * len(timeline.processes)
+
+    for index in sorted(range(len(found)), key=lambda one: (begins.get(one, 0), one)):
+        rank = timeline.processes[index].rank
+        found[index] = counts.get(rank, 0)
+        counts[rank] = found[index] + 1
+
+    return found
+
+
+def metadata(timeline: Timeline, placed: Iterable[Placed]) -> Iterator[Event]:
+    """Yield the names of processes and threads."""
+    for number, index in enumerate(shown_order(timeline.processes), start=1):
+        process = timeline.processes[index]
+        yield named("process_name", number, 0, {"name": name_of(process)})
+        yield named("process_sort_index", number, 0, {"sort_index": number})
+        labels = f"pid {process.pid}, node {process.node_id[:8]}"
+        yield named("process_labels", number, 0, {"labels": labels})
+
+    for pid, tid in sorted({(one.pid, one.tid) for one in placed}):
+        track, lane = ORDER[tid // LANES - 1], tid % LANES
+        yield named("thread_name", pid, tid, {"name": f"{track} {lane + 1}" if lane else track})
+        yield named("thread_sort_index", pid, tid, {"sort_index": tid})
+
+
+def named(what: str, pid: int, tid: int, args: dict[str, Any]) -> Event:
+    return {"ph": "M", "name": what, "pid": pid, "tid": tid, "ts": 0, "args": args}
+
+
+def microseconds(since_ns: int) -> float:
+    return since_ns / 1000
+
+
+def slice_of(one: Placed, origin_ns: int) -> Event:
+    """Return the span as a complete event; as a begin without an end while it is open."""
+    span = one.span
+    event: Event = {
+        "ph": "B" if span.end_ns is None else "X",
+        "name": span.name,
+        "cat": span.kind,
+        "pid": one.pid,
+        "tid": one.tid,
+        "ts": microseconds(span.start_ns - origin_ns),
+        "args": args_of(span),
+    }
+
+    if span.end_ns is not None:
+        event["dur"] = microseconds(max(0, span.end_ns - span.start_ns))
+
+    return event
+
+
+def args_of(span: Span) -> dict[str, Any]:
+    args: dict[str, Any] = dict(span.attributes)
+
+    if span.step is not None:
+        args[semconv.STEP_GLOBAL] = span.step
+
+    if span.micro_step is not None:
+        args[semconv.STEP_MICRO] = span.micro_step
+
+    if span.end_ns is None:
+        args[semconv.SPAN_OPEN] = True
+
+    return args
+
+
+Meeting = tuple[str, int, bool, int]
+"""Group, sequence number, point-to-point, incarnation: equal on all ranks of one collective."""
+
+
+def meeting_of(one: Placed) -> Meeting | None:
+    attributes = one.span.attributes
+    group, sequence = (
+        attributes.get(semconv.COLLECTIVE_GROUP),
+        attributes.get(semconv.COLLECTIVE_SEQUENCE),
+    )
+
+    if one.span.kind != "collective" or group is None or not isinstance(sequence, int):
+        return None
+
+    return (str(group), sequence, bool(attributes.get(semconv.COLLECTIVE_P2P)), one.incarnation)
+
+
+def flows(placed: Iterable[Placed], origin_ns: int) -> Iterator[Event]:
+    """Yield arrows through each collective, from the rank that entered it first to the last."""
+    meetings: dict[Meeting, dict[int, Placed]] = {}
+
+    for one in placed:
+        meeting = meeting_of(one)
+
+        if meeting is not None:
+            # Coalesced operations share a number: the first stands for them.
+            meetings.setdefault(meeting, {}).setdefault(one.pid, one)
+
+    numbers = itertools.count(1)
+
+    for ranks in meetings.values():
+        if len(ranks) > 1:
+            yield from flow(list(ranks.values()), next(numbers), origin_ns)
+
+
+def flow(stops: list[Placed], number: int, origin_ns: int) -> Iterator[Event]:
+    """Yield one arrow through all stops, which are in the order of their starts."""
+    for at, stop in enumerate(stops):
+        last = at == len(stops) - 1
+        yield {
+            "ph": "s" if at == 0 else "f" if last else "t",
+            "name": stop.span.name,
+            "cat": "collective",
+            "id": number,
+            "pid": stop.pid,
+            "tid": stop.tid,
+            "ts": microseconds(stop.span.start_ns - origin_ns),
+            **({"bp": "e"} if last else {}),
+        }

@@ -1,0 +1,206 @@
+"""How a run started: of a job that knows nothing of us, and of jobs that `submit` started."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ray.cluster import JOBS, Cluster, checked, submit_argv
+from tests.ray.jobs import Job
+from tests.ray.looks import Snapshot, by_rank, look, training_stacks
+from tests.ray.processes import is_in
+
+SHAPE = ("--compile-ops", "--step-sleep-s", "0.1")
+STEPS = 8
+NO_PTRACE = ("setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace")
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setpriv") is None, reason="gives rights away"
+)
+
+
+def submit(cluster: Cluster, *args: str, **runtime_env: Any) -> Job:
+    """Submit a job by `dsray-inspect submit`, with a user's own runtime environment."""
+    name = f"submitted-{time.monotonic_ns()}"
+    out = cluster.dir / "out" / name
+    out.mkdir(parents=True)
+    argv = submit_argv(
+        cluster.url, name, out, ("train.py", *args), env=None, runtime_env=runtime_env
+    )
+    assert argv[:3] == ["ray", "job", "submit"]
+    checked(cluster.run("dsray-inspect", "submit", *argv[3:], timeout=180))
+    return Job(name, out, cluster.call)
+
+
+@pytest.fixture(scope="module")
+def begun() -> float:
+    return time.time()
+
+
+@pytest.fixture(scope="module")
+def plain(cluster: Cluster, begun: float) -> Iterator[Job]:
+    job = cluster.submit(*SHAPE)
+    for rank in (0, 1):
+        job.wait_until_step(rank, STEPS)
+    yield job
+    job.stop()
+
+
+@pytest.fixture(scope="module")
+def recorded(cluster: Cluster) -> Iterator[Job]:
+    job = submit(
+        cluster,
+        *SHAPE,
+        env_vars={"PYTHONPATH": str(JOBS), "SET_BY_THE_USER": "yes"},
+        worker_process_setup_hook="hooks.leave_a_mark",
+    )
+    for rank in (0, 1):
+        job.wait_until_step(rank, STEPS)
+    yield job
+    job.stop()
+
+
+def look_at_engines(cluster: Cluster, job: Job) -> Snapshot:
+    """Look until every rank has told its engine: on a busy machine the search may be too long."""
+
+    def told() -> Snapshot | None:
+        snapshot = look(cluster, job)
+        return snapshot if all(one["deepspeed"] for one in snapshot["workers"]) else None
+
+    snapshot = cluster.wait_for("every rank tells its engine", told)
+    assert snapshot is not None
+    return snapshot
+
+
+def parts_of(snapshot: Snapshot) -> dict[str, float]:
+    return {part["name"]: part["seconds"] for part in snapshot["startup"]["parts"]}
+
+
+def costs_of(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
+    return {cost["name"]: cost for cost in snapshot["costs"]}
+
+
+def test_a_job_without_us_has_its_start(cluster: Cluster, begun: float, plain: Job) -> None:
+    snapshot = look(cluster, plain)
+    startup, parts = snapshot["startup"], parts_of(snapshot)
+
+    assert (startup["until"], startup["restart"]) == ("train_func", False)
+    assert sum(parts.values()) == pytest.approx(startup["seconds"], abs=1e-3)
+    assert {"controller", "process_start", "imports", "rendezvous"} <= set(parts)
+    first = min(plain.steps(rank)[0].at for rank in (0, 1))
+    assert begun <= startup["began_at"]
+    assert startup["began_at"] + startup["seconds"] <= first
+    assert parts["imports"] > 0.1
+    training = costs_of(snapshot)["training"]["seconds"]
+    assert startup["began_at"] + startup["seconds"] + training == pytest.approx(
+        snapshot["taken_at"], abs=0.1
+    )
+
+
+def test_what_it_does_not_know_is_null_with_the_reason(cluster: Cluster, plain: Job) -> None:
+    snapshot = look_at_engines(cluster, plain)
+    costs = costs_of(snapshot)
+    assert costs["deepspeed_init"]["seconds"] is None
+    assert "dsray-inspect submit" in costs["deepspeed_init"]["evidence"]
+    assert all(cost["evidence"] for cost in costs.values())
+
+    for worker in snapshot["workers"]:
+        assert "dsray-inspect submit" in worker["evidence"]["init"]
+        names = {one["phase"] for one in worker["deepspeed"]["init"]}
+        assert names <= {"op_compile:deepspeed_shm_comm"}
+
+
+def test_it_is_one_line_of_the_report(cluster: Cluster, plain: Job) -> None:
+    done = cluster.inspect("attach", plain.submission_id)
+    (line,) = [one for one in done.stdout.splitlines() if one.startswith("start-up")]
+    assert " s to your function: controller " in line or " min " in line
+    assert "submit` records them" in done.stdout
+
+
+def test_a_submitted_job_has_every_phase(cluster: Cluster, recorded: Job) -> None:
+    snapshot = look_at_engines(cluster, recorded)
+    startup, parts = snapshot["startup"], parts_of(snapshot)
+
+    assert (startup["until"], startup["notes"]) == ("first_step", [])
+    assert sum(parts.values()) == pytest.approx(startup["seconds"], abs=1e-3)
+    ended = startup["began_at"] + startup["seconds"]
+    first = max(recorded.steps(rank)[0].at for rank in (0, 1))
+    assert ended == pytest.approx(first, abs=0.5)
+
+    for worker in snapshot["workers"]:
+        init = {one["phase"]: one["seconds"] for one in worker["deepspeed"]["init"]}
+        inside = ("init_distributed", "config", "engine")
+        assert sum(init[name] for name in inside) <= init["initialize"]
+        assert sum(init[name] for name in inside) == pytest.approx(init["initialize"], abs=0.5)
+        assert init["op_compile:deepspeed_shm_comm"] <= init["init_distributed"]
+        assert {"broadcast", "optimizer", "optimizer_check", "zero_partition"} <= set(init)
+        assert init["import torch._dynamo"] <= init["basic_optimizer"]
+        assert worker["evidence"]["init"] == "ok"
+
+    assert costs_of(snapshot)["op_compile"]["detail"].startswith("deepspeed_shm_comm")
+
+
+def test_what_the_user_set_survives(cluster: Cluster, recorded: Job) -> None:
+    for worker in by_rank(look(cluster, recorded)).values():
+        env = {name: one["value"] for name, one in worker["env"].items()}
+        assert env["SET_BY_THE_USER"] == env["SET_BY_THE_USERS_HOOK"] == "yes"
+        assert str(JOBS) in env["PYTHONPATH"].split(":")
+
+
+def test_it_trains_the_same(plain: Job, recorded: Job) -> None:
+    for rank in (0, 1):
+        ours = [row.loss for row in recorded.steps(rank)[:STEPS]]
+        assert ours == [row.loss for row in plain.steps(rank)[:STEPS]]
+
+
+def test_after_the_first_step_nothing_of_us_is_on_a_stack(cluster: Cluster, recorded: Job) -> None:
+    for _ in range(3):
+        for frames in training_stacks(look(cluster, recorded)).values():
+            assert not [one for one in frames if "sitecustomize" in one["file"]]
+
+
+@needs_root
+def test_a_scripts_own_hook_survives_and_its_stacks_need_no_ptrace(cluster: Cluster) -> None:
+    """The script's `ray.init` has a setup hook of its own, which makes rank 1 late."""
+    job = submit(cluster, "--fault", "late")
+
+    try:
+        job.wait_for(
+            "rank 1 is late", lambda: any(is_in(one.pid, "be_late") for one in job.actors())
+        )
+        done = cluster.run(
+            *NO_PTRACE, "dsray-inspect", "attach", "--json", "--address", cluster.address,
+            job.submission_id,
+        )  # fmt: skip
+        snapshot = json.loads(done.stdout)
+    finally:
+        job.stop()
+
+    ranks = by_rank(snapshot)
+    assert {worker["stack_source"] for worker in ranks.values()} == {"faulthandler"}
+    assert {worker["phase"] for worker in ranks.values()} == {"init_process_group"}
+    assert "rung 4" in " ".join(snapshot["notes"])
+    assert snapshot["startup"]["until"] == "now"
+    assert max(parts_of(snapshot), key=lambda name: parts_of(snapshot)[name]) in (
+        "rendezvous",
+        "imports",
+        "controller",
+        "process_start",
+        "actor_scheduling",
+    )
+    assert "rendezvous" in parts_of(snapshot)
+
+
+def test_its_files_go_with_the_ranks(cluster: Cluster, recorded: Job) -> None:
+    pids = set(recorded.pids().values())
+    mine = {path for pid in pids for path in Path("/dev/shm").glob(f"dsray-start-{pid}-*")}
+    assert len(mine) == 2 * len(pids)
+    assert {path.stat().st_mode & 0o777 for path in mine} == {0o600}
+    recorded.stop()
+    cluster.wait_for("the files are gone", lambda: not any(path.exists() for path in mine))

@@ -1,0 +1,440 @@
+"""Spans over OTLP: what a real receiver decodes, and what happens when there is none."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from dsray_inspect.agent.errors import UsageError
+from dsray_inspect.agent.timeline import Timeline
+from dsray_inspect.exporters import otlp, semconv, span_ids
+from dsray_inspect.exporters.otlp import Otlp, PlannedIds, is_wanted, sent
+from dsray_inspect.exporters.planned import Planned, planned
+from tests.receiver import Receiver, attributes, receiving
+from tests.unit import timelines
+
+WHOLE = timelines.two_ranks()
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("OTEL_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    with receiving() as one:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", one.url)
+        yield one
+
+
+def test_every_span_is_decoded_and_its_parent_is_there(receiver: Receiver) -> None:
+    taken, dropped = sent(WHOLE, otlp.exporter())
+    assert dropped == 0
+    assert taken == len(receiver.spans) == len(list(planned(WHOLE, whole=True)))
+    assert set(receiver.paths) == {"/v1/traces"}
+    by_trace: dict[bytes, set[bytes]] = {}
+    for span in receiver.spans:
+        by_trace.setdefault(span.trace_id, set()).add(span.span_id)
+    for span in receiver.spans:
+        assert len(span.trace_id) == 16
+        assert len(span.span_id) == 8
+        assert span.end_time_unix_nano >= span.start_time_unix_nano
+        assert not span.parent_span_id or span.parent_span_id in by_trace[span.trace_id]
+    assert len({span.span_id for span in receiver.spans}) == len(receiver.spans)
+    roots = [span for span in receiver.spans if not span.parent_span_id]
+    assert len(roots) == len(by_trace)
+
+
+def test_one_trace_a_step_and_one_of_the_start_that_all_link_to(receiver: Receiver) -> None:
+    sent(WHOLE, otlp.exporter())
+    roots = [span for span in receiver.spans if not span.parent_span_id]
+    names = sorted(root.name for root in roots)
+    assert names == ["train.start", "train.step", "train.step", "train.step"]
+    (start,) = (root for root in roots if root.name == "train.start")
+    for root in roots:
+        if root is not start:
+            (link,) = root.links
+            assert (link.trace_id, link.span_id) == (start.trace_id, start.span_id)
+    steps = [attributes(root.attributes) for root in roots if root.name == "train.step"]
+    assert sorted(one[semconv.STEP_GLOBAL] for one in steps) == [0, 1, 2]
+    assert {one[semconv.RUN_ID] for one in steps} == {timelines.RUN.id}
+    assert {one[semconv.RAY_SUBMISSION_ID] for one in steps} == {"train-1"}
+
+
+def by_id(spans: list[Planned]) -> dict[int, Planned]:
+    return {one.span_id: one for one in spans}
+
+
+def chain(one: Planned, spans: dict[int, Planned]) -> list[str]:
+    """Return the names from a span up to its root."""
+    names = [one.name]
+    while one.parent_id is not None:
+        one = spans[one.parent_id]
+        names.append(one.name)
+    return names
+
+
+def test_spans_hang_under_what_holds_them() -> None:
+    spans = by_id(list(planned(WHOLE, whole=True)))
+    chains = {
+        tuple(chain(one, spans))
+        for one in spans.values()
+        if one.attributes.get(semconv.STEP_GLOBAL) == 0
+    }
+    assert ("data", "train.step", "train.step") in chains
+    assert ("grad_reduce", "backward", "train.step", "train.step") in chains
+    assert ("all_reduce", "grad_reduce", "backward", "train.step", "train.step") in chains
+    assert not any(names[:2] == ("all_reduce", "all_reduce") for names in chains)
+
+
+def test_a_span_lies_within_its_parent_and_knows_its_rank() -> None:
+    spans = by_id(list(planned(WHOLE, whole=True)))
+    for one in spans.values():
+        if one.parent_id is not None:
+            parent = spans[one.parent_id]
+            assert parent.trace_id == one.trace_id
+            assert parent.start_ns <= one.start_ns
+            assert one.end_ns <= parent.end_ns
+            assert semconv.HOST_NAME in one.attributes
+    ranks = {one.attributes.get(semconv.RANK_WORLD) for one in spans.values()}
+    assert ranks == {None, 0, 1}
+
+
+def test_ids_are_computed_alike_everywhere() -> None:
+    code = (
+        "from dsray_inspect.exporters import span_ids\n"
+        "trace = span_ids.trace_id('run', 'attempt', 7)\n"
+        "print(trace, span_ids.span_id(trace, '3', 'forward', 0))"
+    )
+    done = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    trace = span_ids.trace_id("run", "attempt", 7)
+    assert done == [f"{trace} {span_ids.span_id(trace, '3', 'forward', 0)}\n"] * 2
+    others = {
+        trace,
+        span_ids.trace_id("run", "attempt", 8),
+        span_ids.trace_id("run", "other", 7),
+        span_ids.trace_id("runa", "ttempt", 7),
+    }
+    assert len(others) == 4
+
+
+def test_parts_of_a_step_from_two_nodes_meet_in_one_trace() -> None:
+    def only(process: int) -> Timeline:
+        spans = tuple(one for one in WHOLE.spans if one.process == process)
+        return msgspec.structs.replace(WHOLE, spans=spans)
+
+    together = {one.span_id: one.parent_id for one in planned(WHOLE, whole=True)}
+    apart = {
+        one.span_id: one.parent_id
+        for process in range(len(WHOLE.processes))
+        for one in planned(only(process), whole=True)
+    }
+    assert apart == together
+
+
+def test_what_is_not_over_waits_and_nothing_is_sent_twice() -> None:
+    kept = Kept()
+    with Otlp(kept) as one:
+        first = one.send(WHOLE)
+        assert one.send(WHOLE) == 0
+        rest = one.send(WHOLE, whole=True)
+    assert first + rest == len(list(planned(WHOLE, whole=True)))
+    names = [span.name for span in kept.spans[first:]]
+    assert sorted(names) == sorted(
+        ["train.step", "train.step", "backward", "all_reduce", "train.step", "data"]
+    )
+    assert all(
+        span.attributes and span.attributes[semconv.SPAN_OPEN] is True
+        for span in kept.spans[first:]
+    )
+
+
+def test_steps_that_a_rank_is_still_behind_wait() -> None:
+    behind = tuple(
+        one for one in WHOLE.spans if not (one.process == timelines.RANK_1 and (one.step or 0) > 0)
+    )
+    steps = {
+        one.attributes[semconv.STEP_GLOBAL]
+        for one in planned(msgspec.structs.replace(WHOLE, spans=behind))
+        if one.name == "train.step"
+    }
+    assert steps == set()
+
+
+def inferred(from_step: int, steps: int) -> Timeline:
+    """Return steps that were told from collectives, counted from the oldest that is known."""
+    spans = []
+    for number in range(steps):
+        for process in (timelines.RANK_0, timelines.RANK_1):
+            at = 50.0 * (from_step + number)
+            step = timelines.span("step", "step", process, (at, at + 50), step=number)
+            step.attributes[semconv.STEP_INFERRED] = True
+            first = timelines.collective(process, 2 * (from_step + number), (at, at + 3), number)
+            again = timelines.collective(
+                process, 2 * (from_step + number) + 1, (at + 5, at + 9), number
+            )
+            spans += [step, first, again]
+    return msgspec.structs.replace(WHOLE, spans=tuple(sorted(spans, key=lambda s: s.start_ns)))
+
+
+def test_inferred_steps_are_known_again_when_they_are_counted_anew() -> None:
+    kept = Kept()
+    with Otlp(kept) as one:
+        each = 1 + 2 * 3  # the root, and per rank a step and its two collectives
+        assert one.send(inferred(0, 5)) == 4 * each  # the last may not be over
+        assert one.send(inferred(0, 5)) == 0
+        assert one.send(inferred(2, 5)) == 2 * each
+    roots = [span for span in kept.spans if span.parent is None]
+    assert [root.attributes and root.attributes[semconv.STEP_INFERRED] for root in roots] == [
+        True
+    ] * 6
+    assert not any(semconv.STEP_GLOBAL in (span.attributes or {}) for span in kept.spans)
+
+
+def test_what_is_open_lasts_until_the_look_ended() -> None:
+    until_ns = timelines.BEGIN_NS + 9_000 * timelines.MS
+    found = planned(msgspec.structs.replace(WHOLE, until_ns=until_ns), whole=True)
+    assert {one.end_ns for one in found if one.is_open} == {until_ns}
+
+
+def test_an_exception_marks_its_span(receiver: Receiver) -> None:
+    failed = timelines.span("backward", "phase", timelines.RANK_0, (1, 2), step=0)
+    failed.attributes[semconv.ERROR_TYPE] = "exception"
+    sent(msgspec.structs.replace(WHOLE, spans=(failed,)), otlp.exporter())
+    (span,) = (one for one in receiver.spans if one.name == "backward")
+    assert span.status.code == span.status.STATUS_CODE_ERROR
+
+
+def test_a_collective_of_no_known_step_is_a_trace_over_its_ranks() -> None:
+    spans = tuple(
+        msgspec.structs.replace(timelines.collective(process, 9, (1 + process, 5), 0), step=None)
+        for process in (timelines.RANK_0, timelines.RANK_1)
+    )
+    found = list(planned(msgspec.structs.replace(WHOLE, spans=spans)))
+    assert len({one.trace_id for one in found}) == 1
+    assert [one.name for one in found] == ["all_reduce"] * 3
+    assert (found[0].parent_id, found[1].parent_id) == (None, found[0].span_id)
+
+
+def test_long_values_are_cut(receiver: Receiver) -> None:
+    long = timelines.span("data", "phase", timelines.RANK_0, (1, 2), step=0)
+    long.attributes["note"] = "x" * 100_000
+    sent(msgspec.structs.replace(WHOLE, spans=(long,)), otlp.exporter())
+    (span,) = (one for one in receiver.spans if one.name == "data")
+    assert len(attributes(span.attributes)["note"]) == otlp.LONGEST_VALUE
+
+
+def test_the_environment_tells_who_we_are(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.namespace=night,deployment=eu")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=one")
+    sent(WHOLE, otlp.exporter())
+    resource = receiver.resources[0]
+    assert resource["service.name"] == "dsray-inspect"
+    assert resource["service.namespace"] == "night"
+    assert resource["deployment"] == "eu"
+    assert receiver.headers[0]["x-tenant"] == "one"
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "watcher")
+    sent(WHOLE, otlp.exporter())
+    assert receiver.resources[-1]["service.name"] == "watcher"
+
+
+def test_the_global_provider_is_left_alone_and_no_span_is_adopted() -> None:
+    """Ray's tracing owns the global provider; a span of it must not become a parent of ours."""
+    code = (
+        "from opentelemetry import trace\n"
+        "from opentelemetry.sdk.trace import TracerProvider\n"
+        "from tests.unit import timelines\n"
+        "from tests.unit.test_otlp import Kept\n"
+        "from dsray_inspect.exporters.otlp import Otlp\n"
+        "theirs = TracerProvider(shutdown_on_exit=False)\n"
+        "trace.set_tracer_provider(theirs)\n"
+        "kept = Kept()\n"
+        "with theirs.get_tracer('ray').start_as_current_span('ray'), Otlp(kept) as one:\n"
+        "    one.send(timelines.two_ranks(), whole=True)\n"
+        "assert trace.get_tracer_provider() is theirs\n"
+        "traces = {s.context.trace_id for s in kept.spans}\n"
+        "assert all(s.parent is None or s.parent.trace_id in traces for s in kept.spans)\n"
+        "assert sum(s.parent is None for s in kept.spans) == len(traces)\n"
+    )
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code], cwd=root, check=True, timeout=60)
+
+
+def test_secrets_of_our_own_environment_are_in_no_attribute(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_planted0000000000000000000000000")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20planted-key")
+    sent(WHOLE, otlp.exporter())
+    everything = json.dumps(
+        [attributes(span.attributes) for span in receiver.spans] + receiver.resources
+    )
+    assert "planted" not in everything
+
+
+class Kept(SpanExporter):
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.spans: list[ReadableSpan] = []
+
+    def export(self, spans: Any) -> SpanExportResult:
+        self.spans += spans
+        return SpanExportResult.SUCCESS
+
+
+class Broken(SpanExporter):
+    def export(self, spans: Any) -> SpanExportResult:
+        raise OSError("no such proxy")
+
+
+def timed(call: Any) -> float:
+    started = time.monotonic()
+    call()
+    return time.monotonic() - started
+
+
+def test_a_collector_that_is_down_blocks_nothing_and_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
+    one = Otlp()
+    count = one.send(WHOLE, whole=True)
+    assert timed(lambda: one.close(0.5)) < 5
+    assert one.spool.exported == 0
+    deadline = time.monotonic() + 30
+    while one.spool.dropped_export < count and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert one.spool.dropped_export == count
+
+
+def test_a_collector_that_never_answers_blocks_nothing(receiver: Receiver) -> None:
+    receiver.gate.clear()
+    one = Otlp()
+    one.send(WHOLE, whole=True)
+    assert timed(lambda: one.close(0.3)) < 5
+    assert receiver.spans == []
+
+
+def test_a_full_queue_drops_and_counts(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    receiver.gate.clear()
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "10")
+    with Otlp() as one:
+        count = one.send(WHOLE, whole=True)
+        assert one.spool.dropped_queue > 0
+        receiver.gate.set()
+        assert one.spool.force_flush(30_000)
+        assert one.spool.exported + one.spool.dropped_queue == count
+
+
+def test_a_refusal_is_counted(receiver: Receiver) -> None:
+    receiver.status = 400
+    assert sent(WHOLE, otlp.exporter()) == (0, len(list(planned(WHOLE, whole=True))))
+
+
+def test_an_exporter_that_raises_ends_nothing() -> None:
+    with Otlp(Broken()) as one:
+        count = one.send(WHOLE, whole=True)
+        assert one.spool.force_flush(30_000)
+        assert one.spool.dropped_export == count
+        samples = {(metric.name, *labels): value for metric, labels, value in one.samples()}
+    assert samples["dsray_otlp_spans_dropped_total", "export"] == count
+    assert samples["dsray_otlp_spans_exported_total",] == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, True),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:4318/v1/traces"}, True),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_SDK_DISABLED": "true"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_TRACES_EXPORTER": "none"}, False),
+    ],
+)
+def test_when_spans_are_sent(
+    given: dict[str, str], wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert is_wanted() is wanted
+
+
+def test_an_unknown_protocol_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
+    with pytest.raises(UsageError, match="no OTLP protocol http/json"):
+        otlp.exporter()
+
+
+def test_a_protocol_without_its_package_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc")
+    monkeypatch.setitem(otlp.MODULES, "grpc", ("opentelemetry.no_such_exporter", "otlp-grpc"))
+    with pytest.raises(UsageError, match="needs the package") as error:
+        otlp.exporter()
+    assert error.value.help_text == "pip install 'dsray-inspect[otlp-grpc]'"
+
+
+def test_grpc(monkeypatch: pytest.MonkeyPatch) -> None:
+    grpc = pytest.importorskip("grpc")
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.grpc")
+    from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+
+    got: list[Any] = []
+
+    class Service(trace_service_pb2_grpc.TraceServiceServicer):
+        def Export(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
+            got.append(request)
+            return trace_service_pb2.ExportTraceServiceResponse()
+
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(  # type: ignore[no-untyped-call]
+        Service(), server
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
+        taken, dropped = sent(WHOLE, otlp.exporter())
+    finally:
+        server.stop(0)
+    assert (taken, dropped) == (len(list(planned(WHOLE, whole=True))), 0)
+    assert got
+
+
+def test_the_id_generator_gives_what_was_planned() -> None:
+    ids = PlannedIds()
+    ids.trace_id, ids.span_id = 5, 6
+    assert (ids.generate_trace_id(), ids.generate_span_id()) == (5, 6)

@@ -1,0 +1,458 @@
+"""The wrappers: what they record, and that they leave everything as it was."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dsray_inspect.agent.probes import wire
+from dsray_inspect.agent.probes.collect import Collector
+from dsray_inspect.agent.probes.install import install, tidy, uninstall
+from dsray_inspect.agent.probes.leases import clear
+from dsray_inspect.agent.probes.probe import HOME, Probe, installed
+from dsray_inspect.agent.probes.ring import Reader, Ring, records
+from dsray_inspect.agent.probes.targets import Target
+
+HERE = __name__
+FAR_NS = 1 << 62
+
+
+class Engine:
+    """Counts steps as DeepSpeed's engine does."""
+
+    def __init__(self) -> None:
+        self.global_steps = 7
+        self.micro_steps = 15
+        self.seen: list[Any] = []
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Forward, says its docstring."""
+        self.seen.append((args, kwargs))
+        return "loss"
+
+    def step(self) -> None:
+        self.global_steps += 1
+        self.micro_steps += 1
+
+    def fail(self) -> None:
+        raise LookupError("a bad batch")
+
+    def recurse(self, depth: int) -> int:
+        return 0 if depth == 0 else 1 + self.recurse(depth - 1)
+
+
+class UserEngine(Engine):
+    """A user's subclass, with a `forward` of its own that calls the engine's."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return super().forward(*args, **kwargs)
+
+
+class Slotted:
+    __slots__ = ("value",)
+
+    def forward(self) -> str:
+        return "loss"
+
+
+class NoChange(type):
+    def __setattr__(cls, name: str, value: Any) -> None:
+        raise TypeError("this class is frozen")
+
+
+class Frozen(metaclass=NoChange):
+    def forward(self) -> str:
+        return "loss"
+
+
+def target(owner: str, name: str, code: int = wire.FORWARD, **more: Any) -> Target:
+    return Target(HERE, owner, name, code, of_engine=True, subclasses=True, **more)
+
+
+TARGETS = (
+    target("Engine", "forward"),
+    target("Engine", "step", wire.STEP, advances=True),
+    target("Engine", "fail", wire.SAVE_CHECKPOINT),
+    target("Engine", "recurse", wire.BACKWARD),
+    target("Slotted", "forward"),
+)
+
+
+@pytest.fixture
+def probe(tmp_path: Path) -> Iterator[Probe]:
+    before = {owner: dict(vars(owner)) for owner in (Engine, UserEngine, Slotted)}
+    made = Probe(Ring(256, str(tmp_path)))
+    made.hold(1, 3600)
+    made.put_in(TARGETS)
+    yield made
+    made.take_out()
+    assert HOME not in sys.modules
+
+    for owner, attributes in before.items():
+        assert dict(vars(owner)) == attributes
+        assert all(vars(owner)[name] is value for name, value in attributes.items())
+
+
+@pytest.fixture
+def reader(probe: Probe) -> Iterator[Reader]:
+    opened = Reader(probe.ring.path)
+    yield opened
+    opened.close()
+
+
+def codes(reader: Reader) -> list[tuple[int, int]]:
+    """Return code and flags of the new records."""
+    return [(row[3] & wire.CODE_MASK, row[3] & ~wire.CODE_MASK) for row in records(reader.read())]
+
+
+def test_a_call_is_what_it_was_and_leaves_a_record(reader: Reader) -> None:
+    engine = Engine()
+    before = time.monotonic_ns()
+    assert engine.forward(1, key=2) == "loss"
+    assert engine.seen == [((1,), {"key": 2})]
+    (row,) = records(reader.read())
+    number, start, end, code, step, micro, thread, tail = row
+    assert (number, tail, code) == (1, 1, wire.FORWARD)
+    assert before <= start <= end <= time.monotonic_ns()
+    assert (step, micro, thread) == (7, 15, threading.get_ident())
+    assert Engine.forward.__doc__ == "Forward, says its docstring."
+    assert Engine.forward.__name__ == "forward"
+
+
+def test_the_call_that_makes_the_step_count_higher_is_marked(reader: Reader) -> None:
+    engine = Engine()
+    engine.step()
+    engine.forward()
+    rows = records(reader.read())
+    assert [(row[3], row[4]) for row in rows] == [
+        (wire.STEP | wire.ADVANCED, 7),
+        (wire.FORWARD, 8),
+    ]
+
+
+def test_an_exception_passes_and_is_marked(reader: Reader) -> None:
+    with pytest.raises(LookupError, match="a bad batch"):
+        Engine().fail()
+
+    assert codes(reader) == [(wire.SAVE_CHECKPOINT, wire.FAILED)]
+    assert reader.open_spans() == []
+
+
+def test_a_subclass_of_the_user_is_seen_in_both(reader: Reader) -> None:
+    UserEngine().forward()
+    inner, outer = records(reader.read())
+    assert outer[1] <= inner[1]
+    assert inner[2] <= outer[2]
+
+
+def test_what_is_not_finished_stands_in_the_table(probe: Probe, reader: Reader) -> None:
+    inside, go_on = threading.Event(), threading.Event()
+
+    class Waits(Engine):
+        def step(self) -> None:
+            inside.set()
+            assert go_on.wait(30)
+
+    waits = Waits()
+    probe.take_out()
+    again = Probe(Ring(256, str(Path(probe.ring.path).parent)))
+    again.hold(1, 3600)
+    again.put_in(TARGETS)
+    own = Reader(again.ring.path)
+    thread = threading.Thread(target=waits.step)
+    thread.start()
+    assert inside.wait(30)
+    assert [code for _, code in own.open_spans()] == [wire.STEP]
+    go_on.set()
+    thread.join()
+    assert own.open_spans() == []
+    own.close()
+    again.take_out()
+
+
+def test_more_open_spans_than_the_table_holds_are_recorded_all_the_same(reader: Reader) -> None:
+    depth = wire.OPEN + 40
+    assert Engine().recurse(depth) == depth
+    assert len(records(reader.read())) == depth + 1
+    assert reader.open_spans() == []
+
+
+def test_instances_with_slots_are_probed_and_count_no_steps(reader: Reader) -> None:
+    assert Slotted().forward() == "loss"
+    (row,) = records(reader.read())
+    assert row[4:6] == (wire.UNCOUNTED, 0)
+
+
+def test_what_cannot_be_probed_is_said_to_be(tmp_path: Path) -> None:
+    probe = Probe(Ring(64, str(tmp_path)))
+    probe.hold(1, 3600)
+    probe.put_in((target("Frozen", "forward"), target("Engine", "gone"), target("Gone", "x")))
+    assert probe.missing == [
+        "Frozen.forward: TypeError: this class is frozen",
+        "Engine.gone is not in this process",
+        "Gone.x is not in this process",
+    ]
+    assert Frozen().forward() == "loss"
+    assert probe.take_out() == []
+
+
+def test_a_patch_of_the_user_on_top_of_ours_stays(probe: Probe) -> None:
+    ours = Engine.forward
+
+    def theirs(self: Any, *args: Any) -> Any:
+        return "patched " + ours(self, *args)
+
+    original = next(one.original for one in probe.patches if one.name == "forward")
+    Engine.forward = theirs  # type: ignore[method-assign]
+    assert probe.take_out() == ["Engine.forward"]
+    assert Engine.forward is theirs
+    assert Engine().forward() == "patched loss"
+    # The user takes his own away, and finds what he had put it on: ours, which then goes.
+    Engine.forward = ours  # type: ignore[method-assign]
+    assert Engine().forward() == "loss"
+    assert vars(Engine)["forward"] is original
+
+
+def test_a_patch_of_the_user_under_ours_is_what_comes_back(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    original = Engine.step
+
+    def theirs(self: Any) -> None:
+        original(self)
+
+    monkeypatch.setattr(Engine, "step", theirs)
+    probe = Probe(Ring(64, str(tmp_path)))
+    probe.hold(1, 3600)
+    probe.put_in(TARGETS)
+    Engine().step()
+    probe.take_out()
+    assert vars(Engine)["step"] is theirs
+
+
+def test_a_call_that_outlasts_the_probe_ends_well(probe: Probe, tmp_path: Path) -> None:
+    class Takes(Engine):
+        def fail(self) -> None:
+            super().step()
+            probe.take_out()
+            super().step()
+
+    engine = Takes()
+    Engine.step(engine)
+    engine.fail()
+    assert engine.global_steps == 10
+    assert not Path(probe.ring.path).exists()
+
+
+def test_a_probe_without_a_lease_leaves_with_the_next_call(probe: Probe, reader: Reader) -> None:
+    clear(reader.words, 1)
+    engine = Engine()
+    engine.forward()
+    assert probe.switch.off
+    assert installed() is None
+    assert not Path(probe.ring.path).exists()
+    assert len(records(reader.read())) == 1
+    engine.forward()
+    assert len(engine.seen) == 2
+
+
+def test_a_forked_child_writes_nothing(probe: Probe, reader: Reader) -> None:
+    """As the workers of a DataLoader are, which inherit classes, ring and all."""
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+
+    def child() -> None:
+        engine = Engine()
+        loss = engine.forward()
+        engine.step()
+        answers.put((loss, engine.global_steps))
+        os._exit(0)
+
+    Engine().forward()
+    process = context.Process(target=child)
+    process.start()
+    assert answers.get() == ("loss", 8)
+    process.join()
+    Engine().forward()
+    assert codes(reader) == [(wire.FORWARD, 0)] * 2
+    assert not probe.switch.off
+
+
+def test_threads_are_told_apart(reader: Reader) -> None:
+    threads = [threading.Thread(target=Engine().forward) for _ in range(8)]
+
+    for thread in threads:
+        thread.start()
+
+    for thread in threads:
+        thread.join()
+
+    assert len(records(reader.read())) == 8
+
+
+def test_sizes_are_measured_from_the_result(tmp_path: Path) -> None:
+    probe = Probe(Ring(64, str(tmp_path)))
+    probe.hold(1, 3600)
+    sized = Target(HERE, "Slotted", "forward", wire.SERIALIZE, measure=lambda _, got: len(got))
+    broken = Target(HERE, "Engine", "forward", wire.SERIALIZE, measure=lambda _, got: got.oops)
+    probe.put_in((sized, broken))
+    reader = Reader(probe.ring.path)
+    Slotted().forward()
+    assert Engine().forward() == "loss"
+    assert [row[5] for row in records(reader.read())] == [4]
+    probe.take_out()
+    reader.close()
+
+
+# Installing and leaving, as the calls into a rank do it.
+
+
+@pytest.fixture
+def in_shm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give the real targets nothing to find: no DeepSpeed and no Ray is in this process."""
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("deepspeed", "ray")]:
+        monkeypatch.delitem(sys.modules, name)
+
+    yield
+    probe = installed()
+
+    if probe is not None:
+        probe.take_out()
+
+
+def put_in(token: int, **more: Any) -> dict[str, Any]:
+    request = {"token": token, "lease_s": 60.0, "capacity": 64, **more}
+    return install(None, request, {})
+
+
+@pytest.mark.usefixtures("in_shm")
+def test_two_sessions_share_one_ring_and_the_last_takes_it_away() -> None:
+    first, second = put_in(1)["probe"], put_in(2)["probe"]
+    assert first["ring"] == second["ring"]
+    assert (first["joined"], second["joined"]) == (False, True)
+    assert uninstall(None, {"token": 1}, {}) == {"gone": False, "covered": []}
+    assert Path(first["ring"]).exists()
+    assert uninstall(None, {"token": 2}, {}) == {"gone": True, "covered": []}
+    assert not Path(first["ring"]).exists()
+    assert uninstall(None, {"token": 2}, {}) == {"gone": True, "covered": []}
+
+
+@pytest.mark.usefixtures("in_shm")
+def test_a_session_that_is_gone_does_not_keep_the_probe_of_another() -> None:
+    put_in(1, lease_s=0.0)
+    ring = put_in(2)["probe"]["ring"]
+    assert uninstall(None, {"token": 2}, {})["gone"]
+    assert not Path(ring).exists()
+
+
+@pytest.mark.usefixtures("in_shm")
+def test_whoever_looks_takes_an_orphan_out() -> None:
+    ring = put_in(1, lease_s=0.0)["probe"]["ring"]
+    assert tidy(None, {}, {}) == {}
+    assert installed() is None
+    assert not Path(ring).exists()
+
+
+@pytest.mark.usefixtures("in_shm")
+def test_a_held_probe_is_left_in_peace() -> None:
+    put_in(1)
+    tidy(None, {}, {})
+    assert installed() is not None
+
+
+@pytest.mark.usefixtures("in_shm")
+def test_another_version_is_not_joined() -> None:
+    put_in(1)
+    installed().version = wire.VERSION + 1
+    assert put_in(2) == {
+        "probe": None,
+        "probe_why": "another version of dsray-inspect traces this rank",
+    }
+
+
+@pytest.mark.usefixtures("in_shm")
+def test_a_job_may_forbid_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DSRAY_INSPECT_DISABLE", "1")
+    assert put_in(1)["probe_why"] == "the job forbids it: DSRAY_INSPECT_DISABLE is set"
+    assert installed() is None
+
+
+@pytest.mark.usefixtures("in_shm")
+def test_a_full_shm_is_said_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = set(Path("/dev/shm").glob("dsray*"))
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    assert "no room" in put_in(1)["probe_why"]
+    assert set(Path("/dev/shm").glob("dsray*")) == before
+
+
+@pytest.mark.usefixtures("in_shm")
+def test_the_collector_renews_reads_and_gives_back() -> None:
+    ring = put_in(1, lease_s=0.0)["probe"]["ring"]
+    collector = Collector()
+    request = {
+        "until": time.time() + 60,
+        "token": 1,
+        "lease_s": 60.0,
+        "rings": [ring, "/dev/shm/dsray-0-none"],
+        "joined": {},
+        "last": False,
+    }
+    answer = collector.collect(request)["rings"]
+    assert answer[ring]["records"] == b""
+    assert answer[ring]["alive"]
+    assert "FileNotFoundError" in answer["/dev/shm/dsray-0-none"]["why"]
+    tidy(None, {}, {})
+    assert installed() is not None
+    collector.collect({**request, "rings": [ring], "lease_s": 0.0, "last": True})
+    tidy(None, {}, {})
+    assert installed() is None
+
+
+def test_the_code_runs_where_nothing_of_ours_is_installed() -> None:
+    """Sent by value, as to a rank: unpickled by a Python that cannot import dsray_inspect."""
+    from ray import cloudpickle
+
+    from dsray_inspect.agent import probes
+
+    cloudpickle.register_pickle_by_value(probes)
+
+    try:
+        sent = [cloudpickle.dumps(part) for part in (install, tidy, uninstall, Collector)]
+    finally:
+        cloudpickle.unregister_pickle_by_value(probes)
+
+    script = (
+        "import pickle, sys\n"
+        "sys.modules['dsray_inspect'] = None\n"
+        f"install, tidy, uninstall, Collector = map(pickle.loads, {sent!r})\n"
+        "request = {'token': 1, 'lease_s': 60.0, 'capacity': 64}\n"
+        "probe = install(None, request, {})['probe']\n"
+        "tidy(None, {}, {})\n"
+        "collect = {'until': 1e12, 'token': 1, 'lease_s': 9.0, 'rings': [probe['ring']],\n"
+        "           'joined': {}, 'last': True}\n"
+        "answer = Collector().collect(collect)['rings'][probe['ring']]\n"
+        "assert answer['records'] == b'' and answer['alive'], answer\n"
+        "assert uninstall(None, {'token': 1}, {})['gone']\n"
+        "assert not [name for name in sys.modules if 'dsray' in name and sys.modules[name]]\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-"],
+        input=script,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
