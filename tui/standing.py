@@ -84,9 +84,9 @@ def standings(snapshot: Snapshot) -> dict[str, Standing]:
 
     for worker in snapshot.workers:
         usual = worker.state == "alive" and worker.evidence.stack == OK and not over
-        blamed = worker.rank in errors or worker.rank in warnings
+        is_blamed = worker.rank in errors or worker.rank in warnings
 
-        if usual and not blamed and worker.phase != "finished":
+        if usual and not is_blamed and worker.phase != "finished":
             waiting = stuck and waiting_in(worker) is not None
             found[worker.actor_id] = waits if waiting else RUNS
         else:
