@@ -264,6 +264,7 @@ class Cluster:
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def _end_processes(self) -> None:
+        pids = [process.pid for process in processes.with_mark(self.mark)]
         for node in reversed(self._nodes):
             node.terminate()
         for node in self._nodes:
@@ -274,6 +275,9 @@ class Cluster:
             node.wait()
         self._nodes.clear()
         processes.end(self.mark)
+        # Who is killed cannot remove what it recorded; that it may do so has tests of its own.
+        for path in processes.in_shared_memory(pids):
+            path.unlink(missing_ok=True)
 
     # Use
 

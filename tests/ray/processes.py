@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -125,6 +125,13 @@ def end(mark: str, *, timeout: float = 30.0) -> None:
         return not processes
 
     wait_for(f"processes of {mark} to be gone", gone, timeout=timeout)
+
+
+def in_shared_memory(pids: Iterable[int]) -> set[Path]:
+    """Return our files in shared memory that carry the pid of one of these processes."""
+    wanted = {str(pid) for pid in pids}
+    files = Path("/dev/shm").glob("dsray-*")
+    return {path for path in files if wanted.intersection(path.name.split("-"))}
 
 
 def py_spy(pid: int) -> list[str]:
