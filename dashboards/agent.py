@@ -15,7 +15,8 @@ SEES = Row(
             "Age of the newest look",
             "Everything on these dashboards is as old as this. It should stay near the seconds of serve --every.",
             query(f"time() - dsray_look_timestamp_seconds{{{CLUSTER}}}", HERE),
-            **{"unit": "s", "width": 8},
+            unit="s",
+            width=8,
         ),
         panel(
             *("timeseries", "Looks per second", "Taken, and failed."),
@@ -23,14 +24,17 @@ SEES = Row(
             query(
                 f"rate(dsray_look_failures_total{{{CLUSTER}}}[$__rate_interval])", f"{HERE} failed"
             ),
-            **{"unit": "short", "width": 8},
+            unit="short",
+            width=8,
         ),
         panel(
             "timeseries",
             "Ranks with a stack",
             "Share of the ranks whose stack the newest look has, by any means. What is missing: dsray-inspect doctor.",
             query(f"avg by ({BY_RUN}) (dsray_rank_seen{{{RUN}}})", "seen"),
-            **{"unit": "percentunit", "width": 8, "maximum": 1.0},
+            unit="percentunit",
+            width=8,
+            maximum=1.0,
         ),
     ),
 )
@@ -45,12 +49,14 @@ COSTS = Row(
                 f"rate(dsray_agent_cpu_seconds_total{{{CLUSTER}}}[$__rate_interval])",
                 f"{HERE} {{{{component}}}}",
             ),
-            **{"unit": "short", "width": 8},
+            unit="short",
+            width=8,
         ),
         panel(
             *("timeseries", "Memory", "Resident memory of dsray-inspect serve."),
             query(f"dsray_agent_resident_memory_bytes{{{CLUSTER}}}", HERE),
-            **{"unit": "bytes", "width": 8},
+            unit="bytes",
+            width=8,
         ),
         panel(
             "timeseries",
@@ -60,7 +66,8 @@ COSTS = Row(
                 f"rate(dsray_rank_paused_seconds_total{{{RANK}}}[$__rate_interval])",
                 "rank {{rank}}",
             ),
-            **{"unit": "percentunit", "width": 8},
+            unit="percentunit",
+            width=8,
         ),
         panel(
             *("timeseries", "Seconds per look", "How long the newest look took."),
@@ -82,7 +89,8 @@ LOSES = Row(
             "Spans sent",
             "Spans per second that an OpenTelemetry collector has taken; only with serve --otlp.",
             query(f"rate(dsray_otlp_spans_exported_total{{{CLUSTER}}}[$__rate_interval])", HERE),
-            **{"unit": "short", "no_value": "serve runs without --otlp"},
+            unit="short",
+            no_value="serve runs without --otlp",
         ),
         panel(
             "timeseries",
@@ -92,7 +100,8 @@ LOSES = Row(
                 f"rate(dsray_otlp_spans_dropped_total{{{CLUSTER}}}[$__rate_interval])",
                 f"{HERE} {{{{reason}}}}",
             ),
-            **{"unit": "short", "no_value": "serve runs without --otlp"},
+            unit="short",
+            no_value="serve runs without --otlp",
         ),
         panel(
             *("table", "What is running", "Every serve that is scraped, with its version."),
@@ -100,7 +109,9 @@ LOSES = Row(
                 "max by (ray_io_cluster, instance, version, python_version) "
                 f"(dsray_build_info{{{CLUSTER}}})"
             ),
-            **{"unit": "none", "width": 24, "height": 5},
+            unit="none",
+            width=24,
+            height=5,
         ),
     ),
 )

@@ -74,7 +74,9 @@ def laid_out(rows: tuple[Row, ...]) -> Iterator[Any]:
 
     for row in rows:
         number += 1
-        yield dashboard.Row(row.question).id(number).grid_pos(model.GridPos(h=1, w=COLUMNS, x=0, y=y))
+        yield (
+            dashboard.Row(row.question).id(number).grid_pos(model.GridPos(h=1, w=COLUMNS, x=0, y=y))
+        )
         y, x, tallest = y + 1, 0, 0
 
         for one in row.panels:

@@ -25,23 +25,23 @@ ALIVE = Row(
             "Nodes that Ray takes for alive",
             "Of the nodes that hold a part of the run.",
             query(f"max by (ray_io_cluster, node) (dsray_node_alive{{{NODE}}})", "{{node}}"),
-            **{"unit": "none", "names": {"0": "lost|red", "1": "alive|green"}},
+            unit="none",
+            names={"0": "lost|red", "1": "alive|green"},
         ),
         panel(
             "timeline",
             "Nodes that could be looked at",
             "Whether a node's processes could be looked at from outside. Missing where nobody needed to.",
             query(f"max by (ray_io_cluster, node) (dsray_agent_up{{{NODE}}})", "{{node}}"),
-            **{
-                "unit": "none",
-                "names": {"0": "failed|red", "1": "up|green"},
-                "no_value": "nobody needed to",
-            },
+            unit="none",
+            names={"0": "failed|red", "1": "up|green"},
+            no_value="nobody needed to",
         ),
         panel(
             *("timeseries", "CPU", "Of each node, as Ray's own metrics tell it."),
             query(f"max by (ip) (ray_node_cpu_utilization{{{CLUSTER}}}) / 100", "{{ip}}"),
-            **{"unit": "percentunit", "maximum": 1.0},
+            unit="percentunit",
+            maximum=1.0,
         ),
         panel(
             *("timeseries", "Memory", "Share in use of each node, as Ray's own metrics tell it."),
@@ -49,7 +49,8 @@ ALIVE = Row(
                 f"max by (ip) (ray_node_mem_used{{{CLUSTER}}}) / max by (ip) (ray_node_mem_total{{{CLUSTER}}})",
                 "{{ip}}",
             ),
-            **{"unit": "percentunit", "maximum": 1.0},
+            unit="percentunit",
+            maximum=1.0,
         ),
     ),
 )
@@ -61,14 +62,18 @@ WORK = Row(
             "Utilisation by rank",
             "Share of time that kernels ran, as NVML reads it. A GPU that waits in an NCCL collective counts as busy.",
             query(f"dsray:rank_gpu_utilization:ratio{{{RANK}}}", "rank {{rank}} GPU {{gpu_slot}}"),
-            **{"unit": "percentunit", "maximum": 1.0, "no_value": NO_GPU},
+            unit="percentunit",
+            maximum=1.0,
+            no_value=NO_GPU,
         ),
         panel(
             "timeseries",
             "Memory by rank",
             "Share in use of each rank's GPUs, by all processes.",
             query(f"dsray:rank_gpu_memory_used:ratio{{{RANK}}}", "rank {{rank}} GPU {{gpu_slot}}"),
-            **{"unit": "percentunit", "maximum": 1.0, "no_value": NO_GPU},
+            unit="percentunit",
+            maximum=1.0,
+            no_value=NO_GPU,
         ),
         panel(
             "timeseries",
@@ -77,7 +82,9 @@ WORK = Row(
             query(
                 f"dsray:rank_ray_gpu_utilization:ratio{{{RANK}}}", "rank {{rank}} GPU {{gpu_slot}}"
             ),
-            **{"unit": "percentunit", "maximum": 1.0, "no_value": NO_GPU},
+            unit="percentunit",
+            maximum=1.0,
+            no_value=NO_GPU,
         ),
         panel(
             "timeseries",
@@ -86,7 +93,9 @@ WORK = Row(
             query(
                 f"dsray:rank_dcgm_gpu_utilization:ratio{{{RANK}}}", "rank {{rank}} GPU {{gpu_slot}}"
             ),
-            **{"unit": "percentunit", "maximum": 1.0, "no_value": NO_DCGM},
+            unit="percentunit",
+            maximum=1.0,
+            no_value=NO_DCGM,
         ),
     ),
 )
@@ -99,7 +108,8 @@ FAULTS = Row(
             "The newest XID that the driver reported, by DCGM. Anything but 0 is worth a look into the node's kernel "
             "log.",
             query(f"dsray:rank_dcgm_xid_errors:last{{{RANK}}}", "rank {{rank}} GPU {{gpu_slot}}"),
-            **{"unit": "none", "no_value": NO_DCGM},
+            unit="none",
+            no_value=NO_DCGM,
         ),
         panel(
             *("timeseries", "Temperature by rank", "By DCGM; a hot GPU slows its clocks down."),
@@ -107,7 +117,8 @@ FAULTS = Row(
                 f"dsray:rank_dcgm_gpu_temperature:celsius{{{RANK}}}",
                 "rank {{rank}} GPU {{gpu_slot}}",
             ),
-            **{"unit": "celsius", "no_value": NO_DCGM},
+            unit="celsius",
+            no_value=NO_DCGM,
         ),
     ),
 )
@@ -124,7 +135,8 @@ WHERE = Row(
         panel(
             *("table", "GPUs of the ranks", "Ray's slot and the device's UUID of each rank."),
             query(f"max by (rank, gpu_slot, gpu_uuid) (dsray_rank_gpu_info{{{RANK}}})"),
-            **{"unit": "none", "no_value": NO_GPU},
+            unit="none",
+            no_value=NO_GPU,
         ),
         panel(
             *("table", "GPUs of the nodes", "Every GPU with its memory in bytes."),
@@ -133,7 +145,9 @@ WHERE = Row(
                 "* on (ray_io_cluster, gpu_uuid) group_left (node, gpu_index, gpu_name) "
                 f"max by (ray_io_cluster, gpu_uuid, node, gpu_index, gpu_name) (dsray_gpu_info{{{NODE}}})"
             ),
-            **{"unit": "bytes", "width": 24, "no_value": NO_GPU},
+            unit="bytes",
+            width=24,
+            no_value=NO_GPU,
         ),
     ),
 )

@@ -61,7 +61,8 @@ def coded(metric: str, label: str, values: Sequence[str], *, select: str, by: st
 def names(values: Sequence[str], colors: dict[str, str]) -> dict[str, str]:
     """Return what the codes of `coded` stand for, with their colours."""
     return {
-        str(number): f"{value}|{colors.get(value, 'blue')}" for number, value in enumerate(values, 1)
+        str(number): f"{value}|{colors.get(value, 'blue')}"
+        for number, value in enumerate(values, 1)
     }
 
 
