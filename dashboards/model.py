@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from dsray_inspect.agent.model import Record
 
 Kind = Literal["stat", "timeseries", "timeline", "bars", "table"]
@@ -27,7 +29,7 @@ class Panel(Record, frozen=True, kw_only=True):
     unit: Unit = "short"
     width: int = 12
     height: int = 8
-    names: dict[str, str] = {}
+    names: dict[str, str] = msgspec.field(default_factory=dict)
     """What numbers stand for, such as the code of a state, with its colour behind a `|`."""
     stacked: bool = False
     maximum: float | None = None
