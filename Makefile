@@ -23,7 +23,8 @@ LINKED := build/.linked-$(firstword $(shell printf '%s\n' $(sort $(FILES)) | cks
 # One setup at a time.
 LOCKED := flock .venv
 
-.PHONY: help setup system-packages format lint schema metrics-page dashboards test test-unit bench demo clean
+.PHONY: help setup system-packages format lint schema metrics-page dashboards test test-unit faults screenshots \
+    bench demo clean
 
 help: ## Show this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +89,12 @@ test: setup system-packages ## Run all tests, the quick ones first.
 
 test-unit: setup ## Run the tests that need no cluster.
 	$(BIN)/pytest tests/unit $(ARGS)
+
+faults: setup ## Run the whole fault suite and score dsray-inspect on it (about 40 minutes on 2 cores).
+	$(BIN)/python -m tests.faults $(ARGS)
+
+screenshots: setup ## Draw the pictures of the README from a recorded incident.
+	$(BIN)/python -m tests.tui.screenshots
 
 bench: setup ## Measure against py-spy, `ray stack` and a bare `ray.init`.
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -13,6 +13,7 @@ from dsray_inspect.agent.model import (
     Snapshot,
     StackGroup,
     Verdict,
+    WaitGraph,
     Worker,
 )
 
@@ -51,6 +52,8 @@ class Explanation(Record, frozen=True, kw_only=True):
     culprits: tuple[Party, ...]
     victims: tuple[Party, ...]
     waits_for: tuple[Edge, ...]
+    graph: WaitGraph
+    """Everything that waits, with what stands between the ranks; `waits_for` is its short form."""
     lasts_s: float | None
     """For how long the victims have waited."""
     gives_up_in_s: float | None
@@ -68,9 +71,10 @@ class Explanation(Record, frozen=True, kw_only=True):
 def explain(looks: tuple[Snapshot, ...]) -> Explanation:
     """Return the account of one look or of two, the newest last."""
     last = looks[-1]
-    culprits = tuple(one for one in last.workers if one.rank in last.verdict.ranks)
+    blamed = set(last.verdict.ranks)
+    culprits = tuple(one for one in last.workers if one.rank in blamed)
     victims = tuple(
-        one for one in last.workers if one not in culprits and waiting_in(one) is not None
+        one for one in last.workers if one.rank not in blamed and waiting_in(one) is not None
     )
     sure, because = confidence(looks)
     waits = [waited for one in victims if (waited := waiting_in(one)) is not None]
@@ -81,6 +85,7 @@ def explain(looks: tuple[Snapshot, ...]) -> Explanation:
         culprits=tuple(map(party, culprits)),
         victims=tuple(map(party, victims)),
         waits_for=edges(culprits, victims),
+        graph=last.graph,
         lasts_s=max((one.age_s for one in waits), default=None),
         gives_up_in_s=min(left, default=None),
         sure=sure,

@@ -126,7 +126,7 @@ class Thread(Record, frozen=True, kw_only=True):
     """One thread of a process, outermost frame first.
 
     `idle_s`: seconds since the kernel last ran it (`se.exec_start` of `/proc/PID/task/TID/sched`).
-    `owns_gil` is known from py-spy only.
+    `ran_s`: CPU seconds it has had. `owns_gil` is known from py-spy only.
     """
 
     name: str
@@ -134,6 +134,7 @@ class Thread(Record, frozen=True, kw_only=True):
     frames: tuple[Frame, ...]
     owns_gil: bool | None = None
     idle_s: float | None = None
+    ran_s: float | None = None
     pid: int | None = None
 
 
@@ -337,6 +338,47 @@ class Finding(Record, frozen=True, kw_only=True):
     next_step: str
 
 
+NodeKind = Literal[
+    "driver",
+    "controller",
+    "rank",
+    "process_group",
+    "report",
+    "rendezvous",
+    "placement_group",
+    "object_store",
+    "lock",
+    "child",
+    "address",
+    "debugger",
+]
+
+
+class WaitNode(Record, frozen=True, kw_only=True):
+    """Something that is waited for, or waits: `name` is unique in its graph."""
+
+    name: str
+    kind: NodeKind
+    detail: str = ""
+
+
+class WaitEdge(Record, frozen=True, kw_only=True):
+    """`waiter` waits for `awaited`; both are names of nodes."""
+
+    waiter: str
+    awaited: str
+    because: str
+    evidence: str
+
+
+class WaitGraph(Record, frozen=True, kw_only=True):
+    """Who waits for what. `roots` are waited for and wait for nothing that was seen."""
+
+    nodes: tuple[WaitNode, ...] = ()
+    edges: tuple[WaitEdge, ...] = ()
+    roots: tuple[str, ...] = ()
+
+
 class Verdict(Record, frozen=True, kw_only=True):
     state: VerdictState
     cause: Cause | None
@@ -400,6 +442,7 @@ class Snapshot(Record, frozen=True, kw_only=True):
     stacks: Stacks
     findings: tuple[Finding, ...]
     verdict: Verdict
+    graph: WaitGraph = WaitGraph()
     notes: tuple[str, ...] = ()
     """What the reader should know about how this look went, such as pids that changed in the middle."""
     startup: Startup | None = None

@@ -8,16 +8,17 @@ from typing import Any
 
 import msgspec
 
-from dsray_inspect.agent.assemble.snapshot import assemble
+from dsray_inspect.agent.assemble.snapshot import Facts, assemble
 from dsray_inspect.agent.cluster.calls import NAMESPACE, CallFailed, Calls
 from dsray_inspect.agent.cluster.connect import connect
 from dsray_inspect.agent.cluster.gcs import Gcs
 from dsray_inspect.agent.cluster.membership import check_membership
 from dsray_inspect.agent.cluster.records import JobRow
-from dsray_inspect.agent.cluster.resolve import Candidate, choose
+from dsray_inspect.agent.cluster.resolve import Candidate, choose, without_driver
 from dsray_inspect.agent.cluster.train import adapter_of, find_runs
 from dsray_inspect.agent.cluster.versions import check_versions
-from dsray_inspect.agent.gather.answers import Ask
+from dsray_inspect.agent.errors import TargetNotFound
+from dsray_inspect.agent.gather.answers import Answers, Ask
 from dsray_inspect.agent.gather.look import Gatherer
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.startup.account import is_over, trains, with_start
@@ -41,6 +42,7 @@ class Session:
         self._calls: Calls | None = None
         self._gatherer: Gatherer | None = None
         self._starts: StartReader | None = None
+        self._last: Facts | None = None
         self.address = address
 
     def __enter__(self) -> Session:
@@ -105,7 +107,23 @@ class Session:
         return [with_names(one, answers.get(str(n))) for n, one in enumerate(candidates)]
 
     def find(self, name: str | None, *, inject: bool = True) -> Candidate:
-        """Return the run that `name` means; see `cluster.resolve.choose`."""
+        """Return the run that `name` means; see `cluster.resolve.choose`.
+
+        Raises:
+            TargetNotFound: nothing is called so, or a submission whose driver has not joined Ray.
+            AmbiguousTarget: several runs fit.
+        """
+        try:
+            return self._find(name, inject=inject)
+        except TargetNotFound:
+            submission = self._gcs.submission(name) if name else None
+
+            if submission is None:
+                raise
+
+            raise without_driver(str(name), submission) from None
+
+    def _find(self, name: str | None, *, inject: bool) -> Candidate:
         quick = self.candidates(inject=False)
         running = [one for one in quick if one.actors is not None and one.actors.alive]
         by_job = [one for one in quick if name is not None and one.is_called(name)]
@@ -123,13 +141,22 @@ class Session:
         begun = ask.start and self.starts().begin(candidate.job, candidate.actors)
         wanted = msgspec.structs.replace(ask, start=begun)
         answers = self._gatherer.look(candidate.job, candidate.actors, wanted)
-        snapshot = judge(assemble(answers, all_threads=all_threads))
+        facts = assemble(answers, all_threads=all_threads, earlier=self._earlier(answers))
+        self._last = facts
+        snapshot = judge(facts)
 
         if not ask.start:
             return snapshot
 
         read = self.starts().finish(answers, trains=trains(snapshot), is_over=is_over(snapshot))
         return with_start(snapshot, read)
+
+    def _earlier(self, answers: Answers) -> Facts | None:
+        """Return the last look if it was at the same run."""
+        last = self._last
+        same = last is not None and last.answers.job.job_id == answers.job.job_id
+        one, other = (last.answers.actors if last else None), answers.actors
+        return last if same and (one is other or (one and other and one.is_same(other))) else None
 
     def start_timeline(self, candidate: Candidate, snapshot: Snapshot) -> Timeline | None:
         """Return the start of a run as spans; `snapshot` must have been asked for its start."""

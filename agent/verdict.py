@@ -5,31 +5,56 @@ from __future__ import annotations
 import msgspec
 
 from dsray_inspect.agent.assemble.snapshot import Facts
-from dsray_inspect.agent.detectors.drift import config_drift, device_conflict
+from dsray_inspect.agent.detectors.above import controller_blocked, driver_blocked
+from dsray_inspect.agent.detectors.deaths import worker_dead
+from dsray_inspect.agent.detectors.drift import config_drift, device_conflict, world_of_one
 from dsray_inspect.agent.detectors.findings import STALLED_S, Detector, duration
+from dsray_inspect.agent.detectors.late import straggler
+from dsray_inspect.agent.detectors.memory import memory_pressure, object_spilling
 from dsray_inspect.agent.detectors.mismatch import collectives_differ
-from dsray_inspect.agent.detectors.process import gil_held, stopped, unseen, worker_dead
+from dsray_inspect.agent.detectors.network import network_unreachable
+from dsray_inspect.agent.detectors.numbers import nonfinite_loss, overflow_skips
+from dsray_inspect.agent.detectors.process import gil_held, stopped, unseen
+from dsray_inspect.agent.detectors.reports import report_barrier
 from dsray_inspect.agent.detectors.resources import resources_pending
-from dsray_inspect.agent.detectors.setup import op_compile_lock, rendezvous_wait
+from dsray_inspect.agent.detectors.setup import op_compile_lock, op_compile_slow, rendezvous_wait
 from dsray_inspect.agent.detectors.stall import blocked_outside_collective
-from dsray_inspect.agent.model import Finding, Snapshot, Verdict, VerdictState
+from dsray_inspect.agent.detectors.variables import env_drift
+from dsray_inspect.agent.graph import graph_of
+from dsray_inspect.agent.model import Finding, Snapshot, Verdict, VerdictState, WaitGraph, Worker
 
 DETECTORS: tuple[Detector, ...] = (
     worker_dead,
+    network_unreachable,
     stopped,
+    controller_blocked,
     gil_held,
     resources_pending,
+    driver_blocked,
     op_compile_lock,
+    op_compile_slow,
+    rendezvous_wait,
     blocked_outside_collective,
+    report_barrier,
     collectives_differ,
     config_drift,
+    world_of_one,
     device_conflict,
-    rendezvous_wait,
+    memory_pressure,
+    nonfinite_loss,
+    overflow_skips,
+    straggler,
+    object_spilling,
+    env_drift,
 )
 """In the order in which one explains the others."""
 
+AS_USUAL = 1.3
 MOVED_S = 5.0
 """A training thread that has run within it is taken to train."""
+PENDING = ("pending", "restarting")
+ENDS = ("worker_dead", "worker_oom", "node_lost")
+SETUP_CAUSES = ("rendezvous_wait", "op_compile_slow", "op_compile_lock")
 SETUP_PHASES = ("starting", "init_process_group", "deepspeed_init", "op_compile")
 
 
@@ -46,8 +71,16 @@ def judge(facts: Facts) -> Snapshot:
                 f"The detector {detector.__name__} failed: {type(error).__name__}: {error}"
             )
 
+    graph = WaitGraph()
+
+    try:
+        graph = graph_of(facts)
+    except Exception as error:
+        notes.append(f"The wait-for graph failed: {type(error).__name__}: {error}")
+
     return msgspec.structs.replace(
         facts.snapshot,
+        graph=graph,
         findings=tuple(findings),
         verdict=verdict_of(facts, findings),
         notes=tuple(notes),
@@ -59,7 +92,7 @@ def verdict_of(facts: Facts, findings: list[Finding]) -> Verdict:
 
     for first in (*errors[:1], *findings[:1]):
         return Verdict(
-            state=state_for(first),
+            state=state_for(facts, first),
             cause=first.cause,
             ranks=first.ranks,
             summary=first.summary,
@@ -69,14 +102,22 @@ def verdict_of(facts: Facts, findings: list[Finding]) -> Verdict:
     return Verdict(state=state, cause=None, ranks=(), summary=summary)
 
 
-def state_for(finding: Finding) -> VerdictState:
-    if finding.cause == "worker_dead":
+def state_for(facts: Facts, finding: Finding) -> VerdictState:
+    if facts.snapshot.job.has_ended or finding.cause in ENDS or not_alive(facts, finding):
         return "failed"
 
-    if finding.cause in ("rendezvous_wait", "resources_pending"):
+    if finding.cause == "resources_pending" or (
+        finding.severity != "error" and finding.cause in SETUP_CAUSES
+    ):
         return "starting"
 
     return "hung" if finding.severity == "error" and finding.cause != "config_drift" else "degraded"
+
+
+def not_alive(facts: Facts, finding: Finding) -> bool:
+    """Tell whether a finding speaks of a group that has ended."""
+    workers = facts.snapshot.workers
+    return bool(workers) and finding.severity == "error" and all(w.state == "dead" for w in workers)
 
 
 def state_without_findings(facts: Facts) -> tuple[VerdictState, str]:
@@ -96,6 +137,11 @@ def state_without_findings(facts: Facts) -> tuple[VerdictState, str]:
             "starting",
             f"No workers yet; the controller waits on {waiting or 'nothing it tells'}.",
         )
+
+    pending = [worker for worker in snapshot.workers if worker.state in PENDING]
+
+    if pending:
+        return "starting", f"{len(pending)} of {len(snapshot.workers)} workers are being started."
 
     if blind:
         seen = len(snapshot.workers) - len(blind)
@@ -119,12 +165,23 @@ def ending_of(facts: Facts) -> tuple[VerdictState, str]:
     return "finished", how.get(job.state, "The job has ended.")
 
 
+def is_usual(worker: Worker) -> bool:
+    """Tell whether a rank has been quiet before for as long as it is now."""
+    gap_s, age_s = worker.longest_gap_s, min((c.age_s for c in worker.collectives), default=None)
+    return gap_s is not None and age_s is not None and age_s <= gap_s * AS_USUAL
+
+
 def moving(snapshot: Snapshot) -> tuple[VerdictState, str]:
     """Judge by when each training thread last ran on a CPU."""
     idle = [worker.idle_s for worker in snapshot.workers if worker.idle_s is not None]
 
     if not idle:
         return "unknown", "Every rank was seen, but /proc does not tell when they last moved."
+
+    if min(idle) >= MOVED_S and all(is_usual(worker) for worker in snapshot.workers):
+        return "healthy", (
+            f"{len(snapshot.workers)} ranks, with long steps; last moved {duration(min(idle))} ago."
+        )
 
     if min(idle) >= STALLED_S:
         return (

@@ -1,9 +1,6 @@
-"""What every test run leaves behind: nothing."""
+"""What all tests share."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -16,28 +13,3 @@ MARKERS = (
 def pytest_configure(config: pytest.Config) -> None:
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
-
-
-def shared_memory() -> set[Path]:
-    """Return the files of dsray-inspect in shared memory."""
-    return set(Path("/dev/shm").glob("dsray*"))
-
-
-def is_mapped(path: Path) -> bool:
-    """Tell whether a live process, of this run or another on the machine, has the file mapped."""
-    for maps in Path("/proc").glob("[0-9]*/maps"):
-        try:
-            if str(path) in maps.read_text():
-                return True
-        except OSError:
-            continue
-    return False
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_ring_left() -> Iterator[None]:
-    """Fail the run when it leaves a file in shared memory that belongs to nobody."""
-    before = shared_memory()
-    yield
-    left = [path for path in shared_memory() - before if not is_mapped(path)]
-    assert not left, f"left in shared memory: {left}"

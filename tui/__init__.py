@@ -1,1 +1,1 @@
-"""The terminal face; it has no modules yet."""
+"""The terminal face: reads the records of a session, live or from a file, and nothing else."""

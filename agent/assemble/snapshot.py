@@ -15,6 +15,8 @@ from dsray_inspect.agent.assemble.waiting import (
     telling_thread,
 )
 from dsray_inspect.agent.assemble.workers import Member, members_of
+from dsray_inspect.agent.cluster.records import JobRow
+from dsray_inspect.agent.cluster.runs import RunActors
 from dsray_inspect.agent.gather.answers import Answers
 from dsray_inspect.agent.model import (
     Agent,
@@ -43,9 +45,13 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: Snapshot
     answers: Answers
     members: tuple[Member, ...]
+    driver: Seen
+    controller: Seen
+    earlier: Facts | None = None
+    """The look before this one in the same session, without its own earlier ones."""
 
 
-def assemble(answers: Answers, *, all_threads: bool = False) -> Facts:
+def assemble(answers: Answers, *, all_threads: bool = False, earlier: Facts | None = None) -> Facts:
     """Return the snapshot without findings and verdict."""
     members = members_of(answers)
     driver_seen = threads_of(
@@ -84,7 +90,14 @@ def assemble(answers: Answers, *, all_threads: bool = False) -> Facts:
         verdict=NOT_JUDGED,
         notes=(*answers.notes, *driver_notes(answers, driver_seen), *dump_notes(answers)),
     )
-    return Facts(snapshot=snapshot, answers=answers, members=tuple(members))
+    return Facts(
+        snapshot=snapshot,
+        answers=answers,
+        members=tuple(members),
+        driver=driver_seen,
+        controller=controller_seen,
+        earlier=msgspec.structs.replace(earlier, earlier=None) if earlier else None,
+    )
 
 
 def job_state(answers: Answers) -> str:
@@ -141,13 +154,21 @@ def run_of(answers: Answers) -> Run | None:
         return None
 
     answer = answers.controller if isinstance(answers.controller, dict) else {}
-    over = actors.over or answers.job.is_dead
     return Run(
         id=answer.get("run_id"),
         name=answer.get("run_name"),
         attempt=answer.get("attempt"),
-        state=answer.get("state") or ("FINISHED" if over else "RUNNING"),
+        state=answer.get("state") or run_state(answers.job, actors),
     )
+
+
+def run_state(job: JobRow, actors: RunActors) -> str:
+    """Return what Ray's tables say of a run whose controller gives no answer."""
+    if job.is_dead or not actors.alive:
+        return "FINISHED"
+
+    is_new = actors.controller is not None and actors.controller.starting
+    return "INITIALIZING" if is_new else "RUNNING"
 
 
 def controller_of(answers: Answers, seen: Seen) -> Controller | None:
@@ -160,8 +181,8 @@ def controller_of(answers: Answers, seen: Seen) -> Controller | None:
         actor_id=row.actor_id,
         pid=row.pid,
         node_ip=row.node_ip,
-        state=controller_state(answers.controller, row.alive),
-        waiting_on=controller_waits_on(answers, seen.threads) if row.alive else None,
+        state=controller_state(answers.controller, row),
+        waiting_on=controller_waits_on(answers, row, seen.threads),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from dsray_inspect.agent.model import OK, Frame, Thread
 from dsray_inspect.agent.stacks.layers import NO_ROOTS, Roots, label
 from dsray_inspect.agent.stacks.pyspy import PySpyUnreadable, parse
+from dsray_inspect.agent.stacks.silence import gil_keeper, read
 
 Source = Literal["in-process", "py-spy", "faulthandler"]
 
@@ -21,6 +23,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     source: Source | None
     why: str
     pause_ms: float = 0.0
+    gil_keeper: Thread | None = None
+    """The thread that had the GIL at the same place in two dumps."""
 
 
 def threads_of(answer: Mapping[str, Any] | str | None, facts: Mapping[str, Any]) -> Seen:
@@ -29,26 +33,36 @@ def threads_of(answer: Mapping[str, Any] | str | None, facts: Mapping[str, Any])
     `answer` is what rung 1 or 2 gave, `facts` what the node look knows of the pid.
     """
     dump = facts.get("dump")
-    idle = facts.get("idle_s") or {}
+    idle, ran = facts.get("idle_s") or {}, facts.get("ran_s") or {}
     why = ""
 
     if dump is not None and "json" in dump:
         try:
+            parsed = parse(dump["json"])
+            threads = tuple(with_times(labelled_thread(one), idle, ran) for one in parsed)
+        except PySpyUnreadable as error:
+            threads, why = (), str(error)
+
+        if threads:
+            before = facts.get("dump_before", {}).get("json")
             return Seen(
-                threads=tuple(finish(thread, NO_ROOTS, idle) for thread in parse(dump["json"])),
+                threads=threads,
                 source="faulthandler" if dump.get("rung4") else "py-spy",
                 why=OK,
                 pause_ms=dump.get("pause_ms", 0.0),
+                gil_keeper=gil_keeper(threads, read(before)) if before else None,
             )
-        except PySpyUnreadable as error:
-            why = str(error)
+
+        why = why or "py-spy sees no Python thread in it: it is starting or ending"
     elif dump is not None:
         why = dump["error"]
 
     if isinstance(answer, Mapping) and answer.get("threads"):
         roots = Roots(**answer.get("roots", {}))
         return Seen(
-            threads=tuple(finish(own_thread(raw), roots, idle) for raw in answer["threads"]),
+            threads=tuple(
+                with_times(own_thread(raw, roots), idle, ran) for raw in answer["threads"]
+            ),
             source="in-process",
             why=OK,
         )
@@ -73,20 +87,41 @@ def children_of(processes: Mapping[int, Mapping[str, Any]], pid: int) -> list[Th
     return threads
 
 
-def own_thread(raw: Mapping[str, Any]) -> Thread:
-    """Return a thread as `onsite.threads` sends it."""
+def own_thread(raw: Mapping[str, Any], roots: Roots) -> Thread:
+    """Return a thread as `onsite.threads` sends it, its frames labelled."""
     return Thread(
         name=raw["name"],
         tid=raw["tid"],
         idle_s=raw["idle_s"],
-        frames=tuple(
-            Frame(name=name, qualname=qualname, file=file, line=line)
-            for name, qualname, file, line in raw["frames"]
-        ),
+        ran_s=raw.get("ran_s"),
+        frames=labelled(tuple(map(tuple, raw["frames"])), roots),
     )
 
 
-def finish(thread: Thread, roots: Roots, idle: Mapping[int, float]) -> Thread:
-    """Label the frames, and add the idle time that the node look knows."""
-    idle_s = thread.idle_s if thread.idle_s is not None else idle.get(thread.tid or -1)
-    return msgspec.structs.replace(thread, frames=label(thread.frames, roots), idle_s=idle_s)
+@lru_cache(maxsize=8192)
+def labelled(frames: tuple[tuple[str, str, str, int], ...], roots: Roots) -> tuple[Frame, ...]:
+    """Return the frames with their layers; ranks that are in one place share one object."""
+    return label(
+        tuple(
+            Frame(name=name, qualname=qualname, file=file, line=line)
+            for name, qualname, file, line in frames
+        ),
+        roots,
+    )
+
+
+def labelled_thread(thread: Thread) -> Thread:
+    return msgspec.structs.replace(thread, frames=label(thread.frames, NO_ROOTS))
+
+
+def with_times(thread: Thread, idle: Mapping[int, float], ran: Mapping[int, float]) -> Thread:
+    """Add the times that the node look knows."""
+    if thread.idle_s is not None and thread.ran_s is not None:
+        return thread
+
+    tid = thread.tid or -1
+    return msgspec.structs.replace(
+        thread,
+        idle_s=thread.idle_s if thread.idle_s is not None else idle.get(tid),
+        ran_s=thread.ran_s if thread.ran_s is not None else ran.get(tid),
+    )

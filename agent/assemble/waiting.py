@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dsray_inspect.agent.cluster.records import PlacementGroupRow
+from dsray_inspect.agent.cluster.records import ActorRow, PlacementGroupRow
 from dsray_inspect.agent.gather.answers import Answers
 from dsray_inspect.agent.model import Frame, Thread
 
@@ -60,8 +60,11 @@ def driver_waits_on(threads: Sequence[Thread]) -> str | None:
     return f"{inner.name}{place}" if inner else None
 
 
-def controller_waits_on(answers: Answers, threads: Sequence[Thread]) -> str | None:
+def controller_waits_on(answers: Answers, row: ActorRow, threads: Sequence[Thread]) -> str | None:
     """Return what the controller waits on: its own state, or else its blocked stack."""
+    if not row.alive:
+        return "its process to start" if row.starting else None
+
     answer = answers.controller
     state = answer.get("state") if isinstance(answer, dict) else None
 
@@ -103,8 +106,11 @@ def innermost(frames: Sequence[Frame]) -> Frame | None:
     return frames[-1] if frames else None
 
 
-def controller_state(answer: dict[str, Any] | str, alive: bool) -> str:
+def controller_state(answer: dict[str, Any] | str, row: ActorRow) -> str:
     if isinstance(answer, dict) and answer.get("state"):
         return str(answer["state"])
 
-    return "unknown" if alive else "ended"
+    if row.starting:
+        return "starting"
+
+    return "unknown" if row.alive else "ended"

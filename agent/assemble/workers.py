@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
+from dsray_inspect.agent.assemble.account import ranks_of
 from dsray_inspect.agent.assemble.threads import Seen, children_of, threads_of
 from dsray_inspect.agent.cluster.records import ActorRow, NodeRow
 from dsray_inspect.agent.environment import explain
@@ -40,12 +42,18 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     worker: Worker
     seen: Seen
     children: tuple[Thread, ...] = ()
+    progress: Mapping[str, Any] = {}
+    """What `onsite.progress` read, empty where nobody asked."""
+    arrivals: Mapping[str, Any] = {}
+    """By process group: (sequence, Unix ns) of its newest collectives."""
+    health: Mapping[str, Any] = {}
+    """What `onsite.health` read of the engine."""
 
 
 def members_of(answers: Answers) -> list[Member]:
     """Return all workers of the group in the order of their ranks, unknown ranks last."""
     rows = answers.actors.workers if answers.actors else ()
-    known = known_to_controller(answers.controller)
+    known = {**known_to_account(answers), **known_to_controller(answers.controller)}
     nodes = {node.node_id: node for node in answers.nodes}
     members = [member_of(row, known.get(row.actor_id, {}), nodes, answers) for row in rows]
     return sorted(members, key=lambda one: (one.worker.rank is None, one.worker.rank or 0))
@@ -58,10 +66,22 @@ def known_to_controller(answer: dict[str, Any] | str) -> dict[str, dict[str, Any
     return {worker["actor_id"]: worker for worker in answer.get("workers", ())}
 
 
+def known_to_account(answers: Answers) -> dict[str, dict[str, Any]]:
+    """Return the ranks of workers that have ended, as Ray Train wrote them down."""
+    ranks = ranks_of(answers)
+    rows = answers.actors.workers if answers.actors else ()
+    places = {row.actor_id: (row.node_ip, row.pid) for row in rows}
+    return {
+        actor_id: {"rank": ranks[place]} for actor_id, place in places.items() if place in ranks
+    }
+
+
 def member_of(
     row: ActorRow, known: Mapping[str, Any], nodes: Mapping[str, NodeRow], answers: Answers
 ) -> Member:
-    answer = answers.workers.get(row.actor_id, f"the actor is {row.state.lower()}")
+    answer = answers.workers.get(
+        row.actor_id, f"the actor is {row.state.lower().replace('_', ' ')}"
+    )
     own: Mapping[str, Any] = answer if isinstance(answer, dict) else {}
     look = answers.looks.get(row.node_id, {})
     facts: Mapping[str, Any] = answers.process(row.node_id, row.pid)
@@ -118,7 +138,14 @@ def member_of(
         versions=dict(own.get("versions") or {}),
     )
     children = children_of(look.get("processes", {}), row.pid)
-    return Member(worker=worker, seen=seen, children=tuple(children))
+    return Member(
+        worker=worker,
+        seen=seen,
+        children=tuple(children),
+        progress=own.get("progress") or facts.get("progress") or {},
+        arrivals=own.get("arrivals") or {},
+        health=own.get("health") or {},
+    )
 
 
 def phase_now(seen: Seen, own: Mapping[str, Any]) -> Phase:
@@ -208,9 +235,33 @@ def gpus_of(
 def collectives_of(own: Mapping[str, Any]) -> tuple[Collective, ...]:
     ranks = own.get("group_ranks") or {}
     return tuple(
-        msgspec.convert({**one, "ranks": ranks.get(one["group"], ())}, Collective)
+        Collective(
+            group=one["group"],
+            ranks=group_members(ranks.get(one["group"])),
+            sequence=one["sequence"],
+            operation=one["operation"],
+            sizes=tuple(map(tuple, one["sizes"])),
+            dtype=one["dtype"],
+            age_s=one["age_s"],
+            finished=one["finished"],
+            timeout_s=one["timeout_s"],
+        )
         for one in own.get("collectives") or ()
     )
+
+
+def group_members(ranks: Any) -> tuple[int, ...]:
+    """Return the ranks of a group, from a list or from first, one past the last, and stride."""
+    if isinstance(ranks, Mapping):
+        return span(ranks["first"], ranks["end"], ranks["stride"])
+
+    return tuple(ranks or ())
+
+
+@lru_cache(maxsize=256)
+def span(first: int, end: int, stride: int) -> tuple[int, ...]:
+    """Return one tuple for all ranks of a group: a thousand copies would be a million numbers."""
+    return tuple(range(first, end, stride))
 
 
 def deepspeed_of(own: Mapping[str, Any]) -> DeepSpeed | None:

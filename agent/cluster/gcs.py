@@ -14,6 +14,7 @@ from typing import Any
 from dsray_inspect.agent.cluster.records import (
     ActorRow,
     BundleRow,
+    ExitRow,
     JobRow,
     NodeRow,
     PlacementGroupRow,
@@ -76,6 +77,29 @@ class Gcs:
             for node in self._accessor.get_node_table()
         ]
 
+    def exits(self) -> dict[str, ExitRow]:
+        """Return how the worker processes ended that the cluster still remembers."""
+        from ray.core.generated.gcs_pb2 import WorkerTableData
+
+        messages = map(WorkerTableData.FromString, self._accessor.get_worker_table())
+        rows = [exit_row(message) for message in messages if not message.is_alive]
+        return {row.worker_id: row for row in rows}
+
+    def session_dirs(self) -> dict[str, str]:
+        """Return, by node, the folder that holds Ray's logs there; none where Ray does not tell."""
+        from ray._raylet import GcsClient
+
+        try:
+            nodes = GcsClient(address=self.address).get_all_node_info(timeout=5)
+        except Exception:
+            return {}
+
+        return {
+            node_id.hex(): folder
+            for node_id, node in nodes.items()
+            if (folder := getattr(node, "session_dir", ""))
+        }
+
     def available(self) -> dict[str, float]:
         """Return the free resources of the whole cluster, custom ones left out."""
         from ray.core.generated.gcs_pb2 import AvailableResources
@@ -104,11 +128,27 @@ class Gcs:
 def submission_row(raw: bytes) -> SubmissionRow | None:
     try:
         info = json.loads(raw)
-        message = str(info.get("message") or "").partition(", last available logs")[0]
+        message, _, tail = str(info.get("message") or "").partition(", last available logs")
         lines = message.strip().splitlines() or [""]
-        return SubmissionRow(status=str(info["status"]), message=redact_text(lines[0])[:200])
+        return SubmissionRow(
+            status=str(info["status"]), message=redact_text(lines[0])[:200], tail=redact_text(tail)
+        )
     except (ValueError, KeyError, AttributeError):
         return None
+
+
+def exit_row(message: Any) -> ExitRow:
+    return ExitRow(
+        worker_id=message.worker_address.worker_id.hex(),
+        node_id=message.worker_address.node_id.hex(),
+        pid=message.pid,
+        kind=type(message)
+        .DESCRIPTOR.fields_by_name["exit_type"]
+        .enum_type.values_by_number[message.exit_type]
+        .name,
+        detail=redact_text(message.exit_detail),
+        ended_at=message.end_time_ms / 1000 if message.end_time_ms else None,
+    )
 
 
 def job_row(message: Any) -> JobRow:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+STARTING = ("DEPENDENCIES_UNREADY", "PENDING_CREATION", "RESTARTING")
+"""States of an actor that will be alive (`ActorTableData.ActorState`)."""
+
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """Base of all rows: immutable, named fields only."""
@@ -35,6 +38,20 @@ class SubmissionRow(Row, frozen=True, kw_only=True):
 
     status: str
     message: str
+    tail: str = ""
+    """The end of the driver's log, as Ray's job manager kept it."""
+
+
+class ExitRow(Row, frozen=True, kw_only=True):
+    """How one worker process ended, by Ray's worker table."""
+
+    worker_id: str
+    node_id: str
+    pid: int
+    kind: str
+    """SYSTEM_ERROR, INTENDED_SYSTEM_EXIT, USER_ERROR, INTENDED_USER_EXIT, NODE_OUT_OF_MEMORY."""
+    detail: str
+    ended_at: float | None
 
 
 class NodeRow(Row, frozen=True, kw_only=True):
@@ -44,7 +61,7 @@ class NodeRow(Row, frozen=True, kw_only=True):
     alive: bool
     resources: dict[str, float]
     port: int = 0
-    """That of the node's raylet."""
+    """Where its raylet listens."""
 
 
 class ActorRow(Row, frozen=True, kw_only=True):
@@ -73,6 +90,10 @@ class ActorRow(Row, frozen=True, kw_only=True):
     @property
     def alive(self) -> bool:
         return self.state == "ALIVE"
+
+    @property
+    def starting(self) -> bool:
+        return self.state in STARTING
 
 
 class BundleRow(Row, frozen=True, kw_only=True):

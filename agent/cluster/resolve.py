@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from dsray_inspect.agent.cluster.records import JobRow
+from dsray_inspect.agent.cluster.records import JobRow, SubmissionRow
 from dsray_inspect.agent.cluster.runs import RunActors
 from dsray_inspect.agent.errors import AmbiguousTarget, TargetNotFound
 
@@ -89,6 +89,21 @@ def name_of(candidate: Candidate) -> str:
 def known(candidates: Sequence[Candidate]) -> str:
     labels = sorted({one.job.label for one in candidates})
     return f"Jobs it remembers: {', '.join(labels[-8:])}." if labels else ""
+
+
+def without_driver(name: str, submission: SubmissionRow) -> TargetNotFound:
+    """Say of a job that Ray's job manager knows why there is nothing to attach to."""
+    if submission.status in ("PENDING", "RUNNING"):
+        return TargetNotFound(
+            f"Job {name} is {submission.status}, and its driver has not joined Ray yet.",
+            help_text=f"Look again in a moment; `ray job logs {name}` shows what it does.",
+        )
+
+    why = f": {submission.message.rstrip('.')}" if submission.message else ""
+    return TargetNotFound(
+        f"Job {name} ended ({submission.status}) before its driver joined Ray{why}.",
+        help_text=f"ray job logs {name}   shows what it printed.",
+    )
 
 
 def not_found(candidates: Sequence[Candidate], name: str) -> TargetNotFound:

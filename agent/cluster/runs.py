@@ -22,13 +22,9 @@ class RunActors(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def alive(self) -> bool:
-        return any(row.alive for row in (self.controller, *self.workers) if row is not None)
-
-    @property
-    def over(self) -> bool:
-        """Return whether all have died; an actor that is still to come has not."""
-        rows = [row for row in (self.controller, *self.workers) if row is not None]
-        return bool(rows) and all(row.state == "DEAD" for row in rows)
+        """Whether any of its actors lives or is about to."""
+        rows = (self.controller, *self.workers)
+        return any(row.alive or row.starting for row in rows if row is not None)
 
     def is_same(self, other: RunActors) -> bool:
         """Return whether both are one run, perhaps at different attempts."""
@@ -64,6 +60,6 @@ def present_group(workers: Iterable[ActorRow]) -> tuple[ActorRow, ...]:
     if not rows:
         return ()
 
-    living = [row for row in rows if row.alive] or rows
+    living = [row for row in rows if row.alive] or [row for row in rows if row.starting] or rows
     newest = max(living, key=lambda row: row.started_at).placement_group_id
     return tuple(row for row in rows if row.placement_group_id == newest)

@@ -1,34 +1,86 @@
-"""`dsray-inspect attach`: where every rank is, in one look."""
+"""`dsray-inspect attach`: where every rank is, live on a terminal, else in one look."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
 from dsray_inspect.agent.cluster.connect import choose_address
-from dsray_inspect.agent.commands.options import Options, common_options, take
-from dsray_inspect.agent.errors import ExitCode, PermissionMissing
+from dsray_inspect.agent.commands.follow import follow, keep_on_leash
+from dsray_inspect.agent.commands.options import Options, common_options, take, without_limit
+from dsray_inspect.agent.commands.terminal import is_wanted, show_live, show_recorded
+from dsray_inspect.agent.errors import ExitCode, PermissionMissing, UsageError
+from dsray_inspect.agent.feed import Seen
 from dsray_inspect.agent.model import OK, Snapshot
+from dsray_inspect.agent.recording import read_window
 from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.text.report import report
 from dsray_inspect.agent.text.style import Style
 
 FINE = ("healthy", "starting", "finished")
+EVERY_S = 0.5
 
 
 @click.command("attach")
 @click.argument("job", required=False)
+@click.option("--text", is_flag=True, help="Print a report of one look, on a terminal too.")
+@click.option(
+    "--follow",
+    "is_followed",
+    is_flag=True,
+    help="Print a snapshot a line, again and again, until the job has ended.",
+)
+@click.option(
+    "--every",
+    "every_s",
+    type=click.FloatRange(min=0.1),
+    default=EVERY_S,
+    metavar="S",
+    help="Seconds from look to look (default 0.5).",
+)
+@click.option(
+    "--replay",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Show looks that were saved, instead of a job.",
+)
+@click.option("--leash", is_flag=True, hidden=True, help="End when stdin is closed.")
 @common_options
-def command(job: str | None, **given: Any) -> ExitCode:
+def command(
+    job: str | None,
+    text: bool,
+    is_followed: bool,
+    every_s: float,
+    replay: Path | None,
+    leash: bool,
+    **given: Any,
+) -> ExitCode:
     """Show every rank of JOB: node, GPU, pid, the function it is in, and what is wrong.
 
-    JOB is a submission id, a Ray job id, a Train run id or a run's name. Left out, it is the
-    only one that runs.
+    On a terminal it stays and looks again and again (`?` shows the keys); with --text, --json or
+    in a pipe it looks once. JOB is a submission id, a Ray job id, a Train run id or a run's name.
+    Left out, it is the only one that runs.
     """
     options = take(given)
+    on_terminal = is_wanted(options) and not text and not is_followed
+
+    if replay is not None:
+        return replayed(replay, job, on_terminal, options)
+
+    if is_followed or on_terminal:
+        without_limit(options)
+
+    if is_followed:
+        keep_on_leash(leash)
+        return follow(job, options, every_s)
+
+    if on_terminal:
+        snapshot = show_live(job, options, every_s)
+        return code_of(snapshot) if isinstance(snapshot, Snapshot) else snapshot
 
     with Session(choose_address(options.address)) as session:
         candidate = session.find(job, inject=not options.no_inject)
@@ -36,6 +88,23 @@ def command(job: str | None, **given: Any) -> ExitCode:
 
     show(snapshot, options)
     return code_of(snapshot)
+
+
+def replayed(file: Path, job: str | None, on_terminal: bool, options: Options) -> ExitCode:
+    """Show a window from a file; the last look of it where there is no terminal."""
+    if job is not None:
+        raise UsageError("Name a job or a file to replay, not both.")
+
+    events = read_window(file)
+    last = [event.snapshot for event in events if isinstance(event, Seen)][-1]
+
+    if on_terminal:
+        without_limit(options)
+        show_recorded(events, last.job.submission_id or last.job.job_id)
+    else:
+        show(last, options)
+
+    return code_of(last)
 
 
 def show(snapshot: Snapshot, options: Options) -> None:

@@ -89,7 +89,11 @@ def state_of(candidate: Candidate) -> str:
     if candidate.actors is None:
         return "NO RUN"
 
-    return "ENDED" if not candidate.actors.alive else "NO ANSWER"
+    if not candidate.actors.alive:
+        return "ENDED"
+
+    controller = candidate.actors.controller
+    return "STARTING" if controller is not None and controller.starting else "NO ANSWER"
 
 
 def cells(row: Listed) -> tuple[str, ...]:

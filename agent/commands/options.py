@@ -105,6 +105,11 @@ def take(given: dict[str, Any], *, limit_s: float | None = LIMIT_S) -> Options:
     return options
 
 
+def without_limit(options: Options) -> None:
+    """Let a command go on for as long as the user likes, unless `--timeout` says otherwise."""
+    signal.setitimer(signal.ITIMER_REAL, options.timeout or 0)
+
+
 def say(options: Options, text: str) -> None:
     """Tell the user something that is not data."""
     if not options.quiet:

@@ -20,7 +20,8 @@ from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.text.style import Style
 from dsray_inspect.agent.text.trace import trace_text
 from dsray_inspect.agent.timeline import Timeline
-from dsray_inspect.agent.tracing.summary import Summary, summarize
+from dsray_inspect.agent.tracing.summarize import summarize
+from dsray_inspect.agent.tracing.summary import Summary
 from dsray_inspect.exporters import trace_json
 
 SECONDS = 10.0

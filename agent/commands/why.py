@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,57 +13,104 @@ import msgspec
 from dsray_inspect.agent.cluster.connect import choose_address
 from dsray_inspect.agent.cluster.resolve import Candidate
 from dsray_inspect.agent.commands.attach import code_of
-from dsray_inspect.agent.commands.options import Options, common_options, take
+from dsray_inspect.agent.commands.options import LIMIT_S, Options, common_options, take
 from dsray_inspect.agent.errors import ExitCode
-from dsray_inspect.agent.explanation import SETTLED, Explanation, explain
+from dsray_inspect.agent.explanation import SETTLED, Explanation, explain, waiting_in
 from dsray_inspect.agent.gather.answers import Ask
+from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.session import Session
+from dsray_inspect.agent.text.graph import graph_text
 from dsray_inspect.agent.text.style import Style
 from dsray_inspect.agent.text.why import why_text
 
 APART_S = 0.6
-WATCH_S = 2.0
+WATCH_S = 1.0
+"""Between two looks of a watch; a look itself takes about as long."""
+UNSETTLED_S = 6.5
+"""How long a cold look goes on to look at what may become a stall in a moment."""
+SUSPECT_S = 1.5
+"""A wait that long is worth another look."""
 
 
 @click.command("why", short_help="Say what JOB waits for, and which rank is to blame.")
 @click.argument("job", required=False)
 @click.option("--watch", is_flag=True, help="Keep looking; print the verdict when it changes.")
+@click.option(
+    "--save",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    metavar="FILE",
+    help="Write each account that is printed, and the first suspicion, to FILE, one JSON a line.",
+)
+@click.option("--verbose", "-v", is_flag=True, help="Draw who waits for what, with the evidence.")
 @common_options
-def command(job: str | None, watch: bool, **given: Any) -> ExitCode:
+def command(
+    job: str | None, watch: bool, save: Path | None, verbose: bool, **given: Any
+) -> ExitCode:
     """Say in at most ten lines what JOB waits for, which rank is to blame, and how sure that is.
 
-    Looks twice, a moment apart. Each rank reads its flight recorder, which may stop it for up
-    to 20 ms.
+    Looks twice, a moment apart, and for some seconds more where ranks wait and it is too soon
+    to call it a stall. Each rank reads its flight recorder, which may stop it for up to 20 ms.
     """
-    options = take(given)
-    ask = options.ask(job, recorder="always")
+    options = take(given, limit_s=None if watch else LIMIT_S)
+    ask = options.ask(job, recorder="always", counters=True)
 
     with Session(choose_address(options.address)) as session:
         candidate = session.find(job, inject=not options.no_inject)
-        told = look_twice(session, candidate, ask)
-        show(told, options)
+        told = settle(session, candidate, ask)
+        show(told, options, verbose=verbose)
+        keep(told, save)
+        suspected = is_suspicious(told.snapshot)
 
         while watch and not told.snapshot.job.has_ended:
             time.sleep(WATCH_S)
             candidate = session.refreshed(candidate)
-            newer = look_twice(session, candidate, ask)
+            newer = explain((told.snapshot, session.snapshot(candidate, ask)))
 
             if changed(told, newer):
-                show(newer, options)
+                show(newer, options, verbose=verbose)
+                keep(newer, save)
+            elif is_suspicious(newer.snapshot) and not suspected:
+                keep(newer, save)
 
+            suspected = is_suspicious(newer.snapshot)
             told = newer
 
     return code_of(told.snapshot)
 
 
-def look_twice(session: Session, candidate: Candidate, ask: Ask) -> Explanation:
-    first = session.snapshot(candidate, ask)
+def settle(session: Session, candidate: Candidate, ask: Ask) -> Explanation:
+    """Look twice, and on while what was seen is too young to be judged."""
+    last = session.snapshot(candidate, ask)
+    looks: tuple[Snapshot, ...] = (last,)
 
-    if first.verdict.state in SETTLED or first.job.has_ended:
-        return explain((first,))
+    if (last.verdict.state in SETTLED and last.workers) or last.job.has_ended:
+        return explain(looks)
 
-    time.sleep(APART_S)
-    return explain((first, session.snapshot(candidate, ask)))
+    until = time.monotonic() + UNSETTLED_S
+
+    while True:
+        time.sleep(APART_S)
+        looks = (looks[-1], session.snapshot(candidate, ask))
+
+        if time.monotonic() > until or not is_unsettled(looks[-1]):
+            return explain(looks)
+
+
+def is_unsettled(snapshot: Snapshot) -> bool:
+    """Tell whether another look in a moment may say more."""
+    return not snapshot.findings and snapshot.job.state == "RUNNING" and is_suspicious(snapshot)
+
+
+def is_suspicious(snapshot: Snapshot) -> bool:
+    """Tell whether ranks wait for one another for longer than they usually do."""
+    if snapshot.verdict.state not in ("healthy", "unknown", "starting"):
+        return True
+
+    return any(
+        (waited := waiting_in(worker)) is not None
+        and waited.age_s > max(SUSPECT_S, 3 * (worker.longest_gap_s or 0.0))
+        for worker in snapshot.workers
+    )
 
 
 def changed(before: Explanation, now: Explanation) -> bool:
@@ -70,9 +118,19 @@ def changed(before: Explanation, now: Explanation) -> bool:
     return (one.state, one.cause, one.ranks) != (other.state, other.cause, other.ranks)
 
 
-def show(told: Explanation, options: Options) -> None:
+def show(told: Explanation, options: Options, *, verbose: bool) -> None:
     if options.as_json:
         sys.stdout.buffer.write(msgspec.json.encode(told) + b"\n")
         sys.stdout.buffer.flush()
-    else:
-        click.echo(why_text(told, Style(color=options.color)), color=options.color)
+        return
+
+    style = Style(color=options.color)
+    text = why_text(told, style)
+    click.echo(f"{text}\n\n{graph_text(told.graph)}" if verbose else text, color=options.color)
+
+
+def keep(told: Explanation, save: Path | None) -> None:
+    """Append an account to a file: when its processes are gone, it is all that is left."""
+    if save is not None:
+        with save.open("ab") as file:
+            file.write(msgspec.json.encode(told) + b"\n")

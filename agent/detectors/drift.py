@@ -47,7 +47,99 @@ def config_drift(facts: Facts) -> list[Finding]:
     ]
 
 
+def world_of_one(facts: Facts) -> list[Finding]:
+    """DeepSpeed read its config with another world size than the group has: its batches are wrong."""
+    wrong = [
+        worker
+        for worker in facts.snapshot.workers
+        if worker.deepspeed is not None
+        and worker.world_size
+        and (known := worker.deepspeed.config.get("world_size", "")).isdigit()
+        and worker.deepspeed.config.get("zero_optimization.mics_shard_size", "-1") in ("-1", "")
+        and int(known) == 1 < worker.world_size
+    ]
+
+    if not wrong:
+        return []
+
+    engine = wrong[0].deepspeed
+    assert engine is not None
+    return [
+        Finding(
+            cause="config_drift",
+            severity="error",
+            ranks=ranks(wrong),
+            summary=f"DeepSpeed read its config as of 1 rank, and there are {wrong[0].world_size}: "
+            f"it accumulates {engine.gradient_accumulation_steps} micro batches a step.",
+            evidence=(
+                f"world_size 1 in the engine's config, WORLD_SIZE {wrong[0].world_size}",
+                (
+                    f"train_batch_size {engine.train_batch_size}, micro batch "
+                    f"{engine.micro_batch_size}, accumulation {engine.gradient_accumulation_steps}"
+                ),
+            ),
+            next_step=next_command(facts, "attach", (), "--json"),
+        )
+    ]
+
+
 def device_conflict(facts: Facts) -> list[Finding]:
+    """Two ranks have one GPU: by what Ray gave them, or by what their own variables say."""
+    given = given_twice(facts)
+    return given or seen_twice(facts)
+
+
+def seen_twice(facts: Facts) -> list[Finding]:
+    """`cuda:LOCAL_RANK`, which DeepSpeed takes, is one device for two ranks of a node, or none."""
+    devices: dict[tuple[str, str], list[int]] = {}
+    beyond: list[tuple[int, int, str]] = []
+
+    for worker in facts.snapshot.workers:
+        visible = worker.env.get("CUDA_VISIBLE_DEVICES")
+
+        if None in (visible, worker.local_rank, worker.rank) or not worker.gpus:
+            continue
+
+        assert visible is not None
+        assert worker.local_rank is not None
+        assert worker.rank is not None
+        names = [name.strip() for name in visible.value.split(",") if name.strip()]
+
+        if worker.local_rank < len(names):
+            key = (worker.node_id, names[worker.local_rank])
+            devices.setdefault(key, []).append(worker.rank)
+        elif len(names) == 1:
+            # Code that asks Ray Train for its device takes the only one.
+            devices.setdefault((worker.node_id, names[0]), []).append(worker.rank)
+        else:
+            beyond.append((worker.rank, worker.local_rank, visible.value))
+
+    shared = {key: held for key, held in devices.items() if len(held) > 1}
+    numbers = sorted({rank for held in shared.values() for rank in held} | {b[0] for b in beyond})
+
+    if not numbers:
+        return []
+
+    lines = [
+        *(f"{name_ranks(held)}: cuda:LOCAL_RANK is GPU {key[1]}" for key, held in shared.items()),
+        *(
+            f"rank {rank}: LOCAL_RANK={local}, CUDA_VISIBLE_DEVICES={value}"
+            for rank, local, value in beyond
+        ),
+    ]
+    return [
+        Finding(
+            cause="device_conflict",
+            severity="warning",
+            ranks=tuple(numbers),
+            summary=f"{name_ranks(numbers).capitalize()} come to one GPU: {lines[0]}.",
+            evidence=tuple(lines),
+            next_step=next_command(facts, "env", (), "--all"),
+        )
+    ]
+
+
+def given_twice(facts: Facts) -> list[Finding]:
     """Two ranks of this run have the same GPU, and did not ask for a part of one."""
     actors = facts.answers.actors
     shared_on_purpose = (

@@ -1,67 +1,78 @@
-"""Ranks whose process is not well: dead, stopped, or with its GIL held."""
+"""Ranks whose process is not well: stopped, or with its GIL held."""
 
 from __future__ import annotations
 
 from dsray_inspect.agent.assemble.snapshot import Facts
+from dsray_inspect.agent.assemble.workers import Member
 from dsray_inspect.agent.detectors.findings import name_ranks, next_command, ranks
+from dsray_inspect.agent.detectors.waits import waits
 from dsray_inspect.agent.model import OK, Finding
 
-
-def worker_dead(facts: Facts) -> list[Finding]:
-    dead = [member.worker for member in facts.members if member.worker.state == "dead"]
-
-    if not dead or facts.snapshot.job.has_ended:
-        return []
-
-    rows = (
-        {row.actor_id: row for row in facts.answers.actors.workers} if facts.answers.actors else {}
-    )
-    causes = tuple(
-        f"pid {worker.pid}: {rows[worker.actor_id].death_cause or 'its process is gone'}"[:300]
-        for worker in dead
-        if worker.actor_id in rows
-    )
-    return [
-        Finding(
-            cause="worker_dead",
-            severity="error",
-            ranks=ranks(dead),
-            summary=f"The process of {name_ranks(ranks(dead))} is dead.",
-            evidence=causes,
-            next_step=f"ray job logs {facts.snapshot.job.submission_id or facts.snapshot.job.job_id}",
-        )
-    ]
+HELD_S = 8.0
+"""A garbage collection may hold the GIL for some seconds; a peer that waits longer is a victim."""
 
 
 def stopped(facts: Facts) -> list[Finding]:
-    """A process in state T. No cause code stands for it, so the code is honest: unknown."""
-    frozen = [member.worker for member in facts.members if member.worker.state == "stopped"]
+    """A process in state T or t. No cause code stands for it, so the code is honest: unknown."""
     return [
-        Finding(
-            cause="unknown",
-            severity="error",
-            ranks=ranks([worker]),
-            summary=f"Rank {worker.rank} is stopped (SIGSTOP or a debugger): its peers wait for it.",
-            evidence=(f"pid {worker.pid} on {worker.hostname} is in state T",),
-            next_step=f"kill -CONT {worker.pid}   (on {worker.hostname})",
-        )
-        for worker in frozen
+        debugged(member) if tracer_of(member) else frozen(member)
+        for member in facts.members
+        if member.worker.state == "stopped"
     ]
 
 
+def frozen(member: Member) -> Finding:
+    worker = member.worker
+    return Finding(
+        cause="unknown",
+        severity="error",
+        ranks=ranks([worker]),
+        summary=f"Rank {worker.rank} is stopped (SIGSTOP or a debugger): its peers wait for it.",
+        evidence=(f"pid {worker.pid} on {worker.hostname} is in state T",),
+        next_step=f"kill -CONT {worker.pid}   (on {worker.hostname})",
+    )
+
+
+def debugged(member: Member) -> Finding:
+    worker, tracer = member.worker, tracer_of(member)
+    return Finding(
+        cause="unknown",
+        severity="warning",
+        ranks=ranks([worker]),
+        summary=f"Rank {worker.rank} is held by a debugger, pid {tracer}; it goes on when that does.",
+        evidence=(f"pid {worker.pid} on {worker.hostname}: TracerPid {tracer}",),
+        next_step=f"ps -fp {tracer}   (on {worker.hostname})",
+    )
+
+
+def tracer_of(member: Member) -> int:
+    return int(member.progress.get("tracer") or 0)
+
+
+def victims_wait(facts: Facts) -> bool:
+    """Tell whether a peer has waited longer than a pause explains, or none can be asked."""
+    waiting = waits(facts)
+    return any(wait.waited_s >= HELD_S and wait.is_stall for wait in waiting) or (
+        not waiting and facts.earlier is not None
+    )
+
+
 def gil_held(facts: Facts) -> list[Finding]:
-    """The main thread gives no answer while py-spy sees another thread keep the GIL."""
-    found = []
+    """The main thread gives no answer while another keeps the GIL, at one place in two dumps."""
+    found: list[Finding] = []
+
+    if not victims_wait(facts):
+        return found
 
     for member in facts.members:
-        holders = [thread for thread in member.seen.threads if thread.owns_gil]
+        keeper = member.seen.gil_keeper
         silent = "did not answer" in member.worker.evidence.worker
 
-        if not holders or not silent or holders[0].name == "MainThread":
+        if keeper is None or not silent:
             continue
 
-        inner = holders[0].frames[-1] if holders[0].frames else None
-        where = f"{inner.name} ({inner.file.rpartition('/')[2]}:{inner.line})" if inner else "?"
+        inner = keeper.frames[-1]
+        where = f"{inner.name} ({inner.file.rpartition('/')[2]}:{inner.line})"
         found.append(
             Finding(
                 cause="gil_held",
@@ -69,7 +80,7 @@ def gil_held(facts: Facts) -> list[Finding]:
                 ranks=ranks([member.worker]),
                 summary=f"Rank {member.worker.rank} holds its GIL in {where}: nothing else in it runs.",
                 evidence=(
-                    f"py-spy: {holders[0].name} owns the GIL",
+                    f"py-spy: {keeper.name} owns the GIL in two dumps, at the same line",
                     f"rung 2: {member.worker.evidence.worker}",
                 ),
                 next_step=next_command(facts, "stacks", ranks([member.worker]), "--native"),

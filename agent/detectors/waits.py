@@ -13,8 +13,11 @@ from dsray_inspect.agent.model import Collective
 from dsray_inspect.agent.stacks.phase import training_thread, waits_in_collective
 
 PROMPT_S = 5.0
+_last: tuple[tuple[Member, ...], list[Wait]] | None = None
 USUAL_GAPS = 10
 """A wait is a stall when it lasts as many of a rank's longest usual gaps."""
+LONG_GAPS = 3
+"""Gaps that are long themselves need fewer."""
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,33 +30,46 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_stall(self) -> bool:
         """Whether it lasts longer than this rank's own rhythm explains."""
-        gap_s = self.member.worker.longest_gap_s
-        usual = STALLED_S if gap_s is None or self.collective is None else gap_s * USUAL_GAPS
-        return self.waited_s >= min(max(usual, PROMPT_S), STALLED_S)
+        known = self.collective is not None
+        return self.waited_s >= stall_s(self.member.worker.longest_gap_s if known else None)
+
+
+def stall_s(gap_s: float | None) -> float:
+    """Return how long a rank must be without progress to be stalled, by its own rhythm."""
+    if gap_s is None:
+        return STALLED_S
+
+    return min(max(gap_s * USUAL_GAPS, PROMPT_S), max(gap_s * LONG_GAPS, STALLED_S))
 
 
 def waits(facts: Facts) -> list[Wait]:
     """Return every rank that is in a collective."""
-    found = []
+    return list(waits_of(facts.members))
 
-    for member in facts.members:
-        training = training_thread(member.seen.threads)
 
-        if training is None or not waits_in_collective(training.frames):
-            continue
+def waits_of(members: tuple[Member, ...]) -> list[Wait]:
+    """Return the waits of a look; the detectors of one look share them."""
+    global _last
 
-        collective = unfinished(member)
-        idle_s = member.worker.idle_s or 0.0
-        found.append(
-            Wait(
-                member=member,
-                # The recorder's clock is not set back by whoever stops the process.
-                waited_s=collective.age_s if collective else idle_s,
-                collective=collective,
-            )
-        )
+    if _last is None or _last[0] is not members:
+        _last = (members, [wait for member in members if (wait := wait_of(member))])
 
-    return found
+    return _last[1]
+
+
+def wait_of(member: Member) -> Wait | None:
+    training = training_thread(member.seen.threads)
+
+    if training is None or not waits_in_collective(training.frames):
+        return None
+
+    collective = unfinished(member)
+    return Wait(
+        member=member,
+        # The recorder's clock is not set back by whoever stops the process.
+        waited_s=collective.age_s if collective else member.worker.idle_s or 0.0,
+        collective=collective,
+    )
 
 
 def unfinished(member: Member) -> Collective | None:

@@ -6,7 +6,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from dsray_inspect.agent.cluster.records import JobRow, NodeRow, PlacementGroupRow, SubmissionRow
+from dsray_inspect.agent.cluster.records import (
+    ExitRow,
+    JobRow,
+    NodeRow,
+    PlacementGroupRow,
+    SubmissionRow,
+)
 from dsray_inspect.agent.cluster.runs import RunActors
 from dsray_inspect.agent.model import Agent
 
@@ -26,6 +32,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a rank that runs is to read its flight recorder too."""
     start: bool = False
     """Whether to tell how the run started, too, and what that cost."""
+    counters: bool = False
+    """Whether CPU time, bytes and children are wanted, to compare two looks by."""
     max_pause_ms: float
     only: frozenset[str] | None = None
     """Actor ids of the ranks that may be stopped or dumped from outside; None for all."""
@@ -50,6 +58,12 @@ class Answers(msgspec.Struct, kw_only=True):
     ask: Ask
     submission: SubmissionRow | None = None
     """How the job ended, None while it runs."""
+    exits: dict[str, ExitRow] = {}
+    """How worker processes ended, by worker id; read when one of the run has."""
+    session_dirs: dict[str, str] = {}
+    """By node id, where Ray keeps its logs there."""
+    reachable: dict[str, str] = {}
+    """By node id, "ok" or why its raylet does not answer; asked of nodes that were silent."""
     placement_groups: list[PlacementGroupRow] = []
     available: dict[str, float] = {}
     controller: dict[str, Any] | str = "not asked"

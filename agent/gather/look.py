@@ -4,6 +4,7 @@ Calls to the controller and all workers leave together. Those that are silent af
 are looked at from outside while their call may still answer. After `ANSWER_S` a call is given
 up if what was seen explains the silence: the process is stopped, its GIL is held, its main
 thread is in a task. A process that should answer, on a loaded machine, gets `PATIENCE_S`.
+Whether a GIL is held shows only in two dumps, so a second is taken of who seems to hold it.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from typing import Any
 
 from dsray_inspect.agent.cluster.calls import CallFailed, Calls
 from dsray_inspect.agent.cluster.gcs import Gcs
-from dsray_inspect.agent.cluster.records import ActorRow, JobRow
+from dsray_inspect.agent.cluster.records import ActorRow, JobRow, NodeRow
 from dsray_inspect.agent.cluster.runs import Part, RunActors
 from dsray_inspect.agent.cluster.train import adapter_of, find_runs
 from dsray_inspect.agent.gather.answers import NO_INJECT, Answers, Ask, has_threads
 from dsray_inspect.agent.gather.memory import Memory
 from dsray_inspect.agent.gather.outside import Outside, Wave
 from dsray_inspect.agent.onsite.keepsakes import own_record
-from dsray_inspect.agent.stacks.silence import explain_silence
+from dsray_inspect.agent.onsite.knock import knock
+from dsray_inspect.agent.stacks.silence import explain_silence, gil_keeper, read
 
 HEDGE_S = 0.3
 ANSWER_S = 1.8
@@ -36,6 +38,7 @@ class Gatherer:
         self._calls = calls
         self._outside = Outside(calls)
         self._memory = Memory()
+        self._sessions: dict[str, str] = {}
 
     def close(self) -> None:
         self._outside.close()
@@ -67,6 +70,12 @@ class Gatherer:
         same = [run for run in runs if actors is not None and run.is_same(actors)]
         return jobs.get(job.job_id, job), same[0] if same else actors
 
+    def _session_dirs(self, nodes: list[NodeRow]) -> dict[str, str]:
+        if any(node.alive and node.node_id not in self._sessions for node in nodes):
+            self._sessions = {node.node_id: "" for node in nodes} | self._gcs.session_dirs()
+
+        return self._sessions
+
     def _look_once(self, job: JobRow, actors: RunActors | None, ask: Ask) -> Answers:
         answers = Answers(job=job, actors=actors, nodes=self._gcs.nodes(), ask=ask)
 
@@ -76,6 +85,11 @@ class Gatherer:
 
         if job.is_dead and job.submission_id is not None:
             answers.submission = self._gcs.submission(job.submission_id)
+
+        answers.session_dirs = self._session_dirs(answers.nodes)
+
+        if actors is not None and any(not row.alive for row in actors.workers):
+            answers.exits = self._gcs.exits()
 
         Look(self._calls, self._outside, answers, self._memory).take()
         self._memory.complete(answers)
@@ -109,11 +123,58 @@ class Look:
             self._collect(ANSWER_S - (time.monotonic() - started))
 
         self._wave.take_all()
+        self._look_again_at_gils()
 
         if self._open:
             self._collect(PATIENCE_S - (time.monotonic() - started), could_answer_only=True)
 
         self._give_up(time.monotonic() - started)
+        self._knock()
+
+    def _knock(self) -> None:
+        """Ask whether the nodes of ranks that gave no stack answer at all."""
+        actors = self._answers.actors
+        silent = {
+            row.node_id
+            for row in (actors.workers if actors else ())
+            if row.alive
+            and not has_threads(self._answers.workers.get(row.actor_id))
+            and not self._answers.process(row.node_id, row.pid).get("dump", {}).get("json")
+        }
+        places = {
+            node.node_id: (node.ip, node.port)
+            for node in self._answers.nodes
+            if node.node_id in silent and node.alive and node.port
+        }
+        self._answers.reachable = knock(places)
+
+    def _want_kept(self) -> None:
+        """Read what is left of workers that have ended, and of a controller that has."""
+        actors = self._answers.actors
+
+        if actors is None or all(row.alive for row in actors.workers):
+            return
+
+        controller = actors.controller
+        gone: dict[str, dict[str, int]] = {}
+
+        for row in actors.workers:
+            if not row.alive:
+                gone.setdefault(row.node_id, {})[row.worker_id] = row.pid
+
+        if controller is not None:
+            gone.setdefault(controller.node_id, {})
+
+        for node_id, workers in gone.items():
+            ours = controller is not None and controller.node_id == node_id
+            self._wave.want_kept(
+                node_id,
+                {
+                    "session_dir": self._answers.session_dirs.get(node_id, ""),
+                    "controller": controller.worker_id if ours and controller else None,
+                    "workers": workers,
+                },
+            )
 
     def _rows(self) -> Iterator[ActorRow]:
         """Yield the living actors of the run."""
@@ -187,8 +248,20 @@ class Look:
         if self._is_stopped(row):
             return "the process is stopped (state T: SIGSTOP or a debugger)"
 
-        dump = self._answers.process(row.node_id, row.pid).get("dump", {})
-        return explain_silence(dump["json"]) if "json" in dump else ""
+        facts = self._answers.process(row.node_id, row.pid)
+        dump, before = facts.get("dump", {}), facts.get("dump_before", {})
+        return explain_silence(dump["json"], before.get("json")) if "json" in dump else ""
+
+    def _look_again_at_gils(self) -> None:
+        """Dump those once more whose GIL seems to be held; in one look it always is somebody's."""
+        for row, _ in self._open.values():
+            dump = self._answers.process(row.node_id, row.pid).get("dump", {})
+
+            if "json" in dump and gil_keeper(read(dump["json"]), None) is not None:
+                self._wave.want(row.node_id, row.pid, stack=True)
+
+        self._wave.start()
+        self._wave.take_all()
 
     def _is_stopped(self, row: ActorRow) -> bool:
         return self._answers.process(row.node_id, row.pid).get("state") == "stopped"
@@ -211,8 +284,11 @@ class Look:
 
         if not job.is_dead:
             stack = self._memory.needs_driver(job.job_id, ask)
-            self._wave.want(job.driver_node_id, job.driver_pid, stack=stack)
+            self._wave.want(
+                job.driver_node_id, job.driver_pid, stack=stack, environ=ask.counters and ask.env
+            )
 
+        self._want_kept()
         self._wave.start()
 
     def _second_wave(self) -> bool:

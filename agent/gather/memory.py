@@ -10,7 +10,7 @@ from dsray_inspect.agent.gather.answers import Answers, Ask
 from dsray_inspect.agent.model import OK
 from dsray_inspect.agent.onsite.keepsakes import keepsakes
 from dsray_inspect.agent.onsite.recorder import collectives
-from dsray_inspect.agent.onsite.worker import deepspeed, environment, process, step
+from dsray_inspect.agent.onsite.worker import counters, deepspeed, environment, process, step
 from dsray_inspect.agent.probes.install import tidy
 
 DRIVER_S = 5.0
@@ -38,6 +38,7 @@ class Memory:
         engine: Part = step if actor_id in self._engines else deepspeed
         wanted = (
             (True, process),
+            (ask.counters, counters),
             (ask.env, environment),
             (ask.deepspeed, engine),
             (ask.deepspeed, collectives),

@@ -93,6 +93,13 @@ class Wave:
         request["stacks"] += [pid] if stack else []
         request["environs"] += [pid] if environ else []
 
+    def want_kept(self, node_id: str, kept: dict[str, Any]) -> None:
+        """Note that what a node keeps of ended processes is to be read; see `onsite.logs`."""
+        node = self._nodes.get(node_id)
+
+        if node is not None and node.alive:
+            self._requests.setdefault(node_id, self._empty())["kept"] = kept
+
     def want_gpus(self, node_id: str) -> None:
         if node_id in self._requests:
             self._requests[node_id]["gpus"] = True
@@ -103,6 +110,7 @@ class Wave:
 
         for node_id, request in requests.items():
             request["pids"] = sorted(set(request["pids"]))
+            request["session_dir"] = self._answers.session_dirs.get(node_id, "")
             self._start(self._nodes[node_id], request)
 
     def _start(self, node: NodeRow, request: dict[str, Any]) -> None:
@@ -153,9 +161,17 @@ class Wave:
     def _merge(self, node_id: str, answer: dict[str, Any]) -> None:
         known = self._answers.looks.setdefault(node_id, {"processes": {}})
         known["hostname"] = answer["hostname"]
+        known["memory"], known["cpus"] = answer["memory"], answer["cpus"]
+        known["spilled"] = answer["spilled"]
+        known["kept"] = answer["kept"] or known.get("kept")
 
         for pid, facts in answer["processes"].items():
-            known["processes"].setdefault(pid, {}).update(facts)
+            one = known["processes"].setdefault(pid, {})
+
+            if "dump" in one and "dump" in facts:
+                one["dump_before"] = one["dump"]
+
+            one.update(facts)
 
         if answer["gpu_why"] != "not asked":
             known["gpus"], known["gpu_why"] = answer["gpus"], answer["gpu_why"]
@@ -164,6 +180,7 @@ class Wave:
         ask = self._answers.ask
         return {
             "until": time.time() + AGENT_S,
+            "kept": None,
             "pids": [],
             "stacks": [],
             "environs": [],

@@ -11,7 +11,12 @@ import sys
 import time
 from typing import Any
 
-from dsray_inspect.agent.onsite.threads import walk
+from dsray_inspect.agent.onsite.threads import start_of, walk
+
+COMPILERS = frozenset(
+    "ninja c++ cc g++ gcc cc1 cc1plus clang clang++ nvcc cicc ptxas cudafe++ fatbinary ld ld.gold "
+    "collect2 as hipcc icpx".split()
+)
 
 
 def awaited_locks() -> list[dict[str, Any]]:
@@ -26,7 +31,18 @@ def awaited_locks() -> list[dict[str, Any]]:
                 if isinstance(path, str):
                     locks.append({"path": path, "age_s": age_s(path)})
 
-    return locks
+    builders = compilers() if locks else 0
+    return [{**lock, "builders": builders} for lock in locks]
+
+
+def compilers() -> int:
+    """Return how many compilers run on this node, whoever started them."""
+    names = (start_of(f"/proc/{entry}/comm") for entry in os.listdir("/proc") if entry.isdigit())
+    return sum(is_compiler(name.decode("utf-8", "replace").strip()) for name in names)
+
+
+def is_compiler(name: str) -> bool:
+    return name in COMPILERS or name.endswith(("-g++", "-gcc", "-c++"))
 
 
 def age_s(path: str) -> float | None:

@@ -6,7 +6,9 @@ The same function answers in the attaching process for its own node and in the n
 
 from __future__ import annotations
 
+import glob
 import json
+import os
 import socket
 import time
 from typing import Any
@@ -18,6 +20,8 @@ from dsray_inspect.agent.onsite.environ import (
     live_environ,
 )
 from dsray_inspect.agent.onsite.gpus import read_gpus
+from dsray_inspect.agent.onsite.limits import memory_limits
+from dsray_inspect.agent.onsite.logs import kept_of
 from dsray_inspect.agent.onsite.process import descendants, facts
 from dsray_inspect.agent.onsite.pyspy import dump_all
 from dsray_inspect.agent.onsite.record import identity_of, start_record
@@ -28,8 +32,9 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
     """Read processes and GPUs of this node.
 
     `request`: `until` (Unix seconds), `pids`, `stacks` and `environs` (lists of pids),
-    `gpus`, `signals` (bool: whether a process may be sent the signal it was submitted with),
-    `native`, `locals`, `children` (bool) and `timeout_s` for py-spy.
+    `session_dir` of Ray, `kept` (see `onsite.logs`), `gpus`, `signals` (bool: whether a process
+    may be sent the signal it was submitted with), `native`, `locals`, `children` (bool) and
+    `timeout_s` for py-spy.
     """
     if time.time() > request["until"]:
         return {"late": True}
@@ -64,6 +69,10 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
 
     gpus, why = read_gpus() if request["gpus"] else ([], "not asked")
     return {
+        "kept": kept_of(request["kept"]) if request.get("kept") else None,
+        "spilled": spilled(request.get("session_dir", "")),
+        "memory": memory_limits(os.getpid()),
+        "cpus": os.cpu_count(),
         "hostname": socket.gethostname(),
         "processes": processes,
         "gpus": gpus,
@@ -82,6 +91,21 @@ def by_signal(pid: int, failed: dict[str, Any]) -> dict[str, Any]:
         return {**failed, "error": f"{failed['error']}; {answer['error']}"}
 
     return {**answer, "note": f"stacks by faulthandler's signal (rung 4), as {failed['error']}"}
+
+
+def spilled(session_dir: str) -> dict[str, Any]:
+    """Return the bytes that this node's object store has moved to its disk, and when it last did."""
+    found, newest_at = 0, 0.0
+
+    for path in glob.glob(f"{session_dir}/ray_spilled_objects*/*") if session_dir else ():
+        try:
+            status = os.stat(path)
+        except OSError:
+            continue
+
+        found, newest_at = found + status.st_size, max(newest_at, status.st_mtime)
+
+    return {"bytes": found, "newest_s": time.time() - newest_at if newest_at else None}
 
 
 def environment(pid: int) -> dict[str, Any]:

@@ -6,8 +6,9 @@ import os
 import re
 from typing import Any
 
+from dsray_inspect.agent.onsite.progress import progress
 from dsray_inspect.agent.onsite.redaction import redact_text
-from dsray_inspect.agent.onsite.threads import scheduled_at_ms
+from dsray_inspect.agent.onsite.threads import ran_s, scheduled_at_ms
 
 STATES = {"T": "stopped", "t": "stopped", "Z": "dead", "X": "dead"}
 MAX_THREADS = 512
@@ -30,6 +31,8 @@ def facts(pid: int) -> dict[str, Any]:
         "rss_bytes": kilobytes(status.get("VmRSS", "")),
         "command": redact_text(command)[:200],
         "idle_s": idle_times(pid),
+        "ran_s": run_times(pid),
+        "progress": progress(pid),
     }
 
 
@@ -58,6 +61,16 @@ def idle_times(pid: int) -> dict[int, float]:
             idle[int(tid)] = max(0.0, (now_ms - last_ms) / 1000)
 
     return idle
+
+
+def run_times(pid: int) -> dict[int, float]:
+    """Return the CPU seconds that each thread has had, by thread id."""
+    try:
+        tids = [int(name) for name in os.listdir(f"/proc/{pid}/task")[:MAX_THREADS]]
+    except OSError:
+        return {}
+
+    return {tid: seconds for tid in tids if (seconds := ran_s(pid, tid)) is not None}
 
 
 def descendants(pids: list[int]) -> dict[int, list[int]]:

@@ -23,6 +23,8 @@ READ_MS = 20.0
 """What reading 2,000 entries, the recorder's default size, takes."""
 KEPT = 2
 """The newest entries of each group that are told."""
+ARRIVALS = 96
+"""So many of the newest entries of each group tell when the rank came to them."""
 RHYTHM = 10
 """So many gaps at least make a rhythm."""
 
@@ -50,6 +52,7 @@ def collectives(_actor: Any, request: dict[str, Any], seen: dict[str, Any]) -> d
             describe(entry, now_s) for group in newest(entries) for entry in group[-KEPT:]
         ],
         "collectives_why": "ok",
+        "arrivals": arrivals(entries),
         "longest_gap_s": longest_gap_s(entries),
         "group_ranks": group_ranks(),
     }
@@ -120,6 +123,17 @@ def newest(entries: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     return list(groups.values())
 
 
+def arrivals(entries: Iterable[dict[str, Any]]) -> dict[str, list[tuple[int, int]]]:
+    """Return by group when this rank came to its newest collectives: sequence, Unix ns."""
+    return {
+        str(group[0]["process_group"][0]): [
+            (int(entry["collective_seq_id"]), int(entry["time_created_ns"]))
+            for entry in group[-ARRIVALS:]
+        ]
+        for group in newest(entries)
+    }
+
+
 def describe(entry: dict[str, Any], now_s: float) -> dict[str, Any]:
     """Return one entry; its age is told by this process's own clock."""
     timeout_ms = entry.get("timeout_ms")
@@ -145,12 +159,19 @@ def longest_gap_s(entries: list[dict[str, Any]]) -> float | None:
     return max(gaps) if len(gaps) >= RHYTHM else None
 
 
-def group_ranks() -> dict[str, list[int]]:
-    """Return the ranks of each process group, by its name."""
+def group_ranks() -> dict[str, Any]:
+    """Return the ranks of each process group, by its name; evenly spaced ones as a span."""
     module = sys.modules.get("torch.distributed.distributed_c10d")
     world = getattr(module, "_world", None)
     ranks = getattr(world, "pg_group_ranks", {})
     return {
-        str(name): sorted(ranks.get(group, {}))
+        str(name): spanned(sorted(ranks.get(group, {})))
         for group, name in list(getattr(world, "pg_names", {}).items())
     }
+
+
+def spanned(ranks: list[int]) -> Any:
+    """Return first, end and stride of evenly spaced ranks, else the ranks."""
+    stride = ranks[1] - ranks[0] if len(ranks) > 1 else 1
+    even = ranks and ranks == list(range(ranks[0], ranks[-1] + 1, stride))
+    return {"first": ranks[0], "end": ranks[-1] + 1, "stride": stride} if even else ranks

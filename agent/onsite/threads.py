@@ -59,6 +59,7 @@ def all_threads() -> list[dict[str, Any]]:
                 "tid": tid,
                 "frames": frames,
                 "idle_s": idle_s(os.getpid(), tid, now_ms),
+                "ran_s": ran_s(os.getpid(), tid),
             }
         )
 
@@ -80,17 +81,26 @@ def idle_s(pid: int, tid: int | None, now_ms: float | None) -> float | None:
 
 def scheduled_at_ms(path: str) -> float | None:
     """Read `se.exec_start`, the scheduler's clock when it last charged the thread, in ms."""
+    found = re.search(rb"se\.exec_start\s*:\s*([\d.]+)", start_of(path))
+    return float(found[1]) if found else None
+
+
+def ran_s(pid: int, tid: int | None) -> float | None:
+    """Return the CPU seconds that a thread has had, None where /proc does not say."""
+    found = re.match(rb"(\d+) ", start_of(f"/proc/{pid}/task/{tid}/schedstat"))
+    return int(found[1]) / 1e9 if found and tid is not None else None
+
+
+def start_of(path: str) -> bytes:
+    """Return the first 4 kB of a file, nothing where it cannot be read."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return None
+        return b""
 
     try:
-        text = os.read(file, 4096)
+        return os.read(file, 4096)
     except OSError:
-        return None
+        return b""
     finally:
         os.close(file)
-
-    found = re.search(rb"se\.exec_start\s*:\s*([\d.]+)", text)
-    return float(found[1]) if found else None

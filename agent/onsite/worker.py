@@ -15,7 +15,9 @@ from typing import Any
 from dsray_inspect.agent.onsite.engine import describe
 from dsray_inspect.agent.onsite.environ import compare_environ
 from dsray_inspect.agent.onsite.gil import give_way
+from dsray_inspect.agent.onsite.health import health
 from dsray_inspect.agent.onsite.locks import awaited_locks
+from dsray_inspect.agent.onsite.progress import progress
 from dsray_inspect.agent.onsite.search import LOOKS, find_engine
 from dsray_inspect.agent.onsite.threads import all_threads
 
@@ -55,7 +57,12 @@ def environment(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) ->
 def step(_actor: Any, _request: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
     """Return the engine's step, if a frame knows it: for a caller that knows the engine."""
     engine, why = find_engine(0.0, looks=1 if all_idle(seen["threads"]) else LOOKS)
-    return {"deepspeed": None, "deepspeed_why": why, "step": step_of(engine)}
+    return {
+        "deepspeed": None,
+        "deepspeed_why": why,
+        "step": step_of(engine),
+        "health": health(engine),
+    }
 
 
 def deepspeed(_actor: Any, request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
@@ -73,7 +80,17 @@ def deepspeed(_actor: Any, request: dict[str, Any], _seen: dict[str, Any]) -> di
     except Exception as error:
         why = f"this DeepSpeed keeps its engine differently: {type(error).__name__}: {error}"[:200]
 
-    return {"deepspeed": described, "deepspeed_why": why, "step": step_of(engine)}
+    return {
+        "deepspeed": described,
+        "deepspeed_why": why,
+        "step": step_of(engine),
+        "health": health(engine),
+    }
+
+
+def counters(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
+    """Return what this process has done so far: CPU time, bytes, children; see `onsite.progress`."""
+    return {"progress": progress(os.getpid())}
 
 
 def step_of(engine: Any) -> int | None:

@@ -136,7 +136,9 @@ class Record:
         if self.file is None:
             return False
 
-        self.head = {"v": VERSION, "pid": self.pid, "signal": self.answer_a_signal()}
+        job = os.environ.get("RAY_JOB_ID") or guarded(job_of_driver)()
+        number = self.answer_a_signal()
+        self.head = {"v": VERSION, "pid": self.pid, "job": job, "signal": number}
         self.written = HEAD_BYTES
         self.write_head()
         atexit.register(guarded(self.remove))
@@ -189,6 +191,9 @@ class Record:
             with contextlib.suppress(OSError):
                 os.unlink(path)
 
+        if DRIVER in os.environ and self.head.get("job"):
+            remove_of_job(self.head["job"])
+
         os.close(self.file)
         self.file = None
         self.paths = []
@@ -228,26 +233,56 @@ def caught_signals() -> int:
     return functools.reduce(lambda one, other: one | int(other, 16), masks, 0)
 
 
-def sweep() -> None:
-    """Remove what killed processes of this user left behind long ago."""
+def job_of_driver() -> Any:
+    """Return Ray's id of the job that this driver is."""
+    return sys.modules["ray"].get_runtime_context().get_job_id()
+
+
+def own_files() -> list[tuple[str, str]]:
+    """Return the files of this user's processes, each with the pid it was made by."""
+    found = []
+
     for folder in FOLDERS:
         with contextlib.suppress(OSError):
             for name in os.listdir(folder):
                 path, parts = f"{folder}/{name}", name.split("-")
 
-                if not name.startswith(PREFIX) or len(parts) < 4 or not parts[2].isdigit():
-                    continue
+                if name.startswith(f"{PREFIX}-") and len(parts) > 3 and is_own(path):
+                    found.append((path, parts[2]))
 
-                with contextlib.suppress(OSError):
-                    mine = os.lstat(path)
-                    is_old = time.time() - mine.st_mtime > STALE_S
-
-                    if is_old and mine.st_uid == os.getuid() and not is_alive(parts[2]):
-                        os.unlink(path)
+    return found
 
 
-def is_alive(pid: str) -> bool:
-    return os.path.exists(f"/proc/{pid}")
+def is_own(path: str) -> bool:
+    try:
+        return os.lstat(path).st_uid == os.getuid()
+    except OSError:
+        return False
+
+
+def sweep() -> None:
+    """Remove what killed processes left behind long ago."""
+    for path, pid in own_files():
+        with contextlib.suppress(OSError):
+            is_old = time.time() - os.lstat(path).st_mtime > STALE_S
+
+            if is_old and not os.path.exists(f"/proc/{pid}"):
+                os.unlink(path)
+
+
+def remove_of_job(job: str) -> None:
+    """Remove a job's files on this node, when its driver ends: who is killed cannot do it."""
+    ours = set()
+
+    for path, pid in own_files():
+        with contextlib.suppress(OSError, ValueError), open(path, encoding="utf-8") as file:
+            head = json.loads(file.read(HEAD_BYTES)) if not path.endswith("-stacks") else {}
+            ours |= {pid} if head.get("job") == job else set()
+
+    for path, pid in own_files():
+        if pid in ours:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
 
 
 # What is timed

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dsray_inspect.agent.model import Frame, Function, Phase, Thread
 from dsray_inspect.agent.stacks.marks import Mark, mark_of, path_of
+from dsray_inspect.agent.stacks.memo import by_identity
 
 _V2_THREAD = "TrainingThread("
 _V2_MONITOR = "MonitoringThread("
@@ -36,6 +37,7 @@ _SPECIFIC: tuple[Phase, ...] = (
     "grad_reduce",
     "report",
 )
+_SETUP: tuple[Phase, ...] = ("op_compile", "init_process_group", "deepspeed_init")
 _STEP: tuple[Phase, ...] = ("forward", "backward", "optimizer_step")
 _IN_AUTOGRAD_THREAD: tuple[Phase, ...] = ("zero_gather", "grad_reduce", "op_compile")
 _NAMELESS = frozenset(["<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>", "<lambda>"])
@@ -68,7 +70,7 @@ def phase_of(threads: Sequence[Thread]) -> Phase:
     if thread is None:
         return _phase_without_training(own)
 
-    if any((frame.name, path_of(frame)) in _ENDINGS for frame in thread.frames):
+    if _ends(thread.frames):
         return "finished"
 
     phase = _phase_of_frames(thread.frames)
@@ -78,13 +80,15 @@ def phase_of(threads: Sequence[Thread]) -> Phase:
     if phase == "unknown" and thread.name.startswith(_V2_THREAD):
         return _phase_around_user_code(thread.frames)
 
-    # The user's code in MainThread is a set-up hook or an import.
-    if phase == "unknown" or (phase == "user" and thread is _main_thread(own)):
+    # The user's code in MainThread is a set-up hook; what is imported there does not run yet.
+    sets_up = thread is _main_thread(own) and (phase == "user" or _imports(thread))
+    if phase == "unknown" or (sets_up and phase not in _SETUP):
         return "starting"
 
     return phase
 
 
+@by_identity
 def user_function(frames: Sequence[Frame]) -> Function | None:
     """Return the innermost function of the user's code, with the line it is at."""
     mine = [frame for frame in frames if frame.layer == "user"]
@@ -96,6 +100,7 @@ def user_function(frames: Sequence[Frame]) -> Function | None:
     return Function(name=next(named, inner).name, file=inner.file, line=inner.line)
 
 
+@by_identity
 def waits_in_collective(frames: Sequence[Frame]) -> bool:
     """Tell whether the innermost call is a collective operation (a rendezvous is none)."""
     for frame in reversed(frames):
@@ -112,6 +117,12 @@ def waits_in_collective(frames: Sequence[Frame]) -> bool:
     return False
 
 
+@by_identity
+def _ends(frames: Sequence[Frame]) -> bool:
+    return any((frame.name, path_of(frame)) in _ENDINGS for frame in frames)
+
+
+@by_identity
 def _phase_of_frames(frames: Sequence[Frame]) -> Phase:
     marks: list[Mark | None] = [mark_of(frame) for frame in frames]
     for phase in _SPECIFIC:
@@ -153,14 +164,15 @@ def _phase_around_user_code(frames: Sequence[Frame]) -> Phase:
 
 
 def _phase_without_training(threads: Sequence[Thread]) -> Phase:
+    if not threads:
+        return "unknown"
+
     if any(thread.name.startswith(_V2_MONITOR) for thread in threads):
         return "finished"
 
     main = _main_thread(threads)
-    if main is None:
-        return "unknown"
-
-    if any((frame.name, path_of(frame)) in _ENDINGS for frame in main.frames):
+    # A process that answers for itself leaves out the thread that answers: its main thread.
+    if main is not None and _ends(main.frames):
         return "finished"
 
     return "starting"
@@ -179,6 +191,10 @@ def _main_thread(threads: Sequence[Thread]) -> Thread | None:
             return thread
 
     return None
+
+
+def _imports(thread: Thread) -> bool:
+    return any(frame.name == "_find_and_load" for frame in thread.frames)
 
 
 def _holds(thread: Thread, name: str, path: str) -> bool:

@@ -17,20 +17,42 @@ LOOP = "asyncio/base_events.py"
 IDLE_IN_LOOP = ("select", "_run_once", "run_forever", "poll")
 
 
-def explain_silence(dump: bytes) -> str:
-    """Return one clause, or "" for a process that could answer."""
+def explain_silence(dump: bytes, before: bytes | None = None) -> str:
+    """Return one clause, or "" for a process that could answer.
+
+    `before` is an earlier dump of the same process, where there is one.
+    """
+    threads = read(dump)
+    keeper = gil_keeper(threads, read(before) if before is not None else None)
+    held = f"the GIL is held by {keeper.name}" if keeper is not None else ""
+    return held or busy_main(threads) or busy_loop(threads)
+
+
+def read(dump: bytes) -> Sequence[Thread]:
     try:
-        threads = parse(dump)
+        return parse(dump)
     except PySpyUnreadable:
-        return ""
-
-    return gil_holder(threads) or busy_main(threads) or busy_loop(threads)
+        return ()
 
 
-def gil_holder(threads: Sequence[Thread]) -> str:
-    holders = [thread for thread in threads if thread.owns_gil and thread.frames]
-    named = [thread for thread in holders if thread.name != "MainThread"]
-    return f"the GIL is held by {named[0].name}" if named else ""
+def gil_keeper(threads: Sequence[Thread], before: Sequence[Thread] | None) -> Thread | None:
+    """Return the thread, not the main one, that has the GIL, and had it at the same place before.
+
+    Somebody has the GIL of every process that computes; only who does not move keeps it.
+    """
+    holders = [one for one in threads if one.owns_gil and one.frames and one.name != "MainThread"]
+
+    if before is None:
+        return next(iter(holders), None)
+
+    then = [place(one) for one in before if one.owns_gil]
+    return next((one for one in holders if place(one) in then), None)
+
+
+def place(thread: Thread) -> tuple[object, ...]:
+    """Return what stays the same of a thread that does not move."""
+    python = [frame for frame in thread.frames if frame.layer != "native"]
+    return (thread.name, *((frame.name, frame.file, frame.line) for frame in python))
 
 
 def busy_main(threads: Sequence[Thread]) -> str:

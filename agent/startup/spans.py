@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import msgspec
+
 from dsray_inspect.agent.cluster.records import TaskRow
 from dsray_inspect.agent.model import Snapshot, Worker
 from dsray_inspect.agent.startup.marks import ASKED, ENDED, JOIN, state
@@ -168,4 +170,28 @@ def worker_of(worker: Worker) -> Process:
         actor_id=worker.actor_id,
         worker_id=worker.worker_id,
         gpus=tuple(gpu.uuid or str(gpu.slot) for gpu in worker.gpus),
+    )
+
+
+def joined(timeline: Timeline, start: Timeline) -> Timeline:
+    """Return a timeline with the spans of the run's start, in the processes it has already."""
+    processes = list(timeline.processes)
+    places: list[int] = []
+
+    for process in start.processes:
+        same = (
+            number
+            for number, one in enumerate(processes)
+            if (one.role, one.pid, one.node_ip) == (process.role, process.pid, process.node_ip)
+        )
+        places.append(next(same, len(processes)))
+        processes += [process] if places[-1] == len(processes) else []
+
+    moved = (msgspec.structs.replace(one, process=places[one.process]) for one in start.spans)
+    return msgspec.structs.replace(
+        timeline,
+        processes=tuple(processes),
+        spans=tuple(sorted((*timeline.spans, *moved), key=lambda one: one.start_ns)),
+        dropped=timeline.dropped + start.dropped,
+        notes=(*timeline.notes, *start.notes),
     )

@@ -157,7 +157,7 @@ def cells(worker: Worker, culprits: set[int], hosts: Mapping[str, str]) -> tuple
         f"{rank:>{len('rank')}}" + (" ✗" if worker.rank in culprits else ""),
         hosts[host_of(worker)],
         ",".join(str(gpu.slot) for gpu in worker.gpus) or "–",
-        str(worker.pid),
+        str(worker.pid or "–"),
         f"{worker.actor_id[:6]}",
         function.name if function else "–",
         f"{function.file.rpartition('/')[2]}:{function.line}" if function else "",
@@ -242,9 +242,10 @@ def evidence_lines(snapshot: Snapshot, style: Style) -> list[str]:
     workers = () if has_ended(snapshot) else snapshot.workers
     controller = {worker.evidence.controller for worker in workers} - {OK}
     lines += [f"no rung 1   controller: {why}" for why in sorted(controller)[:1]]
-    lines += silent("stack", [(worker.rank, worker.evidence.stack) for worker in workers])
+    there = [worker for worker in workers if worker.pid]
+    lines += silent("stack", [(worker.rank, worker.evidence.stack) for worker in there])
     lines += silent("rung 2", [(worker.rank, worker.evidence.worker) for worker in workers])
-    lines += silent("env", [(worker.rank, worker.evidence.env) for worker in workers])
+    lines += silent("env", [(worker.rank, worker.evidence.env) for worker in there])
     lines += [f"note        {note}" for note in snapshot.notes]
     return lines
 

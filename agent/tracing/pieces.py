@@ -185,6 +185,10 @@ def without_nested(found: Sequence[Piece]) -> list[Piece]:
 
         latest[one.name] = one
         kept.append(one)
+        batch = latest.get(names.TRAIN_BATCH)
+
+        if batch is not None and batch.holds(one):
+            one.micro_step = -1  # PipelineEngine counts them when the batch is done
 
     return kept
 

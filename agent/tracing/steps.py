@@ -32,7 +32,12 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 def steps(pieces: Sequence[Piece]) -> list[Step]:
     """Return the steps whose begin was seen, the last one open if anything of it was."""
-    ends = [one for one in pieces if one.advanced and one.end_ns is not None]
+    ends: list[Piece] = []
+
+    for one in pieces:
+        if one.advanced and one.end_ns is not None and not (ends and ends[-1].holds(one)):
+            ends.append(one)
+
     found: list[Step] = []
 
     for before, last in itertools.pairwise(ends):

@@ -20,6 +20,8 @@ from dsray_inspect.agent.tracing.rings import Rings
 
 LEASE_S = 15.0
 """So long a probe stays when its session is gone without a word."""
+FIRST_LEASE_S = 30.0
+"""The first one is longer: an actor that renews it must be started on another node."""
 PERIOD_S = 0.5
 ANSWER_S = 6.0
 LEAVE_S = 3.0
@@ -54,7 +56,7 @@ class Tracer:
 
     def __enter__(self) -> Tracer:
         """Put a probe into every rank that answers."""
-        request = {"token": self._token, "lease_s": LEASE_S, "capacity": CAPACITY}
+        request = {"token": self._token, "lease_s": FIRST_LEASE_S, "capacity": CAPACITY}
 
         for rank, answer in self._ask(self._harvest.ranks, [install], request, ANSWER_S):
             rank.probe = answer if isinstance(answer, str) else answer["probe"]

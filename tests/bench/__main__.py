@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import attach, probes, scrape
+from tests.bench import attach, probes, scrape, tui
 from tests.bench.results import Result, keep, table
 from tests.ray import processes
 from tests.ray.cluster import Cluster
@@ -22,6 +22,9 @@ BENCHES: dict[str, tuple[Bench, int]] = {
     "step": (probes.traced_step, 12),
     "short-step": (probes.traced_short_step, 8),
     "scrape": (scrape.scrape, 9),
+    "screen": (tui.first_screen, 9),
+    "ranks": (tui.ten_thousand_ranks, 12),
+    "memory": (tui.memory, 1200),
 }
 
 

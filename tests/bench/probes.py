@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import subprocess
@@ -151,4 +152,4 @@ def median_step_ms(job: Job, call: object) -> float:
     call()
     ended = time.time() - EDGE_S
     at = [row.at for row in job.steps(0) if started <= row.at <= ended]
-    return statistics.median((b - a) * 1000 for a, b in zip(at, at[1:], strict=False))
+    return statistics.median((b - a) * 1000 for a, b in itertools.pairwise(at))

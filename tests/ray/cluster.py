@@ -264,6 +264,7 @@ class Cluster:
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def _end_processes(self) -> None:
+        pids = [process.pid for process in processes.with_mark(self.mark)]
         for node in reversed(self._nodes):
             node.terminate()
         for node in self._nodes:
@@ -274,6 +275,9 @@ class Cluster:
             node.wait()
         self._nodes.clear()
         processes.end(self.mark)
+        # Who is killed cannot remove what it recorded; that it may do so has tests of its own.
+        for path in processes.in_shared_memory(pids):
+            path.unlink(missing_ok=True)
 
     # Use
 
@@ -303,6 +307,19 @@ class Cluster:
         """Run the installed `dsray-inspect` on this cluster; exit codes are the test's to judge."""
         argv = ("dsray-inspect", command, "--address", self.address, *args)
         return self.run(*argv, timeout=timeout, env=env)
+
+    def watch(self, command: str, *args: str) -> subprocess.Popen[str]:
+        """Start a `dsray-inspect` that goes on; the caller ends it."""
+        argv = ["dsray-inspect", command, "--address", self.address, *args]
+        return subprocess.Popen(
+            outlived_by_none(argv),
+            env=self.env,
+            cwd=self.dir,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
 
     def run(
         self, *argv: str, timeout: float = 120.0, env: Mapping[str, str] | None = None

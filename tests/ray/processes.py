@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,10 +56,15 @@ def wait_for(what: str, probe: Callable[[], T], *, timeout: float = 60.0, every:
 
 
 def wait_until_equal(
-    what: str, wanted: T, probe: Callable[[], T], *, timeout: float = 60.0, every: float = 0.1
+    what: str,
+    wanted: object,
+    probe: Callable[[], object],
+    *,
+    timeout: float = 60.0,
+    every: float = 0.1,
 ) -> None:
     """Wait until the probe returns what is wanted; show what it returns if it never does."""
-    last: list[T] = []
+    last: list[object] = []
 
     def equal() -> bool:
         last[:] = [probe()]
@@ -120,6 +125,13 @@ def end(mark: str, *, timeout: float = 30.0) -> None:
         return not processes
 
     wait_for(f"processes of {mark} to be gone", gone, timeout=timeout)
+
+
+def in_shared_memory(pids: Iterable[int]) -> set[Path]:
+    """Return our files in shared memory that carry the pid of one of these processes."""
+    wanted = {str(pid) for pid in pids}
+    files = Path("/dev/shm").glob("dsray-*")
+    return {path for path in files if wanted.intersection(path.name.split("-"))}
 
 
 def py_spy(pid: int) -> list[str]:

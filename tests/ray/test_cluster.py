@@ -73,4 +73,6 @@ def test_a_killed_test_run_takes_its_cluster_along() -> None:
         assert run.wait() == -signal.SIGKILL
     processes.wait_for("its cluster to end", lambda: not processes.with_mark(mark), timeout=60)
     processes.sweep()
-    assert not [owner for owner in Path("/tmp").glob("dsray-t*/run_id") if owner.read_text() == mark]
+    assert not [
+        owner for owner in Path("/tmp").glob("dsray-t*/run_id") if owner.read_text() == mark
+    ]

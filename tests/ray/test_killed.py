@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import random
 import subprocess
@@ -147,8 +146,11 @@ def changes(
 
 def files_of_ours(cluster: Cluster) -> set[str]:
     """Return what lies where a command could leave something."""
-    own = set(map(str, (cluster.dir / "tmp").rglob("*")))
-    return own | set(glob.glob("/dev/shm/dsray*")) | set(glob.glob("/tmp/dsray-inspect*"))
+    pids = [process.pid for process in processes.with_mark(cluster.mark)]
+    return {
+        *map(str, (cluster.dir / "tmp").rglob("*")),
+        *map(str, processes.in_shared_memory(pids)),
+    }
 
 
 def our_actors(cluster: Cluster) -> list[Any]:

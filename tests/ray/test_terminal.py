@@ -9,7 +9,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,7 +62,7 @@ def in_terminal(
 
 
 def test_colours_on_a_terminal(cluster: Cluster, argv: list[str]) -> None:
-    _, output = in_terminal(cluster, *argv)
+    _, output = in_terminal(cluster, *argv, "--text")
     assert ESCAPE in output
     assert "load_batch" in output
 
@@ -76,7 +75,7 @@ def test_colours_on_a_terminal(cluster: Cluster, argv: list[str]) -> None:
 def test_no_colours_for_who_wants_none(
     cluster: Cluster, argv: list[str], env: dict[str, str], flags: tuple[str, ...]
 ) -> None:
-    _, output = in_terminal(cluster, *argv, *flags, env=env)
+    _, output = in_terminal(cluster, *argv, "--text", *flags, env=env)
     assert "\033" not in output
     assert "load_batch" in output
 
@@ -196,7 +195,6 @@ def whole_s(cluster: Cluster, job: Job) -> float:
 
 def test_an_interrupted_command_leaves_nothing(cluster: Cluster, job: Job) -> None:
     """The doctor has actors on every node; they end with it, whenever that is."""
-    before = set(Path("/dev/shm").glob("dsray*"))
     command = start(cluster, "dsray-inspect", "doctor", "--address", cluster.address, "--json")
 
     def busy() -> bool:
@@ -208,5 +206,5 @@ def test_an_interrupted_command_leaves_nothing(cluster: Cluster, job: Job) -> No
     assert "Traceback" not in err
     assert command.returncode in (0, 130, -signal.SIGINT), err
     cluster.wait_for("our actors to be gone", lambda: not agents(cluster))
-    assert set(Path("/dev/shm").glob("dsray*")) == before
+    assert not processes.in_shared_memory([command.pid, *job.pids().values()])
     assert "load_batch" in answered(cluster.inspect("attach", job.submission_id))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.ray import processes, shapes
@@ -226,7 +227,7 @@ def test_the_probe_leaves_within_its_lease_when_its_session_is_killed(
     tracer.communicate()
     killed = time.monotonic()
     wait_until_out(plain)
-    assert time.monotonic() - killed < 15 + 10
+    assert time.monotonic() - killed < 30 + 10
     were_left_alone(plain, pids, before)
 
 
@@ -275,7 +276,7 @@ def test_a_rank_that_is_killed_leaves_its_last_span_open(cluster: Cluster) -> No
     wait_for_rings(job)
     done = len(job.steps(1))
     job.wait_until_step(1, done + 4)
-    processes.psutil.Process(pids[1]).kill()
+    psutil.Process(pids[1]).kill()
     out, err = tracer.communicate(timeout=120)
     job.stop()
     document = json.loads(out)

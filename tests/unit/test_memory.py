@@ -48,9 +48,9 @@ def names(known: Memory) -> list[str]:
 
 def test_the_engine_is_asked_for_once() -> None:
     known = Memory()
-    assert names(known) == ["process", "environment", "deepspeed", "collectives"]
+    assert names(known) == ["process", "environment", "deepspeed", "collectives", "tidy"]
     completed(known, answer(deepspeed=ENGINE, step=3))
-    assert names(known) == ["process", "environment", "step", "collectives"]
+    assert names(known) == ["process", "environment", "step", "collectives", "tidy"]
     again = completed(known, answer(deepspeed_why="no frame"))
     assert (again["deepspeed"], again["deepspeed_why"]) == (ENGINE, "ok")
 

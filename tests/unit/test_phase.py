@@ -232,8 +232,18 @@ def test_phase_of_a_training_thread(phase: Phase, calls: list[Call]) -> None:
             [main(("execute", RUNNER[2][1]), ("_shutdown_torch", "ray/train/torch/config.py"))],
         ),
         ("unknown", []),
-        ("unknown", [thread(name="PythonGCThread")]),
-        ("unknown", [thread()]),
+        # Who answers for itself leaves its main thread out.
+        ("starting", [thread(name="PythonGCThread")]),
+        (
+            "starting",
+            [
+                main(
+                    ("execute", RUNNER[2][1]),
+                    ("_find_and_load", "<frozen importlib._bootstrap>"),
+                    ("__next__", "torch/utils/data/dataloader.py"),
+                )
+            ],
+        ),
     ],
 )
 def test_phase_without_the_users_function(phase: Phase, threads: list[Thread]) -> None:

@@ -64,7 +64,7 @@ def ready(argv: list[str]) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
             for path in Path("/dev/shm").glob(f"dsray-start-{process.pid}-*"):
-                path.unlink()
+                path.unlink(missing_ok=True)
 
 
 def run(argv: list[str]) -> subprocess.CompletedProcess[str]:
@@ -226,6 +226,27 @@ def test_the_recorder_is_one_small_file_of_the_standard_library(shipped: Path) -
     assert [path.name for path in (shipped / "sitecustomize").iterdir()] == ["__init__.py"]
     code = "import sys; print(*[n for n in sys.modules if n.split('.')[0] in ('ray', 'torch', 'msgspec')])"
     assert run(python(shipped, code)).stdout.strip() == ""
+
+
+def test_a_driver_takes_the_files_of_its_killed_workers_along(shipped: Path) -> None:
+    """Ray kills ranks and controller when a job is stopped."""
+    worker = python(
+        shipped,
+        "import time, dsray_inspect_guest as guest; guest.begin('x'); print('ready', flush=True); "
+        "time.sleep(60)",
+        RAY_JOB_ID="0f000000",
+    )
+
+    with ready(worker) as process:
+        process.kill()
+        process.wait()
+        left = list(Path("/dev/shm").glob(f"dsray-start-{process.pid}-*"))
+        assert len(left) == 2
+        driver = "import dsray_inspect_guest as guest; guest.begin('fit')"
+        run(python(shipped, driver, RAY_JOB_ID="ff000000"))
+        assert all(path.exists() for path in left)
+        run(python(shipped, driver, RAY_JOB_ID="0f000000"))
+        assert not any(path.exists() for path in left)
 
 
 def test_what_the_dead_left_is_swept_when_it_is_old(shipped: Path) -> None:

@@ -8,11 +8,16 @@ import msgspec
 import pytest
 
 from dsray_inspect.agent.cluster.records import History
-from dsray_inspect.agent.model import Startup
+from dsray_inspect.agent.model import Snapshot, Startup
+from dsray_inspect.agent.startup.account import with_start
 from dsray_inspect.agent.startup.costs import costs_of
 from dsray_inspect.agent.startup.marks import Marks, S, from_history, from_log, from_records
 from dsray_inspect.agent.startup.parts import startup_of
 from dsray_inspect.agent.startup.ranks import RankStart, parse
+from dsray_inspect.agent.startup.reader import Read
+from dsray_inspect.agent.startup.spans import joined, start_timeline
+from dsray_inspect.agent.text.startup import startup_lines
+from dsray_inspect.agent.timeline import Span
 from tests.golden.record_start import Kept
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "startup"
@@ -181,3 +186,119 @@ def test_a_record_may_be_torn_and_of_another_version() -> None:
     assert parse(text.replace('"v":1', '"v":2')) is None
     assert parse("") is None
     assert parse("garbage\n\x00") is None
+
+
+def snapshot_of(one: Kept) -> Snapshot:
+    """Return a recorded snapshot whose ranks are those of the recorded start."""
+    healthy = msgspec.json.decode(
+        (GOLDEN.parent / "snapshots" / "healthy.json").read_bytes(), type=Snapshot
+    )
+    rows = one.actors.workers
+    return msgspec.structs.replace(
+        healthy,
+        workers=tuple(
+            msgspec.structs.replace(
+                worker, actor_id=row.actor_id, worker_id=row.worker_id, pid=row.pid
+            )
+            for worker, row in zip(healthy.workers, rows, strict=False)
+        ),
+    )
+
+
+def read_of(one: Kept, *, recorded: bool = True) -> Read:
+    ranks = {key: start for key, text in one.ranks.items() if (start := parse(text))}
+    return Read(history=one.history, marks=marks_of(one), ranks=ranks if recorded else {})
+
+
+def test_the_start_becomes_spans_of_the_processes_it_is_in(submitted: Kept) -> None:
+    timeline = start_timeline(snapshot_of(submitted), read_of(submitted))
+    assert [one.role for one in timeline.processes] == ["driver", "controller", "worker", "worker"]
+    assert {one.kind for one in timeline.spans} == {"startup"}
+
+    for process in (2, 3):
+        own = [one for one in timeline.spans if one.process == process]
+        by_name = {one.name: one for one in own}
+        made, began = by_name["actor_creation"], by_name["deepspeed_init"]
+        assert made.end_ns is not None
+        assert began.end_ns is not None
+        assert made.start_ns <= by_name["process_spawn"].start_ns
+        assert made.end_ns <= by_name["train_func"].start_ns <= began.start_ns
+        assert by_name["train_func"].end_ns is None
+        assert by_name["op_compile"].attributes == {"op": "deepspeed_shm_comm"}
+        inside = [one for one in own if one.name.startswith("deepspeed_init.")]
+        assert {"deepspeed_init.optimizer", "deepspeed_init.import_torch._dynamo"} <= {
+            one.name for one in inside
+        }
+        assert all(
+            began.start_ns <= one.start_ns and (one.end_ns or 0) <= began.end_ns
+            for one in inside
+            if one.name != "deepspeed_init.import_deepspeed"
+        )
+
+
+def test_without_records_the_spans_are_what_ray_keeps(submitted: Kept) -> None:
+    timeline = start_timeline(snapshot_of(submitted), read_of(submitted, recorded=False))
+    names = {one.name for one in timeline.spans}
+    assert {"fit", "controller", "placement_group", "actor_creation", "process_spawn"} <= names
+    assert {"imports", "ranks_and_env", "rendezvous", "train_func"} <= names
+    assert not any("deepspeed" in name for name in names)
+
+
+def test_a_timeline_takes_the_start_into_its_own_processes(submitted: Kept) -> None:
+    start = start_timeline(snapshot_of(submitted), read_of(submitted))
+    rank_1 = start.processes[3]
+    step = Span(name="step", kind="step", process=0, start_ns=2**62, end_ns=None)
+    alone = msgspec.structs.replace(start, processes=(rank_1,), spans=(step,), notes=("one",))
+    both = joined(alone, start)
+
+    assert both.processes[0] == rank_1
+    assert len(both.processes) == 4
+    assert both.spans[-1] == step
+    assert both.notes == ("one", *start.notes)
+    of_rank_1 = {one.name for one in start.spans if one.process == 3}
+    assert {one.name for one in both.spans if one.process == 0} == of_rank_1 | {"step"}
+
+
+def test_a_restarted_group_is_counted_from_its_own_begin(submitted: Kept) -> None:
+    first = submitted.history.tasks
+    made = next(one for one in first if one.name == "RayTrainWorker.__init__")
+    earlier = msgspec.structs.replace(
+        made,
+        actor_id="of an attempt before",
+        states_ns={name: at_ns - 60 * S for name, at_ns in made.states_ns.items()},
+    )
+    history = msgspec.structs.replace(submitted.history, tasks=(*first, earlier))
+    marks = from_history(history, submitted.actors, submitted.groups)
+    startup = startup_of(marks, [], now_ns=None)
+    assert marks.restart
+    assert startup is not None
+    assert startup.restart
+    assert "controller" not in seconds(startup)
+    assert startup.began_at == pytest.approx((marks.group_asked_ns or 0) / S)
+
+
+def lines_of(one: Kept, *, recorded: bool) -> list[str]:
+    """Return what `attach` says of a start, after 12 min 34 s."""
+    told = with_start(snapshot_of(one), read_of(one, recorded=recorded))
+    costs = tuple(
+        msgspec.structs.replace(cost, seconds=754.0) if cost.name == "training" else cost
+        for cost in told.costs
+    )
+    return startup_lines(msgspec.structs.replace(told, costs=costs))
+
+
+def test_it_is_told_in_two_lines(submitted: Kept) -> None:
+    assert lines_of(submitted, recorded=True) == [
+        "start-up    37.2 s: controller 7.5 · actors 6.9 · imports 13.0 · ranks and env 0.5 ·",
+        "            DeepSpeed init 9.0 (op compile deepspeed_shm_comm 0.1) · first step 0.2",
+        "cost        serialization 3.4 · against 12 min 34 s of training",
+    ]
+
+
+def test_a_job_without_us_is_told_how_to_know_more(submitted: Kept) -> None:
+    assert lines_of(submitted, recorded=False) == [
+        "start-up    26.9 s to your function: controller 7.5 · actors 6.9 · imports 12.0 · ranks and env 0.5",
+        "cost        serialization 3.4 · against 12 min 34 s in your function",
+        "            DeepSpeed's set-up and the first step leave no trace of their times; a job started by",
+        "            `dsray-inspect submit` records them",
+    ]

@@ -1,0 +1,110 @@
+"""What stands above the ranks: a driver that does not come to `fit()`, a controller that is stuck."""
+
+from __future__ import annotations
+
+from dsray_inspect.agent.assemble.snapshot import Facts
+from dsray_inspect.agent.assemble.waiting import main_thread
+from dsray_inspect.agent.detectors.findings import duration
+from dsray_inspect.agent.detectors.motion import LEAST_APART_S, STILL_THREAD
+from dsray_inspect.agent.model import Finding, Frame, Thread
+
+LEAST_AGE_S = 8.0
+
+
+def driver_blocked(facts: Facts) -> list[Finding]:
+    """The job runs, has no Train run yet, and its driver stands still in its own code."""
+    job, actors = facts.answers.job, facts.answers.actors
+    thread = main_thread(facts.driver.threads)
+    age_s = facts.snapshot.taken_at - job.started_at
+
+    if actors is not None or job.is_dead or thread is None or age_s < LEAST_AGE_S:
+        return []
+
+    mine = [frame for frame in thread.frames if frame.layer == "user"]
+    importing = any(frame.file.startswith("<frozen importlib") for frame in thread.frames)
+
+    if not mine or importing or not stands_still(facts, thread):
+        return []
+
+    inner = mine[-1]
+    idle = (
+        f"last ran {duration(thread.idle_s)} ago" if thread.idle_s is not None else "stands still"
+    )
+    return [
+        Finding(
+            cause="driver_blocked",
+            severity="error",
+            ranks=(),
+            summary=f"The driver is blocked in {place(inner)} and has not come to fit(): "
+            "no worker was asked for.",
+            evidence=(
+                f"pid {job.driver_pid}: {idle}, in {thread.frames[-1].name} below {place(inner)}",
+                f"the job is {duration(age_s)} old and has no TrainController",
+            ),
+            next_step=f"py-spy dump --pid {job.driver_pid}   (on {job.driver_ip})",
+        )
+    ]
+
+
+def stands_still(facts: Facts, thread: Thread) -> bool:
+    """Tell whether the driver's main thread did nothing and was in the same place in both looks."""
+    earlier = facts.earlier
+    before = main_thread(earlier.driver.threads) if earlier else None
+
+    if earlier is None or before is None:
+        return False
+
+    apart_s = facts.snapshot.taken_at - earlier.snapshot.taken_at
+    same = [frame.name for frame in before.frames] == [frame.name for frame in thread.frames]
+    ran = facts_of_driver(facts).get(thread.tid or -1)
+    ran_before = facts_of_driver(earlier).get(thread.tid or -1)
+
+    if not same or apart_s < LEAST_APART_S or ran is None or ran_before is None:
+        return False
+
+    return ran - ran_before < STILL_THREAD * apart_s
+
+
+def facts_of_driver(facts: Facts) -> dict[int, float]:
+    job = facts.answers.job
+    return dict(facts.answers.process(job.driver_node_id, job.driver_pid).get("ran_s") or {})
+
+
+def controller_blocked(facts: Facts) -> list[Finding]:
+    """The controller gives no answer, and a function of the user keeps its event loop."""
+    actors = facts.answers.actors
+    controller = actors.controller if actors else None
+    answer = facts.answers.controller
+
+    if controller is None or not controller.alive or not isinstance(answer, str):
+        return []
+
+    blocked = [
+        (thread, mine[-1])
+        for thread in facts.controller.threads
+        if any("asyncio/base_events.py" in frame.file for frame in thread.frames)
+        and (mine := [frame for frame in thread.frames if frame.layer == "user"])
+    ]
+
+    if not blocked:
+        return []
+
+    _, inner = blocked[0]
+    return [
+        Finding(
+            cause="controller_blocked",
+            severity="error",
+            ranks=(),
+            summary=f"The Train controller is blocked in {place(inner)}: "
+            "it polls no worker and takes no report.",
+            evidence=(
+                f"pid {controller.pid}: its event loop is in {place(inner)}",
+                f"rung 1: {answer}",
+            ),
+            next_step=f"py-spy dump --pid {controller.pid}   (on {controller.node_ip})",
+        )
+    ]
+
+
+def place(frame: Frame) -> str:
+    return f"{frame.name} ({frame.file.rpartition('/')[2]}:{frame.line})"

@@ -1,0 +1,184 @@
+"""The wait-for graph of one look: ranks and what stands between them are nodes.
+
+A collective, a report or a rendezvous is a node of its own, between those that are in it and
+those that have not come: so a thousand ranks make two thousand edges, not a million.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from dsray_inspect.agent.assemble.snapshot import Facts
+from dsray_inspect.agent.assemble.workers import Member
+from dsray_inspect.agent.detectors.findings import duration
+from dsray_inspect.agent.detectors.setup import awaited, in_lock
+from dsray_inspect.agent.detectors.standing import (
+    is_reporting,
+    object_wait_of,
+    place,
+    quiet_s,
+)
+from dsray_inspect.agent.detectors.waits import Wait, name_of, waits
+from dsray_inspect.agent.model import NodeKind, WaitEdge, WaitGraph, WaitNode
+
+
+class Builder:
+    """Collects nodes and edges; each node once."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, WaitNode] = {}
+        self.edges: list[WaitEdge] = []
+
+    def node(self, name: str, kind: NodeKind, detail: str = "") -> str:
+        self.nodes.setdefault(name, WaitNode(name=name, kind=kind, detail=detail))
+        return name
+
+    def edge(self, waiter: str, awaited: str, because: str, evidence: str) -> None:
+        self.edges.append(
+            WaitEdge(waiter=waiter, awaited=awaited, because=because, evidence=evidence)
+        )
+
+    def graph(self) -> WaitGraph:
+        waiters = {edge.waiter for edge in self.edges}
+        roots = {edge.awaited: None for edge in self.edges if edge.awaited not in waiters}
+        return WaitGraph(
+            nodes=tuple(self.nodes.values()), edges=tuple(self.edges), roots=tuple(roots)
+        )
+
+
+def graph_of(facts: Facts) -> WaitGraph:
+    """Return who waits for what in this look."""
+    builder = Builder()
+
+    for member in facts.members:
+        builder.node(name(member), "rank", f"{member.worker.phase}, {place(member)}")
+
+    waiting = waits(facts)
+    in_collectives(builder, facts, waiting)
+    inside = {id(wait.member) for wait in waiting}
+    outside = [member for member in facts.members if id(member) not in inside]
+    gather_at(builder, facts, "ray.train.report", "report", list(filter(is_reporting, outside)))
+    joining = [one for one in outside if one.worker.phase == "init_process_group"]
+    gather_at(builder, facts, "init_process_group", "rendezvous", joining)
+
+    for member in outside:
+        by_itself(builder, facts, member)
+
+    above(builder, facts)
+    return builder.graph()
+
+
+def name(member: Member) -> str:
+    rank = member.worker.rank
+    return f"rank {rank}" if rank is not None else f"pid {member.worker.pid}"
+
+
+def in_collectives(builder: Builder, facts: Facts, waiting: Sequence[Wait]) -> None:
+    """Add each collective that ranks are in, and the ranks of its group that are not."""
+    by_name: dict[str, list[Wait]] = {}
+
+    for wait in waiting:
+        key = name_of(wait.collective) if wait.collective else "a collective"
+        by_name.setdefault(key, []).append(wait)
+
+    for key, held in by_name.items():
+        node = builder.node(key, "process_group")
+        here = {id(wait.member) for wait in held}
+        group = set(held[0].collective.ranks) if held[0].collective else set()
+
+        for wait in held:
+            how = "flight recorder" if wait.collective else "stack"
+            builder.edge(
+                name(wait.member), node, f"in it for {duration(wait.waited_s)}", f"{how}, {key}"
+            )
+
+        for member in facts.members:
+            if id(member) not in here and (not group or member.worker.rank in group):
+                builder.edge(node, name(member), "has not come to it", whereabouts(member))
+
+
+def whereabouts(member: Member) -> str:
+    seconds = quiet_s(member)
+    last = f", its last collective was {duration(seconds)} ago" if seconds is not None else ""
+    return f"{member.worker.state}, {member.worker.phase}, in {place(member)}{last}"
+
+
+def gather_at(
+    builder: Builder, facts: Facts, key: str, kind: NodeKind, here: Iterable[Member]
+) -> None:
+    """Add a place where all ranks must meet."""
+    present = {id(member): member for member in here}
+
+    if not present:
+        return
+
+    node = builder.node(key, kind)
+
+    for member in present.values():
+        builder.edge(name(member), node, "waits in it for all ranks", f"stack, {place(member)}")
+
+    for member in facts.members:
+        if id(member) not in present:
+            builder.edge(node, name(member), "has not come to it", whereabouts(member))
+
+
+def by_itself(builder: Builder, facts: Facts, member: Member) -> None:
+    """Add what a rank waits for that is no other rank."""
+    own = name(member)
+    tracer = member.progress.get("tracer")
+
+    if tracer and member.worker.state == "stopped":
+        node = builder.node(f"pid {tracer}", "debugger")
+        builder.edge(own, node, "held by it", f"TracerPid of pid {member.worker.pid}")
+
+    if object_wait_of(member) is not None:
+        node = builder.node("object store", "object_store")
+        builder.edge(own, node, "in ray.get", f"stack, {place(member)}")
+
+    if in_lock(member):
+        for lock in awaited(facts) or [{"path": "a compile lock"}]:
+            node = builder.node(str(lock["path"]), "lock")
+            builder.edge(own, node, "waits until it is gone", "stack, FileBaton.wait")
+
+    if member.worker.phase in ("data", "op_compile") and not in_lock(member):
+        for child in member.progress.get("children", ())[:8]:
+            node = builder.node(f"child {child['pid']}", "child", child["name"])
+            builder.edge(own, node, f"its child {child['name']}, state {child['state']}", "/proc")
+
+    for address in member.progress.get("dials", ()):
+        node = builder.node(address, "address")
+        builder.edge(own, node, "dials it", f"SYN_SENT of pid {member.worker.pid}")
+
+
+def above(builder: Builder, facts: Facts) -> None:
+    """Add the driver, the controller and what these wait for."""
+    snapshot = facts.snapshot
+    controller = snapshot.controller
+
+    if snapshot.driver is not None and snapshot.driver.waiting_on:
+        node = builder.node("driver", "driver", snapshot.driver.waiting_on)
+
+        if controller is not None:
+            builder.edge(
+                node,
+                builder.node("controller", "controller"),
+                snapshot.driver.waiting_on,
+                f"stack of pid {snapshot.driver.pid}",
+            )
+
+    if controller is None:
+        return
+
+    for group in facts.answers.placement_groups:
+        if group.state in ("PENDING", "RESCHEDULING"):
+            node = builder.node(
+                f"placement group {group.placement_group_id[:8]}", "placement_group"
+            )
+            builder.edge("controller", node, f"it is {group.state}", "Ray's placement group table")
+
+    waited_for = {edge.awaited for edge in builder.edges}
+    waiters = {edge.waiter for edge in builder.edges}
+
+    for member in facts.members:
+        if name(member) in waited_for - waiters and "controller" in builder.nodes:
+            builder.edge("controller", name(member), "polls it until it returns", controller.state)

@@ -1,0 +1,73 @@
+"""Whether the numbers of the live engine are in order (stdlib only, sent by value).
+
+Only what lies on the host is read: a value on a device would have to be waited for.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from dsray_inspect.agent.onsite.threads import walk
+
+
+def health(engine: Any) -> dict[str, Any]:
+    """Return skipped steps, loss scale, gradient norm and loss, as far as they are known."""
+    if engine is None:
+        return {}
+
+    optimizer = getattr(engine, "optimizer", None)
+    norm = getattr(optimizer, "_global_grad_norm", None)
+    scaler = getattr(optimizer, "loss_scaler", None)
+    return {
+        "skipped_steps": plain(getattr(engine, "skipped_steps", None)),
+        "grad_norm": plain(
+            norm if norm is not None else getattr(engine, "_global_grad_norm", None)
+        ),
+        "loss_scale": plain(getattr(scaler, "cur_scale", None)),
+        "loss": plain(loss_on_stack()),
+        "weight": plain(first_weight(engine)),
+    }
+
+
+def loss_on_stack() -> Any:
+    """Return the loss that an engine's `backward` is at work on; its frame is soon gone."""
+    for frame in sys._current_frames().values():
+        for inner in walk(frame):
+            code = inner.f_code
+
+            if code.co_name == "backward" and code.co_filename.endswith(
+                "deepspeed/runtime/engine.py"
+            ):
+                return inner.f_locals.get("loss")
+
+    return None
+
+
+def first_weight(engine: Any) -> Any:
+    """Return one element of the model: when one is not a number, soon all are not."""
+    for parameter in engine.module.parameters():
+        if parameter.device.type != "cpu":
+            return None
+
+        if parameter.numel():
+            return parameter.detach().reshape(-1)[0]
+
+    return None
+
+
+def plain(value: Any) -> float | str | None:
+    """Return a number of the host; what JSON has no number for as text: "nan", "inf", "-inf"."""
+    if isinstance(value, bool) or value is None:
+        return None
+
+    if not isinstance(value, (int, float)):
+        device = getattr(getattr(value, "device", None), "type", "")
+
+        if device != "cpu" or value.numel() != 1:
+            return None
+
+        value = value.item()
+
+    number = float(value)
+    return number if abs(number) < float("inf") else str(number)

@@ -1,0 +1,41 @@
+"""Answers to questions about a stack that many ranks have: each is worked out once.
+
+Equal stacks are made one object by `assemble.threads`, and what is asked of an object is kept by its
+identity: a thousand ranks in one collective cost little more than one.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import TypeVar, cast
+
+from dsray_inspect.agent.model import Frame
+
+A = TypeVar("A")
+MOST = 8192
+
+
+def by_identity(ask: Callable[[Sequence[Frame]], A]) -> Callable[[Sequence[Frame]], A]:
+    """Keep the answer to a pure question about frames, by the identity of their tuple."""
+    known: dict[int, tuple[Sequence[Frame], A]] = {}
+
+    @functools.wraps(ask)
+    def asked(frames: Sequence[Frame]) -> A:
+        if not isinstance(frames, tuple):
+            return ask(frames)
+
+        found = known.get(id(frames))
+
+        if found is not None and found[0] is frames:
+            return found[1]
+
+        if len(known) >= MOST:
+            known.clear()
+
+        # The tuple is kept with its answer, so that no other can take its place in memory.
+        answer = ask(frames)
+        known[id(frames)] = (frames, answer)
+        return answer
+
+    return cast("Callable[[Sequence[Frame]], A]", asked)

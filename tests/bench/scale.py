@@ -1,0 +1,196 @@
+"""How the way from answers to the verdict grows with the number of ranks, emulated.
+
+The answers are those of a hung ZeRO-2 job as a rank gives them, pickled as they come over the
+wire: decode, label, merge, graph and verdict are the real code. One rank of them all is asleep.
+"""
+
+from __future__ import annotations
+
+import pickle
+import time
+from typing import Any
+
+from dsray_inspect.agent.assemble.snapshot import Facts, assemble
+from dsray_inspect.agent.cluster.records import ActorRow, JobRow, NodeRow
+from dsray_inspect.agent.cluster.runs import RunActors
+from dsray_inspect.agent.gather.answers import Answers, Ask
+from dsray_inspect.agent.model import Snapshot
+from dsray_inspect.agent.verdict import judge
+from tests.bench.results import Result
+
+SITE = "/venv/lib/python3.11/site-packages"
+RAY = f"{SITE}/ray/train/v2/_internal"
+ENGINE = f"{SITE}/deepspeed/runtime/engine.py"
+ZERO = f"{SITE}/deepspeed/runtime/zero/stage_1_and_2.py"
+LIMIT_S = 3.0
+SIZES = (1_000, 10_000, 100_000)
+PER_NODE = 8
+ASLEEP = 17
+RUNNER = [
+    ("_bootstrap", "/usr/lib/python3.11/threading.py", 1002),
+    ("_bootstrap_inner", "/usr/lib/python3.11/threading.py", 1045),
+    ("run", "/usr/lib/python3.11/threading.py", 982),
+    ("_run_target", f"{RAY}/execution/worker_group/thread_runner.py", 37),
+    ("train_fn_with_final_checkpoint_flush", f"{RAY}/execution/worker_group/worker.py", 220),
+    ("train_fn", f"{RAY}/util.py", 140),
+    ("teach", "/app/train.py", 146),
+]
+REDUCE = [
+    *RUNNER,
+    ("backward", ENGINE, 3431),
+    ("_backward_epilogue", ENGINE, 3300),
+    ("allreduce_gradients", ENGINE, 3092),
+    ("reduce_gradients", ZERO, 978),
+    ("overlapping_partition_gradients_reduce_epilogue", ZERO, 1212),
+    ("independent_gradient_partition_epilogue", ZERO, 1018),
+    ("reduce_ipg_grads", ZERO, 2229),
+    ("average_tensor", ZERO, 1708),
+    ("allreduce_and_scatter", ZERO, 1582),
+    ("allreduce_bucket", ZERO, 2384),
+    ("all_reduce", f"{SITE}/deepspeed/comm/comm.py", 129),
+    ("all_reduce", f"{SITE}/torch/distributed/distributed_c10d.py", 3252),
+]
+IN_USER = [*RUNNER, ("load_batch", "/app/train.py", 81)]
+MAIN = [
+    ("<module>", f"{SITE}/ray/_private/workers/default_worker.py", 320),
+    ("main_loop", f"{SITE}/ray/_private/worker.py", 1010),
+]
+
+
+def thread(name: str, tid: int, frames: list[tuple[str, str, int]], idle_s: float) -> Any:
+    named = [(code, code, file, line) for code, file, line in frames]
+    return {"name": name, "tid": tid, "frames": named, "idle_s": idle_s, "ran_s": 12.0}
+
+
+def answer(rank: int, size: int) -> bytes:
+    """Return what one rank gives, pickled."""
+    asleep = rank == ASLEEP
+    collective = {
+        "group": "1",
+        "sequence": 68 if asleep else 69,
+        "operation": "all_reduce",
+        "sizes": [[33030]],
+        "dtype": "float",
+        "age_s": 60.1 if asleep else 60.0,
+        "finished": asleep,
+        "timeout_s": 1800.0,
+    }
+    frames = IN_USER if asleep else REDUCE
+    return pickle.dumps(
+        {
+            "pid": 1000 + rank,
+            "threads": [
+                thread("MainThread", 1000 + rank, MAIN, 0.5),
+                thread("TrainingThread(teach)", 200_000 + rank, frames, 60.0),
+            ],
+            "identity": {"RANK": str(rank), "WORLD_SIZE": str(size)},
+            "roots": {"ray": f"{SITE}/ray", "torch": f"{SITE}/torch", "deepspeed": None},
+            "step": 20,
+            "progress": {"cpu_s": 30.0, "moved_bytes": 1 << 20, "children": [], "dials": []},
+            "collectives": [collective],
+            "collectives_why": "ok",
+            "group_ranks": {"1": {"first": 0, "end": size, "stride": 1}},
+            "longest_gap_s": 0.05,
+            "deepspeed": None,
+            "deepspeed_why": "known",
+        }
+    )
+
+
+def facts_of(raw: list[bytes], rows: tuple[ActorRow, ...], nodes: list[NodeRow]) -> Facts:
+    answers = Answers(
+        job=JobRow(
+            job_id="02000000",
+            submission_id="j1",
+            entrypoint="python train.py",
+            namespace="x",
+            driver_pid=10,
+            driver_ip="10.0.0.1",
+            driver_node_id="n0",
+            is_dead=False,
+            started_at=1.0,
+            ended_at=None,
+            runtime_env_vars={},
+        ),
+        actors=RunActors(generation="v2", controller=None, workers=rows),
+        nodes=nodes,
+        ask=Ask(max_pause_ms=100),
+        workers={row.actor_id: pickle.loads(one) for row, one in zip(rows, raw, strict=True)},
+        taken_at=100.0,
+    )
+    return assemble(answers)
+
+
+def actor_rows(size: int) -> tuple[ActorRow, ...]:
+    return tuple(
+        ActorRow(
+            actor_id=f"a{rank}",
+            job_id="02000000",
+            class_name="RayTrainWorker",
+            module="ray.train.v2.x",
+            state="ALIVE",
+            pid=1000 + rank,
+            node_id=f"n{rank // PER_NODE}",
+            node_ip=f"10.{rank >> 19 & 255}.{rank >> 11 & 255}.{rank >> 3 & 255}",
+            worker_id=f"w{rank}",
+            owner_worker_id="wc",
+            placement_group_id="pg",
+            gpu_slots=(rank % PER_NODE,),
+            gpu_share=1.0,
+            runtime_env_vars={},
+            started_at=2.0,
+            death_cause="",
+            raw=b"",
+        )
+        for rank in range(size)
+    )
+
+
+def measure(size: int) -> tuple[float, float, Snapshot]:
+    """Return the seconds from bytes to facts and from facts to the verdict, and the verdict."""
+    raw = [answer(rank, size) for rank in range(size)]
+    rows = actor_rows(size)
+    nodes = [
+        NodeRow(node_id=f"n{n}", ip="10.0.0.1", hostname=f"h{n}", alive=True, resources={})
+        for n in range((size + PER_NODE - 1) // PER_NODE)
+    ]
+    started = time.perf_counter()
+    facts = facts_of(raw, rows, nodes)
+    merged = time.perf_counter()
+    snapshot = judge(facts)
+    return merged - started, time.perf_counter() - merged, snapshot
+
+
+def emulated_ranks(repeats: int) -> list[Result]:
+    """Return how long each size takes, against the limit and against a tenth of it."""
+    results = []
+    smaller: list[float] = []
+
+    for size in SIZES:
+        samples, notes = [], []
+
+        for _ in range(repeats if size < SIZES[-1] else min(repeats, 3)):
+            merge_s, judge_s, snapshot = measure(size)
+            assert snapshot.verdict.ranks == (ASLEEP,), snapshot.verdict
+            samples.append((merge_s + judge_s) * 1000)
+            notes = [f"merge {merge_s:.2f} s, findings, graph and verdict {judge_s:.2f} s"]
+
+        if smaller:
+            growth = sorted(samples)[len(samples) // 2] / sorted(smaller)[len(smaller) // 2]
+            notes.append(f"ten times the ranks take {growth:.1f} times as long")
+
+        results.append(
+            Result(
+                name=f"{size:,} emulated ranks",
+                ours="from answers to the verdict",
+                theirs="the limit for 100,000 ranks, by size",
+                unit="ms",
+                our_samples=samples,
+                their_samples=[LIMIT_S * 1000 * max(size, 10_000) / SIZES[-1]],
+                limit=1.0,
+                notes=notes,
+            )
+        )
+        smaller = samples
+
+    return results

@@ -1,0 +1,240 @@
+"""What the terminal UI costs: until the first useful screen, at ten thousand ranks, and over time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pty
+import statistics
+import struct
+import subprocess
+import termios
+import threading
+import time
+from collections.abc import Mapping
+from fcntl import ioctl
+
+import msgspec
+import psutil
+from textual.pilot import Pilot
+
+from dsray_inspect.agent.feed import Seen
+from dsray_inspect.agent.model import Snapshot
+from dsray_inspect.agent.recording import events_of, line_of
+from dsray_inspect.tui.app import InspectApp
+from dsray_inspect.tui.messages import Arrived
+from dsray_inspect.tui.source import Post
+from tests.bench.attach import in_turns
+from tests.bench.results import Result
+from tests.ray import shapes
+from tests.ray.cluster import Cluster
+from tests.tui.screen import press
+from tests.tui.windows import many
+
+RANKS = 10_000
+HZ = 2.0
+KEYS = ("j", "j", "pagedown", "k", "f", "o", "t", "G", "o", "g", "c", "o", "w", "e", "o", "j")
+MIB = 1 << 20
+SIZE = (120, 40)
+FILL = 1300
+"""More looks than the window holds."""
+
+
+def first_screen(cluster: Cluster, repeats: int) -> Result:
+    """A fresh `attach` on a terminal until its verdict stands there, against a whole `--json`."""
+    job = shapes.asleep_in_user_code(cluster)
+    argv = ("dsray-inspect", "attach", "--address", cluster.address, job.submission_id)
+    ours, theirs = in_turns(
+        repeats,
+        lambda: until_shown(argv, cluster.env, b"BLOCKED"),
+        lambda: cluster.run(*argv, "--json"),
+    )
+    job.stop()
+    return Result(
+        name="first useful screen",
+        ours="dsray-inspect attach JOB on a terminal, until the culprit is shown",
+        theirs="dsray-inspect attach JOB --json, as a whole",
+        unit="ms",
+        our_samples=ours,
+        their_samples=theirs,
+        limit=1.3,
+    )
+
+
+def until_shown(argv: tuple[str, ...], env: Mapping[str, str], text: bytes) -> None:
+    """Run a command on a terminal of its own until it has drawn a text, then close that."""
+    ours, theirs = pty.openpty()
+    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    command = subprocess.Popen(
+        argv,
+        env={**env, "TERM": "xterm-256color"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    drawn = b""
+
+    with contextlib.suppress(OSError):
+        while text not in drawn:
+            drawn += os.read(ours, 65536)
+
+    # Its end is not part of what is measured.
+    threading.Thread(target=end, args=(command, ours)).start()
+
+
+def end(command: subprocess.Popen[bytes], terminal: int) -> None:
+    command.terminate()
+
+    with contextlib.suppress(OSError):
+        while os.read(terminal, 65536):
+            pass
+
+    command.wait()
+    os.close(terminal)
+
+
+class Emulated:
+    """A source that tells of many ranks at a steady rate, as lines that it must decode."""
+
+    is_live = True
+    label = f"live {HZ:g} Hz"
+
+    def __init__(self, ranks: int, *, hz: float = HZ, sent: int | None = None) -> None:
+        self._lines = [line_of(Seen(snapshot=changed(ranks, number))) for number in range(2)]
+        self._rest_s = 1 / hz
+        self._left = sent
+        self._stopped = threading.Event()
+        self.told = 0
+
+    def run(self, post: Post) -> None:
+        while not self._stopped.is_set() and (self._left is None or self.told < self._left):
+            started = time.monotonic()
+            post(Arrived(tuple(events_of([self._next()]))))
+            self.told += 1
+            self._stopped.wait(max(0.0, self._rest_s - (time.monotonic() - started)))
+
+    @property
+    def line_bytes(self) -> int:
+        return len(self._lines[0])
+
+    def _next(self) -> bytes:
+        return self._lines[self.told % 2]
+
+    def ask(self, *_words: str) -> tuple[str, str]:
+        return "", ""
+
+    def close(self) -> None:
+        self._stopped.set()
+
+
+def changed(ranks: int, number: int) -> Snapshot:
+    """Return a look at a hung job in which every rank's times are others than in the one before."""
+    base = many(ranks, blamed=(4711 % ranks, 17))
+    workers = tuple(
+        msgspec.structs.replace(one, idle_s=(one.idle_s or 0.0) + number * 0.5)
+        for one in base.workers
+    )
+    return msgspec.structs.replace(base, workers=workers, taken_at=base.taken_at + number * 0.5)
+
+
+def ten_thousand_ranks(_cluster: Cluster, repeats: int) -> Result:
+    """Keys pressed while 10,000 ranks arrive twice a second, until the screen has answered."""
+    source = Emulated(RANKS)
+    app = InspectApp(source, "emulated")
+    latencies, busy = asyncio.run(press_keys(app, source, repeats))
+    p95 = statistics.quantiles(latencies, n=20)[-1]
+    return Result(
+        name="key to screen at 10,000 ranks, p95",
+        ours=f"a key pressed until it is drawn, {RANKS:,} ranks at {HZ:g} Hz",
+        theirs="what is felt as at once",
+        unit="ms",
+        our_samples=[p95],
+        their_samples=[100.0],
+        limit=1.0,
+        notes=[keys_text(latencies), cpu_text(busy, source)],
+    )
+
+
+def keys_text(latencies: list[float]) -> str:
+    median, longest = statistics.median(latencies), max(latencies)
+    return f"median {median:.0f} ms of {len(latencies)} keys, longest {longest:.0f} ms"
+
+
+def cpu_text(busy: float, source: Emulated) -> str:
+    size = source.line_bytes / MIB
+    return f"CPU {busy * 100:.0f} % of one core, for {source.told} looks of {size:.0f} MiB of JSON"
+
+
+async def press_keys(app: InspectApp, source: Emulated, repeats: int) -> tuple[list[float], float]:
+    """Return the milliseconds that each key took, and the part of a core that all of it took."""
+    process, latencies = psutil.Process(), []
+
+    # Not `screen.shown`, which waits for an idle process: here that never comes.
+    async with app.run_test(size=SIZE) as pilot:
+        while not app.has_shown:
+            await asyncio.sleep(0.1)
+
+        used, began = sum(process.cpu_times()[:2]), time.monotonic()
+
+        for _ in range(repeats):
+            for key in KEYS:
+                latencies.append(await latency_ms(pilot, key))
+                await asyncio.sleep(0.13)
+
+        busy = (sum(process.cpu_times()[:2]) - used) / (time.monotonic() - began)
+        source.close()
+
+    return latencies, busy
+
+
+async def latency_ms(pilot: Pilot[int], key: str) -> float:
+    """Return how long a key takes until what it changes is drawn."""
+    app = pilot.app
+    drawn = asyncio.Event()
+    started = time.perf_counter()
+    app.simulate_key(key)
+    app.call_later(lambda: app.call_after_refresh(drawn.set))
+    await drawn.wait()
+    return (time.perf_counter() - started) * 1000
+
+
+def memory(_cluster: Cluster, repeats: int) -> Result:
+    """Memory once the window is full, against the same a stretch of looks later."""
+    before, after = asyncio.run(growth(repeats))
+    return Result(
+        name="memory over time",
+        ours="memory at the end of the stretch",
+        theirs="memory once the window is full",
+        unit="MiB",
+        our_samples=[after],
+        their_samples=[before],
+        limit=1.03,
+        notes=[
+            f"{repeats} looks at 64 ranks after the window was full, as in {repeats / HZ / 60:.0f} min"
+        ],
+    )
+
+
+async def growth(repeats: int) -> tuple[float, float]:
+    """Feed looks as fast as the app takes them; returns MiB with a full window and at the end."""
+    source = Emulated(64, sent=0)
+    app = InspectApp(source, "emulated")
+    process = psutil.Process()
+
+    async with app.run_test(size=SIZE) as pilot:
+        for number in range(FILL + repeats):
+            source.told = number
+            app.post_message(Arrived(tuple(events_of([source._next()]))))
+
+            if number % 10 == 0:
+                await asyncio.sleep(0.02)
+
+            if number == FILL:
+                await pilot.pause()
+                before = process.memory_info().rss / MIB
+
+        await press(pilot, "t", "o")
+        return before, process.memory_info().rss / MIB

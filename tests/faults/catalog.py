@@ -1,0 +1,159 @@
+"""The suite: what breaks in which job, and what a tool should say of it.
+
+A case is one real Ray Train + DeepSpeed job of 3 ranks. It breaks at a rank and a step that are
+drawn by a seed. `causes` are those of docs/faults.md; several where more than one is true.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Literal
+
+Culprits = Literal["seeded", "all", "none", "not scored"]
+WORKERS = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """One job. Without `causes` it is healthy, however it looks."""
+
+    name: str
+    script: str
+    fault: str
+    causes: tuple[str, ...] = ()
+    culprits: Culprits = "seeded"
+    rank: int | None = None
+    """The rank that breaks, where it must not be drawn."""
+    settle_s: float = 10.0
+    """Seconds after the fault at which a cold look is scored."""
+    gpus: float = 0
+    in_ci: bool = False
+    needs: str = ""
+
+    @property
+    def is_healthy(self) -> bool:
+        return not self.causes
+
+    def place(self, seed: int) -> tuple[int, int]:
+        """Return the rank and the step at which it breaks."""
+        drawn = random.Random(f"{seed}/{self.name}")
+        rank, step = drawn.randrange(WORKERS), drawn.randrange(12, 28)
+        return (rank if self.rank is None else self.rank), step
+
+    def blamed(self, rank: int) -> tuple[int, ...] | None:
+        """Return the ranks that are to blame, None where that is not scored."""
+        return {
+            "seeded": (rank,),
+            "all": tuple(range(WORKERS)),
+            "none": (),
+            "not scored": None,
+        }[self.culprits]
+
+
+def vision(name: str, *causes: str, **more: object) -> Case:
+    return Case(f"vision/{name}", "vision.py", name, causes, **more)  # type: ignore[arg-type]
+
+
+def finetune(name: str, *causes: str, **more: object) -> Case:
+    return Case(f"finetune/{name}", "finetune.py", name, causes, **more)  # type: ignore[arg-type]
+
+
+def rollouts(name: str, *causes: str, **more: object) -> Case:
+    return Case(f"rollouts/{name}", "rollouts.py", name, causes, **more)  # type: ignore[arg-type]
+
+
+def launch(name: str, *causes: str, **more: object) -> Case:
+    return Case(f"launch/{name}", "launch.py", name, causes, **more)  # type: ignore[arg-type]
+
+
+USER = "rank_blocked_in_user_code"
+CASES: tuple[Case, ...] = (
+    # A rank that does not come.
+    vision("sleep", USER, in_ci=True),
+    vision("deadlock", USER),
+    vision("fifo", USER),
+    vision("poll", USER),
+    vision("socket", USER),
+    vision("spin", "straggler", USER, settle_s=34),
+    vision("loader", "data_stall", in_ci=True),
+    vision("stream", "data_stall"),
+    vision("full-disk", "checkpoint_stall", in_ci=True),
+    vision("frozen", "unknown"),
+    vision("regex", "gil_held"),
+    vision("native-gil", "gil_held", in_ci=True),
+    vision("slow", "straggler", in_ci=True),
+    # Ranks that disagree.
+    finetune("branch", "collective_mismatch", "rank_divergence"),
+    finetune("early-stop", "rank_divergence"),
+    finetune("save-alone", "rank_divergence", rank=0),
+    finetune("barrier", "rank_divergence", "collective_mismatch"),
+    finetune("eval-gather", "rank_divergence", "collective_mismatch", in_ci=True),
+    finetune("other-op", "collective_mismatch", "rank_divergence"),
+    finetune("other-size", "collective_mismatch", culprits="not scored"),
+    # Numbers, configs, environments.
+    finetune("nan", "nonfinite_loss", culprits="not scored"),
+    finetune("inf-step", "overflow_skips", culprits="not scored"),
+    finetune("zero-mix", "config_drift"),
+    finetune("clip-mix", "config_drift"),
+    finetune("env", "env_drift"),
+    finetune("hidden-env", "env_drift", culprits="all"),
+    # Ranks that end.
+    finetune("raise", "worker_dead", in_ci=True),
+    rollouts("sigkill", "worker_dead", in_ci=True),
+    rollouts("segv", "worker_dead"),
+    rollouts("exit", "worker_dead"),
+    rollouts("oom", "worker_oom", needs="a memory cgroup"),
+    rollouts("squeeze", "memory_pressure", needs="a memory cgroup"),
+    # Ray in between.
+    rollouts("actor-get", "object_wait", in_ci=True),
+    rollouts("task-pending", "object_wait"),
+    rollouts("report-alone", "report_barrier"),
+    rollouts("report-skip", "report_barrier", in_ci=True),
+    rollouts("report-blocked", USER),
+    rollouts("spill", "object_spilling", culprits="none"),
+    # Before there is training.
+    launch("no-room", "resources_pending", culprits="none"),
+    launch("late", "rendezvous_wait"),
+    launch("other-port", "rendezvous_wait", rank=1),
+    launch("dead-address", "network_unreachable", "rendezvous_wait", rank=2),
+    launch("world-size", "rendezvous_wait", culprits="not scored"),
+    launch("stale-lock", "op_compile_lock", culprits="all"),
+    launch("cold-compile", "op_compile_slow", culprits="not scored"),
+    launch("driver", "driver_blocked", culprits="none"),
+    launch("callback", "controller_blocked", culprits="none"),
+    launch("one-gpu", "device_conflict", culprits="all"),
+    # Healthy, but scary.
+    vision("none", in_ci=True),
+    finetune("none"),
+    vision("uneven"),
+    vision("slow-steps"),
+    vision("validation", in_ci=True),
+    vision("long-save"),
+    vision("collect"),
+    vision("debugger"),
+    vision("first-batch"),
+    vision("first-step"),
+    vision("ends"),
+    rollouts("big-get"),
+    rollouts("restart"),
+    rollouts("reports"),
+    launch("download", in_ci=True),
+)
+
+
+def named(names: list[str], *, ci: bool = False) -> list[Case]:
+    """Return the cases whose names begin with one of `names`, all when there is none.
+
+    Raises:
+        LookupError: a name fits no case.
+    """
+    for name in names:
+        if not any(case.name.startswith(name) for case in CASES):
+            raise LookupError(f"no case {name}")
+
+    return [
+        case
+        for case in CASES
+        if (not names or case.name.startswith(tuple(names))) and (case.in_ci or not ci)
+    ]

@@ -1,0 +1,108 @@
+"""The table of a run of the suite: how right, how fast, and what was taken for what."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.faults.run import Score
+
+NOTHING = "–"
+
+
+def summary(scores: Sequence[Score]) -> dict[str, Any]:
+    """Return precision, recall, F1, culprit accuracy, false alarms and times."""
+    faults = [one for one in scores if one.expected and not one.error]
+    healthy = [one for one in scores if not one.expected and not one.error]
+    right = sum(one.cause_is_right for one in faults)
+    wrong = sum(one.cause is not None and not one.cause_is_right for one in faults)
+    alarms = [one.case for one in healthy if one.is_false_alarm]
+    culprits = [one.culprit_is_right for one in faults if one.culprit_is_right is not None]
+    claimed = right + wrong + len(alarms)
+    precision = right / claimed if claimed else 0.0
+    recall = right / len(faults) if faults else 0.0
+    both = precision + recall
+    times = sorted(one.seconds for one in faults if one.seconds is not None)
+    looks = sorted(one.look_s for one in faults)
+    return {
+        "faults": len(faults),
+        "healthy": len(healthy),
+        "precision": round(precision, 3),
+        "recall": round(recall, 3),
+        "f1": round(2 * precision * recall / both if both else 0.0, 3),
+        "culprit_accuracy": round(sum(culprits) / len(culprits), 3) if culprits else None,
+        "false_alarms": alarms,
+        "false_hung": [one.case for one in healthy if one.state == "hung"],
+        "seconds_to_verdict_median": median(times),
+        "seconds_to_verdict_p90": quantile(times, 0.9),
+        "cold_look_s_median": median(looks),
+        "cold_look_s_p90": quantile(looks, 0.9),
+        "did_not_run": [one.case for one in scores if one.error],
+    }
+
+
+def median(numbers: Sequence[float]) -> float | None:
+    return round(statistics.median(numbers), 2) if numbers else None
+
+
+def quantile(numbers: Sequence[float], share: float) -> float | None:
+    return round(numbers[min(len(numbers) - 1, int(share * len(numbers)))], 2) if numbers else None
+
+
+def confusion(scores: Sequence[Score]) -> dict[str, dict[str, int]]:
+    """Return how often what was expected was called what."""
+    found: dict[str, Counter[str]] = {}
+
+    for one in scores:
+        if one.error:
+            continue
+
+        # Where several codes are true, the one that was said is the row.
+        said = one.cause or NOTHING
+        expected = said if said in one.expected else (one.expected[0] if one.expected else NOTHING)
+        found.setdefault(expected, Counter())[said] += 1
+
+    return {expected: dict(counts) for expected, counts in sorted(found.items())}
+
+
+def line(one: Score) -> str:
+    """Return one row of the table."""
+    if one.error:
+        return f"{one.case:24}did not run: {one.error.splitlines()[0][:90]}"
+
+    ranks = ",".join(map(str, one.ranks)) or NOTHING
+    culprit = {True: "right", False: "WRONG", None: ""}[one.culprit_is_right]
+    mark = "right" if one.cause_is_right else "WRONG"
+    seconds = f"{one.seconds:.1f} s" if one.seconds is not None else NOTHING
+    also = f"  on the way: {'; '.join(one.wrong_on_the_way)}" if one.wrong_on_the_way else ""
+    return (
+        f"{one.case:24}{one.state:9} {one.cause or NOTHING:26}{mark:6} "
+        f"ranks {ranks:6} {culprit:6} {seconds:>8}  look {one.look_s:.1f} s{also}"
+    )
+
+
+def report(scores: Sequence[Score]) -> str:
+    """Return the figures and the confusion matrix below the table."""
+    lines = [f"{name:28}{value}" for name, value in summary(scores).items()]
+    rows = [
+        f"  {expected:28}{', '.join(f'{said} {n}' for said, n in counts.items())}"
+        for expected, counts in confusion(scores).items()
+    ]
+    return "\n".join([*lines, "", "expected                      said", *rows])
+
+
+def keep(scores: Sequence[Score], tool: str, path: Path) -> None:
+    """Write everything as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    document = {
+        "tool": tool,
+        "summary": summary(scores),
+        "confusion": confusion(scores),
+        "cases": [dataclasses.asdict(one) for one in scores],
+    }
+    path.write_text(json.dumps(document, indent=1) + "\n")

@@ -1,0 +1,224 @@
+"""The terminal UI in a real tmux, on a real hung job: what is seen, and that nothing is left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from tests.ray import processes, shapes
+from tests.ray.cluster import JOBS, Cluster
+from tests.ray.jobs import Job
+
+pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
+SLEEPS = "time.sleep(3600)"
+
+
+class Terminal:
+    """A tmux of its own, 80 columns by 24 lines, with a shell in it; close it."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._socket = str(cluster.dir / "tmux")
+        self._cluster = cluster
+        self._tmux("-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", "sh")
+
+    def _tmux(self, *words: str) -> str:
+        env = self._cluster.env | {"TERM": "xterm-256color", "LANG": "C.UTF-8", "PS1": "$ "}
+        argv = ("tmux", "-u", "-S", self._socket, *words)
+        done = subprocess.run(argv, env=env, cwd=self._cluster.dir, capture_output=True, text=True)
+        return done.stdout
+
+    def type(self, line: str) -> None:
+        self._tmux("send-keys", "-l", line)
+        self._tmux("send-keys", "Enter")
+
+    def press(self, *keys: str) -> None:
+        self._tmux("send-keys", *keys)
+
+    def screen(self) -> str:
+        return self._tmux("capture-pane", "-p")
+
+    def resize(self, columns: int, lines: int) -> None:
+        self._tmux("resize-window", "-x", str(columns), "-y", str(lines))
+
+    def wait_for(self, *texts: str) -> str:
+        """Wait until all of these are on the screen, and return it."""
+
+        def look() -> str:
+            screen = self.screen()
+            return screen if all(text in screen for text in texts) else ""
+
+        try:
+            return processes.wait_for(f"{texts} on the screen", look, timeout=120, every=0.2)
+        except processes.Unmet as error:
+            raise AssertionError(f"{error}\n{self.screen()}") from None
+
+    def close(self) -> None:
+        self._tmux("kill-server")
+
+
+@pytest.fixture(scope="module")
+def job(cluster: Cluster) -> Iterator[Job]:
+    job = shapes.asleep_in_user_code(cluster)
+    yield job
+    job.stop()
+
+
+@pytest.fixture
+def terminal(cluster: Cluster) -> Iterator[Terminal]:
+    terminal = Terminal(cluster)
+    yield terminal
+    terminal.close()
+
+
+@pytest.fixture
+def opened(terminal: Terminal, cluster: Cluster, job: Job) -> Terminal:
+    """The TUI on the hung job, its verdict on the screen."""
+    terminal.type(
+        f"dsray-inspect attach --address {cluster.address} {job.submission_id}; echo code=$?"
+    )
+    terminal.wait_for("HUNG", "BLOCKED", "live")
+    return terminal
+
+
+def ours(cluster: Cluster) -> list[psutil.Process]:
+    """Return the processes of dsray-inspect on this cluster: the screen's and its reader's."""
+    found = []
+
+    for process in psutil.process_iter():
+        try:
+            words = process.cmdline()
+        except psutil.Error:
+            continue
+
+        if "attach" in words and cluster.address in words and "python" in words[0]:
+            found.append(process)
+
+    return found
+
+
+def lives(job: Job) -> dict[int, tuple[int, float]]:
+    """Return the process of each rank and when it was started: the same while it is unharmed."""
+    return {rank: (pid, psutil.Process(pid).create_time()) for rank, pid in job.pids().items()}
+
+
+def line_of(text: str) -> int:
+    lines = (JOBS / "train.py").read_text().splitlines()
+    return next(number for number, line in enumerate(lines, 1) if text in line)
+
+
+def wait_until_gone(cluster: Cluster) -> None:
+    processes.wait_for("our processes to be gone", lambda: not ours(cluster), timeout=60)
+    processes.wait_for("our actors to be gone", lambda: not agents(cluster), timeout=60)
+
+
+def agents(cluster: Cluster) -> list[str]:
+    answer = cluster.call("GET", "/api/v0/actors?limit=10000")
+    rows = answer["data"]["result"]["result"]
+    return [
+        row["class_name"] for row in rows if "Agent" in row["class_name"] and row["state"] != "DEAD"
+    ]
+
+
+def test_from_a_hung_job_to_its_line_of_code(opened: Terminal, cluster: Cluster, job: Job) -> None:
+    before = lives(job)
+    number = line_of(SLEEPS)
+    screen = opened.wait_for(f"load_batch:{number}", "waits 1")
+    assert "rank 1 is blocked in load_batch" in screen.replace("\n", " ").lower()
+
+    opened.press("Enter")
+    screen = opened.wait_for("› rank 1", "▶")
+    (here,) = [line for line in screen.splitlines() if "▶" in line]
+    assert str(number) in here
+    assert SLEEPS in here
+
+    opened.press("w")
+    opened.wait_for("rank_blocked_in_user_code", "who waits for whom")
+    opened.resize(160, 48)
+    opened.press("o")
+    opened.wait_for("▏", "GPU")
+
+    opened.press("q")
+    opened.wait_for("code=1")
+    wait_until_gone(cluster)
+    assert lives(job) == before
+    assert job.status() == "RUNNING"
+
+
+@pytest.mark.parametrize("how", ["hangup", "SIGTERM", "SIGKILL"])
+def test_a_screen_that_is_cut_off_leaves_nothing(
+    opened: Terminal, cluster: Cluster, job: Job, how: str
+) -> None:
+    before = lives(job)
+    assert len(ours(cluster)) == 2
+
+    if how == "hangup":
+        opened.close()
+    else:
+        screen, _ = sorted(ours(cluster), key=lambda one: "--follow" in one.cmdline())
+        os.kill(screen.pid, signal.Signals[how])
+
+    wait_until_gone(cluster)
+
+    if how == "SIGTERM":
+        assert "code=130" in opened.wait_for("code=")
+
+    assert lives(job) == before
+    assert job.status() == "RUNNING"
+
+
+def test_a_job_that_is_not_there(terminal: Terminal, cluster: Cluster, job: Job) -> None:
+    terminal.type(f"dsray-inspect attach --address {cluster.address} nobody; echo code=$?")
+    screen = terminal.wait_for("code=3")
+    assert "no job or run called nobody" in screen
+
+
+def test_a_window_is_saved_and_shown_again(
+    opened: Terminal, terminal: Terminal, cluster: Cluster
+) -> None:
+    opened.press("s")
+    opened.wait_for("looks saved")
+    opened.press("q")
+    opened.wait_for("code=1")
+    (path,) = cluster.dir.glob("dsray-*.jsonl")
+    printed = cluster.run("dsray-inspect", "attach", "--replay", str(path))
+    assert printed.returncode == 1
+    assert printed.stdout.startswith("HUNG: Rank 1 is blocked in load_batch")
+
+    terminal.type(f"dsray-inspect attach --replay {path}")
+    terminal.wait_for("⏸", "BLOCKED")
+    terminal.press("q")
+    path.unlink()
+
+
+def test_following_as_json_lines(cluster: Cluster, job: Job) -> None:
+    words = (
+        "attach",
+        "--address",
+        cluster.address,
+        job.submission_id,
+        "--follow",
+        "--every",
+        "0.2",
+    )
+    reader = subprocess.Popen(
+        ("dsray-inspect", *words),
+        env=cluster.env,
+        cwd=cluster.dir,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        executable=str(processes.BIN / "dsray-inspect"),
+    )
+    assert reader.stdout is not None
+
+    with reader.stdout:
+        lines = [reader.stdout.readline() for _ in range(3)]
+
+    assert all(b'"load_batch"' in line and line.endswith(b"}\n") for line in lines)
+    # Nobody reads any more, which is no error.
+    assert reader.wait(60) == 0

@@ -1,0 +1,88 @@
+"""Events as JSON Lines: what is written is read again, and what is not a window is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from dsray_inspect.agent import recording
+from dsray_inspect.agent.errors import UsageError
+from dsray_inspect.agent.feed import Ended, Event, Seen, Unseen
+from dsray_inspect.agent.model import Snapshot
+from dsray_inspect.agent.recording import (
+    events_of,
+    line_of,
+    read_window,
+    snapshot_of,
+    write_window,
+)
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "snapshots"
+
+
+@pytest.fixture
+def hung() -> Snapshot:
+    return msgspec.json.decode((GOLDEN / "hung.json").read_bytes(), type=Snapshot)
+
+
+def test_every_event_comes_back(hung: Snapshot) -> None:
+    silent = Unseen(why="Nothing answers.", help_text="ray status", failures=3, at=12.5)
+    events: list[Event] = [Seen(snapshot=hung), silent, Seen(snapshot=hung), Ended(snapshot=hung)]
+    assert list(events_of([line_of(event) for event in events])) == events
+
+
+def test_a_snapshot_is_the_line_that_attach_json_prints(hung: Snapshot) -> None:
+    assert line_of(Seen(snapshot=hung)) == msgspec.json.encode(hung) + b"\n"
+
+
+def test_a_torn_line_is_left_out(hung: Snapshot) -> None:
+    line = line_of(Seen(snapshot=hung))
+    assert list(events_of([line, line[:500]])) == [Seen(snapshot=hung)]
+
+
+def test_a_long_line_is_the_same_snapshot(hung: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = line_of(Seen(snapshot=hung))
+    monkeypatch.setattr(recording, "LONG_LINE_BYTES", 1000)
+    assert snapshot_of(line) == hung
+    assert list(events_of([line])) == [Seen(snapshot=hung)]
+
+
+def test_a_window_in_a_file(hung: Snapshot, tmp_path: Path) -> None:
+    path = tmp_path / "window.jsonl"
+    write_window(path, [hung, hung])
+    assert read_window(path) == [Seen(snapshot=hung)] * 2
+    assert path.stat().st_mode & 0o077 == 0
+
+    with pytest.raises(FileExistsError):
+        write_window(path, [hung])
+
+
+@pytest.mark.parametrize("name", ["healthy", "hung", "pending", "stopped"])
+def test_a_single_document_is_a_window(name: str) -> None:
+    (event,) = read_window(GOLDEN / f"{name}.json")
+    assert isinstance(event, Seen)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"hello\n", "holds no snapshots"),
+        (b'{"a": 1}\n', "holds no snapshots"),
+        (b"{\n broken", "holds no snapshots"),
+        (b"", "holds no snapshot"),
+        (b'{"event": "ended"}\n', "holds no snapshot"),
+    ],
+)
+def test_what_is_no_window_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "other.txt"
+    path.write_bytes(content)
+
+    with pytest.raises(UsageError, match=said):
+        read_window(path)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read: No such file"):
+        read_window(tmp_path / "none")

@@ -1,0 +1,1 @@
+"""The views: each turns what is known into rows."""

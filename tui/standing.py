@@ -1,0 +1,116 @@
+"""How a rank stands, in one symbol and one word: the same on every screen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from dsray_inspect.agent.explanation import waiting_in
+from dsray_inspect.agent.model import OK, Snapshot, VerdictState, Worker
+from dsray_inspect.agent.text.spans import compact
+from dsray_inspect.tui.lines import Look
+
+MOST_NAMED = 3
+
+
+class Standing(NamedTuple):
+    """One way to stand; those in most trouble come first."""
+
+    trouble: int
+    symbol: str
+    word: str
+    look: Look
+    meaning: str
+
+
+DEAD = Standing(0, "†", "dead", "error", "its process or its node is gone")
+CULPRIT = Standing(1, "✗", "BLOCKED", "error", "a finding blames it")
+STOPPED = Standing(2, "■", "stopped", "error", "its process is stopped (SIGSTOP)")
+SUSPECT = Standing(3, "!", "suspect", "warning", "a finding warns of it")
+UNSEEN = Standing(4, "?", "unseen", "warning", "no rung gave its stack")
+RESTARTING = Standing(5, "↻", "restarts", "warning", "it is started again")
+PENDING = Standing(6, "…", "pending", "accent", "it is not placed yet")
+WAITS = Standing(7, "○", "waits", "warning", "in a collective that others have not come to")
+RUNS = Standing(8, "●", "", "success", "it runs")
+ENDED = Standing(9, "·", "ended", "dim", "the run is over")
+ALL = (CULPRIT, SUSPECT, DEAD, STOPPED, UNSEEN, WAITS, RESTARTING, PENDING, RUNS, ENDED)
+
+BY_STATE: Mapping[str, Standing] = {
+    "dead": DEAD,
+    "stopped": STOPPED,
+    "restarting": RESTARTING,
+    "pending": PENDING,
+}
+VERDICTS: Mapping[VerdictState, tuple[str, Look]] = {
+    "healthy": ("●", "success"),
+    "starting": ("…", "accent"),
+    "degraded": ("!", "warning"),
+    "hung": ("✗", "error"),
+    "failed": ("✗", "error"),
+    "finished": ("■", "accent"),
+    "unknown": ("?", "warning"),
+}
+WORDS = {
+    "straggler": "SLOW",
+    "data_stall": "STARVED",
+    "gil_held": "GIL HELD",
+    "config_drift": "DRIFTS",
+    "device_conflict": "SHARES GPU",
+    "collective_mismatch": "MISMATCH",
+    "rank_divergence": "DIVERGED",
+    "rendezvous_wait": "NOT THERE",
+    "op_compile_lock": "LOCKED",
+    "op_compile_slow": "COMPILES",
+    "report_barrier": "NO REPORT",
+}
+
+
+def standings(snapshot: Snapshot) -> dict[str, Standing]:
+    """Return how each rank stands, by actor id."""
+    errors: dict[int, str] = {}
+    warnings: dict[int, str] = {}
+
+    for finding in snapshot.findings:
+        blamed = errors if finding.severity == "error" else warnings
+
+        for rank in finding.ranks:
+            blamed.setdefault(rank, finding.cause)
+
+    over = snapshot.job.has_ended
+    stuck = snapshot.verdict.state in ("hung", "degraded", "failed")
+    awaited = [rank for rank in snapshot.verdict.ranks if rank in errors or rank in warnings]
+    waits = WAITS._replace(word=f"waits {some(awaited)}".strip())
+    found = {}
+
+    for worker in snapshot.workers:
+        usual = worker.state == "alive" and worker.evidence.stack == OK and not over
+        is_blamed = worker.rank in errors or worker.rank in warnings
+
+        if usual and not is_blamed and worker.phase != "finished":
+            waiting = stuck and waiting_in(worker) is not None
+            found[worker.actor_id] = waits if waiting else RUNS
+        else:
+            found[worker.actor_id] = standing(worker, errors, warnings, over=over)
+
+    return found
+
+
+def some(ranks: list[int]) -> str:
+    return compact(sorted(ranks)) if len(ranks) <= MOST_NAMED else f"{len(ranks)} ranks"
+
+
+def standing(
+    worker: Worker, errors: Mapping[int, str], warnings: Mapping[int, str], *, over: bool
+) -> Standing:
+    """Return how a rank stands that does not just run or wait."""
+    if over:
+        return ENDED
+
+    if worker.state in BY_STATE:
+        return BY_STATE[worker.state]
+
+    for blamed, base in ((errors, CULPRIT), (warnings, SUSPECT)):
+        if worker.rank is not None and worker.rank in blamed:
+            return base._replace(word=WORDS.get(blamed[worker.rank], base.word))
+
+    return UNSEEN if worker.evidence.stack != OK else ENDED._replace(word="done")
