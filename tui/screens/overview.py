@@ -67,10 +67,6 @@ class OverviewView(View):
 
         return [*rows, *strips(snapshot, story.past, width)]
 
-    def on_resize(self) -> None:
-        super().on_resize()
-        self.query_one("#side").display = self.size.width >= TWO_PANES
-
     def on_mount(self) -> None:
         self.query_one("#side", Rows).can_focus = False
         super().on_mount()
@@ -86,6 +82,8 @@ class OverviewView(View):
             self.list.current,
             self.inspect.story.now,
         )
+
+        side.display = self.size.width >= TWO_PANES
 
         if side.display and current is not None and snapshot is not None:
             actor_id = current.target.removeprefix("rank:")
