@@ -83,7 +83,10 @@ class OverviewView(View):
             self.inspect.story.now,
         )
 
-        side.display = self.size.width >= TWO_PANES
+        if side.display != (self.size.width >= TWO_PANES):
+            side.display = not side.display
+            # The list is of another width now.
+            self.call_after_refresh(self.update_view)
 
         if side.display and current is not None and snapshot is not None:
             actor_id = current.target.removeprefix("rank:")
