@@ -18,8 +18,6 @@ from dsray_inspect.agent.model import (
 )
 
 SCHEMA_VERSION: Final = 1
-SETTLED: Final = ("finished", "starting")
-"""States that a second look would not make surer."""
 
 
 class Party(Record, frozen=True, kw_only=True):

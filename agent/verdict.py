@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from dsray_inspect.agent.assemble.collector import without_collector
 from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.detectors.above import controller_blocked, driver_blocked
 from dsray_inspect.agent.detectors.deaths import worker_dead
@@ -58,6 +59,7 @@ SETUP_CAUSES = ("rendezvous_wait", "op_compile_slow", "op_compile_lock")
 SETUP_PHASES = ("starting", "init_process_group", "deepspeed_init", "op_compile")
 
 
+@without_collector
 def judge(facts: Facts) -> Snapshot:
     """Return the snapshot with its findings and verdict."""
     findings: list[Finding] = []

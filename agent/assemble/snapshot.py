@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from dsray_inspect.agent.assemble.collector import without_collector
 from dsray_inspect.agent.assemble.threads import Seen, threads_of
 from dsray_inspect.agent.assemble.waiting import (
     controller_state,
@@ -51,6 +52,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """The look before this one in the same session, without its own earlier ones."""
 
 
+@without_collector
 def assemble(answers: Answers, *, all_threads: bool = False, earlier: Facts | None = None) -> Facts:
     """Return the snapshot without findings and verdict."""
     members = members_of(answers)

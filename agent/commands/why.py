@@ -15,7 +15,7 @@ from dsray_inspect.agent.cluster.resolve import Candidate
 from dsray_inspect.agent.commands.attach import code_of
 from dsray_inspect.agent.commands.options import LIMIT_S, Options, common_options, take
 from dsray_inspect.agent.errors import ExitCode
-from dsray_inspect.agent.explanation import SETTLED, Explanation, explain, waiting_in
+from dsray_inspect.agent.explanation import Explanation, explain, waiting_in
 from dsray_inspect.agent.gather.answers import Ask
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.session import Session
@@ -83,7 +83,7 @@ def settle(session: Session, candidate: Candidate, ask: Ask) -> Explanation:
     last = session.snapshot(candidate, ask)
     looks: tuple[Snapshot, ...] = (last,)
 
-    if (last.verdict.state in SETTLED and last.workers) or last.job.has_ended:
+    if last.verdict.state == "finished" or last.job.has_ended:
         return explain(looks)
 
     until = time.monotonic() + UNSETTLED_S
@@ -92,8 +92,13 @@ def settle(session: Session, candidate: Candidate, ask: Ask) -> Explanation:
         time.sleep(APART_S)
         looks = (looks[-1], session.snapshot(candidate, ask))
 
-        if time.monotonic() > until or not is_unsettled(looks[-1]):
+        if time.monotonic() > until or not (is_unsettled(looks[-1]) or is_news(*looks)):
             return explain(looks)
+
+
+def is_news(before: Snapshot, now: Snapshot) -> bool:
+    """Tell whether the newest look has found what the one before it had not: look once more."""
+    return bool(now.findings) and before.verdict.cause != now.verdict.cause
 
 
 def is_unsettled(snapshot: Snapshot) -> bool:

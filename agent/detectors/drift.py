@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.detectors.findings import name_ranks, next_command, ranks
-from dsray_inspect.agent.model import Finding
+from dsray_inspect.agent.model import Finding, Worker
 
 MAX_KEYS = 6
 
@@ -39,12 +40,22 @@ def config_drift(facts: Facts) -> list[Finding]:
         Finding(
             cause="config_drift",
             severity="error",
-            ranks=ranks(odd) if digests[usual] * 2 > len(known) else ranks(known),
+            ranks=blamed(facts, odd, known, digests[usual]),
             summary=f"{name_ranks(ranks(odd)).capitalize()} run another DeepSpeed config: {lines[0] if lines else 'digest'}.",
             evidence=lines,
             next_step=next_command(facts, "attach", (), "--json"),
         )
     ]
+
+
+def blamed(
+    facts: Facts, odd: Sequence[Worker], known: Sequence[Worker], most: int
+) -> tuple[int, ...]:
+    """Return the minority, all of them at a tie, and none where unseen ranks could decide it."""
+    if most * 2 > len(known):
+        return ranks(odd)
+
+    return ranks(known) if len(known) == len(facts.snapshot.workers) else ()
 
 
 def world_of_one(facts: Facts) -> list[Finding]:

@@ -21,11 +21,10 @@ def silent_nodes(facts: Facts) -> list[Finding]:
         if why == OK:
             continue
 
-        numbers = ranks(
-            member.worker for member in facts.members if member.worker.node_id == node.node_id
-        )
+        here = [one.worker for one in facts.members if one.worker.node_id == node.node_id]
+        numbers = ranks(here)
 
-        if numbers:
+        if here:
             found.append(
                 Finding(
                     cause="network_unreachable",
@@ -36,11 +35,7 @@ def silent_nodes(facts: Facts) -> list[Finding]:
                     evidence=(
                         f"its raylet: {why}",
                         "Ray's node table still says that it lives",
-                        *(
-                            f"rank {member.worker.rank}: {member.worker.evidence.worker}"
-                            for member in facts.members
-                            if member.worker.node_id == node.node_id
-                        ),
+                        *(f"pid {worker.pid}: {worker.evidence.worker}" for worker in here),
                     ),
                     next_step=f"ping {node.ip}",
                 )

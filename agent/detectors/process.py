@@ -5,11 +5,14 @@ from __future__ import annotations
 from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.assemble.workers import Member
 from dsray_inspect.agent.detectors.findings import name_ranks, next_command, ranks
+from dsray_inspect.agent.detectors.standing import cause_of
 from dsray_inspect.agent.detectors.waits import waits
 from dsray_inspect.agent.model import OK, Finding
 
 HELD_S = 8.0
 """A garbage collection may hold the GIL for some seconds; a peer that waits longer is a victim."""
+
+TOLD_BY_PURPOSE = ("checkpoint_stall", "data_stall")
 
 
 def stopped(facts: Facts) -> list[Finding]:
@@ -68,7 +71,8 @@ def gil_held(facts: Facts) -> list[Finding]:
         keeper = member.seen.gil_keeper
         silent = "did not answer" in member.worker.evidence.worker
 
-        if keeper is None or not silent:
+        # A write or a read that hangs with the GIL held is told by what it is for.
+        if keeper is None or not silent or cause_of(member) in TOLD_BY_PURPOSE:
             continue
 
         inner = keeper.frames[-1]

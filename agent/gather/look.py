@@ -21,6 +21,7 @@ from dsray_inspect.agent.cluster.train import adapter_of, find_runs
 from dsray_inspect.agent.gather.answers import NO_INJECT, Answers, Ask, has_threads
 from dsray_inspect.agent.gather.memory import Memory
 from dsray_inspect.agent.gather.outside import Outside, Wave
+from dsray_inspect.agent.model import OK
 from dsray_inspect.agent.onsite.keepsakes import own_record
 from dsray_inspect.agent.onsite.knock import knock
 from dsray_inspect.agent.stacks.silence import explain_silence, gil_keeper, read
@@ -86,9 +87,12 @@ class Gatherer:
         if job.is_dead and job.submission_id is not None:
             answers.submission = self._gcs.submission(job.submission_id)
 
-        answers.session_dirs = self._session_dirs(answers.nodes)
+        some_died = actors is not None and any(not row.alive for row in actors.workers)
 
-        if actors is not None and any(not row.alive for row in actors.workers):
+        if some_died or ask.counters:
+            answers.session_dirs = self._session_dirs(answers.nodes)
+
+        if some_died:
             answers.exits = self._gcs.exits()
 
         Look(self._calls, self._outside, answers, self._memory).take()
@@ -118,6 +122,7 @@ class Look:
         self._first_wave()
         self._collect(HEDGE_S)
         self._wave.take_done()
+        self._knock()
 
         if self._second_wave():
             self._collect(ANSWER_S - (time.monotonic() - started))
@@ -129,24 +134,31 @@ class Look:
             self._collect(PATIENCE_S - (time.monotonic() - started), could_answer_only=True)
 
         self._give_up(time.monotonic() - started)
-        self._knock()
 
     def _knock(self) -> None:
-        """Ask whether the nodes of ranks that gave no stack answer at all."""
-        actors = self._answers.actors
-        silent = {
-            row.node_id
-            for row in (actors.workers if actors else ())
-            if row.alive
-            and not has_threads(self._answers.workers.get(row.actor_id))
-            and not self._answers.process(row.node_id, row.pid).get("dump", {}).get("json")
-        }
+        """Ask whether the other nodes of silent ranks answer at all, before they are waited for."""
+        silent = {row.node_id for row in self._silent() if not self._outside.is_own(row.node_id)}
         places = {
             node.node_id: (node.ip, node.port)
             for node in self._answers.nodes
             if node.node_id in silent and node.alive and node.port
         }
         self._answers.reachable = knock(places)
+
+    def _is_reachable(self, row: ActorRow) -> bool:
+        return self._answers.reachable.get(row.node_id, OK) == OK
+
+    def _silent(self) -> list[ActorRow]:
+        """Return the actors that gave no stacks so far."""
+        return [
+            row
+            for row in self._rows()
+            if not has_threads(
+                self._answers.controller
+                if self._is_controller(row)
+                else self._answers.workers.get(row.actor_id)
+            )
+        ]
 
     def _want_kept(self) -> None:
         """Read what is left of workers that have ended, and of a controller that has."""
@@ -248,6 +260,9 @@ class Look:
         if self._is_stopped(row):
             return "the process is stopped (state T: SIGSTOP or a debugger)"
 
+        if not self._is_reachable(row):
+            return f"its node cannot be reached, {self._answers.reachable[row.node_id]}"
+
         facts = self._answers.process(row.node_id, row.pid)
         dump, before = facts.get("dump", {}), facts.get("dump_before", {})
         return explain_silence(dump["json"], before.get("json")) if "json" in dump else ""
@@ -293,14 +308,7 @@ class Look:
 
     def _second_wave(self) -> bool:
         """Look at whoever gave no stacks; returns whether there was anybody."""
-        controller = self._answers.controller
-        silent = [
-            row
-            for row in self._rows()
-            if not has_threads(
-                controller if self._is_controller(row) else self._answers.workers.get(row.actor_id)
-            )
-        ]
+        silent = [row for row in self._silent() if self._is_reachable(row)]
 
         if not self._answers.ask.from_outside:
             for row in silent:

@@ -25,7 +25,7 @@ def why_text(told: Explanation, style: Style = PLAIN) -> str:
 
 
 def body(told: Explanation) -> Iterator[str]:
-    if told.verdict.state in ("healthy", "starting", "finished"):
+    if told.verdict.state in ("healthy", "starting", "finished") and told.verdict.cause is None:
         yield from where(told)
         return
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.bench import attach, probes, scrape, tui
+from tests.bench import attach, probes, scale, scrape, tui
 from tests.bench.results import Result, keep, table
 from tests.ray import processes
 from tests.ray.cluster import Cluster
@@ -26,34 +26,58 @@ BENCHES: dict[str, tuple[Bench, int]] = {
     "ranks": (tui.ten_thousand_ranks, 12),
     "memory": (tui.memory, 1200),
 }
+ALONE: dict[str, tuple[Callable[[int], list[Result]], int]] = {"scale": (scale.emulated_ranks, 5)}
+"""What needs no cluster."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHES)}")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join([*BENCHES, *ALONE])}"
+    )
     parser.add_argument("--out", type=Path, default=Path("build/bench.json"))
     options = parser.parse_args()
-    unknown = set(options.names) - set(BENCHES)
+    everything = [*BENCHES, *ALONE]
+    unknown = set(options.names) - set(everything)
 
     if unknown:
-        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
+        parser.error(
+            f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(everything)}"
+        )
 
+    names = options.names or everything
+    results: list[Result] = []
+
+    for name in (name for name in names if name in ALONE):
+        alone, repeats = ALONE[name]
+        results += shown(alone(repeats))
+
+    if any(name in BENCHES for name in names):
+        results += on_a_cluster([name for name in names if name in BENCHES])
+
+    keep(results, options.out)
+    print(f"Every sample: {options.out}")
+    sys.exit(0 if all(one.held for one in results) else 1)
+
+
+def on_a_cluster(names: Sequence[str]) -> list[Result]:
     processes.sweep()
     results: list[Result] = []
 
     with Cluster(num_cpus=8, num_gpus=8) as cluster:
         attach.prepare(cluster)
 
-        for name in options.names or BENCHES:
+        for name in names:
             bench, repeats = BENCHES[name]
             found = bench(cluster, repeats)
-            new = found if isinstance(found, list) else [found]
-            print(table(new), flush=True)
-            results += new
+            results += shown(found if isinstance(found, list) else [found])
 
-    keep(results, options.out)
-    print(f"Every sample: {options.out}")
-    sys.exit(0 if all(one.held for one in results) else 1)
+    return results
+
+
+def shown(results: list[Result]) -> list[Result]:
+    print(table(results), flush=True)
+    return results
 
 
 if __name__ == "__main__":

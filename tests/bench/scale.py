@@ -10,6 +10,7 @@ import pickle
 import time
 from typing import Any
 
+from dsray_inspect.agent.assemble.collector import without_collector
 from dsray_inspect.agent.assemble.snapshot import Facts, assemble
 from dsray_inspect.agent.cluster.records import ActorRow, JobRow, NodeRow
 from dsray_inspect.agent.cluster.runs import RunActors
@@ -146,19 +147,24 @@ def actor_rows(size: int) -> tuple[ActorRow, ...]:
     )
 
 
-def measure(size: int) -> tuple[float, float, Snapshot]:
-    """Return the seconds from bytes to facts and from facts to the verdict, and the verdict."""
+@without_collector
+def measure(size: int) -> tuple[float, float, float, Snapshot]:
+    """Return the seconds from bytes to facts and from facts to the verdict, those of CPU time of
+    both, and the verdict.
+    """
     raw = [answer(rank, size) for rank in range(size)]
     rows = actor_rows(size)
     nodes = [
         NodeRow(node_id=f"n{n}", ip="10.0.0.1", hostname=f"h{n}", alive=True, resources={})
         for n in range((size + PER_NODE - 1) // PER_NODE)
     ]
+    cpu_s = time.process_time()
     started = time.perf_counter()
     facts = facts_of(raw, rows, nodes)
     merged = time.perf_counter()
     snapshot = judge(facts)
-    return merged - started, time.perf_counter() - merged, snapshot
+    ended = time.perf_counter()
+    return merged - started, ended - merged, time.process_time() - cpu_s, snapshot
 
 
 def emulated_ranks(repeats: int) -> list[Result]:
@@ -170,10 +176,15 @@ def emulated_ranks(repeats: int) -> list[Result]:
         samples, notes = [], []
 
         for _ in range(repeats if size < SIZES[-1] else min(repeats, 3)):
-            merge_s, judge_s, snapshot = measure(size)
+            merge_s, judge_s, cpu_s, snapshot = measure(size)
             assert snapshot.verdict.ranks == (ASLEEP,), snapshot.verdict
             samples.append((merge_s + judge_s) * 1000)
-            notes = [f"merge {merge_s:.2f} s, findings, graph and verdict {judge_s:.2f} s"]
+            notes = [
+                (
+                    f"merge {merge_s:.2f} s, findings, graph and verdict {judge_s:.2f} s; "
+                    f"{cpu_s:.2f} s of CPU time"
+                )
+            ]
 
         if smaller:
             growth = sorted(samples)[len(samples) // 2] / sorted(smaller)[len(smaller) // 2]

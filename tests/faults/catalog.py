@@ -85,10 +85,11 @@ CASES: tuple[Case, ...] = (
     vision("slow", "straggler", in_ci=True),
     # Ranks that disagree.
     finetune("branch", "collective_mismatch", "rank_divergence"),
-    finetune("early-stop", "rank_divergence"),
+    finetune("early-stop", "rank_divergence", in_ci=True),
     finetune("save-alone", "rank_divergence", rank=0),
     finetune("barrier", "rank_divergence", "collective_mismatch"),
-    finetune("eval-gather", "rank_divergence", "collective_mismatch", in_ci=True),
+    # Gloo ends whoever meets a message that is too long for it, be it the one that is right.
+    finetune("eval-gather", "collective_mismatch", "rank_divergence", culprits="not scored"),
     finetune("other-op", "collective_mismatch", "rank_divergence"),
     finetune("other-size", "collective_mismatch", culprits="not scored"),
     # Numbers, configs, environments.
@@ -113,14 +114,14 @@ CASES: tuple[Case, ...] = (
     rollouts("report-blocked", USER),
     rollouts("spill", "object_spilling", culprits="none"),
     # Before there is training.
-    launch("no-room", "resources_pending", culprits="none"),
+    launch("no-room", "resources_pending", culprits="none", in_ci=True),
     launch("late", "rendezvous_wait"),
     launch("other-port", "rendezvous_wait", rank=1),
     launch("dead-address", "network_unreachable", "rendezvous_wait", rank=2),
     launch("world-size", "rendezvous_wait", culprits="not scored"),
     launch("stale-lock", "op_compile_lock", culprits="all"),
     launch("cold-compile", "op_compile_slow", culprits="not scored"),
-    launch("driver", "driver_blocked", culprits="none"),
+    launch("driver", "driver_blocked", culprits="none", in_ci=True),
     launch("callback", "controller_blocked", culprits="none"),
     launch("one-gpu", "device_conflict", culprits="all"),
     # Healthy, but scary.

@@ -15,7 +15,7 @@ from tests.ray import processes
 from tests.ray.cluster import Cluster
 from tests.ray.jobs import Job
 
-LIMIT_S = 90.0
+LIMIT_S = 240.0
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,9 @@ class DsrayInspect(Polls):
     """`dsray-inspect why`; it follows by `--watch`."""
 
     def judge(self, target: Target) -> Answer:
-        done = target.cluster.inspect("why", target.name, "--json", timeout=LIMIT_S)
+        done = target.cluster.inspect(
+            "why", target.name, "--json", "--timeout", str(LIMIT_S), timeout=2 * LIMIT_S
+        )
 
         if done.returncode not in (0, 1):
             return Answer("unknown", None, (), done.stderr.strip())

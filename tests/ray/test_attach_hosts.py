@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 
@@ -126,3 +127,21 @@ def test_a_cut_link_leaves_one_host_to_see(two_hosts: TwoHosts, job: Job) -> Non
     job.assert_moving(ranks=RANKS)
     after = look(two_hosts, job)
     assert {worker["evidence"]["worker"] for worker in after["workers"]} == {"ok"}
+
+
+def test_why_blames_the_host_behind_a_cut_link(two_hosts: TwoHosts, job: Job) -> None:
+    homes = {rank: worker["hostname"] for rank, worker in by_rank(look(two_hosts, job)).items()}
+    two_hosts.cut()
+
+    try:
+        done = two_hosts.inspect("why", job.submission_id, "--json")
+    finally:
+        two_hosts.mend()
+
+    assert done.returncode == 1, done.stderr
+    told = json.loads(done.stdout)
+    assert told["verdict"]["cause"] in ("network_unreachable", "node_lost"), told["verdict"]
+    behind = [rank for rank, home in homes.items() if home == "host-b"]
+    assert sorted(told["verdict"]["ranks"]) == sorted(behind)
+    assert "host-b" in told["verdict"]["summary"]
+    job.assert_moving(ranks=RANKS)

@@ -22,7 +22,7 @@ FAULTS = {
     "other-op": "the rank broadcasts where the others reduce",
     "other-size": "the rank reduces another size than the others",
     "nan": "the rank's loss is not a number; overflow checks skip the step",
-    "inf-step": "the rank's loss is infinite, on and on; every step is skipped",
+    "inf-step": "the rank's gradients overflow, on and on; every step is skipped",
     "zero-mix": "the rank runs ZeRO-1, the others ZeRO-2",
     "clip-mix": "the rank clips its gradients at another norm",
     "env": "the rank has another NCCL_ALGO than the others",
@@ -60,7 +60,7 @@ def compute_loss(model: Any, tokens: torch.Tensor, step: int, rank: int, trip: T
     if trip.since("nan", rank, step):
         loss = loss * float("nan")
     if trip.since("inf-step", rank, step):
-        loss = loss * float("inf")
+        loss = loss * 3e37  # finite, and its gradients' squares are not
     return loss
 
 

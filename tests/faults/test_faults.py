@@ -1,0 +1,18 @@
+"""A third of the fault suite: the right cause, the right ranks, and no alarm about a healthy job."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+
+import pytest
+
+from tests.faults import catalog
+from tests.faults.run import Score
+
+
+@pytest.mark.parametrize("name", [case.name for case in catalog.named([], ci=True)])
+def test_the_verdict_is_right(scores: dict[str, Future[Score]], name: str) -> None:
+    score = scores[name].result()
+    assert score.cause_is_right, score
+    assert score.culprit_is_right is not False, score
+    assert not score.is_false_alarm, score

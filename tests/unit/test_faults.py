@@ -1,0 +1,83 @@
+"""The fault suite itself: its catalogue covers the causes, and its figures are figured right."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+
+from dsray_inspect.agent.model import Cause
+from tests.faults import catalog, scores, tools
+from tests.faults.run import Score
+
+NOT_ON_ONE_HOST = {"node_lost"}
+"""What takes a second host has its tests in tests/ray/test_cut_link.py."""
+
+
+def score(**more: Any) -> Score:
+    facts: dict[str, Any] = {
+        "case": "x/y",
+        "expected": ("data_stall",),
+        "state": "hung",
+        "cause": "data_stall",
+        "ranks": (1,),
+        "cause_is_right": True,
+        "culprit_is_right": True,
+        "seconds": 4.0,
+        "look_s": 1.0,
+        "wrong_on_the_way": (),
+        **more,
+    }
+    return Score(**facts)
+
+
+WRONG = score(cause="straggler", cause_is_right=False, culprit_is_right=False, seconds=None)
+HEALTHY = score(expected=(), cause=None, ranks=(), state="healthy", culprit_is_right=None)
+ALARM = score(expected=(), cause="gil_held", cause_is_right=False, culprit_is_right=None)
+
+
+def test_every_cause_has_a_fault() -> None:
+    covered = {cause for case in catalog.CASES for cause in case.causes}
+    assert set(get_args(Cause)) - covered <= NOT_ON_ONE_HOST
+
+
+def test_there_are_as_many_as_promised() -> None:
+    healthy = [case for case in catalog.CASES if case.is_healthy]
+    assert len(catalog.CASES) - len(healthy) >= 30
+    assert len(healthy) >= 12
+    assert len({case.name for case in catalog.CASES}) == len(catalog.CASES)
+
+
+def test_a_seed_draws_the_same_places_again() -> None:
+    places = [case.place(7) for case in catalog.CASES]
+    assert places == [case.place(7) for case in catalog.CASES]
+    assert len({rank for rank, _ in places}) == catalog.WORKERS
+
+
+def test_the_figures() -> None:
+    figures = scores.summary([score(), score(), WRONG, HEALTHY])
+    assert (figures["precision"], figures["recall"]) == (0.667, 0.667)
+    assert figures["culprit_accuracy"] == 0.667
+    assert figures["false_alarms"] == []
+    assert figures["seconds_to_verdict_median"] == 4.0
+
+
+def test_an_alarm_about_a_healthy_job_costs_precision() -> None:
+    figures = scores.summary([score(), ALARM])
+    assert figures["precision"] == 0.5
+    assert figures["false_hung"] == ["x/y"]
+
+
+def test_what_was_taken_for_what() -> None:
+    assert scores.confusion([score(), WRONG, HEALTHY]) == {
+        "data_stall": {"data_stall": 1, "straggler": 1},
+        "–": {"–": 1},
+    }
+
+
+def test_unknown_names_are_told() -> None:
+    with pytest.raises(LookupError, match="no case nowhere"):
+        catalog.named(["nowhere"])
+
+    with pytest.raises(LookupError, match="majority-stack"):
+        tools.tool("oracle")

@@ -1,0 +1,315 @@
+"""Detectors on windows of two looks, put together here: what moves, what stands, what is kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dsray_inspect.agent.assemble.snapshot import Facts, assemble
+from dsray_inspect.agent.cluster.records import ExitRow, NodeRow, SubmissionRow
+from dsray_inspect.agent.model import Snapshot
+from dsray_inspect.agent.verdict import judge
+from tests.unit.test_verdict import (
+    IN_DATA,
+    IN_REDUCE,
+    IN_USER,
+    RUNNER,
+    SITE,
+    TEACH,
+    entered,
+    job,
+    look,
+    rank,
+)
+
+APART_S = 1.0
+GET = ("get", "get", f"{SITE}/ray/_private/worker.py", 3009)
+REPORT = ("report", "report", f"{SITE}/ray/train/v2/_internal/execution/context.py", 400)
+SAVE = ("save", "save", f"{SITE}/torch/serialization.py", 900)
+IN_GET = (RUNNER, TEACH, GET)
+IN_REPORT = (RUNNER, TEACH, REPORT)
+IN_SAVE = (RUNNER, TEACH, SAVE)
+STILL: dict[str, Any] = {"cpu_s": 10.0, "moved_bytes": 100, "children": [], "dials": []}
+
+
+def waits(number: int, age_s: float = 8, **more: Any) -> dict[str, Any]:
+    """Return a rank that waits in collective 69."""
+    return with_progress(entered(rank(number, IN_REDUCE, age_s), 69, age_s), **more)
+
+
+def stands(number: int, frames: Any, age_s: float = 8, **more: Any) -> dict[str, Any]:
+    """Return a rank that has come to collective 68 and to none since."""
+    one = entered(rank(number, frames, more.pop("idle_s", 0.1)), 68, age_s, finished=True)
+    return with_progress(one, **more)
+
+
+def with_progress(one: dict[str, Any], **more: Any) -> dict[str, Any]:
+    thread = {**one["threads"][0], "ran_s": more.pop("ran_s", 5.0)}
+    return {**one, "threads": [thread], "progress": {**STILL, **more}}
+
+
+def window(before: tuple[Any, ...], now: tuple[Any, ...], **more: Any) -> Snapshot:
+    """Return the verdict of the second of two looks."""
+    first, second = look(*before, **more), look(*now, **more)
+    first.answers.taken_at, second.answers.taken_at = 100.0, 100.0 + APART_S
+    earlier = assemble(first.answers)
+    return judge(assemble(second.answers, earlier=earlier))
+
+
+def twice(*ranks: Any, **more: Any) -> Snapshot:
+    return window(ranks, ranks, **more)
+
+
+@pytest.mark.parametrize(
+    ("frames", "cause"),
+    [
+        (IN_USER, "rank_blocked_in_user_code"),
+        (IN_DATA, "data_stall"),
+        (IN_SAVE, "checkpoint_stall"),
+        (IN_GET, "object_wait"),
+    ],
+)
+def test_who_does_nothing_between_two_looks_is_blocked_although_it_polls(
+    frames: Any, cause: str
+) -> None:
+    snapshot = twice(waits(0), stands(1, frames), waits(2))
+    assert (snapshot.verdict.state, snapshot.verdict.cause) == ("hung", cause)
+    assert snapshot.verdict.ranks == (1,)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"ran_s": 5.9},
+        {"cpu_s": 10.9},
+        {"moved_bytes": 50 << 20},
+        {"children": [{"pid": 9, "name": "python", "state": "R", "cpu_s": 0.8}]},
+    ],
+)
+def test_who_moves_between_two_looks_takes_its_time(more: dict[str, Any]) -> None:
+    before = (waits(0), stands(1, IN_SAVE), waits(2))
+    snapshot = window(before, (waits(0), stands(1, IN_SAVE, **more), waits(2)))
+    assert snapshot.findings == ()
+    assert snapshot.verdict.state == "healthy"
+
+
+def test_who_moves_for_long_is_slow_and_not_hung() -> None:
+    before = (waits(0, 40), stands(1, IN_USER, 40), waits(2, 40))
+    snapshot = window(before, (waits(0, 40), stands(1, IN_USER, 40, ran_s=5.9), waits(2, 40)))
+    assert (snapshot.verdict.state, snapshot.verdict.cause) == ("degraded", "straggler")
+
+
+def test_everybody_in_the_same_place_for_long_waits_for_something_else() -> None:
+    snapshot = twice(*(stands(number, IN_USER, 40) for number in range(3)))
+    assert (snapshot.verdict.cause, snapshot.verdict.ranks) == (
+        "rank_blocked_in_user_code",
+        (0, 1, 2),
+    )
+    short = twice(*(stands(number, IN_USER, 12) for number in range(3)))
+    assert short.findings == ()
+
+
+@pytest.mark.parametrize(("reporting", "blamed"), [((0,), (0,)), ((0, 2), (1,)), ((0, 1, 2), None)])
+def test_a_report_is_a_barrier(reporting: tuple[int, ...], blamed: tuple[int, ...] | None) -> None:
+    ranks = [
+        stands(number, IN_REPORT) if number in reporting else waits(number) for number in range(3)
+    ]
+    snapshot = twice(*ranks)
+
+    if blamed is None:
+        assert snapshot.findings == ()
+    else:
+        assert (snapshot.verdict.cause, snapshot.verdict.ranks) == ("report_barrier", blamed)
+
+
+def test_who_sleeps_while_others_report_is_to_blame() -> None:
+    snapshot = twice(stands(0, IN_REPORT), stands(1, IN_USER), stands(2, IN_REPORT))
+    assert (snapshot.verdict.cause, snapshot.verdict.ranks) == ("rank_blocked_in_user_code", (1,))
+
+
+def test_the_graph_leads_from_the_victims_to_the_root() -> None:
+    graph = twice(waits(0), stands(1, IN_USER), waits(2)).graph
+    pairs = {(edge.waiter, edge.awaited) for edge in graph.edges}
+    collective = "all_reduce #69 (33,030 float, group 1)"
+    assert {("rank 0", collective), ("rank 2", collective), (collective, "rank 1")} <= pairs
+    assert graph.roots == ("rank 1",)
+    assert all(edge.evidence for edge in graph.edges)
+
+
+def arrivals(late_s: float, late: int, number: int, steps: int = 8) -> dict[str, Any]:
+    """Return a rank's three collectives a step; one rank comes late to the first of them."""
+    times = []
+
+    for step in range(steps):
+        for part in range(3):
+            at_s = step * 1.0 + part * 0.01 + (late_s if number == late and part == 0 else 0.0)
+            times.append((step * 3 + part, int(at_s * 1e9)))
+
+    return {**with_progress(rank(number, IN_USER, 0.1)), "arrivals": {"1": times}}
+
+
+@pytest.mark.parametrize(("late_s", "cause"), [(0.5, "straggler"), (0.005, None)])
+def test_a_straggler_is_known_by_the_time_lost_to_it(late_s: float, cause: str | None) -> None:
+    snapshot = twice(*(arrivals(late_s, 2, number) for number in range(3)))
+    assert snapshot.verdict.cause == cause
+    assert snapshot.verdict.ranks == ((2,) if cause else ())
+
+
+def test_one_long_pause_makes_no_straggler() -> None:
+    ranks = [arrivals(0.03, 2, number) for number in range(3)]
+    ranks[2]["arrivals"]["1"][12] = (12, int(9e9))
+    assert twice(*ranks).findings == ()
+
+
+NAN = {"skipped_steps": 6.0, "grad_norm": "inf", "loss": "nan", "weight": 0.1}
+SKIPS = {"skipped_steps": 6.0, "grad_norm": "inf", "loss": 0.3, "weight": 0.1}
+FINE = {"skipped_steps": 6.0, "grad_norm": 0.4, "loss": 0.3, "weight": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("health", "cause"), [(NAN, "nonfinite_loss"), (SKIPS, "overflow_skips"), (FINE, None)]
+)
+def test_numbers_that_are_none(health: dict[str, Any], cause: str | None) -> None:
+    ranks = [{**rank(number, IN_USER, 0.1), "health": FINE} for number in range(3)]
+    ranks[1]["health"] = health
+    snapshot = twice(*ranks)
+    assert snapshot.verdict.cause == cause
+    assert snapshot.verdict.ranks == ((1,) if cause else ())
+
+
+@pytest.mark.parametrize(("used", "cause"), [(98, "memory_pressure"), (60, None)])
+def test_memory_that_is_nearly_used_up(used: int, cause: str | None) -> None:
+    memory = {"whose": "/sys/fs/cgroup/x", "limit_bytes": 100, "used_bytes": used, "oom_kills": 0}
+    ranks = [with_progress(rank(number, IN_USER, 0.1)) for number in range(2)]
+    ranks[1]["progress"]["memory"] = memory
+    snapshot = twice(*ranks)
+    assert (snapshot.verdict.cause, snapshot.verdict.ranks) == (cause, (1,) if cause else ())
+
+
+# Runs that have ended
+
+
+ACCOUNT = (
+    "Started training worker group of size 2: \n"
+    "- (ip=10.0.0.1, pid=100) world_rank=1, local_rank=1, node_rank=0\n"
+    "- (ip=10.0.0.1, pid=101) world_rank=0, local_rank=0, node_rank=0"
+)
+PEER = "RuntimeError: Read error [127.0.0.1]:1: Connection reset by peer. GLHF!"
+OWN = 'File "/app/train.py", line 25, in load_batch\n    raise KeyError("x")\nKeyError: \'x\''
+
+
+def policy(*snippets: tuple[str, str]) -> str:
+    blocks = "\n".join(f"[Rank {ranks} Error Snippet]:\n{text}" for ranks, text in snippets)
+    return f"[FailurePolicy] RAISE\n  Source: worker group\nError: Training failed:\n{blocks}"
+
+
+def post_mortem(
+    *messages: str, exits: dict[str, ExitRow] | None = None, words: Any = (), killed: Any = ()
+) -> Snapshot:
+    account = [{"at": float(number), "message": one} for number, one in enumerate(messages)]
+    kept = {"account": account, "last_words": {"w0": list(words)}, "oom_killed": list(killed)}
+    facts = look(
+        "the actor is dead",
+        "the actor is dead",
+        actors={0: {"state": "DEAD"}, 1: {"state": "DEAD"}},
+        job=job(is_dead=True),
+        submission=SubmissionRow(status="FAILED", message="exit code 1"),
+        looks={"n1": {"processes": {}, "kept": kept}},
+        exits=exits or {},
+    )
+    return judge(assemble(facts.answers))
+
+
+def ended(number: int, kind: str, at: float, detail: str = "connection error code 2") -> ExitRow:
+    return ExitRow(
+        worker_id=f"w{number}",
+        node_id="n1",
+        pid=100 + number,
+        kind=kind,
+        detail=detail,
+        ended_at=at,
+    )
+
+
+def test_the_first_error_of_its_own_is_to_blame_not_those_that_follow() -> None:
+    snapshot = post_mortem(ACCOUNT, policy(("0", PEER), ("1", OWN)))
+    assert (snapshot.verdict.state, snapshot.verdict.cause) == ("failed", "worker_dead")
+    assert snapshot.verdict.ranks == (1,)
+    assert "train.py:25: KeyError: 'x'" in snapshot.verdict.summary
+
+
+def test_who_died_by_itself_is_to_blame_whatever_others_say() -> None:
+    exits = {"w0": ended(0, "SYSTEM_ERROR", 5.0), "w1": ended(1, "INTENDED_SYSTEM_EXIT", 6.0)}
+    snapshot = post_mortem(ACCOUNT, policy(("0", PEER)), exits=exits)
+    assert (snapshot.verdict.cause, snapshot.verdict.ranks) == ("worker_dead", (1,))
+    assert "pid 100" in snapshot.verdict.summary
+
+
+@pytest.mark.parametrize(
+    ("more", "cause", "ranks"),
+    [
+        ({"killed": [100]}, "worker_oom", (1,)),
+        ({"words": ["what(): 44 vs 8. Received data size doesn't match expected size."]},
+         "collective_mismatch", ()),
+        ({"words": ["*** SIGSEGV received"]}, "worker_dead", (1,)),
+    ],
+)  # fmt: skip
+def test_what_a_process_died_of(more: Any, cause: str, ranks: tuple[int, ...]) -> None:
+    exits = {"w0": ended(0, "SYSTEM_ERROR", 5.0)}
+    snapshot = post_mortem(ACCOUNT, exits=exits, **more)
+    assert (snapshot.verdict.cause, snapshot.verdict.ranks) == (cause, ranks)
+
+
+def test_ray_kills_for_memory_too() -> None:
+    snapshot = post_mortem(ACCOUNT, exits={"w1": ended(1, "NODE_OUT_OF_MEMORY", 5.0)})
+    assert (snapshot.verdict.cause, snapshot.verdict.ranks) == ("worker_oom", (0,))
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("RuntimeError: connectFullMesh failed with remote=[127.0.0.1]:2", "network_unreachable"),
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate", "worker_oom"),
+        (PEER, "unknown"),
+    ],
+)
+def test_errors_that_name_their_cause(text: str, cause: str) -> None:
+    assert post_mortem(ACCOUNT, policy(("0,1", text))).verdict.cause == cause
+
+
+def test_a_failure_before_the_newest_group_is_over() -> None:
+    facts = post_mortem(policy(("1", OWN)), ACCOUNT)
+    assert facts.findings == ()
+
+
+def test_a_lost_node_takes_its_ranks_along() -> None:
+    facts = look(
+        rank(0, IN_USER, 0.1),
+        "the actor is dead",
+        actors={1: {"state": "DEAD", "node_id": "n2"}},
+    )
+    facts.answers.nodes.append(
+        NodeRow(node_id="n2", ip="10.0.0.2", hostname="host-b", alive=False, resources={})
+    )
+    snapshot = judge(assemble(facts.answers))
+    assert (snapshot.verdict.state, snapshot.verdict.cause) == ("failed", "node_lost")
+
+
+def test_a_node_that_does_not_answer_is_told_with_its_ranks() -> None:
+    facts = look(waits(0), "its main thread did not answer", actors={1: {"node_id": "n2"}})
+    facts.answers.nodes.append(
+        NodeRow(node_id="n2", ip="10.0.0.2", hostname="host-b", alive=True, resources={})
+    )
+    facts.answers.reachable = {"n2": "no answer from 10.0.0.2:7000 in 1 s"}
+    snapshot = judge(assemble(facts.answers))
+    assert snapshot.verdict.cause == "network_unreachable"
+    assert "host-b (10.0.0.2)" in snapshot.verdict.summary
+
+
+def test_facts_know_one_earlier_look_only() -> None:
+    first: Facts = look(rank(0, IN_USER, 0.1))
+    second = assemble(first.answers, earlier=first)
+    third = assemble(first.answers, earlier=second)
+    assert third.earlier is not None
+    assert third.earlier.earlier is None
