@@ -23,7 +23,8 @@ LINKED := build/.linked-$(firstword $(shell printf '%s\n' $(sort $(FILES)) | cks
 # One setup at a time.
 LOCKED := flock .venv
 
-.PHONY: help setup system-packages format lint schema metrics-page test test-unit faults screenshots bench demo clean
+.PHONY: help setup system-packages format lint schema metrics-page dashboards test test-unit faults screenshots \
+    bench demo clean
 
 help: ## Show this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +80,9 @@ schema: setup ## Write the JSON Schema of snapshots from their model.
 
 metrics-page: setup ## Write docs/metrics.md from the catalogue of metrics.
 	$(BIN)/python -m dsray_inspect.exporters.metrics_page > docs/metrics.md
+
+dashboards: setup ## Write dashboards/grafana/*.json from the code beside them.
+	$(BIN)/python -m dsray_inspect.dashboards.build
 
 test: setup system-packages ## Run all tests, the quick ones first.
 	$(BIN)/pytest tests/unit $(wildcard tests/promql tests/tui tests/ray tests/faults) $(ARGS)

@@ -18,7 +18,7 @@ from dsray_inspect.agent.interrupts import LimitPassed, Watch, timed_out
 
 COMMANDS = (
     *("ls", "attach", "why", "stacks", "env", "trace", "serve"),
-    *("submit", "doctor", "demo"),
+    *("submit", "dashboards", "doctor", "demo"),
 )
 HELP = """See where every rank of a running Ray Train + DeepSpeed job is, what was set for it, and
 the stack it is in. The job needs nothing enabled.

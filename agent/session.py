@@ -23,7 +23,7 @@ from dsray_inspect.agent.gather.look import Gatherer
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.startup.account import is_over, trains, with_start
 from dsray_inspect.agent.startup.reader import StartReader
-from dsray_inspect.agent.startup.spans import start_timeline
+from dsray_inspect.agent.startup.spans import joined, start_timeline
 from dsray_inspect.agent.timeline import Timeline
 from dsray_inspect.agent.tracing import run
 from dsray_inspect.agent.tracing.build import timeline
@@ -190,7 +190,9 @@ class Session:
                 self.calls(), rows, harvest, seconds=seconds, max_pause_ms=ask.max_pause_ms
             )
 
-        return timeline(harvest), whole
+        spans = timeline(harvest)
+        start = self.start_timeline(candidate, snapshot) if seconds is None else None
+        return (joined(spans, start) if start is not None else spans), whole
 
     def refreshed(self, candidate: Candidate) -> Candidate:
         """Return the run as it is now: its job's state and its present worker group."""

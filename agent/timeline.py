@@ -57,6 +57,8 @@ class Timeline(Record, frozen=True, kw_only=True):
     run: Run | None
     processes: tuple[Process, ...]
     spans: tuple[Span, ...]
+    from_ns: int | None = None
+    """When the look at it began; None where it reaches back as far as anything was kept."""
     until_ns: int | None = None
     """When the look at it ended: what is open then has lasted at least so long."""
     dropped: int = 0

@@ -26,6 +26,9 @@ class Board:
     def seen(self, snapshot: Snapshot) -> None:
         """Put up a new look."""
         with self._lock:
+            if not self._tally.is_of(snapshot):
+                self._tally = Tally()
+
             self._tally.add(snapshot)
             self._snapshot = snapshot
             self.looks += 1

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 REQUEST_S: Final = 10.0
 """After which a client that does not say what it wants is hung up on."""
 SILENT_S: Final = 120.0
-"""When nothing was looked at for so long, /healthz says that we are stuck."""
 TEXT: Final = ("Content-Type", "text/plain; charset=utf-8")
 PAGE: Final = b"dsray-inspect: /metrics for Prometheus, /sd for its service discovery, /healthz\n"
 
@@ -43,14 +42,25 @@ class Pulse:
 
 
 class Endpoint:
-    """Listens from `with` on; `towards` is the cluster's address, `token` what requests must bring."""
+    """Listens from `with` on.
+
+    `token`: what requests must bring; `towards`: the cluster's address; `silent_s`: when nothing
+    was looked at for so long, /healthz says that we are stuck.
+    """
 
     def __init__(
-        self, listen: Listen, registry: CollectorRegistry, *, token: str | None, towards: str
+        self,
+        listen: Listen,
+        registry: CollectorRegistry,
+        *,
+        token: str | None,
+        towards: str,
+        silent_s: float = SILENT_S,
     ) -> None:
         self.pulse = Pulse()
         self.scrapes = 0
         self._token = token
+        self._silent_s = silent_s
         self._metrics = make_wsgi_app(registry)
         self._server = bound(listen)
         self._server.set_app(self._answer)
@@ -106,7 +116,7 @@ class Endpoint:
     def _health(self, start: StartResponse) -> Iterable[bytes]:
         silent_s = self.pulse.silent_s()
 
-        if silent_s > SILENT_S:
+        if silent_s > self._silent_s:
             return plain(
                 start, "503 Service Unavailable", f"no look for {silent_s:.0f} s\n".encode()
             )

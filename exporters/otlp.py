@@ -50,7 +50,7 @@ MODULES: Final = {
 LONGEST_VALUE: Final = 4096
 MOST_REMEMBERED: Final = 400_000
 """So many sent spans are known again when a later timeline holds them too."""
-FLUSH_S: Final = 1.0
+FLUSH_S: Final = 0.7
 
 
 def is_wanted() -> bool:

@@ -57,6 +57,8 @@ class Tally:
         self.run_id = ""
         """Empty until it is known; a series must not change its name because it came too soon."""
         self.restarts = 0
+        self._told: tuple[str, str] | None = None
+        """The job and the run's own id, once the controller has told it."""
         self._unnamed = 0
         self.ranks: dict[int, RankTally] = {}
         self.durations = Durations()
@@ -84,6 +86,12 @@ class Tally:
 
         self._time_steps(snapshot)
 
+    def is_of(self, snapshot: Snapshot) -> bool:
+        """Return whether a look is at the same run, as far as it tells."""
+        run_id = snapshot.run.id if snapshot.run else None
+        told = self._told or (snapshot.job.job_id, run_id)
+        return told[0] == snapshot.job.job_id and run_id in (None, told[1])
+
     def skip(self) -> None:
         """Note that a look failed: the time up to the next one belongs to no phase."""
         self._before = None
@@ -96,6 +104,7 @@ class Tally:
         """Keep Ray Train's id once it was told; a silent controller must not rename the series."""
         if snapshot.run is not None and snapshot.run.id:
             self.run_id = snapshot.run.id
+            self._told = (snapshot.job.job_id, snapshot.run.id)
         elif not self.run_id:
             self._unnamed += 1
 

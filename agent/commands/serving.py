@@ -21,7 +21,7 @@ from dsray_inspect.agent.text.style import Style
 from dsray_inspect.agent.text.watch import change, is_news, verdict_line
 from dsray_inspect.exporters import discovery, listen
 from dsray_inspect.exporters.board import Board
-from dsray_inspect.exporters.endpoint import Endpoint
+from dsray_inspect.exporters.endpoint import SILENT_S, Endpoint
 from dsray_inspect.exporters.otlp import Otlp, is_wanted
 from dsray_inspect.exporters.prometheus import Collector, registry
 from dsray_inspect.exporters.pushing import Pushing
@@ -30,6 +30,8 @@ from dsray_inspect.exporters.watching import Waiting, Watching
 LINGER_S: Final = 60.0
 """For so long the last state of a job that has ended waits to be scraped."""
 RETRY_S: Final = 5.0
+LATE: Final = 3.0
+"""Looks may come so many times later than they should before /healthz complains."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,14 +55,20 @@ def serve(plan: Plan, options: Options) -> ExitCode:
     address = cluster_address(plan, teller)
     ask = options.ask(plan.job, start=True)
 
-    with contextlib.ExitStack() as stack:
+    # The session ends last: who is told to end has little time, and Ray may take it all.
+    with contextlib.ExitStack() as connection, contextlib.ExitStack() as stack:
         otlp = stack.enter_context(Otlp()) if plan.otlp or is_wanted() else None
         collector = Collector(board, otlp.samples) if otlp else Collector(board)
-        endpoint = stack.enter_context(
-            Endpoint(where, registry(collector), token=token, towards=address)
+        listening = Endpoint(
+            where,
+            registry(collector),
+            token=token,
+            towards=address,
+            silent_s=max(SILENT_S, LATE * plan.every_s),
         )
+        endpoint = stack.enter_context(listening)
         stack.enter_context(discovery.written(plan.sd_file, endpoint.target))
-        session = stack.enter_context(connected(address, plan, teller, endpoint))
+        session = connection.enter_context(connected(address, plan, teller, endpoint))
         pushing = Pushing(session, otlp, ask) if otlp and ask.inject else None
 
         if otlp and not ask.inject:

@@ -82,7 +82,7 @@ def command(
 
     with Session(choose_address(options.address)) as session:
         candidate = session.find(job)
-        snapshot = session.snapshot(candidate, options.ask(job, env=False))
+        snapshot = session.snapshot(candidate, options.ask(job, env=False, start=past))
         spans, whole = session.trace(
             candidate, snapshot, seconds=None if past else seconds, ask=options.ask(job)
         )
@@ -100,7 +100,7 @@ def show(spans: Timeline, options: Options, *, past: bool, output: Path | None) 
     if output is not None:
         write(output, trace_json.encode(spans))
 
-    summary = summarize(spans)
+    summary = summarize(without_start(spans))
 
     if options.as_json:
         document = TraceDocument(
@@ -118,7 +118,13 @@ def show(spans: Timeline, options: Options, *, past: bool, output: Path | None) 
         click.echo(text, color=options.color)
 
     if output is not None:
-        say(options, f"{output}: {summary.spans} spans; open it at https://ui.perfetto.dev")
+        say(options, f"{output}: {len(spans.spans)} spans; open it at https://ui.perfetto.dev")
+
+
+def without_start(spans: Timeline) -> Timeline:
+    """Return the spans that are summed up: the run's start is in the file, and told by `attach`."""
+    kept = tuple(one for one in spans.spans if one.kind != "startup")
+    return msgspec.structs.replace(spans, spans=kept)
 
 
 def pusher() -> Callable[[Timeline, Options], None]:

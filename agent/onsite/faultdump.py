@@ -47,6 +47,10 @@ def ask(pid: int, number: int) -> dict[str, Any]:
 
     try:
         before = os.fstat(file).st_size
+
+        if os.fstat(file).st_uid != os.stat(f"/proc/{pid}").st_uid:
+            return {"error": f"{path} is another user's"}
+
         os.kill(pid, number)
         text = grown(file, before)
         os.ftruncate(file, 0)

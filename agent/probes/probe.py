@@ -60,7 +60,7 @@ class Probe:
                 advances=target.advances,
                 measure=target.measure,
                 device=device if target.on_device else None,
-                step_aside=patch.take_out,
+                step_aside=patch.step_aside,
             )
 
         return wrap
@@ -76,11 +76,14 @@ class Probe:
             return []
 
         self.switch.turn_off()
-        covered = [
-            f"{patch.owner.__name__}.{patch.name}"
-            for patch in reversed(self.patches)
-            if not patch.take_out()
-        ]
+        covered = []
+
+        for patch in reversed(self.patches):
+            try:
+                if not patch.take_out():
+                    covered.append(f"{patch.owner.__name__}.{patch.name}")
+            except Exception as error:
+                covered.append(f"{patch.owner.__name__}.{patch.name}: {error}"[:200])
 
         if sys.modules.get(HOME) is not None and sys.modules[HOME].probe is self:
             del sys.modules[HOME]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from types import FunctionType
@@ -79,6 +80,11 @@ class Patch:
 
         setattr(self.owner, self.name, self.original)
         return True
+
+    def step_aside(self) -> None:
+        """Do so from within a call of the job."""
+        with contextlib.suppress(Exception):
+            self.take_out()
 
 
 def put_in(target: Target, wrap: Callable[[Any, Patch], Any]) -> tuple[list[Patch], list[str]]:

@@ -30,7 +30,7 @@ def timeline(harvest: Harvest) -> Timeline:
     recorded = {n: entries(rank.recordings) for n, rank in enumerate(harvest.ranks)}
     members = {name: ranks for one in harvest.ranks for name, ranks in one.group_ranks.items()}
     all_in = entered(recorded, members)
-    probed = {n: own_pieces(rank, harvest) for n, rank in enumerate(harvest.ranks)}
+    probed = {n: own_pieces(rank) for n, rank in enumerate(harvest.ranks)}
     known = {n: steps(found) for n, found in probed.items()}
 
     if not any(known.values()):
@@ -50,6 +50,7 @@ def timeline(harvest: Harvest) -> Timeline:
         run=harvest.run,
         processes=tuple(process(rank, harvest.nodes) for rank in harvest.ranks),
         spans=tuple(spans),
+        from_ns=harvest.from_ns or None,
         until_ns=harvest.until_ns,
         dropped=sum(rank.dropped for rank in harvest.ranks),
         notes=tuple(notes(harvest, recorded)),
@@ -77,7 +78,7 @@ def process(rank: Rank, nodes: Sequence[Node]) -> Process:
     )
 
 
-def own_pieces(rank: Rank, harvest: Harvest) -> list[Piece]:
+def own_pieces(rank: Rank) -> list[Piece]:
     """Return what a rank's ring holds, and the gaps in its training thread."""
     rows = records(bytes(rank.records))
     clock = Clock(rank.wall_ns, rank.clock_ns)
@@ -85,8 +86,7 @@ def own_pieces(rank: Rank, harvest: Harvest) -> list[Piece]:
     thread = training_thread(rows)
 
     if thread:
-        last_ns = None if not rank.alive else harvest.until_ns
-        found += gaps(found, thread, until_ns=last_ns)
+        found += gaps(found, thread)
         found.sort(key=lambda one: (one.start_ns, -(one.end_ns or 1 << 62)))
 
     return found

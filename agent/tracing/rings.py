@@ -33,7 +33,8 @@ class Rings:
 
         for rank in ranks:
             if isinstance(rank.probe, dict):
-                here = os.path.exists(rank.probe["ring"]) or rank.probe.get("here")
+                ring, may = rank.probe["ring"], os.R_OK | os.W_OK
+                here = rank.probe.get("here") or os.access(ring, may)
                 rank.probe["here"] = bool(here)
                 node = "" if here else rank.worker.node_id
                 by_node.setdefault(node, []).append(rank)

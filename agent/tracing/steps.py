@@ -78,11 +78,8 @@ def outermost(pieces: Sequence[Piece], thread: int) -> list[Piece]:
     return kept
 
 
-def gaps(pieces: Sequence[Piece], thread: int, *, until_ns: int | None = None) -> Iterator[Piece]:
-    """Yield the time of a thread that is in no piece, as `data` or `user`.
-
-    With `until_ns` None the thread goes on: what it is in after its last piece is open.
-    """
+def gaps(pieces: Sequence[Piece], thread: int) -> Iterator[Piece]:
+    """Yield the time of a thread that is in no piece, as `data` or `user`; the last is open."""
     top = outermost(pieces, thread)
 
     for before, after in itertools.pairwise(top):
@@ -90,9 +87,9 @@ def gaps(pieces: Sequence[Piece], thread: int, *, until_ns: int | None = None) -
             name = names.DATA if after.name in BATCHES else names.USER
             yield gap(name, before.end_ns, after.start_ns, thread)
 
-    if top and top[-1].end_ns is not None and (until_ns is None or top[-1].end_ns < until_ns):
+    if top and top[-1].end_ns is not None:
         name = names.DATA if top[-1].name in (names.OPTIMIZER_STEP, *BATCHES[1:]) else names.USER
-        yield gap(name, top[-1].end_ns, until_ns, thread)
+        yield gap(name, top[-1].end_ns, None, thread)
 
 
 def gap(name: str, start_ns: int, end_ns: int | None, thread: int) -> Piece:

@@ -49,7 +49,7 @@ def summarize(timeline: Timeline) -> Summary:
         collectives=tuple(operations(first)),
         stuck=tuple(stuck(timeline)),
         change=change_of_pace(first),
-        from_ns=min((one.start_ns for one in timeline.spans), default=0),
+        from_ns=timeline.from_ns or min((one.start_ns for one in timeline.spans), default=0),
         until_ns=end_of(timeline),
         inferred=any(names.INFERRED in one.attributes for one in first),
         spans=len(timeline.spans),

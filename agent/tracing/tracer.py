@@ -56,6 +56,18 @@ class Tracer:
 
     def __enter__(self) -> Tracer:
         """Put a probe into every rank that answers."""
+        try:
+            self._put_in()
+        except BaseException:
+            for rank in self._harvest.ranks:  # who has not answered may have one by now
+                rank.is_out = False
+
+            self.__exit__(None, None, None)
+            raise
+
+        return self
+
+    def _put_in(self) -> None:
         request = {"token": self._token, "lease_s": FIRST_LEASE_S, "capacity": CAPACITY}
 
         for rank, answer in self._ask(self._harvest.ranks, [install], request, ANSWER_S):
@@ -67,7 +79,6 @@ class Tracer:
                 rank.is_out = answer["probe"] is None
 
         self._harvest.from_ns = time.time_ns()
-        return self
 
     def __exit__(
         self,
@@ -85,12 +96,12 @@ class Tracer:
                 )
 
         inside = [rank for rank in self._harvest.ranks if not rank.is_out]
+        self._rings.wait(inside, LEAVE_S)  # a ring that was never opened would be gone
 
         for rank, answer in self._ask(inside, [uninstall], {"token": self._token}, LEAVE_S):
             if isinstance(answer, dict):
                 rank.is_out, rank.covered = True, answer.get("covered", [])
 
-        self._rings.wait(inside, LEAVE_S)
         self._rings.collect(inside, last=True)
 
         for rank in inside:

@@ -21,13 +21,14 @@ from tests.ray.processes import BIN
 AFTER_STEP = 4
 HUNG_LOOKS = 10
 MOST_LOOKS = 80
+LIMIT_S = 900.0
 
 
 def main() -> None:
     with Cluster(num_cpus=8, num_gpus=4) as cluster:
         words = ("--workers", "3", "--gpus", "1", "--fault", "sleep", "--step-sleep-s", "0.5")
         job = cluster.submit(*words, submission_id="j47")
-        job.wait_until_step(0, AFTER_STEP)
+        job.wait_until_step(0, AFTER_STEP, timeout=LIMIT_S)
 
         for look in looks(cluster, job):
             print(json.dumps(scrub(look), ensure_ascii=False), flush=True)

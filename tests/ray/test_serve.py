@@ -19,6 +19,7 @@ from prometheus_client.samples import Sample
 from dsray_inspect.exporters.metrics import SERIES
 from tests.ray import processes, shapes
 from tests.ray.cluster import Cluster
+from tests.ray.jobs import Job
 from tests.receiver import attributes, receiving
 
 
@@ -186,6 +187,19 @@ def test_a_job_from_before_its_start_through_a_restart_to_its_end(
     assert "Traceback" not in served.text("stderr")
 
 
+def check_trace_of_a_hang(cluster: Cluster, job: Job) -> None:
+    """`trace --otlp` gives a collector what the ranks wait in as well."""
+    with receiving() as collector:
+        env = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+        done = cluster.inspect("trace", job.submission_id, "--past", "--otlp", env=env)
+
+    assert done.returncode == 0, done.stderr
+    assert f"took {len(collector.spans)} spans" in done.stderr
+    check_spans(collector.spans)
+    told = [attributes(span.attributes) for span in collector.spans]
+    assert any(one.get("dsray.span.open") and "dsray.collective.sequence.id" in one for one in told)
+
+
 def test_it_ends_with_the_job_and_says_whose_fault_it_was(cluster: Cluster, tmp_path: Path) -> None:
     job = shapes.asleep_in_user_code(cluster, "--step-sleep-s", "0.05")
 
@@ -199,6 +213,7 @@ def test_it_ends_with_the_job_and_says_whose_fault_it_was(cluster: Cluster, tmp_
         assert values(samples, "dsray_rank_culprit") == {"1": 1}
         assert values(samples, "dsray_verdict", state="hung") == {"": 1}
         assert values(samples, "dsray_collective_pending")["0"] > 0
+        check_trace_of_a_hang(cluster, job)
         job.stop()
         served.wait_for(
             "how it ended", lambda s: values(s, "dsray_verdict", state="finished") == {"": 1}

@@ -17,7 +17,7 @@ import pytest
 from tests.ray import processes, shapes
 from tests.ray.cluster import Cluster
 from tests.ray.jobs import Job
-from tests.ray.test_killed import changes, traces
+from tests.ray.test_killed import LASTING, changes, steady_traces
 
 Spans = list[dict[str, Any]]
 Document = dict[str, Any]
@@ -71,7 +71,7 @@ def busy(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Job]:
 
 def test_spans_agree_with_the_job(cluster: Cluster, busy: Job) -> None:
     pids = list(busy.pids().values())
-    before = [traces(pid) for pid in pids]
+    before = [steady_traces(pid) for pid in pids]
     document = trace(cluster, busy, "--seconds", "5")
     stage = 3 if "zero_gather" in names(of_rank(document, 0)) else 2
 
@@ -152,10 +152,9 @@ def are_collectives(spans: Spans, stage: int) -> None:
 
 def were_left_alone(job: Job, pids: list[int], before: list[dict[str, Any]]) -> None:
     job.assert_moving()
-    lasting = ("threads", "files", "env", "mapped")
     processes.wait_for(
         "the ranks to be as they were",
-        lambda: [set(changes(pid, before)) & set(lasting) for pid in pids] == [set(), set()],
+        lambda: not any(changes(pid, before, LASTING) for pid in pids),
     )
     assert not [path for path in rings() if any(f"-{pid}-" in path for pid in pids)]
 
@@ -220,7 +219,7 @@ def test_the_probe_leaves_within_its_lease_when_its_session_is_killed(
 ) -> None:
     pids = list(plain.pids().values())
     trace(cluster, plain, "--seconds", "0.5")
-    before = [traces(pid) for pid in pids]
+    before = [steady_traces(pid) for pid in pids]
     tracer = start_trace(cluster, plain, "300")
     wait_for_rings(plain)
     tracer.kill()

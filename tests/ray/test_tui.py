@@ -107,9 +107,11 @@ def lives(job: Job) -> dict[int, tuple[int, float]]:
     return {rank: (pid, psutil.Process(pid).create_time()) for rank, pid in job.pids().items()}
 
 
-def line_of(text: str) -> int:
+def line_of(text: str, *, after: str) -> int:
+    """Return the number of the first line with a text after another one in the job's script."""
     lines = (JOBS / "train.py").read_text().splitlines()
-    return next(number for number, line in enumerate(lines, 1) if text in line)
+    start = next(number for number, line in enumerate(lines) if after in line)
+    return next(n for n, line in enumerate(lines[start:], start + 1) if text in line)
 
 
 def wait_until_gone(cluster: Cluster) -> None:
@@ -127,7 +129,7 @@ def agents(cluster: Cluster) -> list[str]:
 
 def test_from_a_hung_job_to_its_line_of_code(opened: Terminal, cluster: Cluster, job: Job) -> None:
     before = lives(job)
-    number = line_of(SLEEPS)
+    number = line_of(SLEEPS, after="def load_batch")
     screen = opened.wait_for(f"load_batch:{number}", "waits 1")
     assert "rank 1 is blocked in load_batch" in screen.replace("\n", " ").lower()
 

@@ -9,12 +9,12 @@ from dsray_inspect.agent.feed import Event
 from dsray_inspect.agent.recording import read_window
 from tests.tui.screen import ROOT, app_on, press, refuse_other_textual, shown
 
-INCIDENT = ROOT / "tests" / "golden" / "windows" / "hang.jsonl"
+INCIDENT = ROOT / "tests" / "golden" / "snapshots" / "hung.json"
 IMAGES = ROOT / "docs" / "images"
 PICTURES = {
     "overview": ((120, 30), ("1",)),
     "rank": ((120, 30), ("1", "enter")),
-    "timeline": ((120, 20), ("4",)),
+    "findings": ((120, 26), ("5",)),
 }
 
 

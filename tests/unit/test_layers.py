@@ -135,3 +135,12 @@ def test_any_stack_is_labelled(frames: list[Frame]) -> None:
     ]
     assert all(f.layer in LAYERS for f in labelled)
     assert label(labelled) == labelled
+
+
+def test_the_wrappers_of_a_trace_are_not_shown() -> None:
+    ours = f"{SITE}/dsray_inspect/agent/probes/wrapper.py"
+    engine = f"{SITE}/deepspeed/runtime/engine.py"
+    shown = label(
+        (frame("teach", "/home/user/train.py"), frame("probed", ours), frame("step", engine))
+    )
+    assert [one.name for one in shown] == ["teach", "step"]

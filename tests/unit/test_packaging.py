@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from importlib.metadata import entry_points, version
 from pathlib import Path
@@ -84,7 +85,7 @@ def test_the_constraints_hold_the_named_packages(project: dict[str, Any]) -> Non
 
 
 def bare_name(requirement: str) -> str:
-    return requirement.partition(">=")[0].partition("[")[0]
+    return re.split(r"[>=[;]", requirement, maxsplit=1)[0]
 
 
 def test_what_is_installed_is_what_is_here() -> None:

@@ -144,6 +144,17 @@ def test_series_of_processes_and_ranks_that_are_gone_go() -> None:
     assert value(after, "dsray_run_group_restarts_total") == 1
 
 
+def test_the_next_run_begins_anew() -> None:
+    assert HUNG.run is not None
+    other = msgspec.structs.replace(
+        looks.restarted(HUNG, 10), run=msgspec.structs.replace(HUNG.run, id="another")
+    )
+    samples = scraped(board(HUNG, looks.at_step(HUNG, 1, 30), other))
+    assert {one.labels["run_id"] for one in samples if "run_id" in one.labels} == {"another"}
+    assert value(samples, "dsray_run_group_restarts_total") == 0
+    assert value(samples, "dsray_train_steps_total", rank="0") == 0
+
+
 def test_without_a_run_only_our_own_state_is_told() -> None:
     one = board(HUNG)
     one.clear()

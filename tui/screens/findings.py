@@ -9,6 +9,7 @@ from typing import ClassVar
 from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.explanation import Explanation, explain
 from dsray_inspect.agent.model import Finding, Snapshot
+from dsray_inspect.agent.text.graph import merged
 from dsray_inspect.agent.text.spans import compact, some_ranks
 from dsray_inspect.agent.text.why import place
 from dsray_inspect.tui.lines import Look, Part, Row, blank, heading, row
@@ -39,7 +40,7 @@ def findings(snapshot: Snapshot, past: Sequence[Snapshot], width: int) -> list[R
     if not snapshot.findings:
         rows += [row("", (" ● No finding in this look.", "success")), blank()]
 
-    rows += list(graph(told))
+    rows += list(wait_graph(snapshot, width) if snapshot.graph.edges else graph(told))
     rows += list(cost(told))
     rows += list(seen(snapshot, width))
     return rows
@@ -98,6 +99,45 @@ def finding_rows(finding: Finding, number: int, snapshot: Snapshot, width: int) 
 def rank_target(ranks: Sequence[int], snapshot: Snapshot) -> str:
     actor = next((one.actor_id for one in snapshot.workers if one.rank in ranks), None)
     return f"rank:{actor}" if actor is not None else ""
+
+
+def wait_graph(snapshot: Snapshot, width: int) -> Iterator[Row]:
+    """Yield each wait once with what it rests on, then what is waited for and waits for nothing."""
+    yield heading("who waits for what")
+    actor_of = {f"rank {one.rank}": one.actor_id for one in snapshot.workers}
+    details = {node.name: node.detail for node in snapshot.graph.nodes}
+    waits = list(merged(snapshot.graph.edges).items())
+
+    for number, ((waiters, awaited, because), evidence) in enumerate(waits[:MOST]):
+        actor = actor_of.get(awaited)
+        yield row(
+            f"wait {number}",
+            ("   ○ ", "warning"),
+            (f"{waiters} ", "bold"),
+            ("──▶ ", ""),
+            (awaited, "error" if awaited in snapshot.graph.roots else "bold"),
+            (f"   {because}", "collective"),
+            target=f"rank:{actor}" if actor else "",
+        )
+
+        for line, text in enumerate(wrapped(evidence, max(20, width - 10), 3)):
+            yield row(f"wait {number} evidence {line}", (f"       {text}", "dim"))
+
+    if len(waits) > MOST:
+        yield row("more waits", (f"   … and {len(waits) - MOST} more (--json has all)", "dim"))
+
+    for root in snapshot.graph.roots[:MOST]:
+        actor = actor_of.get(root)
+        detail = details.get(root, "")
+        yield row(
+            f"root {root}",
+            ("   ✗ ", "error"),
+            (root, "error"),
+            (f"   waits for nothing that was seen{f': {detail}' if detail else ''}", ""),
+            target=f"rank:{actor}" if actor else "",
+        )
+
+    yield blank()
 
 
 def graph(told: Explanation) -> Iterator[Row]:

@@ -16,7 +16,14 @@ from dsray_inspect.tui.lines import Cell, Late, Look, Part, Row, blank, fitted, 
 from dsray_inspect.tui.screens.base import View
 from dsray_inspect.tui.screens.heat import grid
 from dsray_inspect.tui.screens.page import Page, history
-from dsray_inspect.tui.screens.summary import engine_row, functions, pace_rows, people, why_rows
+from dsray_inspect.tui.screens.summary import (
+    engine_row,
+    functions,
+    pace_rows,
+    people,
+    start_row,
+    why_rows,
+)
 from dsray_inspect.tui.screens.timeline import timeline
 from dsray_inspect.tui.standing import PENDING, Standing, standings
 from dsray_inspect.tui.story import Story
@@ -105,7 +112,8 @@ def overview(snapshot: Snapshot, past: Sequence[Snapshot], width: int) -> Sequen
     head = [*(grid(snapshot, by_actor, width) if many else ()), Row("", heads)]
     places = ordered(snapshot, by_actor)
     tail = [blank(), *functions(snapshot), blank(), *why_rows(snapshot, width)]
-    tail += [*pace_rows(past), *engine_row(snapshot), *people(snapshot)]
+    tail += [*pace_rows(past), *engine_row(snapshot)]
+    tail += [*start_row(snapshot, width), *people(snapshot)]
 
     if many:
         keys = [place.worker.actor_id for place in places]

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import Snapshot, Worker
 from dsray_inspect.agent.text.report import controller_doing, driver_doing, facts_of
+from dsray_inspect.agent.text.shorten import cut_end
 from dsray_inspect.agent.text.spans import compact
+from dsray_inspect.agent.text.startup import parts
 from dsray_inspect.tui.lines import Part, Row, blank, row
 from dsray_inspect.tui.pace import chart, paces, step_s, top_step
 from dsray_inspect.tui.widgets.bars import wrapped
@@ -84,6 +86,16 @@ def engine_row(snapshot: Snapshot) -> list[Row]:
     engine = next((one.deepspeed for one in snapshot.workers if one.deepspeed), None)
     facts = " · ".join(facts_of(engine)[:4]) if engine else ""
     return [row("", (f" {'DeepSpeed':<11}", "dim"), (facts, ""))] if facts else []
+
+
+def start_row(snapshot: Snapshot, width: int) -> list[Row]:
+    """Return what the start took, where that is known."""
+    if snapshot.startup is None:
+        return []
+
+    costs = {cost.name: cost for cost in snapshot.costs}
+    text = cut_end(" · ".join(parts(snapshot.startup, costs)), max(20, width - 14))
+    return [row("start-up", (f" {'start-up':<11}", "dim"), (text, ""), target="view:timeline")]
 
 
 def people(snapshot: Snapshot) -> list[Row]:

@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 
 from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import Phase, Snapshot, Worker
+from dsray_inspect.agent.text.startup import SHOWN_S, WORDS, spending, total_of
 from dsray_inspect.tui.lines import Look, Part, Row, blank, heading, row
 from dsray_inspect.tui.pace import chart, paces
 from dsray_inspect.tui.screens.base import View
@@ -256,25 +257,33 @@ def sequence_rows(snapshot: Snapshot) -> list[Row]:
 
 
 def startup_rows(snapshot: Snapshot) -> list[Row]:
-    engine = next(
-        (one.deepspeed for one in snapshot.workers if one.deepspeed and one.deepspeed.init), None
-    )
+    """Return what the start took, part by part, and what else was not training."""
+    startup = snapshot.startup
 
-    if engine is None:
+    if startup is None:
         return []
 
-    total = sum(one.seconds for one in engine.init)
-    longest = max(one.seconds for one in engine.init)
-    rows = [heading("start-up", f"{duration(total)} in DeepSpeed")]
+    costs = {cost.name: cost for cost in snapshot.costs}
+    merged: dict[str, float] = {}
+
+    for part in startup.parts:
+        merged[WORDS[part.name]] = merged.get(WORDS[part.name], 0.0) + part.seconds
+
+    longest = max(merged.values(), default=0.0) or 1.0
+    rows = [heading("start-up", total_of(startup))]
     rows += [
         row(
             "",
-            (f"   {one.phase:<24}", ""),
-            (f"{duration(one.seconds):>10}  ", "bold"),
-            ("█" * round(24 * one.seconds / (longest or 1)), "accent"),
+            (f"   {word:<26}", ""),
+            (f"{duration(seconds):>12}  ", "bold"),
+            ("█" * round(24 * seconds / longest), "accent"),
         )
-        for one in engine.init
+        for word, seconds in merged.items()
+        if seconds >= SHOWN_S
     ]
+    spent = " · ".join(spending(costs))
+    rows += [row("", (f"   cost: {spent}", ""))] if spent else []
+    rows += [row("", (f"   {note}", "dim")) for note in startup.notes]
     return [*rows, blank()]
 
 

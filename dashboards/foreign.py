@@ -1,0 +1,19 @@
+"""Names of metrics that are not ours, and may be used all the same."""
+
+from __future__ import annotations
+
+from typing import Final
+
+PROMETHEUS: Final = frozenset(["up"])
+RAY: Final = frozenset(
+    [
+        "ray_node_cpu_utilization",
+        "ray_node_gpus_utilization",
+        "ray_node_mem_total",
+        "ray_node_mem_used",
+        "ray_object_store_memory",
+    ]
+)
+"""Of Ray 2.60; utilisation is percent there."""
+DCGM: Final = frozenset(["DCGM_FI_DEV_GPU_TEMP", "DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_XID_ERRORS"])
+FOREIGN: Final = PROMETHEUS | RAY | DCGM

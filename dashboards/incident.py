@@ -1,0 +1,236 @@
+"""The dashboard to open when the phone rings."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from dsray_inspect.agent.model import PHASES, VerdictState, WorkerState
+from dsray_inspect.dashboards.model import Board, Row, panel, query
+from dsray_inspect.dashboards.queries import (
+    ATTEMPTS,
+    BY_RUN,
+    CLUSTERS,
+    RANK,
+    RANKS,
+    RUN,
+    RUNS,
+    coded,
+    during,
+    names,
+    or_none,
+    placed,
+)
+
+VERDICTS = get_args(VerdictState)
+STATES = get_args(WorkerState)
+VERDICT_COLORS = {
+    "healthy": "green",
+    "starting": "blue",
+    "degraded": "orange",
+    "hung": "red",
+    "failed": "dark-red",
+    "finished": "dark-green",
+    "unknown": "gray",
+}
+STATE_COLORS = {
+    "alive": "green",
+    "stopped": "orange",
+    "pending": "blue",
+    "restarting": "yellow",
+    "dead": "red",
+    "unknown": "gray",
+}
+PHASE_COLORS = {
+    "starting": "gray",
+    "init_process_group": "gray",
+    "deepspeed_init": "light-blue",
+    "op_compile": "light-blue",
+    "data": "yellow",
+    "forward": "green",
+    "backward": "dark-green",
+    "grad_reduce": "orange",
+    "zero_gather": "light-orange",
+    "optimizer_step": "blue",
+    "checkpoint": "purple",
+    "report": "light-purple",
+    "collective": "dark-orange",
+    "user": "dark-yellow",
+    "finished": "gray",
+    "unknown": "gray",
+}
+VERDICT = coded("dsray_verdict", "state", VERDICTS, select=RUN, by=BY_RUN)
+PHASE = coded("dsray_rank_phase", "phase", PHASES, select=RANK, by=f"{BY_RUN}, rank")
+STATE = coded("dsray_rank_state", "state", STATES, select=RANK, by=f"{BY_RUN}, rank")
+FINDINGS = f"sum by (kind, severity) (dsray_findings{{{RUN}}}) > 0"
+CULPRITS = placed(f"dsray_rank_culprit{{{RANK}}}", "hostname", "pid", "gpu_uuid")
+
+BROKEN = Row(
+    question="Is it broken, and whose fault is it?",
+    panels=(
+        panel(
+            *("stat", "Verdict", "What the newest look makes of the run."),
+            query(VERDICT, "verdict"),
+            names=names(VERDICTS, VERDICT_COLORS),
+            unit="none",
+            width=6,
+            height=5,
+        ),
+        panel(
+            "stat",
+            "Last step ended",
+            "Seconds since any rank was last seen to end a global step. It grows from the first second of a hang.",
+            query(
+                f"time() - max by ({BY_RUN}) (dsray_train_last_step_timestamp_seconds{{{RUN}}})",
+                "ago",
+            ),
+            unit="s",
+            width=6,
+            height=5,
+            no_value="no step seen yet",
+        ),
+        panel(
+            *("stat", "Ranks", "Workers of the present group, dead ones included."),
+            query(f"max by ({BY_RUN}) (dsray_run_ranks{{{RUN}}})", "ranks"),
+            unit="none",
+            width=6,
+            height=5,
+        ),
+        panel(
+            *("stat", "Restarts", "Times the worker group was replaced while it was watched."),
+            query(f"max by ({BY_RUN}) (dsray_run_group_restarts_total{{{RUN}}})", "restarts"),
+            unit="none",
+            width=6,
+            height=5,
+        ),
+        panel(
+            *("table", "Findings", "What the newest look found; the kind is a cause's code."),
+            query(or_none(FINDINGS, "kind")),
+            width=12,
+            unit="none",
+        ),
+        panel(
+            "table",
+            "Culprits",
+            "The ranks that findings blame, not those that wait for them, and where they run.",
+            query(or_none(CULPRITS, "kind")),
+            width=12,
+            unit="none",
+        ),
+        panel(
+            *("timeline", "Verdict over time", "Since when it is as it is."),
+            query(VERDICT, "verdict"),
+            names=names(VERDICTS, VERDICT_COLORS),
+            unit="none",
+            height=5,
+        ),
+        panel(
+            "timeline",
+            "Ray Train's state",
+            "What Ray Train's controller takes the run for; in a hang it says RUNNING.",
+            query(during(f"max by ({BY_RUN}, state) (dsray_run_state{{{RUN}}})"), "{{state}}"),
+            unit="none",
+            height=5,
+            names={"1": "yes|blue"},
+        ),
+    ),
+)
+STILL = Row(
+    question="Who stands still, where and since when?",
+    panels=(
+        panel(
+            "timeline",
+            "Phase of each rank",
+            "Where the training thread of each rank was at each look.",
+            query(during(PHASE), "rank {{rank}}"),
+            names=names(PHASES, PHASE_COLORS),
+            unit="none",
+            width=24,
+            height=9,
+        ),
+        panel(
+            "timeseries",
+            "Since a rank last moved",
+            "Seconds since the kernel last ran a rank's training thread. In a hang the culprit and its victims "
+            "all grow; see who waits for whom below.",
+            query(
+                during(f"time() - dsray_rank_last_moved_timestamp_seconds{{{RANK}}}"),
+                "rank {{rank}}",
+            ),
+            unit="s",
+        ),
+        panel(
+            "timeseries",
+            "Since the last step",
+            "Seconds since each rank was last seen to end a global step.",
+            query(
+                during(f"time() - dsray_train_last_step_timestamp_seconds{{{RANK}}}"),
+                "rank {{rank}}",
+            ),
+            unit="s",
+        ),
+    ),
+)
+WAITS = Row(
+    question="Who waits for whom?",
+    panels=(
+        panel(
+            "timeseries",
+            "Collectives entered and not left",
+            "By the flight recorder of ranks that stand still. A rank at 0 among others at 1 is the one they wait for.",
+            query(during(f"dsray_collective_pending{{{RANK}}}"), "rank {{rank}}"),
+            unit="none",
+            no_value="no rank stands still",
+        ),
+        panel(
+            "timeseries",
+            "In the oldest of them for",
+            "Seconds since a rank entered the oldest collective that it has not left.",
+            query(
+                during(f"time() - dsray_collective_pending_since_timestamp_seconds{{{RANK}}}"),
+                "rank {{rank}}",
+            ),
+            unit="s",
+            no_value="no rank waits in a collective",
+        ),
+    ),
+)
+PLACES = Row(
+    question="On which node, GPU and process is it?",
+    panels=(
+        panel(
+            *("timeline", "State of each rank", "Of its process, as Ray and the kernel tell it."),
+            query(during(STATE), "rank {{rank}}"),
+            names=names(STATES, STATE_COLORS),
+            unit="none",
+            width=24,
+            height=7,
+        ),
+        panel(
+            "table",
+            "Where each rank runs",
+            "Node, address, process and first GPU of each rank: what to log in to and what to look at.",
+            query(
+                f"max by (rank, local_rank, node_rank, hostname, ip, pid, gpu_uuid) (dsray_rank_info{{{RANK}}})"
+            ),
+            width=24,
+            unit="none",
+        ),
+        panel(
+            *("table", "What runs", "Names and versions."),
+            query(
+                "max by (run_id, run_name, attempt_id, submission_id, ray_job_id, ray_version, deepspeed_version, "
+                f"torch_version, zero_stage, dtype) (dsray_run_info{{{RUN}}})"
+            ),
+            width=24,
+            height=5,
+            unit="none",
+        ),
+    ),
+)
+BOARD = Board(
+    uid="dsray-incident",
+    title="dsray-inspect / Incident",
+    description="Is the run broken, whose fault is it, who stands still, who waits for whom, and where is that?",
+    variables=(CLUSTERS, RUNS, ATTEMPTS, RANKS),
+    rows=(BROKEN, STILL, WAITS, PLACES),
+)
