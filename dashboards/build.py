@@ -203,7 +203,7 @@ def variable(one: Variable) -> Any:
     built = (
         dashboard.QueryVariable(one.name)
         .label(one.label)
-        .query({"qryType": 5, "query": one.query, "refId": f"variable-{one.name}"})
+        .query(one.query)
         .datasource(SOURCE)
         .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(model.VariableSort.NATURAL_ASC)

@@ -78,6 +78,6 @@ def without_labels(expr: str) -> str:
 
 def label_values(variable: dict[str, Any]) -> tuple[str, str]:
     """Return the series and the label that a variable's choices come from."""
-    found = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"]["query"])
+    found = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"])
     assert found, variable
     return found[1], found[2]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from dsray_inspect.dashboards.boards import BOARDS as DRAWN
@@ -48,6 +50,18 @@ def test_the_committed_bytes_are_those_of_the_code(board: Board) -> None:
 
     committed = (FOLDER / f"{board.uid}.json").read_text()
     assert committed == render(board), "run `make dashboards`"
+
+
+SCHEMA = json.loads((Path(__file__).parent / "dashboard.schema.json").read_text())
+"""Grafana's own: jsonschema/dashboard.jsonschema.json of grafana/grafana-foundation-sdk (Apache-2.0)
+at f178d5a42a8915fdda9235e97ad93881e3f94fef, unchanged."""
+
+
+@pytest.mark.parametrize("uid", BOARDS)
+def test_grafanas_schema_takes_it(uid: str) -> None:
+    validator = jsonschema.Draft7Validator(SCHEMA)
+    assert [error.message for error in validator.iter_errors(BOARDS[uid])] == []
+    assert list(validator.iter_errors(BOARDS[uid] | {"title": 3})), "it takes anything"
 
 
 def test_every_dashboard_is_there_and_no_other() -> None:
