@@ -25,7 +25,7 @@ class Rank(msgspec.Struct, kw_only=True):
     """Whether the probe has left."""
     recordings: list[bytes] = msgspec.field(default_factory=list)
     recording_why: str = "not asked"
-    group_ranks: dict[str, list[int]] = msgspec.field(default_factory=dict)
+    group_ranks: dict[str, tuple[int, ...]] = msgspec.field(default_factory=dict)
     pause_ms: float = 0.0
     """The longest that one of our calls can have held it."""
     covered: list[str] = msgspec.field(default_factory=list)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
+from dsray_inspect.agent.assemble.workers import group_members
 from dsray_inspect.agent.cluster.calls import CallFailed, Calls
 from dsray_inspect.agent.cluster.records import ActorRow
 from dsray_inspect.agent.cluster.runs import Part
@@ -206,7 +207,9 @@ def read_recorders(
 
         if answer["recording"] is not None:
             rank.recordings.append(answer["recording"])
-            rank.group_ranks = answer["group_ranks"]
+            rank.group_ranks = {
+                name: group_members(told) for name, told in answer["group_ranks"].items()
+            }
             full_s.append(seconds_to_fill(answer["recording"]))
 
     return max(longest_ms / 1000 * PAUSES, EARLY * min(full_s))

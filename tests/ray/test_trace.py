@@ -62,11 +62,13 @@ def busy(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Job]:
         script="busy.py",
     )
 
-    for rank in (0, 1):
-        job.wait_until_step(rank, 4)
+    try:
+        for rank in (0, 1):
+            job.wait_until_step(rank, 4, timeout=2 * processes.START_LIMIT_S)
 
-    yield job
-    job.stop()
+        yield job
+    finally:
+        job.stop()
 
 
 def test_spans_agree_with_the_job(cluster: Cluster, busy: Job) -> None:

@@ -140,7 +140,7 @@ def test_from_a_hung_job_to_its_line_of_code(opened: Terminal, cluster: Cluster,
     assert SLEEPS in here
 
     opened.press("w")
-    opened.wait_for("rank_blocked_in_user_code", "who waits for whom")
+    opened.wait_for("rank_blocked_in_user_code", "who waits for what")
     opened.resize(160, 48)
     opened.press("o")
     opened.wait_for("▏", "GPU")

@@ -431,3 +431,13 @@ def test_the_cursor_stays_on_its_rank() -> None:
         assert current(app).split()[:2] == before
 
     run(steps, app_on(seen([first])))
+
+
+def test_a_view_may_be_updated_before_it_has_its_widgets() -> None:
+    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
+        app.open_view("findings")
+        app._show()
+        await pilot.pause()
+        assert "who waits for whom" in text_of(app)
+
+    run(steps)

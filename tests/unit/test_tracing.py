@@ -11,16 +11,19 @@ from typing import Any
 
 import pytest
 
-from dsray_inspect.agent.model import Job
+from dsray_inspect.agent.model import Evidence, Job, Worker
+from dsray_inspect.agent.onsite.recorder import spanned
 from dsray_inspect.agent.probes import wire
 from dsray_inspect.agent.probes.ring import records
 from dsray_inspect.agent.text.trace import trace_text
 from dsray_inspect.agent.timeline import Process, Span, Timeline
 from dsray_inspect.agent.tracing import names, pattern
 from dsray_inspect.agent.tracing.collectives import Entry, collectives, entered, entries
+from dsray_inspect.agent.tracing.harvest import Rank
 from dsray_inspect.agent.tracing.pieces import Clock, Piece, pieces, training_thread
 from dsray_inspect.agent.tracing.steps import Steps, gaps, outermost, steps
 from dsray_inspect.agent.tracing.summarize import summarize
+from dsray_inspect.agent.tracing.tracer import read_recorders
 from dsray_inspect.exporters import semconv
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "engines.jsonl"
@@ -378,3 +381,55 @@ def test_the_names_are_those_of_the_exporters() -> None:
         names.RAY_PUT,
     }
     assert ours - own <= theirs
+
+
+class OneAnswer:
+    """Answers one call as a rank does; what it is asked is not looked at."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        self._answer = answer
+
+    def send(self, *_: Any) -> str:
+        return "reference"
+
+    def answers(self, references: Mapping[str, Any], _timeout_s: float) -> dict[str, Any]:
+        return dict.fromkeys(references, self._answer)
+
+
+@pytest.mark.parametrize("ranks", [[0, 1], [0, 2, 4, 6], [3], [0, 1, 5], []])
+def test_the_members_of_a_group_are_what_the_recorder_says(ranks: list[int]) -> None:
+    answer = {
+        "recording": dump(raw(1, 10), raw(2, 20)),
+        "recording_why": "ok",
+        "group_ranks": {"1": spanned(ranks)},
+        "pause_ms": 1.0,
+    }
+    rank = Rank(worker=worker())
+    calls: Any = OneAnswer(answer)
+    read_recorders(calls, {"a": None}, [rank], max_pause_ms=100)  # type: ignore[dict-item]
+    assert rank.group_ranks == {"1": tuple(ranks)}
+
+
+def worker() -> Worker:
+    evidence = Evidence(gcs="ok", controller="ok", worker="ok", stack="ok", gpu="ok")
+    return Worker(
+        rank=0,
+        local_rank=0,
+        node_rank=0,
+        world_size=2,
+        actor_id="a",
+        worker_id="w",
+        pid=1,
+        node_id="n",
+        node_ip="10.0.0.1",
+        hostname="h",
+        state="alive",
+        gpus=(),
+        function=None,
+        phase="unknown",
+        step=None,
+        env={},
+        deepspeed=None,
+        evidence=evidence,
+        pause_ms=0.0,
+    )

@@ -38,6 +38,7 @@ class View(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._wanted = ""
+        self._is_ready = False
 
     # To be said by each view
 
@@ -84,6 +85,8 @@ class View(Screen[None]):
     def on_mount(self) -> None:
         self.query_one("#filter").display = False
         self.list.focus()
+        # A screen is on the stack, and may be told to update, before it has its widgets.
+        self._is_ready = True
         self.update_view()
 
     def on_screen_resume(self) -> None:
@@ -94,7 +97,7 @@ class View(Screen[None]):
 
     def update_view(self) -> None:
         """Show what is known now."""
-        if not self.is_mounted:
+        if not self._is_ready:
             return
 
         app, width = self.inspect, self.size.width

@@ -67,10 +67,6 @@ class OverviewView(View):
 
         return [*rows, *strips(snapshot, story.past, width)]
 
-    def on_resize(self) -> None:
-        super().on_resize()
-        self.query_one("#side").display = self.size.width >= TWO_PANES
-
     def on_mount(self) -> None:
         self.query_one("#side", Rows).can_focus = False
         super().on_mount()
@@ -86,6 +82,11 @@ class OverviewView(View):
             self.list.current,
             self.inspect.story.now,
         )
+
+        if side.display != (self.size.width >= TWO_PANES):
+            side.display = not side.display
+            # The list is of another width now.
+            self.call_after_refresh(self.update_view)
 
         if side.display and current is not None and snapshot is not None:
             actor_id = current.target.removeprefix("rank:")
