@@ -271,7 +271,9 @@ def test_tells_that_a_job_failed(cluster: Cluster) -> None:
     assert job.wait_until_ended() == "FAILED"
     done = cluster.inspect("attach", job.submission_id)
     assert done.returncode == 1
-    assert done.stdout.startswith("FAILED: The job has failed: Job entrypoint command failed")
+    told = done.stdout.splitlines()[0]
+    assert told.startswith("FAILED: Rank 1 raised an exception at train.py:")
+    assert told.endswith("ValueError: a bad batch")
 
 
 def test_hides_secrets_on_the_command_line(cluster: Cluster, asleep: Job) -> None:
