@@ -104,11 +104,13 @@ def seen_twice(facts: Facts) -> list[Finding]:
     """`cuda:LOCAL_RANK`, which DeepSpeed takes, is one device for two ranks of a node, or none."""
     devices: dict[tuple[str, str], list[int]] = {}
     beyond: list[tuple[int, int, str]] = []
+    on_purpose = sharing(facts)
 
     for worker in facts.snapshot.workers:
         visible = worker.env.get("CUDA_VISIBLE_DEVICES")
+        known = None not in (visible, worker.local_rank, worker.rank) and worker.gpus
 
-        if None in (visible, worker.local_rank, worker.rank) or not worker.gpus:
+        if not known or worker.actor_id in on_purpose:
             continue
 
         assert visible is not None
@@ -150,17 +152,20 @@ def seen_twice(facts: Facts) -> list[Finding]:
     ]
 
 
+def sharing(facts: Facts) -> set[str]:
+    """Return the actors that asked for a part of a GPU."""
+    actors = facts.answers.actors
+    return {row.actor_id for row in actors.workers if row.gpu_share < 1} if actors else set()
+
+
 def given_twice(facts: Facts) -> list[Finding]:
     """Two ranks of this run have the same GPU, and did not ask for a part of one."""
-    actors = facts.answers.actors
-    shared_on_purpose = (
-        {row.actor_id for row in actors.workers if row.gpu_share < 1} if actors else ()
-    )
+    on_purpose = sharing(facts)
     by_uuid: dict[str, list[int]] = {}
 
     for worker in facts.snapshot.workers:
         for gpu in worker.gpus:
-            wanted = worker.actor_id in shared_on_purpose
+            wanted = worker.actor_id in on_purpose
 
             if gpu.uuid and worker.rank is not None and worker.state == "alive" and not wanted:
                 by_uuid.setdefault(gpu.uuid, []).append(worker.rank)
