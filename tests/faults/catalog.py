@@ -85,7 +85,7 @@ CASES: tuple[Case, ...] = (
     vision("slow", "straggler", in_ci=True),
     # Ranks that disagree.
     finetune("branch", "collective_mismatch", "rank_divergence"),
-    finetune("early-stop", "rank_divergence", in_ci=True),
+    finetune("early-stop", "rank_divergence"),
     finetune("save-alone", "rank_divergence", rank=0),
     finetune("barrier", "rank_divergence", "collective_mismatch"),
     # Gloo ends whoever meets a message that is too long for it, be it the one that is right.
