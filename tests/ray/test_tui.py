@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -17,13 +18,15 @@ from tests.ray.jobs import Job
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 SLEEPS = "time.sleep(3600)"
+_numbers = itertools.count(1)
 
 
 class Terminal:
     """A tmux of its own, 80 columns by 24 lines, with a shell in it; close it."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self._socket = str(cluster.dir / "tmux")
+        # One of its own: a server that is just ending would take the next session along.
+        self._socket = str(cluster.dir / f"tmux-{next(_numbers)}")
         self._cluster = cluster
         self._tmux("-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", "sh")
 

@@ -20,7 +20,10 @@ from dsray_inspect.tui.widgets.looks import looks_of
 
 
 class Rows(ScrollView, can_focus=True):
-    """Shows rows; the cursor stays on its row's key, wherever that moves."""
+    """Shows rows; the cursor stays on its row's key, wherever that moves.
+
+    Until somebody moves it, it is on the first row: what stands on top now is what matters most.
+    """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"rows--{look}" for look in (*LOOKS, "cursor")}
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -50,6 +53,7 @@ class Rows(ScrollView, can_focus=True):
         self._rows: Sequence[Row] = ()
         self._drawn: dict[int, Sequence[Part]] = {}
         self._looks: dict[str, Style] = {}
+        self._is_placed = False
 
     # What is shown
 
@@ -74,6 +78,7 @@ class Rows(ScrollView, can_focus=True):
             self.virtual_size = size
 
         at = self._index_of(current.key) if current is not None and current.key else None
+        at = at if self._is_placed else 0
         self._put(self.cursor if at is None else at)
 
         if at is not None and at - held != top and top > 0:
@@ -87,6 +92,7 @@ class Rows(ScrollView, can_focus=True):
         at = self._index_of(key)
 
         if at is not None:
+            self._is_placed = True
             self.cursor = at
 
         return at is not None
@@ -191,6 +197,8 @@ class Rows(ScrollView, can_focus=True):
         while 0 <= at < len(self._rows) and not self._can_hold(at):
             at += by
 
+        self._is_placed = True
+
         if 0 <= at < len(self._rows):
             self.cursor = at
         elif by:
@@ -198,10 +206,12 @@ class Rows(ScrollView, can_focus=True):
             self.scroll_relative(y=by, animate=False, immediate=True)
 
     def action_edge(self, end: int) -> None:
+        self._is_placed = bool(end)
         self._put(len(self._rows) - 1 if end else 0)
         self.scroll_to(y=self.max_scroll_y if end else 0, animate=False, immediate=True)
 
     def action_page(self, by: int) -> None:
+        self._is_placed = True
         self._put(self.cursor + by * max(1, self.size.height - 1))
 
     def action_choose(self) -> None:
@@ -217,4 +227,5 @@ class Rows(ScrollView, can_focus=True):
             if index == self.cursor:
                 self.action_choose()
 
+            self._is_placed = True
             self.cursor = index
