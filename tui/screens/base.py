@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.widgets import Footer, Input
 
@@ -102,7 +104,8 @@ class View(Screen[None]):
 
         app, width = self.inspect, self.size.width
         story, snapshot = app.story, app.story.now
-        with app.batch_update():
+        # A view that is being closed may be told to update when it has lost its widgets.
+        with app.batch_update(), contextlib.suppress(NoMatches):
             self.query_one("#where", Bar).show([where_line(app, self.crumbs(), width)])
             self.query_one("#verdict", Bar).show(verdict_lines(app, width))
             self.query_one("#notices", Bar).show(notice_lines(app, width))
