@@ -125,7 +125,7 @@ CASES: tuple[Case, ...] = (
     launch("callback", "controller_blocked", culprits="none"),
     launch("one-gpu", "device_conflict", culprits="all"),
     # Healthy, but scary.
-    vision("none", in_ci=True),
+    vision("none"),
     finetune("none"),
     vision("uneven"),
     vision("slow-steps"),
