@@ -139,7 +139,7 @@ CASES: tuple[Case, ...] = (
     rollouts("big-get"),
     rollouts("restart"),
     rollouts("reports"),
-    launch("download", in_ci=True),
+    launch("download"),
 )
 
 
