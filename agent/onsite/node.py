@@ -23,6 +23,7 @@ from dsray_inspect.agent.onsite.gpus import read_gpus
 from dsray_inspect.agent.onsite.limits import memory_limits
 from dsray_inspect.agent.onsite.logs import kept_of
 from dsray_inspect.agent.onsite.process import descendants, facts
+from dsray_inspect.agent.onsite.progress import Tables
 from dsray_inspect.agent.onsite.pyspy import dump_all
 from dsray_inspect.agent.onsite.record import identity_of, start_record
 from dsray_inspect.agent.onsite.redaction import redact_pair
@@ -40,12 +41,13 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
         return {"late": True}
 
     # First: py-spy's pauses make the kernel run each thread, which resets its idle time.
-    processes = {pid: facts(pid) for pid in request["pids"]}
+    tables: Tables = {}
+    processes = {pid: facts(pid, tables) for pid in request["pids"]}
     below = descendants(request["stacks"]) if request["children"] else {}
 
     for pid, children in below.items():
         processes.setdefault(pid, {})["children"] = children
-        processes.update({child: facts(child) for child in children})
+        processes.update({child: facts(child, tables) for child in children})
 
     every = [*request["stacks"], *(child for children in below.values() for child in children)]
 

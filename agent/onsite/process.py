@@ -6,7 +6,7 @@ import os
 import re
 from typing import Any
 
-from dsray_inspect.agent.onsite.progress import progress
+from dsray_inspect.agent.onsite.progress import Tables, progress
 from dsray_inspect.agent.onsite.redaction import redact_text
 from dsray_inspect.agent.onsite.threads import ran_s, scheduled_at_ms
 
@@ -15,7 +15,7 @@ MAX_THREADS = 512
 MAX_CHILDREN = 64
 
 
-def facts(pid: int) -> dict[str, Any]:
+def facts(pid: int, tables: Tables) -> dict[str, Any]:
     """Return state, resident memory, command and the threads' idle times of a process."""
     try:
         with open(f"/proc/{pid}/status") as file:
@@ -32,7 +32,7 @@ def facts(pid: int) -> dict[str, Any]:
         "command": redact_text(command)[:200],
         "idle_s": idle_times(pid),
         "ran_s": run_times(pid),
-        "progress": progress(pid),
+        "progress": progress(pid, tables),
     }
 
 

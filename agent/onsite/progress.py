@@ -20,10 +20,15 @@ MAX_CHILDREN = 32
 GENERATIONS = 4
 SYN_SENT = "02"
 HEX_V4 = 8
+Tables = dict[str, dict[str, str]]
+"""By network namespace: the remote address of each connection without an answer, by its inode."""
 
 
-def progress(pid: int) -> dict[str, Any]:
-    """Return CPU seconds, bytes moved, children, who traces it, what it dials, and its memory."""
+def progress(pid: int, tables: Tables | None = None) -> dict[str, Any]:
+    """Return CPU seconds, bytes moved, children, who traces it, what it dials, and its memory.
+
+    `tables` is shared by the processes of one look: the kernel takes 10 ms for a namespace's.
+    """
     status = start_of(f"/proc/{pid}/status")
     give_way()
     return {
@@ -32,7 +37,7 @@ def progress(pid: int) -> dict[str, Any]:
         "tracer": number(status, rb"TracerPid:\s*(\d+)"),
         "disk_wait": any(letter == "D" for letter in task_states(pid)),
         "children": children(pid),
-        "dials": dialled(pid),
+        "dials": dialled(pid, {} if tables is None else tables),
         "memory": memory_limits(pid),
     }
 
@@ -79,6 +84,9 @@ def children(pid: int) -> list[dict[str, Any]]:
     for _ in range(GENERATIONS):
         parents = [child for parent in parents for child in children_of(parent)]
 
+        if not parents:
+            break
+
         for child in parents[: MAX_CHILDREN - len(found)]:
             fields = stat_of(f"/proc/{child}/stat")
             name = start_of(f"/proc/{child}/comm").decode("utf-8", "replace").strip()
@@ -103,9 +111,28 @@ def children_of(pid: int) -> list[int]:
     return [int(child) for text in texts for child in text.split()]
 
 
-def dialled(pid: int) -> list[str]:
+def dialled(pid: int, tables: Tables) -> list[str]:
     """Return the addresses that this process's connections wait for an answer from."""
-    waiting = {}
+    try:
+        namespace = os.readlink(f"/proc/{pid}/ns/net")
+    except OSError:
+        namespace = f"that of {pid}"
+
+    if namespace not in tables:
+        tables[namespace] = unanswered(pid)
+
+    waiting = tables[namespace]
+
+    if not waiting:
+        return []
+
+    own = set(sockets(pid))
+    return sorted({address(raw) for inode, raw in waiting.items() if inode in own})
+
+
+def unanswered(pid: int) -> dict[str, str]:
+    """Return the connections in a process's network namespace that wait for their first answer."""
+    waiting: dict[str, str] = {}
 
     for name in ("tcp", "tcp6"):
         try:
@@ -116,11 +143,7 @@ def dialled(pid: int) -> list[str]:
 
         waiting.update({row[9]: row[2] for row in rows if len(row) > 9 and row[3] == SYN_SENT})
 
-    if not waiting:
-        return []
-
-    own = set(sockets(pid))
-    return sorted({address(raw) for inode, raw in waiting.items() if inode in own})
+    return waiting
 
 
 def sockets(pid: int) -> list[str]:
