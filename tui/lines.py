@@ -119,15 +119,3 @@ def fitted(cells: Sequence[Cell], widths: Sequence[int], *, gap: int = 2) -> lis
 
 def width_of(parts: Sequence[Part]) -> int:
     return sum(len(text) for text, _ in parts)
-
-
-def table_row(
-    key: str, cells: Sequence[Cell], widths: Callable[[int], Sequence[int]], *, target: str = ""
-) -> Row:
-    """Return a row in columns, whose widths follow from that of the screen."""
-    return Row(
-        key,
-        lambda width: fitted(cells, widths(width)),
-        target,
-        "  ".join(cell.text for cell in cells if cell.text).strip(),
-    )

@@ -11,7 +11,6 @@ from dsray_inspect.agent.model import Record
 
 PLACE = re.compile(r"\(ip=([^,]+), pid=(\d+)\) world_rank=(\d+)")
 SNIPPET = re.compile(r"^\[Rank ([\d,]+) Error Snippet\]:$", re.MULTILINE)
-TRUNCATED = "... (Output truncated"
 
 
 class Failure(Record, frozen=True, kw_only=True):

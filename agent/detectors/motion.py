@@ -28,7 +28,6 @@ class Motion(msgspec.Struct, frozen=True, kw_only=True):
     process_share: float | None
     children_share: float
     bytes_a_second: float
-    is_at_the_same_place: bool
 
     @property
     def is_still(self) -> bool:
@@ -87,7 +86,6 @@ def between(facts: Facts, before: Member, now: Member) -> Motion | None:
         process_share=difference(before.progress, now.progress, "cpu_s") / apart_s,
         children_share=children_share(before.progress, now.progress, apart_s),
         bytes_a_second=difference(before.progress, now.progress, "moved_bytes") / apart_s,
-        is_at_the_same_place=place_of(before.seen) == place_of(now.seen),
     )
 
 
@@ -108,9 +106,3 @@ def children_share(before: Mapping[str, Any], now: Mapping[str, Any], apart_s: f
     known = {child["pid"]: child["cpu_s"] for child in before.get("children", ())}
     ran = sum(max(0.0, child["cpu_s"] - known.get(child["pid"], 0.0)) for child in now["children"])
     return float(ran) / apart_s
-
-
-def place_of(seen: Seen) -> tuple[tuple[str, str], ...]:
-    """Return the functions of the training thread, without their lines."""
-    thread = training_thread(seen.threads)
-    return tuple((frame.file, frame.name) for frame in thread.frames) if thread else ()

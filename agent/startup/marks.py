@@ -16,7 +16,6 @@ from dsray_inspect.agent.model import Record
 from dsray_inspect.agent.startup.ranks import RankStart
 
 S = 1_000_000_000
-BACKEND = re.compile(r"^\s+BackendSetupCallback: ([\d.]+)s", re.MULTILINE)
 TOOK = re.compile(r"(?:in|completed in) ([\d.]+)s")
 JOIN = "execute._setup_torch_process_group"
 ASKED = ("PENDING_ARGS_AVAIL", "PENDING_NODE_ASSIGNMENT", "SUBMITTED_TO_WORKER")

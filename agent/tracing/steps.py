@@ -19,7 +19,6 @@ from dsray_inspect.agent.tracing.pieces import Piece
 LEAST_NS = 5_000
 """Shorter gaps are the wrappers' own."""
 BATCHES = (names.FORWARD, names.TRAIN_BATCH, names.EVAL_BATCH)
-OBJECTS = (names.RAY_GET, names.RAY_PUT)
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

@@ -140,10 +140,6 @@ class View(Screen[None]):
 
     # The filter
 
-    @property
-    def filter_text(self) -> str:
-        return self._wanted
-
     def action_filter(self) -> None:
         line = self.query_one("#filter", Input)
         line.display = True
