@@ -1,13 +1,15 @@
 """Names of attributes, on the spans of a `Timeline` and in what the exporters write.
 
 Names of OpenTelemetry's semantic conventions and of Ray's own tracing are copied as they are,
-so that our spans join theirs; ours begin with `dsray.`. This module imports nothing of ours:
-whoever makes spans may import it.
+so that our spans join theirs; ours begin with `dsray.`. What the makers of spans name too has
+its text in `agent.tracing.names`.
 """
 
 from __future__ import annotations
 
 from typing import Final
+
+from dsray_inspect.agent.tracing import names
 
 # OpenTelemetry: resource
 SERVICE_NAME: Final = "service.name"
@@ -16,10 +18,10 @@ SERVICE_INSTANCE_ID: Final = "service.instance.id"
 PROCESS_RUNTIME_NAME: Final = "process.runtime.name"
 PROCESS_RUNTIME_VERSION: Final = "process.runtime.version"
 
-# OpenTelemetry: the process and the code that a span is about
+# OpenTelemetry: the process that a span is about
 HOST_NAME: Final = "host.name"
 PROCESS_PID: Final = "process.pid"
-ERROR_TYPE: Final = "error.type"
+ERROR_TYPE: Final = names.ERROR_TYPE
 HW_ID: Final = "hw.id"
 """The UUIDs of the process's GPUs."""
 
@@ -39,22 +41,18 @@ ROLE: Final = "dsray.process.role"
 RANK_WORLD: Final = "dsray.rank.world"
 STEP_GLOBAL: Final = "dsray.step.global"
 STEP_MICRO: Final = "dsray.step.micro"
-STEP_INFERRED: Final = "dsray.step.inferred"
-"""True on a step that is told from the pattern of collectives: its number is not the engine's."""
+STEP_INFERRED: Final = names.INFERRED
 SPAN_OPEN: Final = "dsray.span.open"
 """True on a span whose end nobody saw: the process was in it, or ended in it."""
 
 # Ours: what happened in it
 PHASE_NAME: Final = "dsray.phase.name"
-COLLECTIVE_SYSTEM: Final = "dsray.collective.system.name"
-"""nccl, gloo, mpi"""
-COLLECTIVE_OPERATION: Final = "dsray.collective.operation.name"
-COLLECTIVE_GROUP: Final = "dsray.collective.group.name"
-COLLECTIVE_GROUP_SIZE: Final = "dsray.collective.group.size"
-COLLECTIVE_SEQUENCE: Final = "dsray.collective.sequence.id"
-COLLECTIVE_SIZE: Final = "dsray.collective.message.size"
-"""Bytes of the input tensors."""
-COLLECTIVE_DTYPE: Final = "dsray.collective.message.dtype"
-COLLECTIVE_P2P: Final = "dsray.collective.p2p"
-OBJECT_SIZE: Final = "dsray.object.size"
-"""Bytes got from or put into Ray's object store."""
+COLLECTIVE_SYSTEM: Final = names.COLLECTIVE_SYSTEM
+COLLECTIVE_OPERATION: Final = names.COLLECTIVE_OPERATION
+COLLECTIVE_GROUP: Final = names.COLLECTIVE_GROUP
+COLLECTIVE_GROUP_SIZE: Final = names.COLLECTIVE_GROUP_SIZE
+COLLECTIVE_SEQUENCE: Final = names.COLLECTIVE_SEQUENCE
+COLLECTIVE_SIZE: Final = names.COLLECTIVE_SIZE
+COLLECTIVE_DTYPE: Final = names.COLLECTIVE_DTYPE
+COLLECTIVE_P2P: Final = names.COLLECTIVE_P2P
+OBJECT_SIZE: Final = names.OBJECT_SIZE

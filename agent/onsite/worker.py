@@ -57,12 +57,7 @@ def environment(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) ->
 def step(_actor: Any, _request: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
     """Return the engine's step, if a frame knows it: for a caller that knows the engine."""
     engine, why = find_engine(0.0, looks=1 if all_idle(seen["threads"]) else LOOKS)
-    return {
-        "deepspeed": None,
-        "deepspeed_why": why,
-        "step": step_of(engine),
-        "health": health(engine),
-    }
+    return {"deepspeed": None, "deepspeed_why": why, **numbers(engine)}
 
 
 def deepspeed(_actor: Any, request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
@@ -80,12 +75,12 @@ def deepspeed(_actor: Any, request: dict[str, Any], _seen: dict[str, Any]) -> di
     except Exception as error:
         why = f"this DeepSpeed keeps its engine differently: {type(error).__name__}: {error}"[:200]
 
-    return {
-        "deepspeed": described,
-        "deepspeed_why": why,
-        "step": step_of(engine),
-        "health": health(engine),
-    }
+    return {"deepspeed": described, "deepspeed_why": why, **numbers(engine)}
+
+
+def numbers(engine: Any) -> dict[str, Any]:
+    """Return what changes in an engine from step to step."""
+    return {"step": step_of(engine), "health": health(engine)}
 
 
 def counters(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:

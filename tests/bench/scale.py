@@ -12,12 +12,13 @@ from typing import Any
 
 from dsray_inspect.agent.assemble.collector import without_collector
 from dsray_inspect.agent.assemble.snapshot import Facts, assemble
-from dsray_inspect.agent.cluster.records import ActorRow, JobRow, NodeRow
+from dsray_inspect.agent.cluster.records import ActorRow, NodeRow
 from dsray_inspect.agent.cluster.runs import RunActors
 from dsray_inspect.agent.gather.answers import Answers, Ask
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.verdict import judge
 from tests.bench.results import Result
+from tests.unit.test_verdict import job
 
 SITE = "/venv/lib/python3.11/site-packages"
 RAY = f"{SITE}/ray/train/v2/_internal"
@@ -100,19 +101,7 @@ def answer(rank: int, size: int) -> bytes:
 
 def facts_of(raw: list[bytes], rows: tuple[ActorRow, ...], nodes: list[NodeRow]) -> Facts:
     answers = Answers(
-        job=JobRow(
-            job_id="02000000",
-            submission_id="j1",
-            entrypoint="python train.py",
-            namespace="x",
-            driver_pid=10,
-            driver_ip="10.0.0.1",
-            driver_node_id="n0",
-            is_dead=False,
-            started_at=1.0,
-            ended_at=None,
-            runtime_env_vars={},
-        ),
+        job=job(driver_node_id="n0"),
         actors=RunActors(generation="v2", controller=None, workers=rows),
         nodes=nodes,
         ask=Ask(max_pause_ms=100),
