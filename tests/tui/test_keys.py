@@ -418,6 +418,20 @@ def test_a_rank_is_followed_over_a_restart() -> None:
     run(steps, before)
 
 
+def test_the_cursor_is_on_the_culprit_until_it_is_moved() -> None:
+    """What is to be opened by the first Enter may not be known at the first look."""
+    first, then = many(40, blamed=(5,)), many(40, blamed=(3, 5))
+    rest: Snapshot = msgspec.structs.replace(then, taken_at=then.taken_at + 1)
+
+    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
+        assert current(app).startswith("rank 5 ")
+        app.post_message(Arrived(tuple(seen([rest]))))
+        await until(pilot, lambda: app.story.now == rest and not app._is_due)
+        assert current(app).startswith("rank 3 ")
+
+    run(steps, app_on(seen([first])))
+
+
 def test_the_cursor_stays_on_its_rank() -> None:
     """A look in which another rank is in trouble, and stands above."""
     first, then = many(40, blamed=(5,)), many(40, blamed=(5, 30))
