@@ -10,7 +10,6 @@ import pytest
 
 from tests.faults import catalog, tools
 from tests.faults.run import Score, run
-from tests.ray import processes
 from tests.ray.cluster import Cluster
 
 AT_ONCE = 3
@@ -26,14 +25,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def scores(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Score]]]:
+def scores(
+    request: pytest.FixtureRequest, nothing_left: None
+) -> Iterator[dict[str, Future[Score]]]:
     """Start the cases that were chosen, and give what each of them will score."""
     asked = {
         item.callspec.params["name"]
         for item in request.session.items
         if hasattr(item, "callspec") and "name" in item.callspec.params
     }
-    processes.sweep()
     tool = tools.tool("dsray-inspect")
 
     with Cluster(num_cpus=16, num_gpus=8) as cluster, ThreadPoolExecutor(AT_ONCE) as pool:
@@ -42,8 +42,3 @@ def scores(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Score]]]
             for case in catalog.named([], ci=True)
             if case.name in asked
         }
-
-    # What was killed a moment ago may still be ending.
-    processes.wait_until_equal(
-        "the test run to leave nothing", [], lambda: processes.with_mark(processes.run_id())
-    )
