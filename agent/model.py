@@ -126,7 +126,8 @@ class Thread(Record, frozen=True, kw_only=True):
     """One thread of a process, outermost frame first.
 
     `idle_s`: seconds since the kernel last ran it (`se.exec_start` of `/proc/PID/task/TID/sched`).
-    `ran_s`: CPU seconds it has had. `owns_gil` is known from py-spy only.
+    `ran_s`: CPU seconds it has had; `run_delay_s`: seconds it was ready to run and had to queue
+    (`/proc/PID/task/TID/schedstat`). `owns_gil` is known from py-spy only.
     """
 
     name: str
@@ -135,6 +136,7 @@ class Thread(Record, frozen=True, kw_only=True):
     owns_gil: bool | None = None
     idle_s: float | None = None
     ran_s: float | None = None
+    run_delay_s: float | None = None
     pid: int | None = None
 
 

@@ -33,13 +33,13 @@ def threads_of(answer: Mapping[str, Any] | str | None, facts: Mapping[str, Any])
     `answer` is what rung 1 or 2 gave, `facts` what the node look knows of the pid.
     """
     dump = facts.get("dump")
-    idle, ran = facts.get("idle_s") or {}, facts.get("ran_s") or {}
+    idle, cpu = facts.get("idle_s") or {}, facts.get("cpu_times_s") or {}
     why = ""
 
     if dump is not None and "json" in dump:
         try:
             parsed = parse(dump["json"])
-            threads = tuple(with_times(labelled_thread(one), idle, ran) for one in parsed)
+            threads = tuple(with_times(labelled_thread(one), idle, cpu) for one in parsed)
         except PySpyUnreadable as error:
             threads, why = (), str(error)
 
@@ -61,7 +61,7 @@ def threads_of(answer: Mapping[str, Any] | str | None, facts: Mapping[str, Any])
         roots = Roots(**answer.get("roots", {}))
         return Seen(
             threads=tuple(
-                with_times(own_thread(raw, roots), idle, ran) for raw in answer["threads"]
+                with_times(own_thread(raw, roots), idle, cpu) for raw in answer["threads"]
             ),
             source="in-process",
             why=OK,
@@ -94,6 +94,7 @@ def own_thread(raw: Mapping[str, Any], roots: Roots) -> Thread:
         tid=raw["tid"],
         idle_s=raw["idle_s"],
         ran_s=raw.get("ran_s"),
+        run_delay_s=raw.get("run_delay_s"),
         frames=labelled(tuple(map(tuple, raw["frames"])), roots),
     )
 
@@ -114,14 +115,18 @@ def labelled_thread(thread: Thread) -> Thread:
     return msgspec.structs.replace(thread, frames=label(thread.frames, NO_ROOTS))
 
 
-def with_times(thread: Thread, idle: Mapping[int, float], ran: Mapping[int, float]) -> Thread:
-    """Add the times that the node look knows."""
+def with_times(
+    thread: Thread, idle: Mapping[int, float], cpu: Mapping[int, tuple[float, float]]
+) -> Thread:
+    """Add the times that the node look knows, where the process did not tell its own."""
     if thread.idle_s is not None and thread.ran_s is not None:
         return thread
 
     tid = thread.tid or -1
+    ran_s, run_delay_s = cpu.get(tid, (None, None))
     return msgspec.structs.replace(
         thread,
         idle_s=thread.idle_s if thread.idle_s is not None else idle.get(tid),
-        ran_s=thread.ran_s if thread.ran_s is not None else ran.get(tid),
+        ran_s=ran_s if thread.ran_s is None else thread.ran_s,
+        run_delay_s=run_delay_s if thread.ran_s is None else thread.run_delay_s,
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.assemble.waiting import main_thread
 from dsray_inspect.agent.detectors.findings import duration
-from dsray_inspect.agent.detectors.motion import LEAST_APART_S, STILL_THREAD
+from dsray_inspect.agent.detectors.motion import between
 from dsray_inspect.agent.model import Finding, Frame, Thread
 
 LEAST_AGE_S = 8.0
@@ -47,27 +50,25 @@ def driver_blocked(facts: Facts) -> list[Finding]:
 
 
 def stands_still(facts: Facts, thread: Thread) -> bool:
-    """Tell whether the driver's main thread did nothing and was in the same place in both looks."""
+    """Tell whether the driver did nothing and was in the same place in both looks."""
     earlier = facts.earlier
     before = main_thread(earlier.driver.threads) if earlier else None
 
-    if earlier is None or before is None:
+    if earlier is None or before is None or places(before) != places(thread):
         return False
 
     apart_s = facts.snapshot.taken_at - earlier.snapshot.taken_at
-    same = [frame.name for frame in before.frames] == [frame.name for frame in thread.frames]
-    ran = facts_of_driver(facts).get(thread.tid or -1)
-    ran_before = facts_of_driver(earlier).get(thread.tid or -1)
-
-    if not same or apart_s < LEAST_APART_S or ran is None or ran_before is None:
-        return False
-
-    return ran - ran_before < STILL_THREAD * apart_s
+    motion = between(apart_s, (before, progress(earlier)), (thread, progress(facts)))
+    return motion is not None and motion.thread_demand is not None and motion.is_still
 
 
-def facts_of_driver(facts: Facts) -> dict[int, float]:
+def places(thread: Thread) -> list[str]:
+    return [frame.name for frame in thread.frames]
+
+
+def progress(facts: Facts) -> Mapping[str, Any]:
     job = facts.answers.job
-    return dict(facts.answers.process(job.driver_node_id, job.driver_pid).get("ran_s") or {})
+    return dict(facts.answers.process(job.driver_node_id, job.driver_pid).get("progress") or {})
 
 
 def controller_blocked(facts: Facts) -> list[Finding]:

@@ -8,23 +8,34 @@ from typing import Any
 import msgspec
 
 from dsray_inspect.agent.assemble.snapshot import Facts
-from dsray_inspect.agent.assemble.threads import Seen
 from dsray_inspect.agent.assemble.workers import Member
+from dsray_inspect.agent.model import Thread
 from dsray_inspect.agent.stacks.phase import training_thread
 
 LEAST_APART_S = 0.3
 STILL_THREAD = 0.05
 STILL_PROCESS = 0.25
 """Shares of one core: Ray's own threads in a worker need about 0.03."""
+NEVER_FREE = 0.05
+"""A thread that queues for all but so much of the time is busy, whatever it was given."""
 STILL_BYTES = 1 << 20
 """Bytes a second."""
 
 
+Doing = tuple[Thread | None, Mapping[str, Any]]
+"""A thread as it was seen, and the progress of its process."""
+
+
 class Motion(msgspec.Struct, frozen=True, kw_only=True):
-    """Shares are of one core, 0 to 1 and above for several threads; None where not known."""
+    """Shares are of one core, 0 to 1 and above for several threads; None where not known.
+
+    `thread_demand` is the share that the training thread takes of the time in which it need not
+    queue for a CPU: on a crowded machine a busy thread runs little and yet does not stand still.
+    """
 
     apart_s: float
     thread_share: float | None
+    thread_demand: float | None
     process_share: float | None
     children_share: float
     bytes_a_second: float
@@ -33,7 +44,7 @@ class Motion(msgspec.Struct, frozen=True, kw_only=True):
     def is_still(self) -> bool:
         """Whether neither the thread nor its process or children did anything to speak of."""
         return (
-            (self.thread_share or 0.0) < STILL_THREAD
+            (self.thread_demand or 0.0) < STILL_THREAD
             and (self.process_share or 0.0) < STILL_PROCESS
             and self.children_share < STILL_PROCESS
             and self.bytes_a_second < STILL_BYTES
@@ -57,7 +68,15 @@ class Motion(msgspec.Struct, frozen=True, kw_only=True):
 def motion_of(facts: Facts, member: Member) -> Motion | None:
     """Return what a rank did since the last look, None where it was not seen in both."""
     before = before_of(facts, member)
-    return None if before is None else between(facts, before, member)
+
+    if facts.earlier is None or before is None:
+        return None
+
+    return between(
+        facts.snapshot.taken_at - facts.earlier.snapshot.taken_at,
+        (training_thread(before.seen.threads), before.progress),
+        (training_thread(member.seen.threads), member.progress),
+    )
 
 
 def before_of(facts: Facts, member: Member) -> Member | None:
@@ -73,19 +92,20 @@ def before_of(facts: Facts, member: Member) -> Member | None:
     return next(same, None)
 
 
-def between(facts: Facts, before: Member, now: Member) -> Motion | None:
-    assert facts.earlier is not None
-    apart_s = facts.snapshot.taken_at - facts.earlier.snapshot.taken_at
+def between(apart_s: float, before: Doing, now: Doing) -> Motion | None:
+    """Compare two looks at a thread and its process; None where they are too close, or one blind."""
+    (thread_before, before_it), (thread_now, now_it) = before, now
 
-    if apart_s < LEAST_APART_S or not (before.progress and now.progress):
+    if apart_s < LEAST_APART_S or not (before_it and now_it):
         return None
 
     return Motion(
         apart_s=apart_s,
-        thread_share=thread_share(before.seen, now.seen, apart_s),
-        process_share=difference(before.progress, now.progress, "cpu_s") / apart_s,
-        children_share=children_share(before.progress, now.progress, apart_s),
-        bytes_a_second=difference(before.progress, now.progress, "moved_bytes") / apart_s,
+        thread_share=share(thread_before, thread_now, apart_s),
+        thread_demand=demand(thread_before, thread_now, apart_s),
+        process_share=difference(before_it, now_it, "cpu_s") / apart_s,
+        children_share=children_share(before_it, now_it, apart_s),
+        bytes_a_second=difference(before_it, now_it, "moved_bytes") / apart_s,
     )
 
 
@@ -93,13 +113,24 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -> 
     return max(0.0, float(now.get(name, 0)) - float(before.get(name, 0)))
 
 
-def thread_share(before: Seen, now: Seen, apart_s: float) -> float | None:
-    one, other = training_thread(before.threads), training_thread(now.threads)
-
-    if one is None or other is None or one.ran_s is None or other.ran_s is None:
+def share(before: Thread | None, now: Thread | None, apart_s: float) -> float | None:
+    """Return the share of a core that a thread had."""
+    if before is None or now is None or before.ran_s is None or now.ran_s is None:
         return None
 
-    return max(0.0, other.ran_s - one.ran_s) / apart_s
+    return max(0.0, now.ran_s - before.ran_s) / apart_s
+
+
+def demand(before: Thread | None, now: Thread | None, apart_s: float) -> float | None:
+    """Return the share of a core that a thread would have had on a machine of its own."""
+    had = share(before, now, apart_s)
+
+    if had is None or before is None or now is None:
+        return None
+
+    queued_s = (now.run_delay_s or 0.0) - (before.run_delay_s or 0.0)
+    free = 1.0 - max(0.0, queued_s) / apart_s
+    return min(1.0, had / free) if free > NEVER_FREE else 1.0
 
 
 def children_share(before: Mapping[str, Any], now: Mapping[str, Any], apart_s: float) -> float:

@@ -23,10 +23,10 @@ from dsray_inspect.agent.onsite.gpus import read_gpus
 from dsray_inspect.agent.onsite.limits import memory_limits
 from dsray_inspect.agent.onsite.logs import kept_of
 from dsray_inspect.agent.onsite.process import descendants, facts
-from dsray_inspect.agent.onsite.progress import Tables
 from dsray_inspect.agent.onsite.pyspy import dump_all
 from dsray_inspect.agent.onsite.record import identity_of, start_record
 from dsray_inspect.agent.onsite.redaction import redact_pair
+from dsray_inspect.agent.onsite.sockets import Tables
 
 
 def look(request: dict[str, Any]) -> dict[str, Any]:

@@ -6,9 +6,10 @@ import os
 import re
 from typing import Any
 
-from dsray_inspect.agent.onsite.progress import Tables, progress
+from dsray_inspect.agent.onsite.progress import progress
 from dsray_inspect.agent.onsite.redaction import redact_text
-from dsray_inspect.agent.onsite.threads import ran_s, scheduled_at_ms
+from dsray_inspect.agent.onsite.sockets import Tables
+from dsray_inspect.agent.onsite.threads import cpu_times, scheduled_at_ms
 
 STATES = {"T": "stopped", "t": "stopped", "Z": "dead", "X": "dead"}
 MAX_THREADS = 512
@@ -31,7 +32,7 @@ def facts(pid: int, tables: Tables) -> dict[str, Any]:
         "rss_bytes": kilobytes(status.get("VmRSS", "")),
         "command": redact_text(command)[:200],
         "idle_s": idle_times(pid),
-        "ran_s": run_times(pid),
+        "cpu_times_s": thread_times(pid),
         "progress": progress(pid, tables),
     }
 
@@ -63,14 +64,14 @@ def idle_times(pid: int) -> dict[int, float]:
     return idle
 
 
-def run_times(pid: int) -> dict[int, float]:
-    """Return the CPU seconds that each thread has had, by thread id."""
+def thread_times(pid: int) -> dict[int, tuple[float | None, float | None]]:
+    """Return the seconds that each thread has run and has queued for a CPU, by thread id."""
     try:
         tids = [int(name) for name in os.listdir(f"/proc/{pid}/task")[:MAX_THREADS]]
     except OSError:
         return {}
 
-    return {tid: seconds for tid in tids if (seconds := ran_s(pid, tid)) is not None}
+    return {tid: cpu_times(pid, tid) for tid in tids}
 
 
 def descendants(pids: list[int]) -> dict[int, list[int]]:

@@ -7,37 +7,33 @@ from __future__ import annotations
 
 import os
 import re
-import socket
-import struct
 from typing import Any
 
 from dsray_inspect.agent.onsite.gil import give_way
 from dsray_inspect.agent.onsite.limits import memory_limits
+from dsray_inspect.agent.onsite.sockets import Tables, traffic
 from dsray_inspect.agent.onsite.threads import start_of
 
 MAX_TASKS = 512
 MAX_CHILDREN = 32
 GENERATIONS = 4
-SYN_SENT = "02"
-HEX_V4 = 8
-Tables = dict[str, dict[str, str]]
-"""By network namespace: the remote address of each connection without an answer, by its inode."""
 
 
 def progress(pid: int, tables: Tables | None = None) -> dict[str, Any]:
     """Return CPU seconds, bytes moved, children, who traces it, what it dials, and its memory.
 
-    `tables` is shared by the processes of one look: the kernel takes 10 ms for a namespace's.
+    `tables` is shared by the processes of one look.
     """
     status = start_of(f"/proc/{pid}/status")
     give_way()
+    dials, network_bytes = traffic(pid, {} if tables is None else tables)
     return {
         "cpu_s": cpu_s(pid),
-        "moved_bytes": moved_bytes(pid),
+        "moved_bytes": file_bytes(pid) + network_bytes,
         "tracer": number(status, rb"TracerPid:\s*(\d+)"),
         "disk_wait": any(letter == "D" for letter in task_states(pid)),
         "children": children(pid),
-        "dials": dialled(pid, {} if tables is None else tables),
+        "dials": dials,
         "memory": memory_limits(pid),
     }
 
@@ -58,8 +54,8 @@ def cpu_s(pid: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def moved_bytes(pid: int) -> int:
-    """Return what a process has read and written by system calls, files and sockets alike."""
+def file_bytes(pid: int) -> int:
+    """Return what a process has read and written; recv(2) and send(2) are not in it."""
     text = start_of(f"/proc/{pid}/io")
     return number(text, rb"rchar: (\d+)") + number(text, rb"wchar: (\d+)")
 
@@ -109,72 +105,3 @@ def children(pid: int) -> list[dict[str, Any]]:
 def children_of(pid: int) -> list[int]:
     texts = (start_of(f"/proc/{pid}/task/{tid}/children") for tid in tasks(pid))
     return [int(child) for text in texts for child in text.split()]
-
-
-def dialled(pid: int, tables: Tables) -> list[str]:
-    """Return the addresses that this process's connections wait for an answer from."""
-    try:
-        namespace = os.readlink(f"/proc/{pid}/ns/net")
-    except OSError:
-        namespace = f"that of {pid}"
-
-    if namespace not in tables:
-        tables[namespace] = unanswered(pid)
-
-    waiting = tables[namespace]
-
-    if not waiting:
-        return []
-
-    own = set(sockets(pid))
-    return sorted({address(raw) for inode, raw in waiting.items() if inode in own})
-
-
-def unanswered(pid: int) -> dict[str, str]:
-    """Return the connections in a process's network namespace that wait for their first answer."""
-    waiting: dict[str, str] = {}
-
-    for name in ("tcp", "tcp6"):
-        try:
-            with open(f"/proc/{pid}/net/{name}") as file:
-                rows = [line.split() for line in file][1:]
-        except OSError:
-            continue
-
-        waiting.update({row[9]: row[2] for row in rows if len(row) > 9 and row[3] == SYN_SENT})
-
-    return waiting
-
-
-def sockets(pid: int) -> list[str]:
-    """Return the inodes of a process's sockets."""
-    found = []
-
-    try:
-        names = os.listdir(f"/proc/{pid}/fd")
-    except OSError:
-        return []
-
-    for name in names:
-        try:
-            target = os.readlink(f"/proc/{pid}/fd/{name}")
-        except OSError:
-            continue
-
-        if target.startswith("socket:["):
-            found.append(target[8:-1])
-
-    return found
-
-
-def address(raw: str) -> str:
-    """Return "10.0.0.1:29500" for the kernel's "0100000A:733C"."""
-    host, _, port = raw.partition(":")
-    words = [int(host[start : start + 8], 16) for start in range(0, len(host), 8)]
-    packed = struct.pack(f"={len(words)}I", *words)
-
-    if len(host) == HEX_V4:
-        return f"{socket.inet_ntop(socket.AF_INET, packed)}:{int(port, 16)}"
-
-    text = socket.inet_ntop(socket.AF_INET6, packed)
-    return f"{text.removeprefix('::ffff:')}:{int(port, 16)}"

@@ -53,13 +53,15 @@ def all_threads() -> list[dict[str, Any]]:
         give_way()
         thread = names.get(ident)
         tid = thread.native_id if thread is not None else None
+        ran_s, run_delay_s = cpu_times(os.getpid(), tid)
         threads.append(
             {
                 "name": thread.name if thread is not None else f"thread {ident:#x}",
                 "tid": tid,
                 "frames": frames,
                 "idle_s": idle_s(os.getpid(), tid, now_ms),
-                "ran_s": ran_s(os.getpid(), tid),
+                "ran_s": ran_s,
+                "run_delay_s": run_delay_s,
             }
         )
 
@@ -85,10 +87,10 @@ def scheduled_at_ms(path: str) -> float | None:
     return float(found[1]) if found else None
 
 
-def ran_s(pid: int, tid: int | None) -> float | None:
-    """Return the CPU seconds that a thread has had, None where /proc does not say."""
-    found = re.match(rb"(\d+) ", start_of(f"/proc/{pid}/task/{tid}/schedstat"))
-    return int(found[1]) / 1e9 if found and tid is not None else None
+def cpu_times(pid: int, tid: int | None) -> tuple[float | None, float | None]:
+    """Return the seconds that a thread has run and has queued for a CPU, None without schedstat."""
+    found = re.match(rb"(\d+) (\d+) ", start_of(f"/proc/{pid}/task/{tid}/schedstat"))
+    return (int(found[1]) / 1e9, int(found[2]) / 1e9) if found else (None, None)
 
 
 def start_of(path: str) -> bytes:

@@ -130,6 +130,7 @@ CASES: tuple[Case, ...] = (
     vision("uneven"),
     vision("slow-steps"),
     vision("validation", in_ci=True),
+    vision("fetch"),
     vision("long-save"),
     vision("collect"),
     vision("debugger"),

@@ -1,4 +1,4 @@
-"""What a process waits for an answer from, read from the kernel's own table."""
+"""What a process has done, and what it waits for, as the kernel tells it."""
 
 from __future__ import annotations
 
@@ -11,36 +11,69 @@ from collections.abc import Iterator
 
 import pytest
 
-from dsray_inspect.agent.onsite.progress import Tables, children, dialled, progress
+from dsray_inspect.agent.onsite import sockets
+from dsray_inspect.agent.onsite.progress import children, progress
+from dsray_inspect.agent.onsite.sockets import Tables, traffic
+
+LOOPBACKS = [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
+MESSAGE_BYTES = 100_000
 
 
-@pytest.fixture
-def deaf() -> Iterator[str]:
+@pytest.fixture(params=LOOPBACKS, ids=["v4", "v6"])
+def deaf(request: pytest.FixtureRequest) -> Iterator[str]:
     """An address at which connections wait: its queue is full, and nobody takes one from it."""
+    family, host = request.param
+
     with contextlib.ExitStack() as stack:
-        end = stack.enter_context(socket.socket())
-        end.bind(("127.0.0.1", 0))
+        end = stack.enter_context(socket.socket(family))
+        end.bind((host, 0))
         end.listen(0)
 
         for _ in range(4):
-            dial = stack.enter_context(socket.socket())
+            dial = stack.enter_context(socket.socket(family))
             dial.setblocking(False)
             dial.connect_ex(end.getsockname())
 
-        yield f"127.0.0.1:{end.getsockname()[1]}"
+        yield f"{host}:{end.getsockname()[1]}"
 
 
 def test_names_the_address_that_gives_no_answer(deaf: str) -> None:
     assert progress(os.getpid())["dials"] == [deaf]
 
 
-def test_the_table_of_a_namespace_is_read_once(deaf: str) -> None:
+def test_names_it_where_the_kernel_lists_no_sockets(
+    deaf: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "NETLINK_SOCK_DIAG", 31)
+    assert progress(os.getpid())["dials"] == [deaf]
+
+
+def test_the_connections_of_a_namespace_are_read_once(deaf: str) -> None:
     tables: Tables = {}
-    assert dialled(os.getpid(), tables) == [deaf]
-    assert dialled(os.getppid(), tables) == []
+    assert traffic(os.getpid(), tables)[0] == [deaf]
+    assert traffic(os.getppid(), tables)[0] == []
     (table,) = tables.values()
     table.clear()
-    assert dialled(os.getpid(), tables) == []
+    assert traffic(os.getpid(), tables)[0] == []
+
+
+@pytest.mark.parametrize(("family", "host"), LOOPBACKS, ids=["v4", "v6"])
+def test_counts_what_comes_over_the_network(family: socket.AddressFamily, host: str) -> None:
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.create_server((host, 0), family=family))
+        sender = stack.enter_context(socket.create_connection(server.getsockname()[:2]))
+        receiver = stack.enter_context(server.accept()[0])
+        before = progress(os.getpid())["moved_bytes"]
+        sender.sendall(bytes(MESSAGE_BYTES))
+        left = MESSAGE_BYTES
+
+        while left:
+            left -= len(receiver.recv(left))
+
+        moved = progress(os.getpid())["moved_bytes"] - before
+
+    # What was sent counts when it is acknowledged.
+    assert moved >= MESSAGE_BYTES
 
 
 def test_lists_the_children_of_a_process() -> None:

@@ -45,7 +45,8 @@ def stands(number: int, frames: Any, age_s: float = 8, **more: Any) -> dict[str,
 
 
 def with_progress(one: dict[str, Any], **more: Any) -> dict[str, Any]:
-    thread = {**one["threads"][0], "ran_s": more.pop("ran_s", 5.0)}
+    times = {"ran_s": more.pop("ran_s", 5.0), "run_delay_s": more.pop("run_delay_s", 1.0)}
+    thread = {**one["threads"][0], **times}
     return {**one, "threads": [thread], "progress": {**STILL, **more}}
 
 
@@ -78,10 +79,19 @@ def test_who_does_nothing_between_two_looks_is_blocked_although_it_polls(
     assert snapshot.verdict.ranks == (1,)
 
 
+def test_who_polls_on_a_crowded_machine_still_does_nothing() -> None:
+    before = (waits(0), stands(1, IN_USER), waits(2))
+    polls = stands(1, IN_USER, ran_s=5.005, run_delay_s=1.5)
+    snapshot = window(before, (waits(0), polls, waits(2)))
+    assert (snapshot.verdict.cause, snapshot.verdict.ranks) == ("rank_blocked_in_user_code", (1,))
+
+
 @pytest.mark.parametrize(
     "more",
     [
         {"ran_s": 5.9},
+        {"ran_s": 5.02, "run_delay_s": 1.9},
+        {"run_delay_s": 1.98},
         {"cpu_s": 10.9},
         {"moved_bytes": 50 << 20},
         {"children": [{"pid": 9, "name": "python", "state": "R", "cpu_s": 0.8}]},

@@ -43,6 +43,7 @@ FAULTS = {
     "uneven": "each step takes another rank longer",
     "slow-steps": "a step takes 6 s on all ranks",
     "validation": "the rank validates for 14 s, the others wait at a barrier",
+    "fetch": "the rank fetches a file of 40 MB over the network, the others wait at a barrier",
     "long-save": "the rank writes a big checkpoint for 14 s, the others wait at a barrier",
     "collect": "the garbage collector stops the rank for 4 s",
     "debugger": "a debugger stops the rank for 8 s",
@@ -79,6 +80,22 @@ def silent_server() -> socket.socket:
     listening = socket.create_server(("127.0.0.1", 0))
     connection = socket.create_connection(listening.getsockname())
     keep.append(listening)
+    return connection
+
+
+def slow_server(seconds: float) -> socket.socket:
+    """Return a connection over which 3 MB come a second."""
+    connection = silent_server()
+    sender, _ = keep[-1].accept()
+
+    def send() -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            sender.sendall(bytes(300_000))
+            time.sleep(0.1)
+        sender.close()
+
+    threading.Thread(target=send, daemon=True).start()
     return connection
 
 
@@ -175,9 +192,10 @@ class Pretrainer:
         if fault == "slow-steps":
             trip.broke()
             time.sleep(6)
-        if fault in ("validation", "long-save") and step % 40 == trip.step:
+        at_barrier = {"validation": self.validate, "long-save": self.snapshot, "fetch": self.fetch}
+        if fault in at_barrier and step % 40 == trip.step:
             if trip.due(fault, rank, step) or rank == trip.rank:
-                self.validate(14) if fault == "validation" else self.snapshot(14)
+                at_barrier[fault](14)
             dist.barrier()
         if trip.since("collect", rank, step) and step % 40 == trip.step % 40:
             self.collect(4)
@@ -192,6 +210,11 @@ class Pretrainer:
         with torch.no_grad():
             while time.monotonic() < until:
                 self.engine.module(torch.randn(4096, 48)).pow(2).mean().item()
+
+    def fetch(self, seconds: float) -> None:
+        with slow_server(seconds) as connection:
+            while connection.recv(1 << 16):
+                pass
 
     def snapshot(self, seconds: float) -> None:
         until = time.monotonic() + seconds
