@@ -20,9 +20,11 @@ DUMP_REQUEST = 0x301
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 ESTABLISHED, SYN_SENT = 1, 2
 INET_DIAG_INFO = 2
-HEADER = struct.Struct("=IHHII")
-SOCKET = struct.Struct("=BBBBHH16s16sI8s4xIIII")
+HEADER = "=IHHII"
+"""`struct nlmsghdr`: length, type, flags, …"""
+SOCKET = "=BBBBHH16s16sI8s4xIIII"
 """`struct inet_diag_msg`: family, state, …, the remote port and address, …, the inode."""
+HEADER_BYTES, SOCKET_BYTES = struct.calcsize(HEADER), struct.calcsize(SOCKET)
 BYTES_AT = 120
 """Of `bytes_acked` and `bytes_received` in `struct tcp_info`."""
 PATIENCE_S = 0.5
@@ -102,7 +104,7 @@ def answers(family: int) -> Iterator[bytes]:
     """Yield one `inet_diag_msg` with its attributes for each connection of a family."""
     states = 1 << ESTABLISHED | 1 << SYN_SENT
     ask = struct.pack("=BBBxI48x", family, socket.IPPROTO_TCP, 1 << (INET_DIAG_INFO - 1), states)
-    head = HEADER.pack(HEADER.size + len(ask), SOCK_DIAG_BY_FAMILY, DUMP_REQUEST, 0, 0)
+    head = struct.pack(HEADER, HEADER_BYTES + len(ask), SOCK_DIAG_BY_FAMILY, DUMP_REQUEST, 0, 0)
 
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as end:
         end.settimeout(PATIENCE_S)
@@ -111,16 +113,16 @@ def answers(family: int) -> Iterator[bytes]:
         while True:
             answer = end.recv(ANSWER_BYTES)
 
-            while len(answer) >= HEADER.size:
-                size, kind, *_ = HEADER.unpack_from(answer)
+            while len(answer) >= HEADER_BYTES:
+                size, kind, *_ = struct.unpack_from(HEADER, answer)
 
                 if kind == NLMSG_DONE:
                     return
 
-                if kind == NLMSG_ERROR or size < HEADER.size:
+                if kind == NLMSG_ERROR or size < HEADER_BYTES:
                     raise OSError("the kernel does not list sockets")
 
-                yield answer[HEADER.size : size]
+                yield answer[HEADER_BYTES:size]
                 answer = answer[size + -size % 4 :]
 
             give_way()
@@ -128,14 +130,16 @@ def answers(family: int) -> Iterator[bytes]:
 
 def connection(message: bytes) -> tuple[int, tuple[str, int]]:
     """Return the inode of a socket, whom it dials, and the bytes it has moved."""
-    family, state, _, _, _, port, _, host, _, _, _, _, _, inode = SOCKET.unpack_from(message)
+    family, state, _, _, _, port, _, host, _, _, _, _, _, inode = struct.unpack_from(
+        SOCKET, message
+    )
     dials = ""
 
     if state == SYN_SENT:
         packed = host[:4] if family == socket.AF_INET else host
         dials = written(socket.inet_ntop(family, packed), socket.ntohs(port))
 
-    return inode, (dials, moved_bytes(message[SOCKET.size :]))
+    return inode, (dials, moved_bytes(message[SOCKET_BYTES:]))
 
 
 def moved_bytes(attributes: bytes) -> int:

@@ -43,7 +43,13 @@ def ds_config(rank: int, trip: Trip) -> dict[str, Any]:
     stage = {"zero-mix": 1 if odd else 2, "nan": 2, "inf-step": 2}.get(trip.fault, 3)
     config: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": 2,
-        "zero_optimization": {"stage": stage, "stage3_param_persistence_threshold": 0},
+        # As with a model that does not fit: parameters are gathered for each use, and let go.
+        "zero_optimization": {
+            "stage": stage,
+            "stage3_param_persistence_threshold": 0,
+            "stage3_max_live_parameters": 0,
+            "stage3_max_reuse_distance": 0,
+        },
         "optimizer": {"type": "AdamW", "params": {"lr": 1e-4, "torch_adam": True}},
     }
     if trip.fault == "clip-mix":
