@@ -2,13 +2,14 @@
 
 Names of OpenTelemetry's semantic conventions and of Ray's own tracing are copied as they are,
 so that our spans join theirs; ours begin with `dsray.`. What the makers of spans name too has
-its text in `agent.tracing.names`.
+its text in `agent.tracing.names` or `agent.startup.spans`.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from dsray_inspect.agent.startup import spans
 from dsray_inspect.agent.tracing import names
 
 # OpenTelemetry: resource
@@ -56,3 +57,5 @@ COLLECTIVE_SIZE: Final = names.COLLECTIVE_SIZE
 COLLECTIVE_DTYPE: Final = names.COLLECTIVE_DTYPE
 COLLECTIVE_P2P: Final = names.COLLECTIVE_P2P
 OBJECT_SIZE: Final = names.OBJECT_SIZE
+OP_NAME: Final = spans.OP_NAME
+IMPORT_TARGET: Final = spans.IMPORT_TARGET

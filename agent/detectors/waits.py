@@ -52,9 +52,42 @@ def waits_of(members: tuple[Member, ...]) -> list[Wait]:
     global _last
 
     if _last is None or _last[0] is not members:
-        _last = (members, [wait for member in members if (wait := wait_of(member))])
+        seen = [wait for member in members if (wait := wait_of(member))]
+        _last = (members, [*seen, *ahead_of(members, seen)])
 
     return _last[1]
+
+
+def ahead_of(members: Sequence[Member], seen: Sequence[Wait]) -> list[Wait]:
+    """Return the ranks whose stacks show no collective and whose newest one lacks other ranks.
+
+    `work.wait()` and `loss.item()` wait in C: their innermost frame is the user's line.
+    """
+    known = {id(wait.member) for wait in seen}
+    behind: dict[tuple[str, tuple[int, ...]], int] = {}
+
+    for member in members:
+        for group, sequence in newest(member).items():
+            behind[group] = min(behind.get(group, sequence), sequence)
+
+    return [
+        Wait(member=member, waited_s=one.age_s, collective=one)
+        for member in members
+        if id(member) not in known
+        and (one := unfinished(member)) is not None
+        and behind[one.group, one.ranks] < one.sequence
+        and member.worker.state == "alive"
+    ]
+
+
+def newest(member: Member) -> dict[tuple[str, tuple[int, ...]], int]:
+    """Return the number of the newest collective that a rank has entered in each group."""
+    found: dict[tuple[str, tuple[int, ...]], int] = {}
+
+    for one in member.worker.collectives:
+        found[one.group, one.ranks] = max(found.get((one.group, one.ranks), 0), one.sequence)
+
+    return found
 
 
 def wait_of(member: Member) -> Wait | None:

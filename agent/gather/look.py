@@ -29,6 +29,8 @@ from dsray_inspect.agent.stacks.silence import explain_silence, gil_keeper, read
 HEDGE_S = 0.3
 ANSWER_S = 1.8
 PATIENCE_S = 6.0
+PATIENT_S = 0.2
+"""How long a rank may wait, within `HEDGE_S`, to see its engine at work when a look must find it."""
 
 
 class Gatherer:
@@ -207,6 +209,7 @@ class Look:
         request = {
             "until": time.time() + PATIENCE_S + 1,
             "max_pause_ms": ask.max_pause_ms,
+            "patience_s": PATIENT_S if ask.counters else 0.0,
             "recorder": ask.recorder,
         }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import CodeType, FrameType
 from typing import Any
 
@@ -18,22 +18,37 @@ SCAN_NS_PER_BLOCK = 30
 """What `gc.get_referrers` costs per allocated block: 45 ms at 1,900,000 blocks, with a margin."""
 LOOKS = 6
 LOOK_EVERY_S = 0.003
+PATIENT_LOOKS = 30
 NOT_RETURNED = "deepspeed.initialize has not returned yet"
 
 
-def find_engine(may_scan_ms: float, *, looks: int = LOOKS) -> tuple[Any, str]:
+def looks(patience_s: float) -> Iterator[None]:
+    """Yield at once and then again and again, `LOOKS` times or for as long as `patience_s`."""
+    yield
+
+    for _ in range(LOOKS - 1):
+        time.sleep(LOOK_EVERY_S)
+        yield
+
+    if patience_s > LOOKS * LOOK_EVERY_S:
+        for _ in range(PATIENT_LOOKS):
+            time.sleep(patience_s / PATIENT_LOOKS)
+            yield
+
+
+def find_engine(may_scan_ms: float, moments: Iterable[None]) -> tuple[Any, str]:
     """Return the DeepSpeed engine, or None and why.
 
     An engine whose method is on some thread's stack costs nothing to find. Otherwise all
     objects are asked who refers to the class, once, if that is estimated to take at most
-    `may_scan_ms`: the scan holds the GIL. Frames come and go, hence several `looks` at them.
+    `may_scan_ms`: the scan holds the GIL. Frames come and go, hence several `moments` to look.
     """
     module = sys.modules.get("deepspeed.runtime.engine")
 
     if module is None:
         return None, "DeepSpeed is not imported in this process"
 
-    for look in range(looks):
+    for _ in moments:
         if initialize_on_stack():
             return None, NOT_RETURNED
 
@@ -41,9 +56,6 @@ def find_engine(may_scan_ms: float, *, looks: int = LOOKS) -> tuple[Any, str]:
 
         if engine is not None:
             return engine, "ok"
-
-        if look < looks - 1:
-            time.sleep(LOOK_EVERY_S)
 
     cost_ms = sys.getallocatedblocks() * SCAN_NS_PER_BLOCK / 1e6
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from dsray_inspect.agent.onsite.engine import describe
@@ -18,7 +19,7 @@ from dsray_inspect.agent.onsite.gil import give_way
 from dsray_inspect.agent.onsite.health import health
 from dsray_inspect.agent.onsite.locks import awaited_locks
 from dsray_inspect.agent.onsite.progress import progress
-from dsray_inspect.agent.onsite.search import LOOKS, find_engine
+from dsray_inspect.agent.onsite.search import find_engine, looks
 from dsray_inspect.agent.onsite.threads import all_threads
 
 IDENTITY = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")
@@ -54,15 +55,19 @@ def environment(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) ->
     return compare_environ(dict(os.environ), "self")
 
 
-def step(_actor: Any, _request: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
+def step(_actor: Any, request: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
     """Return the engine's step, if a frame knows it: for a caller that knows the engine."""
-    engine, why = find_engine(0.0, looks=1 if all_idle(seen["threads"]) else LOOKS)
-    return {"deepspeed": None, "deepspeed_why": why, **numbers(engine)}
+    engine, why = find_engine(0.0, moments(request, seen))
+    return {"deepspeed": None, "deepspeed_why": why, **numbers(engine, moments(request, seen))}
 
 
-def deepspeed(_actor: Any, request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
-    """Return the engine's description and step, or why there is none."""
-    engine, why = find_engine(request["max_pause_ms"])
+def deepspeed(_actor: Any, request: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
+    """Return the engine's description and step, or why there is none.
+
+    `request`: `max_pause_ms`, that a search of all objects may stop the rank for, and
+    `patience_s`, that this answer may take longer to see a method of the engine run.
+    """
+    engine, why = find_engine(request["max_pause_ms"], moments(request, seen))
 
     if engine is None:
         return {"deepspeed": None, "deepspeed_why": why, "step": None}
@@ -75,12 +80,18 @@ def deepspeed(_actor: Any, request: dict[str, Any], _seen: dict[str, Any]) -> di
     except Exception as error:
         why = f"this DeepSpeed keeps its engine differently: {type(error).__name__}: {error}"[:200]
 
-    return {"deepspeed": described, "deepspeed_why": why, **numbers(engine)}
+    found = numbers(engine, moments(request, seen))
+    return {"deepspeed": described, "deepspeed_why": why, **found}
 
 
-def numbers(engine: Any) -> dict[str, Any]:
+def moments(request: dict[str, Any], seen: dict[str, Any]) -> Iterable[None]:
+    """Return when to look at the frames: once where no thread has run of late."""
+    return (None,) if all_idle(seen["threads"]) else looks(request["patience_s"])
+
+
+def numbers(engine: Any, moments: Iterable[None] = (None,)) -> dict[str, Any]:
     """Return what changes in an engine from step to step."""
-    return {"step": step_of(engine), "health": health(engine)}
+    return {"step": step_of(engine), "health": health(engine, moments)}
 
 
 def counters(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:

@@ -41,6 +41,8 @@ _SETUP: tuple[Phase, ...] = ("op_compile", "init_process_group", "deepspeed_init
 _STEP: tuple[Phase, ...] = ("forward", "backward", "optimizer_step")
 _IN_AUTOGRAD_THREAD: tuple[Phase, ...] = ("zero_gather", "grad_reduce", "op_compile")
 _NAMELESS = frozenset(["<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>", "<lambda>"])
+_WRAPPER = "deepspeed/utils/nvtx.py"
+"""DeepSpeed calls a handle's `wait` through it."""
 _NATIVE_COLLECTIVES = ("c10d::", "gloo::", "ncclGroup", "ncclComm")
 
 
@@ -107,7 +109,7 @@ def waits_in_collective(frames: Sequence[Frame]) -> bool:
         if frame.layer == "native":
             if frame.name.startswith(_NATIVE_COLLECTIVES):
                 return True
-        elif frame.layer not in ("python", "library"):
+        elif frame.layer not in ("python", "library") and path_of(frame) != _WRAPPER:
             mark = mark_of(frame)
             waits = frame.name == "wait" and mark == "zero_gather"
             return (

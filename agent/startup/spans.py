@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 import msgspec
 
@@ -22,6 +23,8 @@ NAMES = {
     "checkpoint_load": "checkpoint_load",
 }
 """What spans of a rank's own record are called; all others are phases of `deepspeed_init`."""
+OP_NAME: Final = "dsray.op.name"
+IMPORT_TARGET: Final = "dsray.import.target"
 
 
 def start_timeline(snapshot: Snapshot, read: Read) -> Timeline:
@@ -43,14 +46,20 @@ def start_timeline(snapshot: Snapshot, read: Read) -> Timeline:
     )
 
 
-def span(process: int, name: str, start_ns: int, end_ns: int | None, **attributes: Value) -> Span:
+def span(
+    process: int,
+    name: str,
+    start_ns: int,
+    end_ns: int | None,
+    attributes: Mapping[str, Value] | None = None,
+) -> Span:
     return Span(
         name=name,
         kind="startup",
         process=process,
         start_ns=start_ns,
         end_ns=end_ns,
-        attributes=attributes,
+        attributes=dict(attributes or {}),
     )
 
 
@@ -119,13 +128,19 @@ def creation(
     found = unpickled.span("task:deserialize_arguments") if unpickled else None
 
     if found is not None:
-        yield span(number, "imports", found.start_ns, found.end_ns, of="the training function")
+        target = {IMPORT_TARGET: "the training function"}
+        yield span(number, "imports", found.start_ns, found.end_ns, target)
 
 
 def recorded_spans(number: int, recorded: RankStart) -> Iterator[Span]:
     for one in recorded.spans:
-        details: dict[str, Value] = {"op": one.detail} if one.detail else {}
-        yield span(number, name_of(one), one.start_ns, one.end_ns, **details)
+        yield span(
+            number,
+            name_of(one),
+            one.start_ns,
+            one.end_ns,
+            {OP_NAME: one.detail} if one.detail else None,
+        )
 
 
 def name_of(one: RankSpan) -> str:

@@ -21,6 +21,7 @@ from tests.ray.cluster import Cluster
 from tests.ray.jobs import Job
 
 RANKS = 8
+PATIENCE_S = 10.0
 BARE = "import sys, ray; ray.init(address=sys.argv[1], log_to_driver=False); ray.shutdown()"
 SUDO = """#!/bin/sh
 # `ray stack` calls sudo, which a root's container does not have.
@@ -69,6 +70,12 @@ class Attached:
         """Take a look; returns how many ranks gave a stack."""
         snapshot = self.snapshot()
         return sum(worker.evidence.stack == "ok" for worker in snapshot.workers)
+
+    def call_nothing(self) -> None:
+        """Call into each rank as a look does, to read nothing."""
+        calls, request = self.session.calls(), {"until": time.time() + PATIENCE_S}
+        rows = self.candidate.actors.workers if self.candidate.actors else ()
+        calls.wait([calls.send(row, (), request) for row in rows], PATIENCE_S)
 
 
 def cold_attach(cluster: Cluster, repeats: int) -> Result:
@@ -185,16 +192,18 @@ def pauses_on(cluster: Cluster, cpu: int, repeats: int) -> Result:
     pid = job.actors()[0].pid
     ours: list[float] = []
     theirs: list[float] = []
+    empty: list[float] = []
     undisturbed: list[float] = []
 
     with Attached(cluster, job) as attached:
         for _ in range(repeats):
             ours.append(longest_gap_ms(gaps, attached.look))
             theirs.append(longest_gap_ms(gaps, lambda: py_spy(pid)))
+            empty.append(longest_gap_ms(gaps, attached.call_nothing))
             undisturbed.append(longest_gap_ms(gaps, lambda: time.sleep(0.05)))
 
     job.stop()
-    quiet = statistics.median(undisturbed)
+    floor, quiet = statistics.median(empty), statistics.median(undisturbed)
     return Result(
         name="longest pause of a rank",
         ours="a default snapshot",
@@ -203,7 +212,10 @@ def pauses_on(cluster: Cluster, cpu: int, repeats: int) -> Result:
         our_samples=ours,
         their_samples=theirs,
         limit=0.2,
-        notes=[f"with nobody looking, the median of the longest gaps is {quiet:.1f} ms"],
+        notes=[
+            f"a call of Ray's into the rank that does nothing pauses it for {floor:.1f} ms",
+            f"with nobody looking, the median of the longest gaps is {quiet:.1f} ms",
+        ],
     )
 
 

@@ -224,7 +224,7 @@ def test_the_start_becomes_spans_of_the_processes_it_is_in(submitted: Kept) -> N
         assert made.start_ns <= by_name["process_spawn"].start_ns
         assert made.end_ns <= by_name["train_func"].start_ns <= began.start_ns
         assert by_name["train_func"].end_ns is None
-        assert by_name["op_compile"].attributes == {"op": "deepspeed_shm_comm"}
+        assert by_name["op_compile"].attributes == {"dsray.op.name": "deepspeed_shm_comm"}
         inside = [one for one in own if one.name.startswith("deepspeed_init.")]
         assert {"deepspeed_init.optimizer", "deepspeed_init.import_torch._dynamo"} <= {
             one.name for one in inside

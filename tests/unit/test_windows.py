@@ -79,6 +79,26 @@ def test_who_does_nothing_between_two_looks_is_blocked_although_it_polls(
     assert snapshot.verdict.ranks == (1,)
 
 
+def test_who_waits_in_c_for_its_newest_collective_is_no_culprit() -> None:
+    """`work.wait()` or `loss.item()`: the innermost frame of all ranks is a line of the user's."""
+
+    def item(number: int) -> dict[str, Any]:
+        return with_progress(entered(rank(number, IN_USER, 8), 69, 8))
+
+    snapshot = twice(item(0), stands(1, IN_USER), item(2))
+    assert (snapshot.verdict.cause, snapshot.verdict.ranks) == ("rank_blocked_in_user_code", (1,))
+    assert "ranks 0, 2 wait for it" in snapshot.verdict.summary
+
+
+def test_who_has_begun_a_collective_that_all_have_begun_waits_for_nobody() -> None:
+    def ahead(number: int, **more: Any) -> dict[str, Any]:
+        return with_progress(entered(rank(number, IN_USER, 0.1), 69, 0.2), **more)
+
+    before = tuple(ahead(number) for number in range(3))
+    snapshot = window(before, tuple(ahead(number, ran_s=5.9) for number in range(3)))
+    assert (snapshot.verdict.state, snapshot.findings) == ("healthy", ())
+
+
 def test_who_polls_on_a_crowded_machine_still_does_nothing() -> None:
     before = (waits(0), stands(1, IN_USER), waits(2))
     polls = stands(1, IN_USER, ran_s=5.005, run_delay_s=1.5)
