@@ -49,10 +49,11 @@ def memory_pressure(facts: Facts) -> list[Finding]:
 
 
 def object_spilling(facts: Facts) -> list[Finding]:
-    """An object store that moves objects to disk, now: it is too small for what is kept in it."""
+    """An object store beside ranks that moves objects to disk, now: it is too small for its load."""
     found = []
+    used = {one.worker.node_id for one in facts.members if one.worker.state == "alive"}
 
-    for node in facts.answers.nodes:
+    for node in (one for one in facts.answers.nodes if one.node_id in used):
         spilled = facts.answers.looks.get(node.node_id, {}).get("spilled") or {}
         newest_s = spilled.get("newest_s")
 

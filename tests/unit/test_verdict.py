@@ -296,3 +296,27 @@ def test_a_detector_that_throws_is_told_and_the_others_go_on(
     snapshot = judged(rank(0, IN_REDUCE, 60), rank(1, IN_USER, 61))
     assert snapshot.verdict.cause == "rank_blocked_in_user_code"
     assert any("broken failed" in note for note in snapshot.notes)
+
+
+def spilled(newest_s: float | None, size_bytes: int = 2_000_000_000) -> dict[str, Any]:
+    return {"n1": {"processes": {}, "spilled": {"newest_s": newest_s, "bytes": size_bytes}}}
+
+
+@pytest.mark.parametrize(
+    ("looks", "cause"),
+    [
+        (spilled(2.0), "object_spilling"),
+        (spilled(60.0), None),
+        (spilled(2.0, 4096), None),
+        (spilled(None, 0), None),
+    ],
+)
+def test_objects_that_go_to_disk_now_are_told(looks: dict[str, Any], cause: str | None) -> None:
+    snapshot = judged(rank(0, IN_USER, 0.1), rank(1, IN_USER, 0.1), looks=looks)
+    assert (snapshot.verdict.cause, snapshot.verdict.ranks) == (cause, ())
+
+
+def test_what_a_node_without_ranks_of_the_run_spills_is_not_its_trouble() -> None:
+    elsewhere = {"node_id": "n2"}
+    facts = look(rank(0, IN_USER, 0.1), actors={0: elsewhere}, looks=spilled(2.0))
+    assert judge(facts).findings == ()
