@@ -3,6 +3,7 @@
 for event in Feed(session, candidate, ask, every_s=0.5):
     match event:
         case Seen(snapshot=snapshot): ...   # a judged look
+        case Remembered(history=past): ...  # once, after the first look, where it was asked for
         case Unseen(why=why): ...           # nothing to be seen just now; it keeps trying
         case Ended(): ...                   # the job has ended; the last event
 """
@@ -20,6 +21,7 @@ import msgspec
 from dsray_inspect.agent.cluster.resolve import Candidate
 from dsray_inspect.agent.errors import InspectError
 from dsray_inspect.agent.gather.answers import Ask
+from dsray_inspect.agent.history import History
 from dsray_inspect.agent.model import Record, Snapshot, Worker
 
 KEEP: Final = 600
@@ -52,7 +54,13 @@ class Ended(Record, frozen=True, kw_only=True):
     snapshot: Snapshot
 
 
-Event = Seen | Unseen | Ended
+class Remembered(Record, frozen=True, kw_only=True):
+    """What the ranks did before the first look."""
+
+    history: History
+
+
+Event = Seen | Remembered | Unseen | Ended
 
 
 class Looks(Protocol):
@@ -61,6 +69,9 @@ class Looks(Protocol):
     def refreshed(self, candidate: Candidate) -> Candidate: ...
 
     def snapshot(self, candidate: Candidate, ask: Ask) -> Snapshot: ...
+
+
+Past = Callable[[Candidate, Snapshot, Ask], History]
 
 
 class Feed:
@@ -78,12 +89,14 @@ class Feed:
         *,
         every_s: float,
         keep: int = KEEP,
+        past: Past | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._session = session
         self._candidate = candidate
         self._ask = ask
         self._every_s = every_s
+        self._past = past
         self._monotonic = monotonic
         self._stopped = threading.Event()
         self._failures = 0
@@ -99,6 +112,10 @@ class Feed:
             if isinstance(event, Seen) and event.snapshot.job.has_ended:
                 yield Ended(snapshot=event.snapshot)
                 return
+
+            if isinstance(event, Seen) and self._past is not None:
+                past, self._past = self._past, None
+                yield Remembered(history=self._history(past, event.snapshot))
 
             self._stopped.wait(self._rest_s(self._monotonic() - started))
 
@@ -119,6 +136,12 @@ class Feed:
         snapshot = sharing(snapshot, before) if before is not None else snapshot
         self.window.append(snapshot)
         return Seen(snapshot=snapshot)
+
+    def _history(self, past: Past, snapshot: Snapshot) -> History:
+        try:
+            return past(self._candidate, snapshot, self._ask)
+        except Exception as error:
+            return History(note=unseen(error, 0).why)
 
     def _rest_s(self, took_s: float) -> float:
         if self._failures:

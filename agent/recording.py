@@ -1,7 +1,7 @@
 """Events of a feed as JSON Lines: what `attach --follow` prints and `--replay` reads.
 
 A line is a snapshot, as `attach --json` prints it, or an object whose `event` says what else
-happened: `unseen` or `ended`.
+happened: `remembered`, `unseen` or `ended`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any, Final, get_type_hints
 import msgspec
 
 from dsray_inspect.agent.errors import UsageError
-from dsray_inspect.agent.feed import Ended, Event, Seen, Unseen
+from dsray_inspect.agent.feed import Ended, Event, Remembered, Seen, Unseen
+from dsray_inspect.agent.history import History
 from dsray_inspect.agent.model import Record, Snapshot, Worker
 
 LONG_LINE_BYTES: Final = 1 << 20
@@ -32,6 +33,11 @@ class EndedLine(Record, frozen=True, kw_only=True):
     event: str = "ended"
 
 
+class RememberedLine(Record, frozen=True, kw_only=True):
+    event: str = "remembered"
+    history: History
+
+
 class Kind(msgspec.Struct, frozen=True):
     event: str | None = None
 
@@ -40,6 +46,9 @@ def line_of(event: Event) -> bytes:
     """Return an event as one line, its end included."""
     if isinstance(event, Seen):
         return msgspec.json.encode(event.snapshot) + b"\n"
+
+    if isinstance(event, Remembered):
+        return msgspec.json.encode(RememberedLine(history=event.history)) + b"\n"
 
     if isinstance(event, Unseen):
         line = UnseenLine(
@@ -70,6 +79,8 @@ def events_of(lines: Iterable[bytes]) -> Iterator[Event]:
         elif kind == "unseen":
             told = msgspec.json.decode(line, type=UnseenLine)
             yield Unseen(why=told.why, help_text=told.help_text, failures=told.failures, at=told.at)
+        elif kind == "remembered":
+            yield Remembered(history=msgspec.json.decode(line, type=RememberedLine).history)
         elif kind == "ended" and last is not None:
             yield Ended(snapshot=last)
 
@@ -176,10 +187,13 @@ def lines_of(text: bytes) -> list[bytes]:
     return [line + b"\n" for line in text.split(b"\n") if line.strip()]
 
 
-def write_window(path: Path, snapshots: Iterable[Snapshot]) -> None:
+def write_window(path: Path, snapshots: Iterable[Snapshot], history: History | None = None) -> None:
     """Write snapshots down, readable by nobody else: they name hosts and files."""
     with path.open("xb") as file:
         path.chmod(0o600)
+
+        if history is not None:
+            file.write(line_of(Remembered(history=history)))
 
         for snapshot in snapshots:
             file.write(line_of(Seen(snapshot=snapshot)))

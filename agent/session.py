@@ -18,8 +18,9 @@ from dsray_inspect.agent.cluster.resolve import Candidate, choose, without_drive
 from dsray_inspect.agent.cluster.train import adapter_of, find_runs
 from dsray_inspect.agent.cluster.versions import check_versions
 from dsray_inspect.agent.errors import TargetNotFound
-from dsray_inspect.agent.gather.answers import Answers, Ask
+from dsray_inspect.agent.gather.answers import NO_INJECT, Answers, Ask
 from dsray_inspect.agent.gather.look import Gatherer
+from dsray_inspect.agent.history import MOST_RANKS, History, history_of
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.startup.account import is_over, trains, with_start
 from dsray_inspect.agent.startup.reader import StartReader
@@ -193,6 +194,24 @@ class Session:
         spans = timeline(harvest)
         start = self.start_timeline(candidate, snapshot) if seconds is None else None
         return (joined(spans, start) if start is not None else spans), whole
+
+    def history(self, candidate: Candidate, snapshot: Snapshot, ask: Ask) -> History:
+        """Return what the ranks did until now, as far as their flight recorders reach.
+
+        Raises:
+            TargetNotFound: no rank lives.
+            PermissionMissing: no rank gave any.
+        """
+        if not ask.inject:
+            return History(note=NO_INJECT)
+
+        if len(snapshot.workers) > MOST_RANKS:
+            return History(
+                note=f"the recorders of more than {MOST_RANKS} ranks: dsray-inspect trace --past"
+            )
+
+        told, _ = self.trace(candidate, snapshot, seconds=None, ask=ask)
+        return history_of(told)
 
     def refreshed(self, candidate: Candidate) -> Candidate:
         """Return the run as it is now: its job's state and its present worker group."""

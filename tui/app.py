@@ -294,7 +294,7 @@ class InspectApp(App[int]):
         path = self._new_file("jsonl")
 
         try:
-            write_window(path, self.story.past)
+            write_window(path, self.story.past, self.story.history)
         except OSError as error:
             self.notify(
                 f"{path} cannot be written: {error.strerror}.", severity="error", markup=False

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Final, NamedTuple
 
-from dsray_inspect.agent.feed import Ended, Event, Seen, Unseen, sharing
+from dsray_inspect.agent.feed import Ended, Event, Remembered, Seen, Unseen, sharing
+from dsray_inspect.agent.history import History
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.text.spans import compact
 
@@ -30,6 +31,8 @@ class Story:
         self.window: deque[Snapshot] = deque()
         self.unseen: Unseen | None = None
         self.ended = False
+        self.history: History | None = None
+        """What the ranks did before the window begins."""
         self.restart: Restart | None = None
         self._processes: dict[int, tuple[str, int]] = {}
         self._back = 0
@@ -39,6 +42,8 @@ class Story:
         if isinstance(event, Seen):
             self._add_look(event.snapshot)
             self.unseen = None
+        elif isinstance(event, Remembered):
+            self.history = event.history
         elif isinstance(event, Unseen):
             self.unseen = event
         elif isinstance(event, Ended):

@@ -20,7 +20,8 @@ def follow(job: str | None, options: Options, every_s: float) -> ExitCode:
     with Session(choose_address(options.address)) as session:
         candidate = session.find(job, inject=not options.no_inject)
         # Whoever reads keeps a window; here two looks are enough.
-        feed = Feed(session, candidate, options.ask(job, start=True), every_s=every_s, keep=2)
+        ask = options.ask(job, start=True)
+        feed = Feed(session, candidate, ask, every_s=every_s, keep=2, past=session.history)
 
         for event in feed:
             sys.stdout.buffer.write(line_of(event))

@@ -14,7 +14,7 @@ from dsray_inspect.agent.cluster.connect import choose_address
 from dsray_inspect.agent.commands.attach import code_of
 from dsray_inspect.agent.commands.options import Options, say
 from dsray_inspect.agent.errors import ClusterUnreachable, ExitCode
-from dsray_inspect.agent.feed import Ended, Seen
+from dsray_inspect.agent.feed import Ended, Seen, Unseen
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.text.style import Style
@@ -140,7 +140,7 @@ class Serving:
                 self._teller.cannot(event.why)
             elif isinstance(event, Ended):
                 linger(self._endpoint, self._teller)
-            else:
+            elif isinstance(event, Unseen):
                 self._board.failed()
                 self._teller.cannot(f"Nothing can be seen: {event.why}")
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+from dsray_inspect.agent.feed import Remembered
+from dsray_inspect.agent.recording import events_of
 from tests.ray import processes, shapes
 from tests.ray.cluster import JOBS, Cluster
 from tests.ray.jobs import Job
@@ -222,8 +224,12 @@ def test_following_as_json_lines(cluster: Cluster, job: Job) -> None:
     assert reader.stdout is not None
 
     with reader.stdout:
-        lines = [reader.stdout.readline() for _ in range(3)]
+        first, past, *others = [reader.stdout.readline() for _ in range(4)]
 
-    assert all(b'"load_batch"' in line and line.endswith(b"}\n") for line in lines)
+    assert all(b'"load_batch"' in line and line.endswith(b"}\n") for line in (first, *others))
+    (told,) = events_of([past])
+    assert isinstance(told, Remembered)
+    assert [one.rank for one in told.history.ranks] == [0, 1]
+    assert told.history.ranks[0].cells.strip(" .")
     # Nobody reads any more, which is no error.
     assert reader.wait(60) == 0

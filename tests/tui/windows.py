@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from dsray_inspect.agent.feed import Ended, Event, Seen, Unseen
+from dsray_inspect.agent.feed import Ended, Event, Remembered, Seen, Unseen
+from dsray_inspect.agent.history import CELLS, History, RankHistory
 from dsray_inspect.agent.model import (
     Collective,
     Finding,
@@ -34,6 +35,17 @@ STEP: tuple[Phase, ...] = (
     "optimizer_step",
 )
 BUSY = "its main thread did not answer in 2.0 s: busy, or the GIL is held"
+PAST = History(
+    from_ns=1_764_000_000_000_000_000,
+    until_ns=1_764_000_012_000_000_000,
+    steps=30,
+    step_s=0.4,
+    ranks=(
+        RankHistory(rank=0, cells="rrrrr." * (CELLS // 6), late_s=0.04),
+        RankHistory(rank=1, cells="r....." * (CELLS // 6), late_s=7.9),
+    ),
+)
+"""Rank 1 kept rank 0 waiting for most of it."""
 replace = msgspec.structs.replace
 
 
@@ -85,7 +97,8 @@ def hung() -> list[Event]:
     def change(snapshot: Snapshot, back: int) -> Snapshot:
         return trains(snapshot, back - 4) if back > 4 else aged(snapshot, back * EVERY_S)
 
-    return seen(looks(last, LOOKS, change))
+    first, *others = seen(looks(last, LOOKS, change))
+    return [first, Remembered(history=PAST), *others]
 
 
 def aged(snapshot: Snapshot, by_s: float) -> Snapshot:

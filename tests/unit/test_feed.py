@@ -11,8 +11,9 @@ import pytest
 
 from dsray_inspect.agent.cluster.resolve import Candidate
 from dsray_inspect.agent.errors import ClusterUnreachable
-from dsray_inspect.agent.feed import MOST_REST_S, Ended, Event, Feed, Seen, Unseen
+from dsray_inspect.agent.feed import MOST_REST_S, Ended, Event, Feed, Past, Remembered, Seen, Unseen
 from dsray_inspect.agent.gather.answers import Ask
+from dsray_inspect.agent.history import History
 from dsray_inspect.agent.model import Snapshot
 from tests.unit.test_verdict import job
 
@@ -54,8 +55,11 @@ def ended(snapshot: Snapshot) -> Snapshot:
     return msgspec.structs.replace(snapshot, job=over, workers=())
 
 
-def feed_of(session: Script, *, every_s: float = 0.0, keep: int = 600) -> Feed:
-    return Feed(session, Candidate(job=job(), actors=None), ASK, every_s=every_s, keep=keep)
+def feed_of(
+    session: Script, *, every_s: float = 0.0, keep: int = 600, past: Past | None = None
+) -> Feed:
+    run = Candidate(job=job(), actors=None)
+    return Feed(session, run, ASK, every_s=every_s, keep=keep, past=past)
 
 
 def kinds(events: Iterator[Event]) -> list[type[Event]]:
@@ -136,3 +140,18 @@ def test_it_asks_less_and_less_often_while_nothing_answers() -> None:
         rests.append(feed._rest_s(0.0))
 
     assert rests == [0.5, 1.0, 2.0, 4.0, MOST_REST_S, MOST_REST_S]
+
+
+def test_the_past_is_told_once_after_the_first_look(hung: Snapshot) -> None:
+    told = History(steps=3)
+    events = list(feed_of(Script(GONE, hung, hung, ended(hung)), past=lambda *_: told))
+    assert kinds(iter(events)) == [Unseen, Seen, Remembered, Seen, Seen, Ended]
+    assert events[2] == Remembered(history=told)
+
+
+def test_a_past_that_cannot_be_read_is_told_with_its_reason(hung: Snapshot) -> None:
+    def silent(*_: object) -> History:
+        raise GONE
+
+    events = list(feed_of(Script(hung, ended(hung)), past=silent))
+    assert events[1] == Remembered(history=History(note=str(GONE)))

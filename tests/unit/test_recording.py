@@ -9,7 +9,8 @@ import pytest
 
 from dsray_inspect.agent import recording
 from dsray_inspect.agent.errors import UsageError
-from dsray_inspect.agent.feed import Ended, Event, Seen, Unseen
+from dsray_inspect.agent.feed import Ended, Event, Remembered, Seen, Unseen
+from dsray_inspect.agent.history import History, RankHistory
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.recording import (
     events_of,
@@ -19,6 +20,15 @@ from dsray_inspect.agent.recording import (
     write_window,
 )
 
+PAST = Remembered(
+    history=History(
+        from_ns=1,
+        until_ns=9,
+        steps=2,
+        step_s=0.5,
+        ranks=(RankHistory(rank=0, cells="rr.g", late_s=0.25),),
+    )
+)
 GOLDEN = Path(__file__).parents[1] / "golden" / "snapshots"
 
 
@@ -29,7 +39,8 @@ def hung() -> Snapshot:
 
 def test_every_event_comes_back(hung: Snapshot) -> None:
     silent = Unseen(why="Nothing answers.", help_text="ray status", failures=3, at=12.5)
-    events: list[Event] = [Seen(snapshot=hung), silent, Seen(snapshot=hung), Ended(snapshot=hung)]
+    events: list[Event] = [Seen(snapshot=hung), PAST, silent, Seen(snapshot=hung)]
+    events.append(Ended(snapshot=hung))
     assert list(events_of([line_of(event) for event in events])) == events
 
 
@@ -51,8 +62,8 @@ def test_a_long_line_is_the_same_snapshot(hung: Snapshot, monkeypatch: pytest.Mo
 
 def test_a_window_in_a_file(hung: Snapshot, tmp_path: Path) -> None:
     path = tmp_path / "window.jsonl"
-    write_window(path, [hung, hung])
-    assert read_window(path) == [Seen(snapshot=hung)] * 2
+    write_window(path, [hung, hung], PAST.history)
+    assert read_window(path) == [PAST, *[Seen(snapshot=hung)] * 2]
     assert path.stat().st_mode & 0o077 == 0
 
     with pytest.raises(FileExistsError):

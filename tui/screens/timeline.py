@@ -14,6 +14,7 @@ from dsray_inspect.agent.text.startup import SHOWN_S, WORDS, spending, total_of
 from dsray_inspect.tui.lines import Look, Part, Row, blank, heading, row
 from dsray_inspect.tui.pace import chart, paces
 from dsray_inspect.tui.screens.base import View
+from dsray_inspect.tui.screens.history import history_rows
 from dsray_inspect.tui.standing import Standing, standings
 from dsray_inspect.tui.story import Story
 
@@ -66,7 +67,8 @@ class TimelineView(View):
         self._zoom = 0
 
     def rows(self, snapshot: Snapshot, story: Story) -> list[Row]:
-        return timeline(snapshot, story.past, self.size.width, ZOOMS[self._zoom])
+        rows = timeline(snapshot, story.past, self.size.width, ZOOMS[self._zoom])
+        return [*rows, *history_rows(story.history)]
 
     def action_zoom(self, by: int) -> None:
         self._zoom = max(0, min(len(ZOOMS) - 1, self._zoom + by))

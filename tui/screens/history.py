@@ -1,0 +1,84 @@
+"""What the ranks did before the attach: a strip a rank, told from their flight recorders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from dsray_inspect.agent.detectors.findings import duration
+from dsray_inspect.agent.history import (
+    BETWEEN,
+    CELLS,
+    GATHERS,
+    OTHER,
+    REDUCES,
+    History,
+    RankHistory,
+)
+from dsray_inspect.tui.lines import Look, Part, Row, blank, heading, row
+
+LEFT, RIGHT = 16, 20
+LATE_SHARE = 0.1
+"""Of the whole time that others must have waited for a rank to be marked."""
+LOOKS: Mapping[str, tuple[Look, str]] = {
+    REDUCES: ("collective", "in a reduction"),
+    GATHERS: ("cool", "in a gather"),
+    OTHER: ("warm", "in another collective"),
+    BETWEEN: ("dim", "between them"),
+}
+
+
+def history_rows(history: History | None) -> list[Row]:
+    """Return the strips, or why there are none; nothing while the recorders are read."""
+    if history is None:
+        return []
+
+    if not history.ranks:
+        return [blank(), row("", (f" before the attach: {history.note}", "dim"))]
+
+    span_s = (history.until_ns - history.from_ns) / 1e9
+    rows = [blank(), heading("before the attach", summary(history, span_s))]
+    rows += [Row("", partial(strip, one, span_s)) for one in history.ranks]
+    return [*rows, row("", *legend(history))]
+
+
+def summary(history: History, span_s: float) -> str:
+    steps = (
+        f", {history.steps} steps of {duration(history.step_s)}"
+        if history.step_s is not None
+        else ""
+    )
+    return f"{duration(span_s)} in the flight recorders{steps}"
+
+
+def strip(one: RankHistory, span_s: float, width: int) -> list[Part]:
+    """Return a rank's cells; those that the room does not hold are told by their most common."""
+    room = max(8, min(CELLS, width - LEFT - RIGHT))
+    is_late = one.late_s >= LATE_SHARE * span_s
+    late = f"late {duration(one.late_s)}" if one.late_s > 0 else ""
+    parts: list[Part] = [("   ", ""), (f"rank {one.rank:<5}", "bold"), (" │ ", "dim")]
+
+    for at in range(room):
+        cells = one.cells[
+            at * CELLS // room : max(at * CELLS // room + 1, (at + 1) * CELLS // room)
+        ]
+        letter = max(cells, key=cells.count)
+        look = LOOKS[letter][0] if letter in LOOKS else "dim"
+
+        if parts[-1][1] == look and at:
+            parts[-1] = (parts[-1][0] + letter, look)
+        else:
+            parts.append((letter, look))
+
+    return [*parts, ("│ ", "dim"), (late, "warning" if is_late else "dim")]
+
+
+def legend(history: History) -> list[Part]:
+    seen = set("".join(one.cells for one in history.ranks))
+    parts: list[Part] = [(" ", "")]
+
+    for letter, (look, words) in LOOKS.items():
+        if letter in seen:
+            parts += [(letter, look), (f" {words}  ", "dim")]
+
+    return [*parts, ("late: for how long others waited for it", "dim")]
