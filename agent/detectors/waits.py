@@ -10,10 +10,10 @@ from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.assemble.workers import Member
 from dsray_inspect.agent.detectors.findings import STALLED_S
 from dsray_inspect.agent.model import Collective
+from dsray_inspect.agent.stacks.memo import of_newest
 from dsray_inspect.agent.stacks.phase import training_thread, waits_in_collective
 
 PROMPT_S = 5.0
-_last: tuple[tuple[Member, ...], list[Wait]] | None = None
 USUAL_GAPS = 10
 """A wait is a stall when it lasts as many of a rank's longest usual gaps."""
 LONG_GAPS = 3
@@ -47,15 +47,11 @@ def waits(facts: Facts) -> list[Wait]:
     return list(waits_of(facts.members))
 
 
+@of_newest
 def waits_of(members: tuple[Member, ...]) -> list[Wait]:
     """Return the waits of a look; the detectors of one look share them."""
-    global _last
-
-    if _last is None or _last[0] is not members:
-        seen = [wait for member in members if (wait := wait_of(member))]
-        _last = (members, [*seen, *ahead_of(members, seen)])
-
-    return _last[1]
+    seen = [wait for member in members if (wait := wait_of(member))]
+    return [*seen, *ahead_of(members, seen)]
 
 
 def ahead_of(members: Sequence[Member], seen: Sequence[Wait]) -> list[Wait]:

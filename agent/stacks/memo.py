@@ -13,6 +13,7 @@ from typing import TypeVar, cast
 from dsray_inspect.agent.model import Frame
 
 A = TypeVar("A")
+T = TypeVar("T")
 MOST = 8192
 
 
@@ -39,3 +40,20 @@ def by_identity(ask: Callable[[Sequence[Frame]], A]) -> Callable[[Sequence[Frame
         return answer
 
     return cast("Callable[[Sequence[Frame]], A]", asked)
+
+
+def of_newest(ask: Callable[[tuple[T, ...]], A]) -> Callable[[tuple[T, ...]], A]:
+    """Keep the answer to a pure question about the tuple that was asked about last."""
+    known: list[tuple[tuple[T, ...], A]] = []
+
+    @functools.wraps(ask)
+    def asked(about: tuple[T, ...]) -> A:
+        for before, answer in known:
+            if before is about:
+                return answer
+
+        answer = ask(about)
+        known[:] = [(about, answer)]
+        return answer
+
+    return asked

@@ -264,7 +264,7 @@ def answered(snapshot: Snapshot) -> str:
     pause_ms = max(worker.pause_ms for worker in workers)
     return (
         f"{calls}/{len(workers)} ranks answered, {stacks}/{len(workers)} stacks · "
-        f"longest pause {pause_ms:.1f} ms · {took}"
+        f"paused for at most {pause_ms:.1f} ms · {took}"
     )
 
 
