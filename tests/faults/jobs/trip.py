@@ -46,7 +46,13 @@ class Trip:
     def log(self, rank: int) -> Callable[[int, float], None]:
         """Return what writes a line a step: step, loss, time, pid."""
         file = (self.out / f"rank{rank}.log").open("a", buffering=1)
-        return lambda step, loss: print(step, f"{loss:.6f}", time.time(), os.getpid(), file=file)
+
+        def write(step: int, loss: float) -> None:
+            print(step, f"{loss:.6f}", time.time(), os.getpid(), file=file)
+            # Where nothing breaks, this is from when on it is watched.
+            self.due("none", rank, step)
+
+        return write
 
 
 def arguments(about: str | None, faults: dict[str, str]) -> dict[str, Any]:
