@@ -59,7 +59,7 @@ def stands_still(facts: Facts, thread: Thread) -> bool:
 
     apart_s = facts.snapshot.taken_at - earlier.snapshot.taken_at
     motion = between(apart_s, (before, progress(earlier)), (thread, progress(facts)))
-    return motion is not None and motion.thread_demand is not None and motion.is_still
+    return motion is not None and motion.thread_share is not None and motion.is_still
 
 
 def places(thread: Thread) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.assemble.workers import Member
 from dsray_inspect.agent.detectors.findings import duration, next_command, ranks
+from dsray_inspect.agent.detectors.motion import motion_of
 from dsray_inspect.agent.model import Finding
 
 LEAST_EVENTS = 5
@@ -60,7 +61,7 @@ def of_group(facts: Facts, members: Sequence[Member], group: str) -> Finding | N
     ):
         return None
 
-    worker = members[worst].worker
+    worker, motion = members[worst].worker, motion_of(facts, members[worst])
     each_s = lost[worst] / events[worst]
     return Finding(
         cause="straggler",
@@ -76,6 +77,7 @@ def of_group(facts: Facts, members: Sequence[Member], group: str) -> Finding | N
                 f"the others waited {duration(lost[worst])} of {duration(observed_s)} for it, "
                 f"{duration(lost[next_worst])} for the next slowest"
             ),
+            *([f"rank {worker.rank}: {motion.text()}"] if motion else []),
         ),
         next_step=next_command(facts, "stacks", ranks([worker])),
     )

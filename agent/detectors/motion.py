@@ -18,6 +18,7 @@ STILL_PROCESS = 0.25
 """Shares of one core: Ray's own threads in a worker need about 0.03."""
 NEVER_FREE = 0.05
 """A thread that queues for all but so much of the time is busy, whatever it was given."""
+TOLD_QUEUE = 0.1
 STILL_BYTES = 1 << 20
 """Bytes a second."""
 
@@ -29,13 +30,13 @@ Doing = tuple[Thread | None, Mapping[str, Any]]
 class Motion(msgspec.Struct, frozen=True, kw_only=True):
     """Shares are of one core, 0 to 1 and above for several threads; None where not known.
 
-    `thread_demand` is the share that the training thread takes of the time in which it need not
-    queue for a CPU: on a crowded machine a busy thread runs little and yet does not stand still.
+    `queue_share` is the part of the time in which the training thread was ready to run and got no
+    CPU: on a crowded machine a busy thread runs little and yet does not stand still.
     """
 
     apart_s: float
     thread_share: float | None
-    thread_demand: float | None
+    queue_share: float
     process_share: float | None
     children_share: float
     bytes_a_second: float
@@ -44,7 +45,7 @@ class Motion(msgspec.Struct, frozen=True, kw_only=True):
     def is_still(self) -> bool:
         """Whether neither the thread nor its process or children did anything to speak of."""
         return (
-            (self.thread_demand or 0.0) < STILL_THREAD
+            demand(self.thread_share or 0.0, self.queue_share) < STILL_THREAD
             and (self.process_share or 0.0) < STILL_PROCESS
             and self.children_share < STILL_PROCESS
             and self.bytes_a_second < STILL_BYTES
@@ -55,6 +56,9 @@ class Motion(msgspec.Struct, frozen=True, kw_only=True):
             f"{100 * (self.thread_share or 0):.0f} % of a core in its training thread",
             f"{100 * (self.process_share or 0):.0f} % in all of it",
         ]
+
+        if self.queue_share >= TOLD_QUEUE:
+            parts.append(f"queueing for a CPU for {100 * self.queue_share:.0f} % of the time")
 
         if self.children_share:
             parts.append(f"{100 * self.children_share:.0f} % in its children")
@@ -102,7 +106,7 @@ def between(apart_s: float, before: Doing, now: Doing) -> Motion | None:
     return Motion(
         apart_s=apart_s,
         thread_share=share(thread_before, thread_now, apart_s),
-        thread_demand=demand(thread_before, thread_now, apart_s),
+        queue_share=queue_share(thread_before, thread_now, apart_s),
         process_share=difference(before_it, now_it, "cpu_s") / apart_s,
         children_share=children_share(before_it, now_it, apart_s),
         bytes_a_second=difference(before_it, now_it, "moved_bytes") / apart_s,
@@ -121,15 +125,17 @@ def share(before: Thread | None, now: Thread | None, apart_s: float) -> float | 
     return max(0.0, now.ran_s - before.ran_s) / apart_s
 
 
-def demand(before: Thread | None, now: Thread | None, apart_s: float) -> float | None:
+def queue_share(before: Thread | None, now: Thread | None, apart_s: float) -> float:
+    """Return the part of the time that a thread queued for a CPU, 0 where that is not known."""
+    if before is None or now is None or before.run_delay_s is None or now.run_delay_s is None:
+        return 0.0
+
+    return min(1.0, max(0.0, now.run_delay_s - before.run_delay_s) / apart_s)
+
+
+def demand(had: float, queued: float) -> float:
     """Return the share of a core that a thread would have had on a machine of its own."""
-    had = share(before, now, apart_s)
-
-    if had is None or before is None or now is None:
-        return None
-
-    queued_s = (now.run_delay_s or 0.0) - (before.run_delay_s or 0.0)
-    free = 1.0 - max(0.0, queued_s) / apart_s
+    free = 1.0 - queued
     return min(1.0, had / free) if free > NEVER_FREE else 1.0
 
 

@@ -124,6 +124,14 @@ def test_who_moves_between_two_looks_takes_its_time(more: dict[str, Any]) -> Non
     assert snapshot.verdict.state == "healthy"
 
 
+def test_a_machine_without_a_cpu_to_spare_is_told() -> None:
+    before = (waits(0, 40), stands(1, IN_USER, 40), waits(2, 40))
+    starved = stands(1, IN_USER, 40, ran_s=5.1, run_delay_s=1.6)
+    finding = window(before, (waits(0, 40), starved, waits(2, 40))).findings[0]
+    assert finding.cause == "straggler"
+    assert "queueing for a CPU for 60 % of the time" in finding.evidence[0]
+
+
 def test_who_moves_for_long_is_slow_and_not_hung() -> None:
     before = (waits(0, 40), stands(1, IN_USER, 40), waits(2, 40))
     snapshot = window(before, (waits(0, 40), stands(1, IN_USER, 40, ran_s=5.9), waits(2, 40)))
