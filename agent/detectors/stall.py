@@ -14,7 +14,7 @@ from dsray_inspect.agent.detectors.findings import (
     ranks,
 )
 from dsray_inspect.agent.detectors.findings import wait as waits_verb
-from dsray_inspect.agent.detectors.motion import Motion, motion_of
+from dsray_inspect.agent.detectors.motion import Motion, before_of, motion_of
 from dsray_inspect.agent.detectors.standing import cause_of, is_reporting, place, quiet_s
 from dsray_inspect.agent.detectors.waits import (
     Wait,
@@ -111,7 +111,7 @@ def blame(
     idle_s = member.worker.idle_s or 0.0
     still = motion.is_still if motion else idle_s >= min(AS_LONG * waited_s, STALLED_S)
 
-    if not still and is_excused(cause, motion, waited_s):
+    if was_stopped(facts, member) or (not still and is_excused(cause, motion, waited_s)):
         return []
 
     stands_s = waited_s if motion or waiting_is_recorded(waiting) else max(idle_s, 0.0)
@@ -145,6 +145,12 @@ def blame(
             ),
         )
     ]
+
+
+def was_stopped(facts: Facts, member: Member) -> bool:
+    """Tell whether a rank has only just been let go on, by a debugger or SIGCONT."""
+    before = before_of(facts, member)
+    return before is not None and before.worker.state == "stopped"
 
 
 def is_excused(cause: Cause, motion: Motion | None, waited_s: float) -> bool:

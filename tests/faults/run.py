@@ -17,6 +17,7 @@ BREAK_LIMIT_S = 420.0
 FOLLOW_S = 45.0
 HEALTHY_S = 16.0
 ALARMS = ("hung", "failed")
+NO_CLAIM = (None, "unknown")
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Score:
     @property
     def is_false_alarm(self) -> bool:
         """Whether a healthy job was said to be ill, then or later."""
-        ill = self.state in ALARMS or (self.cause is not None and not self.cause_is_right)
+        ill = self.state in ALARMS or self.cause not in NO_CLAIM
         return not self.expected and (ill or bool(self.wrong_on_the_way))
 
 
@@ -125,7 +126,7 @@ def watch(
         if case.causes and is_right(answer, case, rank, tool):
             return answer.at - broke_at, tuple(wrong)
 
-        claims = answer.cause is not None or answer.state in ALARMS
+        claims = answer.cause not in NO_CLAIM or answer.state in ALARMS
         claim = f"{answer.state}:{answer.cause}:{','.join(map(str, answer.ranks))}"
 
         if claims and answer.cause not in case.causes and claim not in wrong:
@@ -141,7 +142,7 @@ def is_right(answer: Answer, case: Case, rank: int, tool: Tool) -> bool:
 def names_it(answer: Answer, case: Case, tool: Tool) -> bool:
     """Tell whether the cause is right; of a tool that names none, whether it sees that it hangs."""
     if not case.causes:
-        return answer.cause is None and answer.state not in ALARMS
+        return answer.cause in NO_CLAIM and answer.state not in ALARMS
 
     return answer.cause in case.causes if tool.names_causes else answer.state in ALARMS
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.faults.run import Score
+from tests.faults.run import NO_CLAIM, Score
 
 NOTHING = "–"
 
@@ -20,7 +20,7 @@ def summary(scores: Sequence[Score]) -> dict[str, Any]:
     faults = [one for one in scores if one.expected and not one.error]
     healthy = [one for one in scores if not one.expected and not one.error]
     right = sum(one.cause_is_right for one in faults)
-    wrong = sum(one.cause is not None and not one.cause_is_right for one in faults)
+    wrong = sum(one.cause not in NO_CLAIM and not one.cause_is_right for one in faults)
     alarms = [one.case for one in healthy if one.is_false_alarm]
     culprits = [one.culprit_is_right for one in faults if one.culprit_is_right is not None]
     claimed = right + wrong + len(alarms)

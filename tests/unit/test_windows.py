@@ -124,6 +124,18 @@ def test_who_moves_between_two_looks_takes_its_time(more: dict[str, Any]) -> Non
     assert snapshot.verdict.state == "healthy"
 
 
+def test_who_was_just_let_go_on_by_a_debugger_is_not_blamed() -> None:
+    def seen(state: str) -> dict[str, Any]:
+        return {"n1": {"processes": {101: {"state": state}}}}
+
+    ranks = (waits(0), stands(1, IN_USER, idle_s=9), waits(2))
+    first, second = look(*ranks, looks=seen("stopped")), look(*ranks, looks=seen("alive"))
+    first.answers.taken_at, second.answers.taken_at = 100.0, 100.0 + APART_S
+    held = assemble(first.answers)
+    assert judge(held).verdict.ranks == (1,)
+    assert judge(assemble(second.answers, earlier=held)).findings == ()
+
+
 def test_a_machine_without_a_cpu_to_spare_is_told() -> None:
     before = (waits(0, 40), stands(1, IN_USER, 40), waits(2, 40))
     starved = stands(1, IN_USER, 40, ran_s=5.1, run_delay_s=1.6)
