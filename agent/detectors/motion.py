@@ -52,10 +52,13 @@ class Motion(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def text(self) -> str:
-        parts = [
-            f"{100 * (self.thread_share or 0):.0f} % of a core in its training thread",
-            f"{100 * (self.process_share or 0):.0f} % in all of it",
-        ]
+        parts = [f"{100 * (self.process_share or 0):.0f} % of a core"]
+
+        if self.thread_share is not None:
+            parts = [
+                f"{100 * self.thread_share:.0f} % of a core in its training thread",
+                f"{100 * (self.process_share or 0):.0f} % in all of it",
+            ]
 
         if self.queue_share >= TOLD_QUEUE:
             parts.append(f"queueing for a CPU for {100 * self.queue_share:.0f} % of the time")

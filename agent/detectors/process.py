@@ -5,6 +5,7 @@ from __future__ import annotations
 from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.assemble.workers import Member
 from dsray_inspect.agent.detectors.findings import name_ranks, next_command, ranks
+from dsray_inspect.agent.detectors.motion import before_of
 from dsray_inspect.agent.detectors.standing import cause_of
 from dsray_inspect.agent.detectors.waits import waits
 from dsray_inspect.agent.model import OK, Finding
@@ -75,6 +76,9 @@ def gil_held(facts: Facts) -> list[Finding]:
         if keeper is None or not silent or cause_of(member) in TOLD_BY_PURPOSE:
             continue
 
+        if not is_confirmed(facts, member):
+            continue
+
         inner = keeper.frames[-1]
         where = f"{inner.name} ({inner.file.rpartition('/')[2]}:{inner.line})"
         found.append(
@@ -92,6 +96,21 @@ def gil_held(facts: Facts) -> list[Finding]:
         )
 
     return found
+
+
+def is_confirmed(facts: Facts, member: Member) -> bool:
+    """Tell whether the last look, if there was one, saw the GIL held at the same place.
+
+    On a crowded machine a thread may be kept from its CPU, with the GIL, from one dump to the next.
+    """
+    before = before_of(facts, member)
+
+    if before is None:
+        return True
+
+    keepers = (before.seen.gil_keeper, member.seen.gil_keeper)
+    places = [(one.frames[-1].name, one.frames[-1].file) for one in keepers if one is not None]
+    return len(places) == len(keepers) and len(set(places)) == 1
 
 
 def unseen(facts: Facts) -> list[str]:

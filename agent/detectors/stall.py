@@ -14,6 +14,7 @@ from dsray_inspect.agent.detectors.findings import (
     ranks,
 )
 from dsray_inspect.agent.detectors.findings import wait as waits_verb
+from dsray_inspect.agent.detectors.makers import makers_of
 from dsray_inspect.agent.detectors.motion import Motion, before_of, motion_of
 from dsray_inspect.agent.detectors.standing import cause_of, is_reporting, place, quiet_s
 from dsray_inspect.agent.detectors.waits import (
@@ -30,6 +31,9 @@ AS_LONG = 0.8
 """A rank that has stood still for nearly as long as its peers wait is why they wait."""
 SAVING_S = 120.0
 """A checkpoint that is being written may take that long before anybody is told."""
+TOLD_BY_NAME = ("data_stall", "object_wait")
+"""Causes that are named also while something still moves."""
+MOST_MAKERS = 3
 FLAGS: dict[Cause, str] = {
     "data_stall": "--all-threads",
     "object_wait": "--all-threads",
@@ -108,8 +112,12 @@ def blame(
     cause = cause_of(member)
     assert cause is not None
     motion = motion_of(facts, member)
+    makers = makers_of(facts) if cause == "object_wait" else []
     idle_s = member.worker.idle_s or 0.0
     still = motion.is_still if motion else idle_s >= min(AS_LONG * waited_s, STALLED_S)
+
+    at_work = next((maker.name for maker in makers if maker.is_busy), None)
+    still = still and at_work is None
 
     if was_stopped(facts, member) or (not still and is_excused(cause, motion, waited_s)):
         return []
@@ -124,19 +132,20 @@ def blame(
         waiting_text(victims, waiting, waited_s),
         *recorded(member, waiting),
         *children_text(member),
+        *(maker.text for maker in makers[:MOST_MAKERS]),
     )
     who = f"Rank {member.worker.rank} is"
     peers = f"{name_ranks(victims)} {'has' if len(victims) == 1 else 'have'} waited"
     return [
         Finding(
-            cause=cause if still or cause == "data_stall" else "straggler",
+            cause=cause if still or cause in TOLD_BY_NAME else "straggler",
             severity="error" if still else "warning",
             ranks=ranks([member.worker]),
             summary=(
                 f"{who} blocked in {what(cause, member)} for {duration(stands_s)}; "
                 f"{name_ranks(victims)} {waits_verb(victims)} for it."
                 if still
-                else f"{who} in {what(cause, member)} and still runs; "
+                else f"{who} in {what(cause, member)} and {at_work or 'it'} still runs; "
                 f"{peers} {duration(waited_s)} for it."
             ),
             evidence=evidence,

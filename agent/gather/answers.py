@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from dsray_inspect.agent.cluster.records import (
+    ActorRow,
     ExitRow,
     JobRow,
     NodeRow,
@@ -64,6 +65,8 @@ class Answers(msgspec.Struct, kw_only=True):
     """By node id, where Ray keeps its logs there."""
     reachable: dict[str, str] = {}
     """By node id, "ok" or why its raylet does not answer; asked of nodes that were silent."""
+    helpers: list[ActorRow] = []
+    """The job's living actors that belong to no run, which ranks may wait for; for `counters`."""
     placement_groups: list[PlacementGroupRow] = []
     available: dict[str, float] = {}
     controller: dict[str, Any] | str = "not asked"

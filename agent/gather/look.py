@@ -29,6 +29,7 @@ from dsray_inspect.agent.stacks.silence import explain_silence, gil_keeper, read
 HEDGE_S = 0.3
 ANSWER_S = 1.8
 PATIENCE_S = 6.0
+MOST_HELPERS = 64
 PATIENT_S = 0.2
 """How long a rank may wait, within `HEDGE_S`, to see its engine at work when a look must find it."""
 
@@ -73,6 +74,13 @@ class Gatherer:
         same = [run for run in runs if actors is not None and run.is_same(actors)]
         return jobs.get(job.job_id, job), same[0] if same else actors
 
+    def _helpers(self, job: JobRow) -> list[ActorRow]:
+        rows = self._gcs.actors(job.job_id)
+        known = {
+            row.actor_id for run in find_runs(rows) for row in (run.controller, *run.workers) if row
+        }
+        return [row for row in rows if row.alive and row.actor_id not in known][:MOST_HELPERS]
+
     def _session_dirs(self, nodes: list[NodeRow]) -> dict[str, str]:
         if any(node.alive and node.node_id not in self._sessions for node in nodes):
             self._sessions = {node.node_id: "" for node in nodes} | self._gcs.session_dirs()
@@ -88,6 +96,9 @@ class Gatherer:
 
         if job.is_dead and job.submission_id is not None:
             answers.submission = self._gcs.submission(job.submission_id)
+
+        if actors is not None and ask.counters:
+            answers.helpers = self._helpers(job)
 
         some_died = actors is not None and any(not row.alive for row in actors.workers)
 
@@ -305,6 +316,9 @@ class Look:
             self._wave.want(
                 job.driver_node_id, job.driver_pid, stack=stack, environ=ask.counters and ask.env
             )
+
+        for row in self._answers.helpers:
+            self._wave.want(row.node_id, row.pid)
 
         self._want_kept()
         self._wave.start()

@@ -17,6 +17,7 @@ from tests.unit.test_verdict import (
     RUNNER,
     SITE,
     TEACH,
+    actor,
     entered,
     job,
     look,
@@ -134,6 +135,35 @@ def test_who_was_just_let_go_on_by_a_debugger_is_not_blamed() -> None:
     held = assemble(first.answers)
     assert judge(held).verdict.ranks == (1,)
     assert judge(assemble(second.answers, earlier=held)).findings == ()
+
+
+def in_get_of(actor_cpu_s: tuple[float, float], waited_s: float) -> Snapshot:
+    """Return what is said of a rank in `ray.get` while an actor of the job computes so much."""
+    helper = actor(7, class_name="Env", owner_worker_id="w1")
+    ranks = (waits(0, waited_s), stands(1, IN_GET, waited_s), waits(2, waited_s))
+    first, second = (
+        look(
+            *ranks,
+            helpers=[helper],
+            looks={"n1": {"processes": {107: {"progress": {**STILL, "cpu_s": cpu_s}}}}},
+        )
+        for cpu_s in actor_cpu_s
+    )
+    first.answers.taken_at, second.answers.taken_at = 100.0, 100.0 + APART_S
+    return judge(assemble(second.answers, earlier=assemble(first.answers)))
+
+
+def test_an_object_that_is_still_being_made_is_waited_for() -> None:
+    assert in_get_of((10.0, 10.9), 8).findings == ()
+    late = in_get_of((10.0, 10.9), 40).findings[0]
+    assert (late.cause, late.severity, late.ranks) == ("object_wait", "warning", (1,))
+    assert "actor Env, pid 107 still runs" in late.summary
+
+
+def test_an_object_that_nobody_makes_is_not() -> None:
+    finding = in_get_of((10.0, 10.01), 8).findings[0]
+    assert (finding.cause, finding.severity, finding.ranks) == ("object_wait", "error", (1,))
+    assert finding.evidence[-1].startswith("actor Env, pid 107: 1 % of a core")
 
 
 def test_a_machine_without_a_cpu_to_spare_is_told() -> None:

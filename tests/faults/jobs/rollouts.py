@@ -48,8 +48,10 @@ class Env:
             time.sleep(60)
 
     def big_rollout(self) -> Any:
-        time.sleep(10)
-        return np.zeros(150 << 20, dtype="uint8")
+        made, until = np.zeros(150 << 20, dtype="uint8"), time.monotonic() + 10
+        while time.monotonic() < until:
+            made[: 1 << 20] = np.random.randint(0, 255, 1 << 20, dtype="uint8")
+        return made
 
 
 @ray.remote(num_cpus=4000)
