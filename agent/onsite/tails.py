@@ -124,7 +124,7 @@ def lines_of(
     text = ESCAPES.sub("", codecs.utf_8_decode(data, "replace", False)[0])
     text = without_keys(text, is_torn=is_torn)
 
-    for secret in known:
+    for secret in known:  # here for those of many lines, below for those that JSON writes otherwise
         text = text.replace(secret, REDACTED)
 
     raw = [line for line in map(last_drawn, text.split("\n")) if line]
@@ -132,7 +132,7 @@ def lines_of(
     shown: list[str] = []
 
     for line in raw[-lines:]:
-        shown += told(line) if is_json else printed(line)
+        shown += told(line, known) if is_json else printed(line, known)
 
     return shown[-lines:], not is_torn and len(raw) <= lines and len(shown) <= lines
 
@@ -151,24 +151,24 @@ def last_drawn(line: str) -> str:
     return line.rstrip().rpartition("\r")[2]
 
 
-def told(line: str) -> list[str]:
+def told(line: str, known: Sequence[str]) -> list[str]:
     """Return a record of Ray Train's JSON log as lines."""
     try:
         record = json.loads(line)
         head = f"{record['asctime']} {record['levelname']} "
         message = str(record["message"])
     except (ValueError, KeyError, TypeError, RecursionError):
-        return printed(line)
+        return printed(line, known)
 
-    return printed(f"{head}{message}\n{record.get('exc_text') or ''}".rstrip())
+    return printed(f"{head}{message}\n{record.get('exc_text') or ''}".rstrip(), known)
 
 
-def printed(text: str) -> list[str]:
+def printed(text: str, known: Sequence[str]) -> list[str]:
     """Return a text as it may be shown: secrets hidden, no control characters, of a sane width."""
     if len(text) > LONGEST_READ:
         # Only whole words: half a secret might not be known as one.
         text = text[:LONGEST_READ].rpartition(" ")[0] + " …"
 
     clean = "".join(c for c in text.expandtabs(4) if c.isprintable() or c == "\n")
-    lines = redact_text(clean).split("\n")
+    lines = redact_text(clean, known).split("\n")
     return [line if len(line) <= LINE_WIDTH else line[: LINE_WIDTH - 1] + "…" for line in lines]

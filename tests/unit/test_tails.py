@@ -119,8 +119,12 @@ def test_ray_trains_own_log(path: Path) -> None:
 
 def test_secrets_of_the_workers_environment(tmp_path: Path) -> None:
     """A secret without a telling shape or name, known from the variable that it stands in."""
-    env = {"MY_PASSWORD": "planted and plain"}
-    (tmp_path / "worker-w1-01-7.err").write_text("it is planted and plain here\n")
+    secret = 'planted "and" plain'
+    env = {"MY_PASSWORD": secret}
+    (tmp_path / "worker-w1-01-7.err").write_text(f"it is {secret} here\n")
+    (tmp_path / "train").mkdir()
+    record = {"asctime": "now", "levelname": "INFO", "message": f"it is {secret} here"}
+    (tmp_path / "train" / "ray-train-app-worker-w1.log").write_text(json.dumps(record))
     argv = [sys.executable, "-c", "print(1, flush=True); input()"]
 
     with subprocess.Popen(
@@ -131,7 +135,8 @@ def test_secrets_of_the_workers_environment(tmp_path: Path) -> None:
         found = tail_of(str(tmp_path), "w1", pid=process.pid, lines=9)
         process.communicate("")
 
-    assert found["files"][0]["lines"] == ["it is <redacted> here"]
+    shown = [file["lines"] for file in found["files"]]
+    assert shown == [["it is <redacted> here"], ["now INFO it is <redacted> here"]]
 
 
 def test_which_files_are_whose(tmp_path: Path) -> None:
