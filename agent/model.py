@@ -296,6 +296,27 @@ class Evidence(Record, frozen=True, kw_only=True):
     """Whether `deepspeed.init` holds all phases."""
 
 
+class LogFile(Record, frozen=True, kw_only=True):
+    """The end of one log file of a rank, secrets redacted on the node."""
+
+    stream: Literal["stdout", "stderr", "train"]
+    """"train" is Ray Train's own file: what `print` and `logging` were given."""
+    path: str
+    age_s: float
+    """Seconds since it was last written to, by its node's clock."""
+    lines: tuple[str, ...]
+    is_whole: bool
+    """Whether the file has no other lines."""
+
+
+class Log(Record, frozen=True, kw_only=True):
+    """What the log files of a rank end with; `why` is "ok", or why one or all are missing."""
+
+    hostname: str
+    files: tuple[LogFile, ...]
+    why: str = OK
+
+
 class Worker(Record, frozen=True, kw_only=True):
     """One rank of the worker group."""
 
@@ -327,6 +348,8 @@ class Worker(Record, frozen=True, kw_only=True):
     stack_source: Literal["in-process", "py-spy", "faulthandler"] | None = None
     rss_bytes: int | None = None
     versions: dict[str, str] = msgspec.field(default_factory=dict)
+    log: Log | None = None
+    """None where nobody asked for it."""
 
 
 class Finding(Record, frozen=True, kw_only=True):

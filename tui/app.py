@@ -18,21 +18,23 @@ from textual.command import Provider
 from textual.screen import Screen
 
 from dsray_inspect.agent.errors import ExitCode
+from dsray_inspect.agent.model import Worker
 from dsray_inspect.agent.recording import write_window
 from dsray_inspect.tui.commands import Ranks
 from dsray_inspect.tui.lines import keys_of
-from dsray_inspect.tui.messages import Arrived, Broke, Fetched
+from dsray_inspect.tui.messages import Arrived, Broke, Fetched, Logged
 from dsray_inspect.tui.screens.base import View
 from dsray_inspect.tui.screens.dialogs import Question, Sheet, help_rows, text_rows
 from dsray_inspect.tui.screens.env import EnvView
 from dsray_inspect.tui.screens.findings import FindingsView
 from dsray_inspect.tui.screens.frame import VIEWS
 from dsray_inspect.tui.screens.functions import FunctionsView
+from dsray_inspect.tui.screens.log import fetch
 from dsray_inspect.tui.screens.overview import OverviewView
 from dsray_inspect.tui.screens.rank import RankView
 from dsray_inspect.tui.screens.stacks import StacksView
 from dsray_inspect.tui.screens.timeline import TimelineView
-from dsray_inspect.tui.source import Source
+from dsray_inspect.tui.source import RECORDED, Source
 from dsray_inspect.tui.standing import standings
 from dsray_inspect.tui.story import Story
 
@@ -331,7 +333,7 @@ class InspectApp(App[int]):
             return
 
         if not self.source.is_live:
-            self.notify("This is a recording: there is no process to ask.")
+            self.notify(RECORDED)
             return
 
         what = "Native frames" if native else "Local variables"
@@ -363,6 +365,27 @@ class InspectApp(App[int]):
             lines = message.lines
             first = next((n for n, line in enumerate(lines) if " rank" in line), 0)
             self.push_screen(Sheet(message.title, partial(text_rows, lines), f"line {first}"))
+
+    def ask_log(self, view: View, worker: Worker) -> bool:
+        """Read the end of a rank's log files and tell the view; returns whether it will be told."""
+        snapshot, rank = self.story.now, worker.rank
+
+        if not self.source.is_live:
+            self.notify(RECORDED)
+            return False
+
+        if snapshot is None or rank is None:
+            self.notify("Which rank this process is, is not known.")
+            return False
+
+        job = snapshot.job.submission_id or snapshot.job.job_id
+
+        def read() -> None:
+            asked = fetch(self.source, job, rank)
+            view.post_message(Logged(worker.actor_id, asked.log, asked.problem))
+
+        self.run_worker(read, thread=True, exit_on_error=False)
+        return True
 
     # The rest
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from textual.message import Message
 
 from dsray_inspect.agent.feed import Event
+from dsray_inspect.agent.model import Log
 
 
 class Arrived(Message):
@@ -31,4 +32,14 @@ class Fetched(Message):
         super().__init__()
         self.title = title
         self.lines = lines
+        self.problem = problem
+
+
+class Logged(Message):
+    """The log of a rank, asked for by a key; `problem` says why there is none."""
+
+    def __init__(self, actor_id: str, log: Log | None, problem: str = "") -> None:
+        super().__init__()
+        self.actor_id = actor_id
+        self.log = log
         self.problem = problem

@@ -26,6 +26,7 @@ INSPECT: Final = "from dsray_inspect.agent.cli import main; main()"
 END_S: Final = 3.0
 MOST_REST_S: Final = 5.0
 ANSWER_S: Final = 60.0
+RECORDED: Final = "This is a recording: there is no process to ask."
 Post = Callable[[Message], object]
 
 
@@ -55,7 +56,7 @@ class Recorded:
         post(Arrived(self._events))
 
     def ask(self, *_words: str) -> tuple[str, str]:
-        return "", "This is a recording: there is no process to ask."
+        return "", RECORDED
 
     def close(self) -> None:
         pass

@@ -19,6 +19,8 @@ from dsray_inspect.agent.model import (
     DeepSpeed,
     EnvVar,
     Evidence,
+    Log,
+    LogFile,
     Phase,
     Thread,
     Worker,
@@ -136,6 +138,7 @@ def member_of(
         stack_source=seen.source,
         rss_bytes=facts.get("rss_bytes"),
         versions=dict(own.get("versions") or {}),
+        log=log_of(row, nodes, answers),
     )
     children = children_of(look.get("processes", {}), row.pid)
     return Member(
@@ -230,6 +233,26 @@ def gpus_of(
         return tuple(gpus), OK
 
     return tuple(gpus), str(look.get("gpu_why") or "nobody asked NVML on this node")
+
+
+def log_of(row: ActorRow, nodes: Mapping[str, NodeRow], answers: Answers) -> Log | None:
+    """Return the ends of a rank's log files, or why there are none; None where nobody asked."""
+    ask, node = answers.ask, nodes.get(row.node_id)
+
+    if not ask.log_lines or (ask.only is not None and row.actor_id not in ask.only):
+        return None
+
+    hostname = node.hostname if node else row.node_ip
+    found = answers.looks.get(row.node_id, {}).get("logs", {}).get(row.worker_id)
+
+    if found is not None:
+        files = tuple(msgspec.convert(file, LogFile) for file in found["files"])
+        return Log(hostname=hostname, files=files, why=found["why"])
+
+    agent = answers.agents.get(row.node_id)
+    failed = agent.detail if agent is not None and agent.state == "failed" else ""
+    gone = "it has no process" if not row.worker_id else "its node is gone"
+    return Log(hostname=hostname, files=(), why=failed or gone)
 
 
 def collectives_of(own: Mapping[str, Any]) -> tuple[Collective, ...]:

@@ -12,11 +12,15 @@ from dsray_inspect.agent.cluster.connect import choose_address
 from dsray_inspect.agent.commands.attach import code_of
 from dsray_inspect.agent.commands.options import common_options, say, take
 from dsray_inspect.agent.errors import ExitCode, UsageError
-from dsray_inspect.agent.model import OK, Job, Run, Snapshot, StackGroup
+from dsray_inspect.agent.model import OK, Job, Log, Run, Snapshot, StackGroup
 from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.stacks.collapsed import lines
+from dsray_inspect.agent.text.logs import logs_text
 from dsray_inspect.agent.text.stacks import stacks_text
 from dsray_inspect.agent.text.style import Style
+
+LOG_LINES = 20
+MOST_LOG_LINES = 200
 
 
 class Unseen(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +33,7 @@ class Unseen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StacksDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """What `stacks --json` prints; `pause_ms` is by rank."""
+    """What `stacks --json` prints; `pause_ms` and `logs` are by rank."""
 
     schema_version: int = 1
     taken_at: float
@@ -40,6 +44,8 @@ class StacksDocument(msgspec.Struct, frozen=True, kw_only=True):
     unseen: tuple[Unseen, ...]
     pause_ms: dict[str, float]
     notes: tuple[str, ...]
+    logs: dict[str, Log]
+    """Of the ranks asked for with `--log`."""
 
 
 @click.command("stacks")
@@ -65,6 +71,13 @@ class StacksDocument(msgspec.Struct, frozen=True, kw_only=True):
     multiple=True,
     help="Only this rank (repeatable).",
 )
+@click.option("--log", "with_log", is_flag=True, help="The end of the rank's log files, redacted.")
+@click.option(
+    "--lines",
+    "log_lines",
+    type=click.IntRange(1, MOST_LOG_LINES),
+    help=f"With --log: how many lines of each file (default {LOG_LINES}).",
+)
 @click.option("--full", is_flag=True, help="Fold nothing.")
 @click.option("--collapsed", is_flag=True, help="One line a stack, for flame graph tools.")
 @common_options
@@ -74,6 +87,8 @@ def command(
     with_locals: bool,
     all_threads: bool,
     ranks: tuple[int, ...],
+    with_log: bool,
+    log_lines: int | None,
     full: bool,
     collapsed: bool,
     **given: Any,
@@ -86,6 +101,8 @@ def command(
             "--collapsed and --json are two formats of one thing.", help_text="Give one."
         )
 
+    wanted = wanted_lines(with_log, log_lines, ranks=ranks, collapsed=collapsed)
+
     if native:
         say(options, "--native: py-spy stops each rank while it reads it.")
 
@@ -95,10 +112,11 @@ def command(
     with Session(choose_address(options.address)) as session:
         candidate = session.find(job, inject=not options.no_inject)
 
-        if ranks and ask.from_outside:
+        if ranks and (ask.from_outside or wanted):
             # Which actor is which rank is known only after a look.
             chosen = only_ranks(session.snapshot(candidate, plain), ranks).workers
-            ask = msgspec.structs.replace(ask, only=frozenset(one.actor_id for one in chosen))
+            only = frozenset(one.actor_id for one in chosen)
+            ask = msgspec.structs.replace(ask, only=only, log_lines=wanted)
 
         snapshot = session.snapshot(candidate, ask, all_threads=all_threads)
 
@@ -109,12 +127,35 @@ def command(
     elif collapsed:
         click.echo("\n".join(lines(snapshot.stacks.groups, threads=all_threads)))
     else:
-        click.echo(
-            stacks_text(snapshot, Style(color=options.color), full=full), color=options.color
-        )
+        style = Style(color=options.color)
+        parts = (stacks_text(snapshot, style, full=full), logs_text(snapshot, style))
+        click.echo("\n\n".join(part for part in parts if part), color=options.color)
 
     code_of(snapshot)
     return ExitCode.OK
+
+
+def wanted_lines(
+    with_log: bool, lines: int | None, *, ranks: tuple[int, ...], collapsed: bool
+) -> int:
+    """Return how many lines of each log file are wanted; 0 for none.
+
+    Raises:
+        UsageError: the options do not go together.
+    """
+    if not with_log:
+        if lines is not None:
+            raise UsageError("--lines says how much of a log.", help_text="Add --log.")
+
+        return 0
+
+    if not ranks:
+        raise UsageError("--log needs to know whose log.", help_text="Add --rank N.")
+
+    if collapsed:
+        raise UsageError("--collapsed has no place for a log.", help_text="Leave one out.")
+
+    return LOG_LINES if lines is None else lines
 
 
 def only_ranks(snapshot: Snapshot, ranks: tuple[int, ...]) -> Snapshot:
@@ -158,4 +199,5 @@ def document(snapshot: Snapshot) -> StacksDocument:
         ),
         pause_ms={str(one.rank): one.pause_ms for one in snapshot.workers},
         notes=snapshot.notes,
+        logs={str(one.rank): one.log for one in snapshot.workers if one.log is not None},
     )

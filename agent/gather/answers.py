@@ -37,7 +37,10 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """Whether CPU time, bytes and children are wanted, to compare two looks by."""
     max_pause_ms: float
     only: frozenset[str] | None = None
-    """Actor ids of the ranks that may be stopped or dumped from outside; None for all."""
+    """Actor ids of the ranks that may be stopped or dumped from outside, or whose logs are wanted;
+    None for all."""
+    log_lines: int = 0
+    """How many lines of the end of each log file are wanted."""
     words: tuple[str, ...] = ()
     """What names the job and its cluster on a command line, for the commands that we advise."""
 

@@ -102,7 +102,7 @@ class Gatherer:
 
         some_died = actors is not None and any(not row.alive for row in actors.workers)
 
-        if some_died or ask.counters:
+        if some_died or ask.counters or ask.log_lines:
             answers.session_dirs = self._session_dirs(answers.nodes)
 
         if some_died:
@@ -200,6 +200,18 @@ class Look:
                     "workers": workers,
                 },
             )
+
+    def _want_logs(self) -> None:
+        """Read the ends of the log files of the ranks that were asked for, ended ones too."""
+        actors, ask = self._answers.actors, self._answers.ask
+        wanted: dict[str, dict[str, int]] = {}
+
+        for row in actors.workers if actors is not None and ask.log_lines else ():
+            if row.worker_id and (ask.only is None or row.actor_id in ask.only):
+                wanted.setdefault(row.node_id, {})[row.worker_id] = row.pid
+
+        for node_id, workers in wanted.items():
+            self._wave.want_logs(node_id, {"workers": workers, "lines": ask.log_lines})
 
     def _rows(self) -> Iterator[ActorRow]:
         """Yield the living actors of the run."""
@@ -321,6 +333,7 @@ class Look:
             self._wave.want(row.node_id, row.pid)
 
         self._want_kept()
+        self._want_logs()
         self._wave.start()
 
     def _second_wave(self) -> bool:

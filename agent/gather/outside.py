@@ -100,6 +100,13 @@ class Wave:
         if node is not None and node.alive:
             self._requests.setdefault(node_id, self._empty())["kept"] = kept
 
+    def want_logs(self, node_id: str, logs: dict[str, Any]) -> None:
+        """Note that the ends of workers' log files are to be read; see `onsite.tails`."""
+        node = self._nodes.get(node_id)
+
+        if node is not None and node.alive:
+            self._requests.setdefault(node_id, self._empty())["logs"] = logs
+
     def want_gpus(self, node_id: str) -> None:
         if node_id in self._requests:
             self._requests[node_id]["gpus"] = True
@@ -164,6 +171,7 @@ class Wave:
         known["memory"], known["cpus"] = answer["memory"], answer["cpus"]
         known["spilled"] = answer["spilled"]
         known["kept"] = answer["kept"] or known.get("kept")
+        known.setdefault("logs", {}).update(answer["logs"])
 
         for pid, facts in answer["processes"].items():
             one = known["processes"].setdefault(pid, {})
@@ -181,6 +189,7 @@ class Wave:
         return {
             "until": time.time() + AGENT_S,
             "kept": None,
+            "logs": None,
             "pids": [],
             "stacks": [],
             "environs": [],

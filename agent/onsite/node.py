@@ -27,15 +27,16 @@ from dsray_inspect.agent.onsite.pyspy import dump_all
 from dsray_inspect.agent.onsite.record import identity_of, start_record
 from dsray_inspect.agent.onsite.redaction import redact_pair
 from dsray_inspect.agent.onsite.sockets import Tables
+from dsray_inspect.agent.onsite.tails import tails_of
 
 
 def look(request: dict[str, Any]) -> dict[str, Any]:
     """Read processes and GPUs of this node.
 
     `request`: `until` (Unix seconds), `pids`, `stacks` and `environs` (lists of pids),
-    `session_dir` of Ray, `kept` (see `onsite.logs`), `gpus`, `signals` (bool: whether a process
-    may be sent the signal it was submitted with), `native`, `locals`, `children` (bool) and
-    `timeout_s` for py-spy.
+    `session_dir` of Ray, `kept` (see `onsite.logs`), `logs` (see `onsite.tails`), `gpus`,
+    `signals` (bool: whether a process may be sent the signal it was submitted with), `native`,
+    `locals`, `children` (bool) and `timeout_s` for py-spy.
     """
     if time.time() > request["until"]:
         return {"late": True}
@@ -72,6 +73,7 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
     gpus, why = read_gpus() if request["gpus"] else ([], "not asked")
     return {
         "kept": kept_of(request["kept"]) if request.get("kept") else None,
+        "logs": tails_of(request["session_dir"], request["logs"]) if request.get("logs") else {},
         "spilled": spilled(request.get("session_dir", "")),
         "memory": memory_limits(os.getpid()),
         "cpus": os.cpu_count(),

@@ -141,6 +141,8 @@ def teach(options: Options) -> None:
                     engine.save_checkpoint(str(Path(options["out"]) / "checkpoint"))
                 if options["fault"] == "leave":
                     return
+            if options["talk"]:
+                print(f"rank {rank} begins step {step}, password=planted-word-{step}")
             batch = next(loader) if loader else load_batch(rank, step, options)
             loss = engine(batch).pow(2).mean()
             engine.backward(loss)
@@ -231,6 +233,7 @@ def parse() -> Options:
         metavar="NAME=VALUE",
         help="set in the environment of the rank at fault only",
     )
+    parser.add_argument("--talk", action="store_true", help="print a line a step, a secret in it")
     parser.add_argument("--max-failures", type=int, default=0, help="restarts of the group")
     parser.add_argument("--runs", type=int, default=1, help="fits at once; logs in OUT/run0 …")
     parser.add_argument("--compile-ops", action="store_true", help="let DeepSpeed build its op")

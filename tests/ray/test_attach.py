@@ -21,7 +21,7 @@ from tests.ray.users import TOLERATED
 @pytest.fixture(scope="module")
 def asleep(cluster: Cluster) -> Iterator[Job]:
     """Rank 1 sleeps in `load_batch`, rank 0 waits for it in ZeRO-2's reduction."""
-    job = shapes.asleep_in_user_code(cluster, "--gpus", "1")
+    job = shapes.asleep_in_user_code(cluster, "--gpus", "1", "--talk")
     yield job
     job.stop()
 
@@ -380,6 +380,27 @@ def test_a_stack_over_all_processes(cluster: Cluster, asleep: Job) -> None:
     frames = training_stacks({"stacks": native})[0]
     assert frames[-1]["layer"] == "native"
     assert native["pause_ms"]["0"] > 0
+
+
+def test_the_end_of_a_ranks_log(cluster: Cluster, asleep: Job) -> None:
+    argv = ("stacks", asleep.submission_id, "--rank", "1", "--log", "--lines", "3")
+    done = cluster.inspect(*argv)
+    assert done.returncode == 0, done.stderr
+    tree, log = done.stdout.split(f"\n\nlog of rank 1  on {os.uname().nodename}\n")
+    assert "load_batch" in tree
+    assert "rank 1 begins step 20, password=<redacted>" in log
+    assert "rank 0 begins" not in log
+    assert "planted-word" not in log
+
+    document = json.loads(cluster.inspect(*argv, "--json", "--no-inject").stdout)
+    assert list(document["logs"]) == ["1"]
+    assert document["logs"]["1"]["why"] == "ok"
+    files = {file["stream"]: file for file in document["logs"]["1"]["files"]}
+    assert set(files) == {"stdout", "stderr", "train"}
+    last = [line.partition("rank 1 ")[2] for line in files["train"]["lines"]]
+    assert last == [f"begins step {step}, password=<redacted>" for step in (18, 19, 20)]
+    assert f"-{asleep.pids()[1]}.err" in files["stderr"]["path"]
+    assert "planted-word" not in json.dumps(document)
 
 
 def test_the_environment_of_all_ranks(cluster: Cluster, asleep: Job) -> None:

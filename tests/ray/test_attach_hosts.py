@@ -21,7 +21,7 @@ RANKS = 3
 @pytest.fixture(scope="module")
 def job(two_hosts: TwoHosts) -> Iterator[Job]:
     """Three ranks train on two hosts."""
-    job = two_hosts.submit("--workers", str(RANKS), "--gpus", "1")
+    job = two_hosts.submit("--workers", str(RANKS), "--gpus", "1", "--talk")
     for rank in range(RANKS):
         job.wait_until_step(rank, 2)
     yield job
@@ -76,6 +76,19 @@ def test_looks_from_outside_through_an_agent_on_the_other_host(
         assert worker["stack_source"] == "py-spy"
         assert worker["env"]["RANK"]["value"] == str(rank)
         assert worker["function"]["file"].endswith("tests/jobs/train.py")
+
+
+def test_reads_the_logs_of_the_other_host_there(two_hosts: TwoHosts, job: Job) -> None:
+    homes = hostnames(two_hosts, look(two_hosts, job))
+    rank = next(rank for rank, host in homes.items() if host == "host-b")
+    words = ("stacks", "--json", "--address", two_hosts.address, job.submission_id)
+    done = two_hosts.a.run("dsray-inspect", *words, "--log", "--rank", str(rank))
+    assert done.returncode == 0, done.stderr
+    log = json.loads(done.stdout)["logs"][str(rank)]
+    assert (log["hostname"], log["why"]) == ("host-b", "ok")
+    lines = [line for file in log["files"] for line in file["lines"]]
+    assert any(f"rank {rank} begins step" in line for line in lines)
+    assert "planted-word" not in done.stdout
 
 
 def test_attaches_from_the_host_that_is_not_the_head(two_hosts: TwoHosts, job: Job) -> None:

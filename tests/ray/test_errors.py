@@ -110,6 +110,9 @@ def test_debug_shows_where_it_happened(cluster: Cluster, job: Job) -> None:
         (("attach", "--address", "ray://127.0.0.1:10001"), "Ray Client"),
         (("attach", "--address", "head:port"), "is not an address"),
         (("stacks", "--collapsed", "--json"), "two formats"),
+        (("stacks", "--log"), "whose log"),
+        (("stacks", "--lines", "5"), "--log"),
+        (("stacks", "--log", "--rank", "0", "--collapsed"), "no place for a log"),
         (("demo", "--address", "127.0.0.1:6379"), "cluster of its own"),
     ],
 )

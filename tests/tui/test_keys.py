@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from textual.pilot import Pilot
 
-from dsray_inspect.agent.model import Snapshot
+from dsray_inspect.agent.model import Log, LogFile, Snapshot
 from dsray_inspect.agent.recording import read_window
 from dsray_inspect.tui.app import InspectApp
 from dsray_inspect.tui.messages import Arrived
@@ -239,6 +239,9 @@ def test_a_recording_plays() -> None:
         assert f"{at}/30" in text_of(app)
         await press(pilot, "enter", "l")
         await until(pilot, lambda: "This is a recording" in text_of(app))
+        assert "not in a recording" in line_with(app, "▾ log")
+        await press(pilot, "L")
+        await until(pilot, lambda: text_of(app).count("This is a recording") == 2)
 
     run(steps, app_on(hung(), source=Recorded(hung())))
 
@@ -295,7 +298,7 @@ def test_help_names_every_key() -> None:
 
     run(steps)
     named = " ".join(keys for _, part in KEYS for keys, _ in part)
-    assert all(key in named for key in "ofctwejkgGpxlnysSTq!/<>[]{}+-" if key not in "gG{}")
+    assert all(key in named for key in "ofctwejkgGpxlnLysSTq!/<>[]{}+-" if key not in "gG{}")
 
 
 def test_light_and_dark() -> None:
@@ -341,6 +344,87 @@ def test_locals_and_native_frames_ask_first() -> None:
         ("stacks", "j47", "--native", "--rank=1"),
         ("stacks", "j47", "--locals", "--rank=1"),
     ]
+
+
+def log_of_rank_1(*lines: str) -> tuple[str, str]:
+    """Return what `stacks --log --json` says, as far as it is read."""
+    path = "/tmp/ray/session/logs/train/ray-train-app-worker-0.log"
+    train = LogFile(stream="train", path=path, age_s=111, lines=lines, is_whole=False)
+    out = LogFile(stream="stdout", path="/logs/worker-0.out", age_s=9, lines=(), is_whole=True)
+    logs = {"1": Log(hostname="vm", files=(out, train))}
+    return msgspec.json.encode({"schema_version": 1, "logs": logs}).decode(), ""
+
+
+def test_the_log_of_a_rank() -> None:
+    source = Live(hung())
+    source.log = log_of_rank_1("x" * 100 + "end of it", *(f"step {n}" for n in range(19)))
+
+    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
+        await press(pilot, "enter")
+        assert "L log" in text_of(app).split("\n")[-1]
+        await press(pilot, "L")
+        assert "reading the end of its files" in line_with(app, "▾ log")
+        await press(pilot, "L")
+        source.may_answer.set()
+        await until(pilot, lambda: "step 18" in text_of(app))
+        assert current(app).strip() == "│ step 18"
+        await press(pilot, "y")
+
+        while not current(app).strip().startswith("▾ log"):
+            await press(pilot, "k")
+
+        assert "on vm" in line_with(app, "▾ log")
+        assert "stdout  nothing was written to it  worker-0.out" in text_of(app)
+        assert "Ray Train  the last 20 lines, written 1 min 51 s ago  ray-train" in text_of(app)
+        assert "│ " + "x" * 26 + "end of it" in text_of(app)
+        await press(pilot, "space")
+        assert "step 3" not in text_of(app)
+        await press(pilot, "greater_than_sign")
+        assert "L reads" in line_with(app, "▸ log")
+
+    assert run(steps, app_on(hung(), source=source)).clipboard == "step 18"
+    assert source.asked == [("stacks", "j47", "--log", "--rank=1", "--json")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        (("", "error: The GCS at 192.0.2.2:6379 does not answer.\nIs it up?"), "The GCS at"),
+        (("no JSON", ""), "The answer cannot be read."),
+        (('{"logs": {}}', ""), "Rank 1 was not found."),
+        (('{"logs": {"1": {"hostname": "vm", "files": [], "why": "no file"}}}', ""), "no file."),
+    ],
+    ids=["error", "garbage", "gone", "no files"],
+)
+def test_a_log_that_does_not_come(answer: tuple[str, str], shown: str) -> None:
+    source = Live(hung())
+    source.log = answer
+    source.may_answer.set()
+
+    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
+        await press(pilot, "enter", "L")
+        await until(pilot, lambda: shown in text_of(app))
+        assert "Is it up" not in text_of(app)
+
+    run(steps, app_on(hung(), source=source))
+
+
+def test_a_log_that_comes_when_nobody_waits_any_more() -> None:
+    source = Live(hung())
+    source.log = log_of_rank_1("step 1")
+
+    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
+        await press(pilot, "enter", "L", "g")
+        source.may_answer.set()
+        await until(pilot, lambda: "on vm" in line_with(app, "▾ log"))
+        assert "rank 1" in current(app)
+        source.may_answer.clear()
+        await press(pilot, "L", "escape")
+        source.may_answer.set()
+        await until(pilot, lambda: len(source.asked) == 2 and not list(app.workers))
+        assert "› Overview" in text_of(app)
+
+    run(steps, app_on(hung(), source=source))
 
 
 def test_the_next_rank_in_trouble() -> None:

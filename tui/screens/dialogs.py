@@ -53,6 +53,7 @@ KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("x", "in stacks and a rank: show every frame"),
             ("l", "local variables of the rank; stops it for a moment, asks first"),
             ("n", "native frames of the rank; stops it for up to a second, asks first"),
+            ("L", "in a rank: the end of its log files, secrets hidden; does not stop it"),
             ("y", "copy the row, or the command it advises"),
             ("s", "save the window as JSON Lines, for attach --replay"),
             ("S", "save a picture of the screen (SVG)"),

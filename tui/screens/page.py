@@ -17,6 +17,7 @@ from dsray_inspect.tui.code import around
 from dsray_inspect.tui.lines import Look, Part, Row, blank, row
 from dsray_inspect.tui.pace import chart
 from dsray_inspect.tui.screens.functions import LOOKS
+from dsray_inspect.tui.screens.log import Asked, log_rows, state_part
 from dsray_inspect.tui.screens.stacks import drawn_frame
 from dsray_inspect.tui.screens.timeline import strip
 from dsray_inspect.tui.standing import standings
@@ -40,7 +41,7 @@ def history(past: Sequence[Snapshot], worker: Worker) -> list[Worker]:
 
 
 class Page:
-    """The rows of a rank, in parts that can be folded."""
+    """The rows of a rank, in parts that can be folded; without `log`, none of that name."""
 
     def __init__(
         self,
@@ -52,6 +53,7 @@ class Page:
         width: int,
         is_full: bool,
         is_live: bool,
+        log: Asked | None = None,
     ) -> None:
         self._snapshot = snapshot
         self._worker = worker
@@ -60,6 +62,7 @@ class Page:
         self._width = width
         self._is_full = is_full
         self._is_live = is_live
+        self._asked = log
         self._stands = standings(snapshot)[worker.actor_id]
 
     def rows(self) -> Iterator[Row]:
@@ -69,6 +72,7 @@ class Page:
         yield from self._part(
             "collectives", f"{len(self._worker.collectives)} newest", self._collectives()
         )
+        yield from self._log()
         yield from self._part("process", "", self._process())
         yield from self._part("DeepSpeed", self._engine_line(), self._engine())
         env = self._worker.env
@@ -81,12 +85,12 @@ class Page:
         yield from self._part("config", f"{len(config)} settings of DeepSpeed", self._config())
         yield from self._part("evidence", "what each rung gave", self._evidence())
 
-    def _part(self, name: str, rest: str, rows: Iterator[Row]) -> Iterator[Row]:
+    def _part(self, name: str, rest: str, rows: Iterator[Row], look: Look = "dim") -> Iterator[Row]:
         is_open = name not in self._folded
         yield row(
             f"part {name}",
             (f" {'▾' if is_open else '▸'} {name:<{HEAD - 1}}", "head"),
-            (rest, "dim"),
+            (rest, look),
             target=f"fold:{name}",
         )
 
@@ -227,6 +231,16 @@ class Page:
                 (f"  entered {duration(one.age_s)} ago{limit}", "dim"),
                 key=f"collective {one.group} {one.sequence}",
             )
+
+    def _log(self) -> Iterator[Row]:
+        asked = self._asked
+
+        if asked is None:
+            return
+
+        text, look = state_part(asked, is_live=self._is_live)
+        rows = log_rows(asked.log, self._width) if asked.log is not None else iter(())
+        yield from self._part("log", text, rows, look)
 
     def _process(self) -> Iterator[Row]:
         worker = self._worker

@@ -9,7 +9,9 @@ from textual.binding import Binding, BindingType
 
 from dsray_inspect.agent.model import Snapshot, Worker
 from dsray_inspect.tui.lines import Row, row
+from dsray_inspect.tui.messages import Logged
 from dsray_inspect.tui.screens.base import View
+from dsray_inspect.tui.screens.log import Asked
 from dsray_inspect.tui.screens.page import Page, history
 from dsray_inspect.tui.story import Story
 
@@ -23,6 +25,7 @@ class RankView(View):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "ask(True)", "native"),
         Binding("l", "ask(False)", "locals"),
+        Binding("L", "log", "log"),
         Binding("greater_than_sign,right", "next(1)", "next rank", show=False),
         Binding("less_than_sign,left", "next(-1)", "previous rank", show=False),
         Binding("x", "unfold", "all frames", show=False),
@@ -34,6 +37,8 @@ class RankView(View):
         self._actor_id = worker.actor_id
         self._folded: set[str] = set(FOLDED_AT_FIRST)
         self._is_full = False
+        self._logs: dict[str, Asked] = {}
+        """By actor id: the log of a rank's process before a restart is not that of the new one."""
 
     def crumbs(self) -> Sequence[str]:
         return (f"rank {'?' if self._rank is None else self._rank}",)
@@ -59,6 +64,7 @@ class RankView(View):
             width=self.size.width,
             is_full=self._is_full,
             is_live=self.inspect.source.is_live,
+            log=self._logs.get(worker.actor_id, Asked()),
         )
         return list(page.rows())
 
@@ -75,6 +81,32 @@ class RankView(View):
 
     def action_ask(self, native: bool) -> None:
         self.inspect.ask_stacks(() if self._rank is None else (self._rank,), native=native)
+
+    def action_log(self) -> None:
+        """Read the end of the rank's log files, and stand where they will be shown."""
+        snapshot = self.inspect.story.now
+        worker = self.worker_in(snapshot) if snapshot is not None else None
+
+        if worker is None or self._logs.get(worker.actor_id, Asked()).is_coming:
+            return
+
+        if not self.inspect.ask_log(self, worker):
+            return
+
+        self._logs[worker.actor_id] = Asked(is_coming=True)
+        self._folded.discard("log")
+        self.update_view()
+        self.list.go_to("part log")
+
+    def on_logged(self, message: Logged) -> None:
+        """Show what came, its last lines first of all, unless the cursor has been moved on."""
+        self._logs[message.actor_id] = Asked(message.log, message.problem)
+        self.update_view()
+        current = self.list.current
+        ours = [one.key for one in self.list.rows if one.key.startswith("log ")]
+
+        if ours and current is not None and current.key == "part log":
+            self.list.go_to(ours[-1])
 
     def action_next(self, by: int) -> None:
         """Go to the next rank by number."""
