@@ -189,11 +189,13 @@ def lines_of(text: bytes) -> list[bytes]:
 
 def write_window(path: Path, snapshots: Iterable[Snapshot], history: History | None = None) -> None:
     """Write snapshots down, readable by nobody else: they name hosts and files."""
+    events: list[Event] = [Seen(snapshot=snapshot) for snapshot in snapshots]
+
+    if history is not None:
+        events.insert(1, Remembered(history=history))
+
     with path.open("xb") as file:
         path.chmod(0o600)
 
-        if history is not None:
-            file.write(line_of(Remembered(history=history)))
-
-        for snapshot in snapshots:
-            file.write(line_of(Seen(snapshot=snapshot)))
+        for event in events:
+            file.write(line_of(event))

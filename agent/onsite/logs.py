@@ -57,7 +57,7 @@ def account_of(folder: str, worker_id: str) -> list[dict[str, Any]]:
             found.append(
                 {
                     "at": record.get("timestamp_ns", 0) / 1e9,
-                    "message": redact_text(message[:MAX_ACCOUNT]),
+                    "message": redact_text(message)[:MAX_ACCOUNT],
                 }
             )
 
@@ -68,7 +68,7 @@ def last_words(folder: str, worker_id: str, pid: int) -> list[str]:
     """Return the last lines that a process wrote to stderr."""
     for path in glob.glob(os.path.join(folder, f"worker-{worker_id}-*-{pid}.err")):
         lines = [line.strip() for line in tail(path) if TELLING.search(line)]
-        return [redact_text(line[:300]) for line in dict.fromkeys(lines)][-TAIL_LINES:]
+        return [redact_text(line)[:300] for line in dict.fromkeys(lines)][-TAIL_LINES:]
 
     return []
 

@@ -63,7 +63,7 @@ def test_a_long_line_is_the_same_snapshot(hung: Snapshot, monkeypatch: pytest.Mo
 def test_a_window_in_a_file(hung: Snapshot, tmp_path: Path) -> None:
     path = tmp_path / "window.jsonl"
     write_window(path, [hung, hung], PAST.history)
-    assert read_window(path) == [PAST, *[Seen(snapshot=hung)] * 2]
+    assert read_window(path) == [Seen(snapshot=hung), PAST, Seen(snapshot=hung)]
     assert path.stat().st_mode & 0o077 == 0
 
     with pytest.raises(FileExistsError):
