@@ -13,6 +13,7 @@ from dsray_inspect.agent.model import Collective
 from dsray_inspect.agent.stacks.memo import of_newest
 from dsray_inspect.agent.stacks.phase import training_thread, waits_in_collective
 
+Group = tuple[str, int, tuple[int, ...], tuple[int, ...]]
 PROMPT_S = 5.0
 USUAL_GAPS = 10
 """A wait is a stall when it lasts as many of a rank's longest usual gaps."""
@@ -60,30 +61,41 @@ def ahead_of(members: Sequence[Member], seen: Sequence[Wait]) -> list[Wait]:
     `work.wait()` and `loss.item()` wait in C: their innermost frame is the user's line.
     """
     known = {id(wait.member) for wait in seen}
-    behind: dict[tuple[str, tuple[int, ...]], int] = {}
-
-    for member in members:
-        for group, sequence in newest(member).items():
-            behind[group] = min(behind.get(group, sequence), sequence)
-
-    return [
-        Wait(member=member, waited_s=one.age_s, collective=one)
+    begun = [
+        (member, one)
         for member in members
         if id(member) not in known
-        and (one := unfinished(member)) is not None
-        and behind[one.group, one.ranks] < one.sequence
         and member.worker.state == "alive"
+        and (one := unfinished(member)) is not None
+    ]
+    behind = least_newest(members) if begun else {}
+    return [
+        Wait(member=member, waited_s=one.age_s, collective=one)
+        for member, one in begun
+        if behind[group_of(one)] < one.sequence
     ]
 
 
-def newest(member: Member) -> dict[tuple[str, tuple[int, ...]], int]:
-    """Return the number of the newest collective that a rank has entered in each group."""
-    found: dict[tuple[str, tuple[int, ...]], int] = {}
+def least_newest(members: Sequence[Member]) -> dict[Group, int]:
+    """Return by group the number of the newest collective of the rank that is furthest behind."""
+    least: dict[Group, int] = {}
 
-    for one in member.worker.collectives:
-        found[one.group, one.ranks] = max(found.get((one.group, one.ranks), 0), one.sequence)
+    for member in members:
+        newest: dict[Group, int] = {}
 
-    return found
+        for one in member.worker.collectives:
+            group = group_of(one)
+            newest[group] = max(newest.get(group, one.sequence), one.sequence)
+
+        for group, sequence in newest.items():
+            least[group] = min(least.get(group, sequence), sequence)
+
+    return least
+
+
+def group_of(one: Collective) -> Group:
+    """Return what tells process groups apart, of one name too; all their ranks are too many."""
+    return one.group, len(one.ranks), one.ranks[:1], one.ranks[-1:]
 
 
 def wait_of(member: Member) -> Wait | None:
