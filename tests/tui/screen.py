@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import AsyncIterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-import textual
 from textual.pilot import Pilot
 
 from dsray_inspect.agent.feed import Event, Seen, Unseen
@@ -36,9 +36,14 @@ def app_on(
 async def shown(app: InspectApp, size: tuple[int, int] = (80, 24)) -> AsyncIterator[Pilot[int]]:
     """Run the app until its first look is on the screen, and end it afterwards."""
     async with app.run_test(size=size, notifications=True) as pilot:
-        await until(pilot, lambda: bool(app.story.window) and app.has_shown)
-        await pilot.pause()
+        await first_look(app, pilot)
         yield pilot
+
+
+async def first_look(app: InspectApp, pilot: Pilot[int]) -> None:
+    """Wait until the first look is on the screen."""
+    await until(pilot, lambda: bool(app.story.window) and app.has_shown)
+    await pilot.pause()
 
 
 async def until(pilot: Pilot[int], probe: object) -> None:
@@ -80,11 +85,10 @@ def held_to(picture: str, name: str) -> None:
 
 
 def refuse_other_textual() -> None:
-    pinned = next(
-        line.partition("==")[2]
-        for line in (ROOT / "constraints.txt").read_text().splitlines()
-        if line.startswith("textual==")
-    )
+    """End the run unless Textual, and Rich that draws for it, are the constrained ones."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = dict(line.split("==") for line in lines if "==" in line)
 
-    if textual.__version__ != pinned:
-        pytest.exit(f"pictures are made with Textual {pinned}, here is {textual.__version__}")
+    for name in ("textual", "rich"):
+        if version(name) != pinned[name]:
+            pytest.exit(f"pictures are made with {name} {pinned[name]}, here is {version(name)}")
