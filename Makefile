@@ -96,7 +96,7 @@ faults: setup ## Run the whole fault suite and score dsray-inspect on it (about 
 screenshots: setup ## Draw the pictures of the README from a recorded incident.
 	$(BIN)/python -m tests.tui.screenshots
 
-bench: setup ## Measure against py-spy, `ray stack` and a bare `ray.init`.
+bench: setup ## Measure against py-spy, `ray stack`, TraceML and a bare `ray.init`.
 	$(BIN)/python -m tests.bench $(ARGS)
 
 demo: setup ## Watch a real two-rank job; FAULT=hang makes one rank block.

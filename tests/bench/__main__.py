@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from tests.bench import attach, probes, scale, scrape, tui
-from tests.bench.results import Result, keep, table
+from tests.bench import attach, probes, scale, scrape, traceml, tui
+from tests.bench.results import LeftOut, Result, keep, table
 from tests.ray import processes
 from tests.ray.cluster import Cluster
 
@@ -26,7 +27,10 @@ BENCHES: dict[str, tuple[Bench, int]] = {
     "ranks": (tui.ten_thousand_ranks, 12),
     "memory": (tui.memory, 1200),
 }
-ALONE: dict[str, tuple[Callable[[int], list[Result]], int]] = {"scale": (scale.emulated_ranks, 5)}
+ALONE: dict[str, tuple[Callable[[int], list[Result]], int]] = {
+    "scale": (scale.emulated_ranks, 5),
+    "traceml": (traceml.added_to_a_step, 400),
+}
 """What needs no cluster."""
 
 
@@ -50,7 +54,7 @@ def main() -> None:
 
     for name in (name for name in names if name in ALONE):
         alone, repeats = ALONE[name]
-        results += shown(alone(repeats))
+        results += shown(name, partial(alone, repeats))
 
     if any(name in BENCHES for name in names):
         results += on_a_cluster([name for name in names if name in BENCHES])
@@ -69,13 +73,20 @@ def on_a_cluster(names: Sequence[str]) -> list[Result]:
 
         for name in names:
             bench, repeats = BENCHES[name]
-            found = bench(cluster, repeats)
-            results += shown(found if isinstance(found, list) else [found])
+            results += shown(name, partial(bench, cluster, repeats))
 
     return results
 
 
-def shown(results: list[Result]) -> list[Result]:
+def shown(name: str, bench: Callable[[], Result | list[Result]]) -> list[Result]:
+    """Run a benchmark and print what it found; one that is left out says why."""
+    try:
+        found = bench()
+    except LeftOut as why:
+        print(f"{name} is left out. {why}", file=sys.stderr, flush=True)
+        return []
+
+    results = found if isinstance(found, list) else [found]
     print(table(results), flush=True)
     return results
 

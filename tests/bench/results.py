@@ -14,6 +14,10 @@ from typing import Any, Literal
 import msgspec
 
 
+class LeftOut(Exception):
+    """A benchmark cannot be had on this machine; says what to do about it."""
+
+
 class Result(msgspec.Struct, kw_only=True):
     """One comparison. Samples are in `unit`, taken in turns, so that noise hits both sides."""
 
