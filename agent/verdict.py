@@ -6,6 +6,7 @@ import msgspec
 
 from dsray_inspect.agent.assemble.collector import without_collector
 from dsray_inspect.agent.assemble.snapshot import Facts
+from dsray_inspect.agent.assemble.waiting import main_thread
 from dsray_inspect.agent.detectors.above import controller_blocked, driver_blocked
 from dsray_inspect.agent.detectors.deaths import worker_dead
 from dsray_inspect.agent.detectors.drift import config_drift, device_conflict, world_of_one
@@ -23,6 +24,7 @@ from dsray_inspect.agent.detectors.stall import blocked_outside_collective
 from dsray_inspect.agent.detectors.variables import env_drift
 from dsray_inspect.agent.graph import graph_of
 from dsray_inspect.agent.model import Finding, Snapshot, Verdict, VerdictState, WaitGraph, Worker
+from dsray_inspect.agent.stacks.phase import user_function
 
 DETECTORS: tuple[Detector, ...] = (
     worker_dead,
@@ -134,11 +136,7 @@ def state_without_findings(facts: Facts) -> tuple[VerdictState, str]:
         return ended, f"The run has ended: {snapshot.run.state}."  # type: ignore[return-value]
 
     if not snapshot.workers:
-        waiting = snapshot.controller.waiting_on if snapshot.controller else None
-        return (
-            "starting",
-            f"No workers yet; the controller waits on {waiting or 'nothing it tells'}.",
-        )
+        return "starting", before_workers(facts)
 
     pending = [worker for worker in snapshot.workers if worker.state in PENDING]
 
@@ -154,6 +152,24 @@ def state_without_findings(facts: Facts) -> tuple[VerdictState, str]:
         return "starting", f"The ranks are in set-up: {', '.join(phases)}."
 
     return moving(snapshot)
+
+
+def before_workers(facts: Facts) -> str:
+    """Tell what a run without workers waits on."""
+    controller = facts.snapshot.controller
+
+    if controller is not None:
+        waits = controller.waiting_on or "nothing it tells"
+        return f"No workers yet; the controller waits on {waits}."
+
+    thread = main_thread(facts.driver.threads)
+    inside = user_function(thread.frames) if thread else None
+    where = (
+        f" is in {inside.name} ({inside.file.rpartition('/')[2]}:{inside.line}) and"
+        if inside
+        else ""
+    )
+    return f"No workers yet: the driver{where} has not come to fit()."
 
 
 def ending_of(facts: Facts) -> tuple[VerdictState, str]:

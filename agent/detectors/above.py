@@ -7,7 +7,7 @@ from typing import Any
 
 from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.assemble.waiting import main_thread
-from dsray_inspect.agent.detectors.findings import duration
+from dsray_inspect.agent.detectors.findings import STALLED_S, duration
 from dsray_inspect.agent.detectors.motion import between
 from dsray_inspect.agent.model import Finding, Frame, Thread
 
@@ -26,7 +26,7 @@ def driver_blocked(facts: Facts) -> list[Finding]:
     mine = [frame for frame in thread.frames if frame.layer == "user"]
     importing = any(frame.file.startswith("<frozen importlib") for frame in thread.frames)
 
-    if not mine or importing or not stands_still(facts, thread):
+    if not mine or importing or is_elsewhere(thread) or not stands_still(facts, thread):
         return []
 
     inner = mine[-1]
@@ -47,6 +47,12 @@ def driver_blocked(facts: Facts) -> list[Finding]:
             next_step=f"py-spy dump --pid {job.driver_pid}   (on {job.driver_ip})",
         )
     ]
+
+
+def is_elsewhere(thread: Thread) -> bool:
+    """Tell whether the driver waits for others: in `fit()`, or for a short time in Ray."""
+    layers = {frame.layer for frame in thread.frames}
+    return "ray_train" in layers or ("ray" in layers and (thread.idle_s or 0.0) < STALLED_S)
 
 
 def stands_still(facts: Facts, thread: Thread) -> bool:
