@@ -145,10 +145,22 @@ def member_of(
         worker=worker,
         seen=seen,
         children=tuple(children),
-        progress=own.get("progress") or facts.get("progress") or {},
+        progress=progress_of(own.get("progress") or {}, facts.get("progress") or {}),
         arrivals=own.get("arrivals") or {},
         health=own.get("health") or {},
     )
+
+
+def progress_of(inside: Mapping[str, Any], outside: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a rank and its node tell of it: neither is always allowed to see all of it."""
+    if not inside or not outside:
+        return inside or outside
+
+    return {
+        **inside,
+        "moved_bytes": max(inside["moved_bytes"], outside["moved_bytes"]),
+        "dials": sorted({*inside["dials"], *outside["dials"]}),
+    }
 
 
 def phase_now(seen: Seen, own: Mapping[str, Any]) -> Phase:

@@ -22,11 +22,14 @@ GENERATIONS = 4
 def progress(pid: int, tables: Tables | None = None) -> dict[str, Any]:
     """Return CPU seconds, bytes moved, children, who traces it, what it dials, and its memory.
 
-    `tables` is shared by the processes of one look.
+    `tables` is shared by the processes of one look. A process that reads itself gives none: it
+    opens no socket for it, and so does not know what it has received.
     """
     status = start_of(f"/proc/{pid}/status")
     give_way()
-    dials, network_bytes = traffic(pid, {} if tables is None else tables)
+    dials, network_bytes = traffic(
+        pid, {} if tables is None else tables, may_ask=tables is not None
+    )
     return {
         "cpu_s": cpu_s(pid),
         "moved_bytes": file_bytes(pid) + network_bytes,

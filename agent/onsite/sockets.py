@@ -37,12 +37,15 @@ Tables = dict[str, Connections]
 """By network namespace. The processes of one look share them."""
 
 
-def traffic(pid: int, tables: Tables) -> tuple[list[str], int]:
-    """Return the addresses that a process waits for an answer from, and the bytes it has moved."""
+def traffic(pid: int, tables: Tables, *, may_ask: bool = True) -> tuple[list[str], int]:
+    """Return the addresses that a process waits for an answer from, and the bytes it has moved.
+
+    The kernel is asked through a socket, and without `may_ask` not at all: no bytes are known then.
+    """
     namespace = namespace_of(pid)
 
     if namespace not in tables:
-        tables[namespace] = connections(pid)
+        tables[namespace] = connections(pid) if may_ask else listed(pid)
 
     own = [tables[namespace][inode] for inode in sockets(pid) if inode in tables[namespace]]
     return sorted({dialled for dialled, _ in own if dialled}), sum(moved for _, moved in own)

@@ -37,15 +37,24 @@ def deaf(request: pytest.FixtureRequest) -> Iterator[str]:
         yield f"{host}:{end.getsockname()[1]}"
 
 
-def test_names_the_address_that_gives_no_answer(deaf: str) -> None:
-    assert progress(os.getpid())["dials"] == [deaf]
+@pytest.mark.parametrize("of_itself", [False, True])
+def test_names_the_address_that_gives_no_answer(deaf: str, of_itself: bool) -> None:
+    assert progress(os.getpid(), None if of_itself else {})["dials"] == [deaf]
+
+
+def test_a_process_that_reads_itself_opens_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    progress(os.getpid())
 
 
 def test_names_it_where_the_kernel_lists_no_sockets(
     deaf: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sockets, "NETLINK_SOCK_DIAG", 31)
-    assert progress(os.getpid())["dials"] == [deaf]
+    assert progress(os.getpid(), {})["dials"] == [deaf]
 
 
 def test_the_connections_of_a_namespace_are_read_once(deaf: str) -> None:
@@ -63,14 +72,14 @@ def test_counts_what_comes_over_the_network(family: socket.AddressFamily, host: 
         server = stack.enter_context(socket.create_server((host, 0), family=family))
         sender = stack.enter_context(socket.create_connection(server.getsockname()[:2]))
         receiver = stack.enter_context(server.accept()[0])
-        before = progress(os.getpid())["moved_bytes"]
+        before = progress(os.getpid(), {})["moved_bytes"]
         sender.sendall(bytes(MESSAGE_BYTES))
         left = MESSAGE_BYTES
 
         while left:
             left -= len(receiver.recv(left))
 
-        moved = progress(os.getpid())["moved_bytes"] - before
+        moved = progress(os.getpid(), {})["moved_bytes"] - before
 
     # What was sent counts when it is acknowledged.
     assert moved >= MESSAGE_BYTES
