@@ -101,6 +101,8 @@ def agree_with_log(steps: Spans, job: Job, rank: int) -> None:
     """Each step ended just before the job wrote its line for it, and none is missing."""
     numbers = [span["step"] for span in steps]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    # A checkpoint may stand between the end of a step and its line.
+    job.wait_until_step(rank, numbers[-1])
     lines = {row.step: row.at for row in job.steps(rank)}
 
     for span in steps:
