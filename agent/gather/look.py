@@ -324,7 +324,9 @@ class Look:
                 self._wave.want_gpus(row.node_id)
 
         if not job.is_dead:
-            stack = self._memory.needs_driver(job.job_id, ask)
+            # Of a driver without a run, what it does now is all there is to go by.
+            alone = self._answers.actors is None
+            stack = alone or self._memory.needs_driver(job.job_id, ask)
             self._wave.want(
                 job.driver_node_id, job.driver_pid, stack=stack, environ=ask.counters and ask.env
             )
