@@ -11,7 +11,7 @@ from typing import Final
 
 from dsray_inspect.agent.model import Record
 from dsray_inspect.agent.timeline import Span, Timeline
-from dsray_inspect.agent.tracing import names
+from dsray_inspect.agent.tracing.summarize import together
 
 CELLS: Final = 240
 """Into which the time is cut."""
@@ -54,7 +54,7 @@ def history_of(timeline: Timeline) -> History:
 
     from_ns = min(span.start_ns for span in collectives)
     until_ns = timeline.until_ns or max(span.end_ns or span.start_ns for span in collectives)
-    late_ns = lateness(collectives)
+    late_ns = lateness(timeline)
     steps = [span for span in timeline.spans if span.kind == "step" and span.end_ns is not None]
     return History(
         from_ns=from_ns,
@@ -80,26 +80,16 @@ def length_s(span: Span) -> float:
     return (span.end_ns - span.start_ns) / 1e9
 
 
-def lateness(collectives: Sequence[Span]) -> dict[int, int]:
+def lateness(timeline: Timeline) -> dict[int, int]:
     """Return for how many ns the next latest waited for each process, where it came last."""
-    meetings: dict[tuple[object, object], list[Span]] = {}
-
-    for span in collectives:
-        if not span.attributes.get(names.COLLECTIVE_P2P):
-            key = (
-                span.attributes.get(names.COLLECTIVE_GROUP),
-                span.attributes.get(names.COLLECTIVE_SEQUENCE),
-            )
-            meetings.setdefault(key, []).append(span)
-
     late: dict[int, int] = {}
 
-    for spans in meetings.values():
-        spans.sort(key=lambda span: span.start_ns)
+    for spans in together(timeline).values():
+        starts = sorted((one.start_ns, one.process) for one in spans)
 
-        if len(spans) > 1:
-            before, last = spans[-2:]
-            late[last.process] = late.get(last.process, 0) + last.start_ns - before.start_ns
+        if len(starts) > 1:
+            (before_ns, _), (last_ns, last) = starts[-2:]
+            late[last] = late.get(last, 0) + last_ns - before_ns
 
     return late
 

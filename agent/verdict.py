@@ -10,7 +10,7 @@ from dsray_inspect.agent.assemble.waiting import main_thread
 from dsray_inspect.agent.detectors.above import controller_blocked, driver_blocked
 from dsray_inspect.agent.detectors.deaths import worker_dead
 from dsray_inspect.agent.detectors.drift import config_drift, device_conflict, world_of_one
-from dsray_inspect.agent.detectors.findings import STALLED_S, Detector, duration
+from dsray_inspect.agent.detectors.findings import STALLED_S, Detector, duration, place_of
 from dsray_inspect.agent.detectors.late import straggler
 from dsray_inspect.agent.detectors.memory import memory_pressure, object_spilling
 from dsray_inspect.agent.detectors.mismatch import collectives_differ
@@ -164,11 +164,7 @@ def before_workers(facts: Facts) -> str:
 
     thread = main_thread(facts.driver.threads)
     inside = user_function(thread.frames) if thread else None
-    where = (
-        f" is in {inside.name} ({inside.file.rpartition('/')[2]}:{inside.line}) and"
-        if inside
-        else ""
-    )
+    where = f" is in {place_of(inside)} and" if inside else ""
     return f"No workers yet: the driver{where} has not come to fit()."
 
 

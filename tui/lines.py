@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple, overload
 
 from dsray_inspect.agent.text.shorten import Cut, cut_end
@@ -113,6 +113,19 @@ def fitted(cells: Sequence[Cell], widths: Sequence[int], *, gap: int = 2) -> lis
         text = cell.cut(cell.text, room) if room else ""
         padded = text.rjust(room) if width < 0 else text.ljust(room)
         parts.append((padded + " " * (gap if room else 0), cell.look))
+
+    return parts
+
+
+def joined(cells: Iterable[Part]) -> list[Part]:
+    """Return cells that look alike and stand side by side as one part."""
+    parts: list[Part] = []
+
+    for text, look in cells:
+        if parts and parts[-1][1] == look:
+            parts[-1] = (parts[-1][0] + text, look)
+        else:
+            parts.append((text, look))
 
     return parts
 

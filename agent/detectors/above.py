@@ -7,9 +7,9 @@ from typing import Any
 
 from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.assemble.waiting import main_thread
-from dsray_inspect.agent.detectors.findings import STALLED_S, duration
+from dsray_inspect.agent.detectors.findings import STALLED_S, duration, place_of
 from dsray_inspect.agent.detectors.motion import between
-from dsray_inspect.agent.model import Finding, Frame, Thread
+from dsray_inspect.agent.model import Finding, Thread
 
 LEAST_AGE_S = 8.0
 
@@ -38,10 +38,10 @@ def driver_blocked(facts: Facts) -> list[Finding]:
             cause="driver_blocked",
             severity="error",
             ranks=(),
-            summary=f"The driver is blocked in {place(inner)} and has not come to fit(): "
+            summary=f"The driver is blocked in {place_of(inner)} and has not come to fit(): "
             "no worker was asked for.",
             evidence=(
-                f"pid {job.driver_pid}: {idle}, in {thread.frames[-1].name} below {place(inner)}",
+                f"pid {job.driver_pid}: {idle}, in {thread.frames[-1].name} below {place_of(inner)}",
                 f"the job is {duration(age_s)} old and has no TrainController",
             ),
             next_step=f"py-spy dump --pid {job.driver_pid}   (on {job.driver_ip})",
@@ -102,16 +102,12 @@ def controller_blocked(facts: Facts) -> list[Finding]:
             cause="controller_blocked",
             severity="error",
             ranks=(),
-            summary=f"The Train controller is blocked in {place(inner)}: "
+            summary=f"The Train controller is blocked in {place_of(inner)}: "
             "it polls no worker and takes no report.",
             evidence=(
-                f"pid {controller.pid}: its event loop is in {place(inner)}",
+                f"pid {controller.pid}: its event loop is in {place_of(inner)}",
                 f"rung 1: {answer}",
             ),
             next_step=f"py-spy dump --pid {controller.pid}   (on {controller.node_ip})",
         )
     ]
-
-
-def place(frame: Frame) -> str:
-    return f"{frame.name} ({frame.file.rpartition('/')[2]}:{frame.line})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from dsray_inspect.agent.assemble.snapshot import Facts
-from dsray_inspect.agent.model import Finding, Worker
+from dsray_inspect.agent.model import Finding, Frame, Function, Worker
 
 Detector = Callable[[Facts], list[Finding]]
 
@@ -38,6 +38,11 @@ def next_command(facts: Facts, command: str, numbers: Sequence[int], *flags: str
 
 def wait(numbers: Sequence[object]) -> str:
     return "waits" if len(numbers) == 1 else "wait"
+
+
+def place_of(at: Function | Frame) -> str:
+    """Return "load_batch (train.py:25)"."""
+    return f"{at.name} ({at.file.rpartition('/')[2]}:{at.line})"
 
 
 def duration(seconds: float) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from dsray_inspect.agent.assemble.snapshot import Facts
-from dsray_inspect.agent.detectors.findings import duration, name_ranks, next_command
+from dsray_inspect.agent.detectors.findings import duration, name_ranks, next_command, place_of
 from dsray_inspect.agent.detectors.waits import Wait, name_of, waits
 from dsray_inspect.agent.model import Cause, Collective, Finding
 
@@ -69,9 +69,5 @@ def finding(facts: Facts, waiting: Sequence[Wait], culprits: Sequence[Wait]) -> 
 def where(wait: Wait) -> str:
     """Return "all_reduce #36 (…), teach (train.py:61)"."""
     function = wait.member.worker.function
-    place = (
-        f", {function.name} ({function.file.rpartition('/')[2]}:{function.line})"
-        if function
-        else ""
-    )
+    place = f", {place_of(function)}" if function else ""
     return name_of(collective_of(wait)) + place

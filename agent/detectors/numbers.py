@@ -6,10 +6,9 @@ from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.assemble.workers import Member
 from dsray_inspect.agent.detectors.findings import name_ranks, next_command, ranks
 from dsray_inspect.agent.model import Finding
+from dsray_inspect.agent.onsite.health import OVERFLOWED
 
 NOT_FINITE = ("nan", "inf", "-inf")
-NO_NORM = -1.0
-"""What DeepSpeed makes of a norm that is not finite."""
 LEAST_SKIPPED = 3
 LEAST_SHARE = 0.05
 
@@ -66,8 +65,7 @@ def is_skipping(member: Member) -> bool:
     skipped = member.health.get("skipped_steps") or 0.0
     norm = member.health.get("grad_norm")
     steps = member.worker.step or 0
-    overflowed = norm in NOT_FINITE or norm == NO_NORM
-    return overflowed and skipped >= max(LEAST_SKIPPED, LEAST_SHARE * steps)
+    return norm in OVERFLOWED and skipped >= max(LEAST_SKIPPED, LEAST_SHARE * steps)
 
 
 def at_step(member: Member) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.assemble.workers import Member
-from dsray_inspect.agent.detectors.findings import name_ranks, next_command, ranks
+from dsray_inspect.agent.detectors.findings import name_ranks, next_command, place_of, ranks
 from dsray_inspect.agent.detectors.motion import before_of
 from dsray_inspect.agent.detectors.standing import cause_of
 from dsray_inspect.agent.detectors.waits import waits
@@ -80,7 +80,7 @@ def gil_held(facts: Facts) -> list[Finding]:
             continue
 
         inner = keeper.frames[-1]
-        where = f"{inner.name} ({inner.file.rpartition('/')[2]}:{inner.line})"
+        where = place_of(inner)
         found.append(
             Finding(
                 cause="gil_held",

@@ -11,6 +11,7 @@ from dsray_inspect.agent.detectors.findings import (
     duration,
     name_ranks,
     next_command,
+    place_of,
     ranks,
 )
 from dsray_inspect.agent.detectors.findings import wait as waits_verb
@@ -248,8 +249,7 @@ def recorded(member: Member, waiting: Sequence[Wait]) -> list[str]:
 def children_text(member: Member) -> list[str]:
     """Return what the children of a rank in data loading are in."""
     return [
-        f"child {thread.pid}: in {thread.frames[-1].name} "
-        f"({thread.frames[-1].file.rpartition('/')[2]}:{thread.frames[-1].line})"
+        f"child {thread.pid}: in {place_of(thread.frames[-1])}"
         for thread in member.children
         if thread.frames and member.worker.phase == "data"
     ][:4]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dsray_inspect.agent.assemble.workers import Member
+from dsray_inspect.agent.detectors.findings import place_of
 from dsray_inspect.agent.model import Cause, Frame
 from dsray_inspect.agent.stacks.marks import path_of
 from dsray_inspect.agent.stacks.memo import by_identity
@@ -64,8 +65,4 @@ def quiet_s(member: Member) -> float | None:
 def place(member: Member) -> str:
     """Return "load_batch (train.py:25)", or the phase."""
     function = member.worker.function
-
-    if function is None:
-        return member.worker.phase
-
-    return f"{function.name} ({function.file.rpartition('/')[2]}:{function.line})"
+    return place_of(function) if function is not None else member.worker.phase

@@ -34,7 +34,6 @@ def progress(pid: int, tables: Tables | None = None) -> dict[str, Any]:
         "cpu_s": cpu_s(pid),
         "moved_bytes": file_bytes(pid) + network_bytes,
         "tracer": number(status, rb"TracerPid:\s*(\d+)"),
-        "disk_wait": any(letter == "D" for letter in task_states(pid)),
         "children": children(pid),
         "dials": dials,
         "memory": memory_limits(pid),
@@ -68,11 +67,6 @@ def tasks(pid: int) -> list[str]:
         return os.listdir(f"/proc/{pid}/task")[:MAX_TASKS]
     except OSError:
         return []
-
-
-def task_states(pid: int) -> list[str]:
-    fields = (stat_of(f"/proc/{pid}/task/{tid}/stat") for tid in tasks(pid))
-    return [one[0].decode() for one in fields if one]
 
 
 def children(pid: int) -> list[dict[str, Any]]:

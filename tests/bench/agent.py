@@ -96,25 +96,21 @@ def at_rate(home: Host, repeats: int, *, every_s: float, command: str) -> list[R
         sizes.append(sum(pss_mb(agent.pid) for agent in agents))
 
     what = f"the node agent of {RANKS} ranks, a look every {every_s:g} s (`{command}`)"
+
+    def held(name: str, unit: str, samples: list[float], most: float) -> Result:
+        return Result(
+            name=f"{name} of the node agent under {command}",
+            ours=what,
+            theirs="the budget of a node",
+            unit=unit,
+            our_samples=samples,
+            their_samples=[most],
+            limit=1.0,
+        )
+
     return [
-        Result(
-            name=f"CPU of the node agent under {command}",
-            ours=what,
-            theirs="the budget of a node, of one core",
-            unit="%",
-            our_samples=shares,
-            their_samples=[CPU_PERCENT],
-            limit=1.0,
-        ),
-        Result(
-            name=f"memory of the node agent under {command}",
-            ours=what,
-            theirs="the budget of a node, as PSS",
-            unit="MB",
-            our_samples=sizes,
-            their_samples=[PSS_MB],
-            limit=1.0,
-        ),
+        held("CPU", "% of a core", shares, CPU_PERCENT),
+        held("PSS", "MB", sizes, PSS_MB),
     ]
 
 

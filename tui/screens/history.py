@@ -15,9 +15,10 @@ from dsray_inspect.agent.history import (
     History,
     RankHistory,
 )
-from dsray_inspect.tui.lines import Look, Part, Row, blank, heading, row
+from dsray_inspect.tui.lines import Look, Part, Row, blank, heading, joined, row
 
 LEFT, RIGHT = 16, 20
+"""Beside the strips of this view and of the looks."""
 LATE_SHARE = 0.1
 """Of the whole time that others must have waited for a rank to be marked."""
 LOOKS: Mapping[str, tuple[Look, str]] = {
@@ -56,21 +57,18 @@ def strip(one: RankHistory, span_s: float, width: int) -> list[Part]:
     room = max(8, min(CELLS, width - LEFT - RIGHT))
     is_late = one.late_s >= LATE_SHARE * span_s
     late = f"late {duration(one.late_s)}" if one.late_s > 0 else ""
-    parts: list[Part] = [("   ", ""), (f"rank {one.rank:<5}", "bold"), (" │ ", "dim")]
+    cells = (
+        most_common(one.cells[at * CELLS // room : (at + 1) * CELLS // room]) for at in range(room)
+    )
+    return [
+        *(("   ", ""), (f"rank {one.rank:<5}", "bold"), (" │ ", "dim")),
+        *joined((letter, LOOKS[letter][0] if letter in LOOKS else "dim") for letter in cells),
+        *(("│ ", "dim"), (late, "warning" if is_late else "dim")),
+    ]
 
-    for at in range(room):
-        cells = one.cells[
-            at * CELLS // room : max(at * CELLS // room + 1, (at + 1) * CELLS // room)
-        ]
-        letter = max(cells, key=cells.count)
-        look = LOOKS[letter][0] if letter in LOOKS else "dim"
 
-        if parts[-1][1] == look and at:
-            parts[-1] = (parts[-1][0] + letter, look)
-        else:
-            parts.append((letter, look))
-
-    return [*parts, ("│ ", "dim"), (late, "warning" if is_late else "dim")]
+def most_common(letters: str) -> str:
+    return max(letters, key=letters.count)
 
 
 def legend(history: History) -> list[Part]:

@@ -11,10 +11,10 @@ from textual.binding import Binding, BindingType
 from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import Phase, Snapshot, Worker
 from dsray_inspect.agent.text.startup import SHOWN_S, WORDS, spending, total_of
-from dsray_inspect.tui.lines import Look, Part, Row, blank, heading, row
+from dsray_inspect.tui.lines import Look, Part, Row, blank, heading, joined, row
 from dsray_inspect.tui.pace import chart, paces
 from dsray_inspect.tui.screens.base import View
-from dsray_inspect.tui.screens.history import history_rows
+from dsray_inspect.tui.screens.history import LEFT, RIGHT, history_rows
 from dsray_inspect.tui.standing import Standing, standings
 from dsray_inspect.tui.story import Story
 
@@ -39,7 +39,6 @@ LETTERS: Mapping[Phase, tuple[str, Look]] = {
 NOT_THERE: Part = (" ", "dim")
 RESTARTED: Part = ("↻", "warning")
 ZOOMS = (1, 2, 5, 10, 30)
-LEFT, RIGHT = 16, 20
 HIGH_LAG = 1
 MOST_TRACKS = 256
 
@@ -176,19 +175,12 @@ def strip(
 ) -> list[Part]:
     """Return phases as letters, equal ones in one part; a cell of several looks shows the most common."""
     first = max(0, len(phases) - room * each)
-    parts: list[Part] = []
-
-    for start in range(first, len(phases), each):
-        looks = phases[start : start + each]
-        cell = cell_of(looks)
-        cell = RESTARTED if any(start <= one < start + each for one in restarts) else cell
-
-        if parts and parts[-1][1] == cell[1]:
-            parts[-1] = (parts[-1][0] + cell[0], cell[1])
-        else:
-            parts.append(cell)
-
-    return parts
+    return joined(
+        RESTARTED
+        if any(start <= one < start + each for one in restarts)
+        else cell_of(phases[start : start + each])
+        for start in range(first, len(phases), each)
+    )
 
 
 def cell_of(looks: Sequence[Phase | None]) -> Part:
