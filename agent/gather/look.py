@@ -100,12 +100,10 @@ class Gatherer:
         if actors is not None and ask.counters:
             answers.helpers = self._helpers(job)
 
-        some_died = actors is not None and any(not row.alive for row in actors.workers)
-
-        if some_died or ask.counters or ask.log_lines:
+        if actors is not None:
             answers.session_dirs = self._session_dirs(answers.nodes)
 
-        if some_died:
+        if actors is not None and any(not row.alive for row in actors.workers):
             answers.exits = self._gcs.exits()
 
         Look(self._calls, self._outside, answers, self._memory).take()
@@ -177,29 +175,38 @@ class Look:
         """Read what is left of workers that have ended, and of a controller that has."""
         actors = self._answers.actors
 
-        if actors is None or all(row.alive for row in actors.workers):
+        if actors is None or not self._some_ended():
             return
 
-        controller = actors.controller
         gone: dict[str, dict[str, int]] = {}
 
         for row in actors.workers:
             if not row.alive:
                 gone.setdefault(row.node_id, {})[row.worker_id] = row.pid
 
-        if controller is not None:
-            gone.setdefault(controller.node_id, {})
+        if actors.controller is not None:
+            gone.setdefault(actors.controller.node_id, {})
 
         for node_id, workers in gone.items():
-            ours = controller is not None and controller.node_id == node_id
-            self._wave.want_kept(
-                node_id,
-                {
-                    "session_dir": self._answers.session_dirs.get(node_id, ""),
-                    "controller": controller.worker_id if ours and controller else None,
-                    "workers": workers,
-                },
-            )
+            self._want_kept_on(node_id, workers)
+
+    def _want_kept_on(self, node_id: str, ended: dict[str, int]) -> None:
+        """Read what a node keeps of ended workers (pid by worker id), and of the run if it has it."""
+        actors = self._answers.actors
+        controller = actors.controller if actors else None
+        has_account = controller is not None and controller.node_id == node_id
+        self._wave.want_kept(
+            node_id,
+            {
+                "session_dir": self._answers.session_dirs.get(node_id, ""),
+                "controller": controller.worker_id if has_account and controller else None,
+                "workers": ended,
+            },
+        )
+
+    def _some_ended(self) -> bool:
+        actors = self._answers.actors
+        return actors is not None and not all(row.alive for row in actors.workers)
 
     def _want_logs(self) -> None:
         """Read the ends of the log files of the ranks that were asked for, ended ones too."""
@@ -328,11 +335,15 @@ class Look:
             alone = self._answers.actors is None
             stack = alone or self._memory.needs_driver(job.job_id, ask)
             self._wave.want(
-                job.driver_node_id, job.driver_pid, stack=stack, environ=ask.counters and ask.env
+                job.driver_node_id,
+                job.driver_pid,
+                threads=True,
+                stack=stack,
+                environ=ask.counters and ask.env,
             )
 
         for row in self._answers.helpers:
-            self._wave.want(row.node_id, row.pid)
+            self._wave.want(row.node_id, row.pid, threads=True)
 
         self._want_kept()
         self._want_logs()
@@ -341,6 +352,10 @@ class Look:
     def _second_wave(self) -> bool:
         """Look at whoever gave no stacks; returns whether there was anybody."""
         silent = [row for row in self._silent() if self._is_reachable(row)]
+
+        for row in silent:
+            if self._is_controller(row) and not self._some_ended():
+                self._want_kept_on(row.node_id, {})  # it wrote down the ranks it gave out
 
         if not self._answers.ask.from_outside:
             for row in silent:

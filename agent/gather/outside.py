@@ -81,8 +81,16 @@ class Wave:
         self._remote: list[tuple[str, Any]] = []
         self._requests: dict[str, dict[str, Any]] = {}
 
-    def want(self, node_id: str, pid: int, *, stack: bool = False, environ: bool = False) -> None:
-        """Note that a process is to be looked at, when `start` is called."""
+    def want(
+        self,
+        node_id: str,
+        pid: int,
+        *,
+        threads: bool = False,
+        stack: bool = False,
+        environ: bool = False,
+    ) -> None:
+        """Note that a process is to be looked at, when `start` is called; a stack takes its threads."""
         node = self._nodes.get(node_id)
 
         if node is None or not node.alive:
@@ -90,6 +98,7 @@ class Wave:
 
         request = self._requests.setdefault(node_id, self._empty())
         request["pids"].append(pid)
+        request["threads"] += [pid] if stack or threads else []
         request["stacks"] += [pid] if stack else []
         request["environs"] += [pid] if environ else []
 
@@ -191,8 +200,10 @@ class Wave:
             "kept": None,
             "logs": None,
             "pids": [],
+            "threads": [],
             "stacks": [],
             "environs": [],
+            "counters": ask.counters,
             "native": ask.native,
             "locals": ask.locals,
             "children": ask.children,

@@ -12,10 +12,12 @@ from typing import Any
 
 from dsray_inspect.agent.onsite.redaction import redact_text
 
-TAIL_BYTES = 64 << 10
+TAIL_BYTES = 1 << 20
 TAIL_LINES = 12
 MAX_ACCOUNT = 12_000
 MAX_RECORDS = 20_000
+GROUP = "Started training worker group"
+FAILURE = "[FailurePolicy]"
 KILLED = re.compile(r"[Kk]illed process (\d+)")
 TELLING = re.compile(
     r"what\(\)|\w*(?:Error|Exception|Interrupt)\b|SIG[A-Z]+ received|enforce fail|expected size"
@@ -53,13 +55,14 @@ def account_of(folder: str, worker_id: str) -> list[dict[str, Any]]:
 
         message = str(record.get("message", ""))
 
-        if message.startswith(("Started training worker group", "[FailurePolicy]")):
-            found.append(
-                {
-                    "at": record.get("timestamp_ns", 0) / 1e9,
-                    "message": redact_text(message)[:MAX_ACCOUNT],
-                }
-            )
+        if message.startswith(GROUP):
+            shown = message  # one line a rank, and every one is needed
+        elif message.startswith(FAILURE):
+            shown = redact_text(message)[:MAX_ACCOUNT]
+        else:
+            continue
+
+        found.append({"at": record.get("timestamp_ns", 0) / 1e9, "message": shown})
 
     return found
 
@@ -77,7 +80,7 @@ def tail(path: str) -> list[str]:
     try:
         with open(path, "rb") as file:
             file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - TAIL_BYTES * 8))
+            file.seek(max(0, file.tell() - TAIL_BYTES))
             return file.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return []

@@ -33,7 +33,8 @@ from dsray_inspect.agent.onsite.tails import tails_of
 def look(request: dict[str, Any]) -> dict[str, Any]:
     """Read processes and GPUs of this node.
 
-    `request`: `until` (Unix seconds), `pids`, `stacks` and `environs` (lists of pids),
+    `request`: `until` (Unix seconds), `pids`, `threads`, `stacks` and `environs` (lists of pids),
+    `counters` (bool; see `onsite.process`),
     `session_dir` of Ray, `kept` (see `onsite.logs`), `logs` (see `onsite.tails`), `gpus`,
     `signals` (bool: whether a process may be sent the signal it was submitted with), `native`,
     `locals`, `children` (bool) and `timeout_s` for py-spy.
@@ -43,12 +44,17 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
 
     # First: py-spy's pauses make the kernel run each thread, which resets its idle time.
     tables: Tables = {}
-    processes = {pid: facts(pid, tables) for pid in request["pids"]}
+    counters, apart = request["counters"], set(request["threads"])
+    processes = {
+        pid: facts(pid, tables, threads=pid in apart, counters=counters) for pid in request["pids"]
+    }
     below = descendants(request["stacks"]) if request["children"] else {}
 
     for pid, children in below.items():
         processes.setdefault(pid, {})["children"] = children
-        processes.update({child: facts(child, tables) for child in children})
+        processes.update(
+            {child: facts(child, tables, threads=True, counters=counters) for child in children}
+        )
 
     every = [*request["stacks"], *(child for children in below.values() for child in children)]
 

@@ -16,8 +16,12 @@ MAX_THREADS = 512
 MAX_CHILDREN = 64
 
 
-def facts(pid: int, tables: Tables) -> dict[str, Any]:
-    """Return state, resident memory, command and the threads' idle times of a process."""
+def facts(pid: int, tables: Tables, *, threads: bool, counters: bool) -> dict[str, Any]:
+    """Return state, resident memory and command of a process.
+
+    `threads` adds what is read thread by thread, its children too: a process that answers for
+    itself tells these cheaper. `counters` adds what it has done so far.
+    """
     try:
         with open(f"/proc/{pid}/status") as file:
             status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
@@ -31,9 +35,8 @@ def facts(pid: int, tables: Tables) -> dict[str, Any]:
         "state": STATES.get(letter, "alive"),
         "rss_bytes": kilobytes(status.get("VmRSS", "")),
         "command": redact_text(command)[:200],
-        "idle_s": idle_times(pid),
-        "cpu_times_s": thread_times(pid),
-        "progress": progress(pid, tables),
+        **({"idle_s": idle_times(pid), "cpu_times_s": thread_times(pid)} if threads else {}),
+        **({"progress": progress(pid, tables, threads=threads)} if counters else {}),
     }
 
 

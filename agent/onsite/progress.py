@@ -19,9 +19,10 @@ MAX_CHILDREN = 32
 GENERATIONS = 4
 
 
-def progress(pid: int, tables: Tables | None = None) -> dict[str, Any]:
+def progress(pid: int, tables: Tables | None = None, *, threads: bool = True) -> dict[str, Any]:
     """Return CPU seconds, bytes moved, children, who traces it, what it dials, and its memory.
 
+    Each thread has children of its own: without `threads` none are looked for.
     `tables` is shared by the processes of one look. A process that reads itself gives none: it
     opens no socket for it, and so does not know what it has received.
     """
@@ -34,7 +35,7 @@ def progress(pid: int, tables: Tables | None = None) -> dict[str, Any]:
         "cpu_s": cpu_s(pid),
         "moved_bytes": file_bytes(pid) + network_bytes,
         "tracer": number(status, rb"TracerPid:\s*(\d+)"),
-        "children": children(pid),
+        "children": children(pid) if threads else [],
         "dials": dials,
         "memory": memory_limits(pid),
     }

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+from tests.ray.cluster import checked
 from tests.ray.hosts import TwoHosts
 from tests.ray.jobs import Job
 from tests.ray.looks import Snapshot, by_rank, layers, look, training_stacks
@@ -140,6 +141,26 @@ def test_a_cut_link_leaves_one_host_to_see(two_hosts: TwoHosts, job: Job) -> Non
     job.assert_moving(ranks=RANKS)
     after = look(two_hosts, job)
     assert {worker["evidence"]["worker"] for worker in after["workers"]} == {"ok"}
+
+
+def test_a_silent_controller_leaves_the_ranks_behind_a_cut_link_known(
+    two_hosts: TwoHosts, job: Job
+) -> None:
+    before = look(two_hosts, job)
+    homes = {rank: worker["hostname"] for rank, worker in by_rank(before).items()}
+    controller = str(before["controller"]["pid"])
+    checked(two_hosts.a.run("kill", "-STOP", controller))
+    two_hosts.cut()
+
+    try:
+        snapshot = look(two_hosts, job)
+    finally:
+        two_hosts.mend()
+        checked(two_hosts.a.run("kill", "-CONT", controller))
+
+    seen = {rank: worker["hostname"] for rank, worker in by_rank(snapshot).items()}
+    assert seen == homes
+    job.assert_moving(ranks=RANKS)
 
 
 def test_why_blames_the_host_behind_a_cut_link(two_hosts: TwoHosts, job: Job) -> None:
