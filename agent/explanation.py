@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
 from dsray_inspect.agent.model import (
@@ -71,17 +72,19 @@ def explain(looks: tuple[Snapshot, ...]) -> Explanation:
     last = looks[-1]
     blamed = set(last.verdict.ranks)
     culprits = tuple(one for one in last.workers if one.rank in blamed)
-    victims = tuple(
-        one for one in last.workers if one.rank not in blamed and waiting_in(one) is not None
-    )
+    victims = [
+        (one, waited)
+        for one in last.workers
+        if one.rank not in blamed and (waited := waiting_in(one)) is not None
+    ]
     sure, because = confidence(looks)
-    waits = [waited for one in victims if (waited := waiting_in(one)) is not None]
+    waits = [waited for _, waited in victims]
     left = [one.timeout_s - one.age_s for one in waits if one.timeout_s is not None]
     finding = next((one for one in last.findings if one.cause == last.verdict.cause), None)
     return Explanation(
         verdict=last.verdict,
-        culprits=tuple(map(party, culprits)),
-        victims=tuple(map(party, victims)),
+        culprits=tuple(party(one, waiting_in(one)) for one in culprits),
+        victims=tuple(party(one, waited) for one, waited in victims),
         waits_for=edges(culprits, victims),
         graph=last.graph,
         lasts_s=max((one.age_s for one in waits), default=None),
@@ -97,11 +100,16 @@ def explain(looks: tuple[Snapshot, ...]) -> Explanation:
 
 def waiting_in(worker: Worker) -> Collective | None:
     """Return the collective that a rank has entered last and not left."""
-    open_ones = [one for one in worker.collectives if not one.finished]
-    return min(open_ones, key=lambda one: one.age_s, default=None)
+    newest = None
+
+    for one in worker.collectives:
+        if not one.finished and (newest is None or one.age_s < newest.age_s):
+            newest = one
+
+    return newest
 
 
-def party(worker: Worker) -> Party:
+def party(worker: Worker, collective: Collective | None) -> Party:
     return Party(
         rank=worker.rank,
         hostname=worker.hostname or worker.node_ip,
@@ -111,31 +119,30 @@ def party(worker: Worker) -> Party:
         phase=worker.phase,
         step=worker.step,
         idle_s=worker.idle_s,
-        collective=waiting_in(worker),
+        collective=collective,
     )
 
 
-def edges(culprits: tuple[Worker, ...], victims: tuple[Worker, ...]) -> tuple[Edge, ...]:
+def edges(
+    culprits: Sequence[Worker], victims: Iterable[tuple[Worker, Collective]]
+) -> tuple[Edge, ...]:
     """Return who waits for whom: a victim for each culprit of its process group."""
     found = []
+    blamed = {one.rank: one for one in culprits if one.rank is not None}
+    awaited: dict[int, list[int]] = {}  # by the identity of a group's ranks, which all of it share
 
-    for victim in victims:
-        collective = waiting_in(victim)
+    for victim, collective in victims:
+        group = collective.ranks
 
-        for culprit in culprits:
-            in_group = (
-                collective is None or not collective.ranks or culprit.rank in collective.ranks
-            )
+        if id(group) not in awaited:
+            awaited[id(group)] = [rank for rank in blamed if not group or rank in group]
 
-            if collective is not None and in_group and None not in (victim.rank, culprit.rank):
-                found.append(
-                    Edge(
-                        waiter=victim.rank or 0,
-                        awaited=culprit.rank or 0,
-                        because=f"{collective.operation} #{collective.sequence} of group "
-                        f"{collective.group}",
-                    )
-                )
+        if victim.rank is not None:
+            because = f"{collective.operation} #{collective.sequence} of group {collective.group}"
+            found += [
+                Edge(waiter=victim.rank, awaited=rank, because=because)
+                for rank in awaited[id(group)]
+            ]
 
     return tuple(found)
 

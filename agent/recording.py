@@ -1,24 +1,24 @@
 """Events of a feed as JSON Lines: what `attach --follow` prints and `--replay` reads.
 
 A line is a snapshot, as `attach --json` prints it, or an object whose `event` says what else
-happened: `remembered`, `unseen` or `ended`.
+happened: `remembered`, `unseen` or `ended`. The TUI's own reader tells snapshots as `columns`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final, get_type_hints
+from typing import Final
 
 import msgspec
 
+from dsray_inspect.agent import columns
 from dsray_inspect.agent.errors import UsageError
-from dsray_inspect.agent.feed import Ended, Event, Remembered, Seen, Unseen
+from dsray_inspect.agent.feed import Ended, Event, Remembered, Seen, Unseen, sharing
 from dsray_inspect.agent.history import History
-from dsray_inspect.agent.model import Record, Snapshot, Worker
+from dsray_inspect.agent.model import Record, Snapshot
 
 LONG_LINE_BYTES: Final = 1 << 20
-FIELDS: Final = get_type_hints(Snapshot)
 
 
 class UnseenLine(Record, frozen=True, kw_only=True):
@@ -71,10 +71,14 @@ def events_of(lines: Iterable[bytes]) -> Iterator[Event]:
         if not line.endswith(b"\n"):
             return
 
-        kind = msgspec.json.decode(line, type=Kind).event if len(line) < LONG_LINE_BYTES else None
+        kind = kind_of(line)
 
         if kind is None:
-            last = snapshot_of(line)
+            snapshot = msgspec.json.decode(line, type=Snapshot)
+            last = sharing(snapshot, last) if last is not None else snapshot
+            yield Seen(snapshot=last)
+        elif kind == columns.EVENT:
+            last = columns.snapshot_of(line, last)
             yield Seen(snapshot=last)
         elif kind == "unseen":
             told = msgspec.json.decode(line, type=UnseenLine)
@@ -85,73 +89,12 @@ def events_of(lines: Iterable[bytes]) -> Iterator[Event]:
             yield Ended(snapshot=last)
 
 
-def snapshot_of(line: bytes) -> Snapshot:
-    """Return the snapshot of a line; a long one rank by rank, so that other threads get a turn."""
-    if len(line) < LONG_LINE_BYTES:
-        return msgspec.json.decode(line, type=Snapshot)
+def kind_of(line: bytes) -> str | None:
+    """Return what kind of event a line is, None for a snapshot."""
+    if line.startswith(columns.PREFIX):
+        return columns.EVENT
 
-    raw = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
-    ranks = msgspec.json.decode(raw.pop("workers"), type=list[msgspec.Raw])
-    fields: dict[str, Any] = {
-        name: msgspec.json.decode(value, type=FIELDS[name])
-        for name, value in raw.items()
-        if name in FIELDS
-    }
-    return Snapshot(workers=tuple(map(WORKERS.decode, ranks)), **fields)
-
-
-class Workers:
-    """Decodes ranks; of the large parts that many ranks have alike, one is kept for all.
-
-    Nine tenths of a rank are its environment and its engine, which do not change.
-    """
-
-    def __init__(self) -> None:
-        types = get_type_hints(Worker)
-        self._decoders = {name: msgspec.json.Decoder(types[name]) for name in ALIKE}
-        self._known: dict[tuple[str, bytes], Any] = {}
-        fields = [
-            (name, msgspec.Raw if name in ALIKE else kind)
-            if name in REQUIRED
-            else (name, kind, OPTIONAL[name])
-            for name, kind in types.items()
-        ]
-        bare = msgspec.defstruct("BareWorker", fields, kw_only=True)
-        self._bare = msgspec.json.Decoder(bare)
-        self._names = tuple(types)
-
-    def decode(self, raw: msgspec.Raw) -> Worker:
-        bare = self._bare.decode(raw)
-        fields = {name: getattr(bare, name) for name in self._names}
-
-        for name in ALIKE:
-            fields[name] = self._one_of(name, bytes(fields[name]))
-
-        return Worker(**fields)
-
-    def _one_of(self, name: str, raw: bytes) -> Any:
-        key = (name, raw)
-
-        if key not in self._known:
-            if len(self._known) >= MOST_KNOWN:
-                self._known.clear()
-
-            self._known[key] = self._decoders[name].decode(raw)
-
-        return self._known[key]
-
-
-ALIKE: Final = ("env", "deepspeed", "evidence", "gpus")
-MOST_KNOWN: Final = 50_000
-REQUIRED: Final = {one.name for one in msgspec.structs.fields(Worker) if one.required}
-OPTIONAL: Final = {
-    one.name: msgspec.field(default_factory=one.default_factory)
-    if one.default is msgspec.NODEFAULT
-    else one.default
-    for one in msgspec.structs.fields(Worker)
-    if not one.required
-}
-WORKERS: Final = Workers()
+    return msgspec.json.decode(line, type=Kind).event if len(line) < LONG_LINE_BYTES else None
 
 
 def read_window(path: Path) -> list[Event]:

@@ -15,12 +15,16 @@ from typing import ClassVar, Final
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import Provider
+from textual.events import Event, Key
+from textual.message import Message
 from textual.screen import Screen
 
 from dsray_inspect.agent.errors import ExitCode
+from dsray_inspect.agent.feed import Seen
 from dsray_inspect.agent.model import Worker
 from dsray_inspect.agent.recording import write_window
 from dsray_inspect.tui.commands import Ranks
+from dsray_inspect.tui.interpreter import Interpreter
 from dsray_inspect.tui.lines import keys_of
 from dsray_inspect.tui.messages import Arrived, Broke, Fetched, Logged
 from dsray_inspect.tui.screens.base import View
@@ -30,15 +34,18 @@ from dsray_inspect.tui.screens.findings import FindingsView
 from dsray_inspect.tui.screens.frame import VIEWS
 from dsray_inspect.tui.screens.functions import FunctionsView
 from dsray_inspect.tui.screens.log import fetch
-from dsray_inspect.tui.screens.overview import OverviewView
+from dsray_inspect.tui.screens.overview import OverviewView, ordered
 from dsray_inspect.tui.screens.rank import RankView
 from dsray_inspect.tui.screens.stacks import StacksView
-from dsray_inspect.tui.screens.timeline import TimelineView
+from dsray_inspect.tui.screens.summary import functions
+from dsray_inspect.tui.screens.timeline import TimelineView, foremost
 from dsray_inspect.tui.source import RECORDED, Source
 from dsray_inspect.tui.standing import standings
 from dsray_inspect.tui.story import Story
 
 SHOW_EVERY_S: Final = 0.25
+TYPING_S: Final = 0.3
+MOST_WAIT_S: Final = 1.0
 GRACE_S: Final = 2.0
 PLAY_S: Final = 0.5
 WORTH_A_LOOK: Final = 4
@@ -104,6 +111,7 @@ class InspectApp(App[int]):
         self._is_due = False
         self.has_shown = False
         self._is_playing = False
+        self._interpreter = Interpreter(time.monotonic)
 
     # Life
 
@@ -111,10 +119,20 @@ class InspectApp(App[int]):
         return self._view(HOME)
 
     def on_mount(self) -> None:
+        self._interpreter.hold()
         self._hear_signals()
         threading.Thread(target=self._read, daemon=True, name="reader").start()
         self.set_interval(1.0, self._tick)
         self.set_interval(PLAY_S, self._play)
+
+    def on_unmount(self) -> None:
+        self._interpreter.let_go()
+
+    async def on_event(self, event: Event) -> None:
+        if isinstance(event, Key):
+            self._interpreter.key()
+
+        await super().on_event(event)
 
     def _hear_signals(self) -> None:
         """End in order when the terminal is closed or somebody says so; soon in any case."""
@@ -129,7 +147,16 @@ class InspectApp(App[int]):
         self.exit(return_code=int(ExitCode.INTERRUPTED))
 
     def _read(self) -> None:
-        self.source.run(self.post_message)
+        self.source.run(self._tell)
+
+    def _tell(self, message: Message) -> bool:
+        """Pass on what is read; what all views ask of a look is worked out in the reader's thread."""
+        for event in message.events[-1:] if isinstance(message, Arrived) else ():
+            if isinstance(event, Seen):
+                for work_out in (ordered, foremost, functions):
+                    work_out(event.snapshot)
+
+        return self.post_message(message)
 
     def now(self) -> float:
         return self._clock()
@@ -151,7 +178,16 @@ class InspectApp(App[int]):
 
         if not self._is_due:
             self._is_due = True
-            self.set_timer(SHOW_EVERY_S if self.has_shown else 0.001, self._show)
+            self.set_timer(SHOW_EVERY_S if self.has_shown else 0.001, self._show_unless_typed)
+
+    def _show_unless_typed(self, waited_s: float = SHOW_EVERY_S) -> None:
+        """Show what has arrived once no key is about to come: keys go first, for a while."""
+        rest_s = TYPING_S - self._interpreter.since_key_s()
+
+        if rest_s > 0 and waited_s < MOST_WAIT_S and self.has_shown:
+            self.set_timer(rest_s, partial(self._show_unless_typed, waited_s + rest_s))
+        else:
+            self._show()
 
     def _show(self) -> None:
         self._is_due = False
@@ -163,6 +199,7 @@ class InspectApp(App[int]):
 
     def _tick(self) -> None:
         """Let what counts seconds go on when nothing arrives."""
+        self._interpreter.tick()
         quiet = not self.story.window or self.story.unseen is not None
 
         if quiet or self.now() - self.story.window[-1].taken_at > 3:

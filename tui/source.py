@@ -92,7 +92,7 @@ class Follower:
         )
 
     def _argv(self) -> Sequence[str]:
-        flags = ("--follow", "--every", str(self._every_s), "--leash")
+        flags = ("--follow", "--every", str(self._every_s), "--leash", "--columns")
         return ("attach", *self._job, *flags, *self._words)
 
     def run(self, post: Post) -> None:

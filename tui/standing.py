@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from dsray_inspect.agent.explanation import waiting_in
 from dsray_inspect.agent.model import OK, Snapshot, VerdictState, Worker
+from dsray_inspect.agent.stacks.memo import of_newest
 from dsray_inspect.agent.text.spans import compact
 from dsray_inspect.tui.lines import Look
 
@@ -65,7 +66,8 @@ WORDS = {
 }
 
 
-def standings(snapshot: Snapshot) -> dict[str, Standing]:
+@of_newest
+def standings(snapshot: Snapshot) -> Mapping[str, Standing]:
     """Return how each rank stands, by actor id."""
     errors: dict[int, str] = {}
     warnings: dict[int, str] = {}

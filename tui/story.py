@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final, NamedTuple
 
-from dsray_inspect.agent.feed import Ended, Event, Remembered, Seen, Unseen, sharing
+from dsray_inspect.agent.feed import Ended, Event, Remembered, Seen, Unseen
 from dsray_inspect.agent.history import History
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.text.spans import compact
@@ -50,11 +50,6 @@ class Story:
             self.ended = True
 
     def _add_look(self, snapshot: Snapshot) -> None:
-        before = self.window[-1] if self.window else None
-
-        if before is not None:
-            snapshot = sharing(snapshot, before)
-
         self._note_restart(snapshot)
         self.window.append(snapshot)
         most = max(LEAST, min(KEEP, KEEP_RANKS // max(1, len(snapshot.workers))))

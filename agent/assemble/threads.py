@@ -16,7 +16,7 @@ from dsray_inspect.agent.stacks.silence import gil_keeper, read
 Source = Literal["in-process", "py-spy", "faulthandler"]
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
+class Seen(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The threads of one process; `why` is "ok" or the reason there are none."""
 
     threads: tuple[Thread, ...]

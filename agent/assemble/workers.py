@@ -38,7 +38,7 @@ STATES: dict[str, WorkerState] = {
 }
 
 
-class Member(msgspec.Struct, frozen=True, kw_only=True):
+class Member(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A worker with its threads, which the stacks are made of."""
 
     worker: Worker

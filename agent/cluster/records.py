@@ -8,7 +8,7 @@ STARTING = ("DEPENDENCIES_UNREADY", "PENDING_CREATION", "RESTARTING")
 """States of an actor that will be alive (`ActorTableData.ActorState`)."""
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Base of all rows: immutable, named fields only."""
 
 

@@ -49,6 +49,7 @@ EVERY_S = 0.5
     help="Show looks that were saved, instead of a job.",
 )
 @click.option("--leash", is_flag=True, hidden=True, help="End when stdin is closed.")
+@click.option("--columns", "as_columns", is_flag=True, hidden=True, help="Print for our own TUI.")
 @common_options
 def command(
     job: str | None,
@@ -57,6 +58,7 @@ def command(
     every_s: float,
     replay: Path | None,
     leash: bool,
+    as_columns: bool,
     **given: Any,
 ) -> ExitCode:
     """Show every rank of JOB: node, GPU, pid, the function it is in, and what is wrong.
@@ -76,7 +78,7 @@ def command(
 
     if is_followed:
         keep_on_leash(leash)
-        return follow(job, options, every_s)
+        return follow(job, options, every_s, as_columns=as_columns)
 
     if on_terminal:
         snapshot = show_live(job, options, every_s)

@@ -8,15 +8,18 @@ import sys
 import threading
 
 from dsray_inspect.agent.cluster.connect import choose_address
+from dsray_inspect.agent.columns import Writer
 from dsray_inspect.agent.commands.options import Options
 from dsray_inspect.agent.errors import ExitCode
-from dsray_inspect.agent.feed import Feed
+from dsray_inspect.agent.feed import Feed, Seen
 from dsray_inspect.agent.recording import line_of
 from dsray_inspect.agent.session import Session
 
 
-def follow(job: str | None, options: Options, every_s: float) -> ExitCode:
-    """Print events until the job has ended."""
+def follow(job: str | None, options: Options, every_s: float, *, as_columns: bool) -> ExitCode:
+    """Print events until the job has ended; a screen of ours gets its looks as columns."""
+    columns = Writer()
+
     with Session(choose_address(options.address)) as session:
         candidate = session.find(job, inject=not options.no_inject)
         # Whoever reads keeps a window; here two looks are enough.
@@ -24,7 +27,11 @@ def follow(job: str | None, options: Options, every_s: float) -> ExitCode:
         feed = Feed(session, candidate, ask, every_s=every_s, keep=2, past=session.history)
 
         for event in feed:
-            sys.stdout.buffer.write(line_of(event))
+            sys.stdout.buffer.write(
+                columns.line(event.snapshot)
+                if as_columns and isinstance(event, Seen)
+                else line_of(event)
+            )
             sys.stdout.buffer.flush()
 
     return ExitCode.OK

@@ -27,7 +27,7 @@ Doing = tuple[Thread | None, Mapping[str, Any]]
 """A thread as it was seen, and the progress of its process."""
 
 
-class Motion(msgspec.Struct, frozen=True, kw_only=True):
+class Motion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Shares are of one core, 0 to 1 and above for several threads; None where not known.
 
     `queue_share` is the part of the time in which the training thread was ready to run and got no

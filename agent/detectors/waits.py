@@ -21,7 +21,7 @@ LONG_GAPS = 3
 """Gaps that are long themselves need fewer."""
 
 
-class Wait(msgspec.Struct, frozen=True, kw_only=True):
+class Wait(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A rank in a collective. `collective` is None where only its stack tells."""
 
     member: Member

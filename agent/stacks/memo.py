@@ -42,12 +42,12 @@ def by_identity(ask: Callable[[Sequence[Frame]], A]) -> Callable[[Sequence[Frame
     return cast("Callable[[Sequence[Frame]], A]", asked)
 
 
-def of_newest(ask: Callable[[tuple[T, ...]], A]) -> Callable[[tuple[T, ...]], A]:
-    """Keep the answer to a pure question about the tuple that was asked about last."""
-    known: list[tuple[tuple[T, ...], A]] = []
+def of_newest(ask: Callable[[T], A]) -> Callable[[T], A]:
+    """Keep the answer to a pure question about the record that was asked about last."""
+    known: list[tuple[T, A]] = []
 
     @functools.wraps(ask)
-    def asked(about: tuple[T, ...]) -> A:
+    def asked(about: T) -> A:
         for before, answer in known:
             if before is about:
                 return answer

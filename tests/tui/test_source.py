@@ -62,7 +62,7 @@ def test_it_is_asked_for_what_the_command_line_says(follow: Callable[[str], Foll
     (broke,) = told_by(follow(script), bool)
     assert isinstance(broke, Broke)
     assert broke.code == 3
-    words = "attach j47 --follow --every 0.5 --leash --address 127.0.0.1:1"
+    words = "attach j47 --follow --every 0.5 --leash --columns --address 127.0.0.1:1"
     assert broke.text.strip() == f"error: {words}"
 
 

@@ -41,6 +41,7 @@ class View(Screen[None]):
         super().__init__()
         self._wanted = ""
         self._is_ready = False
+        self._told: tuple[object, ...] = ()
 
     # To be said by each view
 
@@ -92,16 +93,28 @@ class View(Screen[None]):
         self.update_view()
 
     def on_screen_resume(self) -> None:
-        self.update_view()
+        self._update_if_other()
 
     def on_resize(self) -> None:
-        self.update_view()
+        self._update_if_other()
+
+    def _update_if_other(self) -> None:
+        """Show what is known now, unless it is on the screen already: an event seldom comes alone."""
+        if self._is_ready and self._told != self._to_tell():
+            self.update_view()
+
+    def _to_tell(self) -> tuple[object, ...]:
+        """Return what the rows depend on, but for the view's own keys."""
+        app, story = self.inspect, self.inspect.story
+        look = (id(story.now), story.position, story.is_paused, story.unseen, story.ended)
+        return (*look, story.history, self.size, self.list.size, app.theme)
 
     def update_view(self) -> None:
         """Show what is known now."""
         if not self._is_ready:
             return
 
+        self._told = self._to_tell()
         app, width = self.inspect, self.size.width
         story, snapshot = app.story, app.story.now
         # A view that is being closed may be told to update when it has lost its widgets.

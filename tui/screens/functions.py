@@ -148,35 +148,42 @@ def member(worker: Worker, by_actor: Mapping[str, Standing], key: str) -> Row:
 def held(snapshot: Snapshot, past: Sequence[Snapshot]) -> list[Held]:
     """Return every layer's innermost functions, those that most ranks are in first."""
     shares = shares_of(past[-SHARE_LOOKS:])
-    ranks: dict[Spot, set[int]] = defaultdict(set)
+    ranks: dict[Spot, list[tuple[int, ...]]] = defaultdict(list)
     frames: dict[Spot, Frame] = {}
     idles: dict[Spot, float] = {}
 
-    for group, spot, frame in spots(snapshot):
-        ranks[spot].update(group.ranks)
-        frames.setdefault(spot, frame)
+    for group, own in spots(snapshot):
+        for spot, frame in own.items():
+            ranks[spot].append(group.ranks)
+            frames.setdefault(spot, frame)
 
-        if group.idle_s is not None:
-            idles[spot] = max(group.idle_s, idles.get(spot, 0.0))
+            if group.idle_s is not None:
+                idles[spot] = max(group.idle_s, idles.get(spot, 0.0))
 
     blamed = set(snapshot.verdict.ranks)
     found = [
-        Held(spot, frames[spot], tuple(sorted(of)), idles.get(spot), shares.get(spot))
+        Held(spot, frames[spot], together(of), idles.get(spot), shares.get(spot))
         for spot, of in ranks.items()
     ]
-    return sorted(found, key=lambda one: (not blamed & set(one.ranks), -len(one.ranks), one.spot))
+    return sorted(found, key=lambda one: (blamed.isdisjoint(one.ranks), -len(one.ranks), one.spot))
 
 
-def spots(snapshot: Snapshot) -> Iterator[tuple[StackGroup, Spot, Frame]]:
-    """Yield the innermost frame of each layer of each training thread."""
+def together(ranks: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Return all ranks of groups, in order; those of one group are."""
+    return ranks[0] if len(ranks) == 1 else tuple(sorted({one for group in ranks for one in group}))
+
+
+def spots(snapshot: Snapshot) -> Iterator[tuple[StackGroup, dict[Spot, Frame]]]:
+    """Yield the innermost frame of each layer, for each training thread."""
     groups = [one for one in snapshot.stacks.groups if one.role == "worker" and one.ranks]
     training = [one for one in groups if one.thread.startswith("TrainingThread")]
 
     for group in training or groups:
         innermost: dict[Layer, Frame] = {frame.layer: frame for frame in group.frames}
-
-        for layer, frame in innermost.items():
-            yield group, (layer, frame.name, frame.file), frame
+        yield (
+            group,
+            {(layer, frame.name, frame.file): frame for layer, frame in innermost.items()},
+        )
 
 
 def shares_of(past: Sequence[Snapshot]) -> dict[Spot, float]:
@@ -186,9 +193,11 @@ def shares_of(past: Sequence[Snapshot]) -> dict[Spot, float]:
     for snapshot in past:
         seen: set[int] = set()
 
-        for group, spot, _ in spots(snapshot):
-            counts[spot] += len(group.ranks)
+        for group, own in spots(snapshot):
             seen.update(group.ranks)
+
+            for spot in own:
+                counts[spot] += len(group.ranks)
 
         looks += len(seen)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar, NamedTuple
 
@@ -11,6 +11,7 @@ from textual.containers import Horizontal
 
 from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import Node, Snapshot, Worker
+from dsray_inspect.agent.stacks.memo import of_newest
 from dsray_inspect.agent.text.shorten import cut_front, cut_middle, without_domain
 from dsray_inspect.tui.lines import Cell, Late, Look, Part, Row, blank, fitted, row
 from dsray_inspect.tui.screens.base import View
@@ -111,7 +112,7 @@ def overview(snapshot: Snapshot, past: Sequence[Snapshot], width: int) -> Sequen
     by_actor = standings(snapshot)
     many = len(snapshot.workers) > MANY
     head = [*(grid(snapshot, by_actor, width) if many else ()), Row("", heads)]
-    places = ordered(snapshot, by_actor)
+    places = ordered(snapshot)
     tail = [blank(), *functions(snapshot), blank(), *why_rows(snapshot, width)]
     tail += [*pace_rows(past), *engine_row(snapshot)]
     tail += [*start_row(snapshot, width), *people(snapshot)]
@@ -176,8 +177,10 @@ def strips(snapshot: Snapshot, past: Sequence[Snapshot], width: int) -> list[Row
     return [blank(), *(one._replace(key=f"strip {one.key}" if one.key else "") for one in rows)]
 
 
-def ordered(snapshot: Snapshot, by_actor: Mapping[str, Standing]) -> list[Place]:
+@of_newest
+def ordered(snapshot: Snapshot) -> list[Place]:
     """Return the ranks: nodes in trouble first, and in them the ranks in trouble."""
+    by_actor = standings(snapshot)
     hosts = without_domain({one.hostname or one.node_ip for one in snapshot.workers})
     by_node: dict[str, list[tuple[int, int, Worker]]] = {}
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import Snapshot, Worker
+from dsray_inspect.agent.stacks.memo import of_newest
 from dsray_inspect.agent.text.report import controller_doing, driver_doing, facts_of
 from dsray_inspect.agent.text.shorten import cut_end
 from dsray_inspect.agent.text.spans import compact
@@ -21,6 +22,7 @@ PACE_LOOKS = 20
 STILL_S = 1.9
 
 
+@of_newest
 def functions(snapshot: Snapshot) -> list[Row]:
     """Return the functions that most ranks are in, with how long the longest has not moved."""
     counts: Counter[tuple[str, str, int]] = Counter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import ClassVar, NamedTuple
@@ -10,6 +11,7 @@ from textual.binding import Binding, BindingType
 
 from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import Phase, Snapshot, Worker
+from dsray_inspect.agent.stacks.memo import of_newest
 from dsray_inspect.agent.text.startup import SHOWN_S, WORDS, spending, total_of
 from dsray_inspect.tui.lines import Look, Part, Row, blank, heading, joined, row
 from dsray_inspect.tui.pace import chart, paces
@@ -104,8 +106,12 @@ def axis(shown: Sequence[Snapshot], each: int, width: int) -> list[Part]:
     ]
 
 
-def tracks_of(snapshot: Snapshot, shown: Sequence[Snapshot]) -> list[Track]:
-    """Return a track a rank, those in trouble first, then those behind; the first of very many."""
+@of_newest
+def foremost(snapshot: Snapshot) -> list[tuple[int, int, int, int, Worker]]:
+    """Return the ranks that have tracks, those in trouble first, then those behind.
+
+    Each as what it is sorted by, its rank, how far it is behind, and the rank itself.
+    """
     by_actor = standings(snapshot)
     ahead = max((one.step for one in snapshot.workers if one.step is not None), default=0)
     ranked = [
@@ -114,7 +120,12 @@ def tracks_of(snapshot: Snapshot, shown: Sequence[Snapshot]) -> list[Track]:
         if one.rank is not None
         and (behind := ahead - one.step if one.step is not None else 0) is not None
     ]
-    first = sorted(ranked, key=lambda one: one[:3])[:MOST_TRACKS]
+    return heapq.nsmallest(MOST_TRACKS, ranked, key=lambda one: one[:3])
+
+
+def tracks_of(snapshot: Snapshot, shown: Sequence[Snapshot]) -> list[Track]:
+    """Return a track a rank; the first of very many."""
+    by_actor, first = standings(snapshot), foremost(snapshot)
     wanted = {one[2] for one in first}
     looks = [{one.rank: one for one in look.workers if one.rank in wanted} for look in shown]
     tracks = []

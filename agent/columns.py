@@ -1,0 +1,198 @@
+"""Looks as columns: of each field of the ranks its distinct values, and only if it has changed.
+
+This is what a screen is sent of ten thousand ranks twice a second: their environments are alike
+and stay, only their times do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import Any, Final, get_type_hints
+
+import msgspec
+
+from dsray_inspect.agent.model import Collective, Record, Snapshot, Worker
+
+EVENT: Final = "columns"
+PREFIX: Final = b'{"event":"columns",'
+SNAPSHOT: Final = get_type_hints(Snapshot)
+WORKER: Final = get_type_hints(Worker)
+COLLECTIVES: Final = "collectives"
+PLAIN: Final = tuple(name for name in WORKER if name != COLLECTIVES)
+SCALARS: Final = (str, int, float, type(None))
+same_but_for_age = attrgetter(
+    "group", "sequence", "operation", "sizes", "dtype", "finished", "timeout_s"
+)
+
+
+class Column(Record, frozen=True, kw_only=True):
+    """The values of one field: rank by rank, or each once with `at`, which tells whose is which."""
+
+    values: msgspec.Raw
+    at: tuple[int, ...] | None = None
+
+
+class ColumnsLine(Record, frozen=True, kw_only=True):
+    """A look, or what of it is not as it was in the look before."""
+
+    event: str = EVENT
+    is_whole: bool
+    fields: dict[str, msgspec.Raw]
+    columns: dict[str, Column]
+    ages: tuple[tuple[float, ...], ...] | None = None
+    """Of the collectives of each rank. They are all that changes while a job is hung."""
+
+
+class Writer:
+    """Encodes one look after another."""
+
+    def __init__(self) -> None:
+        self._before: Snapshot | None = None
+
+    def line(self, snapshot: Snapshot) -> bytes:
+        """Return a look as one line, its end included."""
+        before, self._before = self._before, snapshot
+        workers = snapshot.workers
+        old = before if before is not None and len(before.workers) == len(workers) else None
+        collectives = collectives_column(workers, old)
+        ages = ages_of(workers)
+        told = ColumnsLine(
+            is_whole=old is None,
+            fields=dict(changed_fields(snapshot, old)),
+            columns={**changed_columns(workers, old), **collectives},
+            ages=None
+            if old is not None and not collectives and ages == ages_of(old.workers)
+            else ages,
+        )
+        return msgspec.json.encode(told) + b"\n"
+
+
+def changed_fields(snapshot: Snapshot, old: Snapshot | None) -> Iterable[tuple[str, msgspec.Raw]]:
+    for name in SNAPSHOT:
+        value = getattr(snapshot, name)
+
+        if name != "workers" and (old is None or getattr(old, name) != value):
+            yield name, msgspec.Raw(msgspec.json.encode(value))
+
+
+def changed_columns(workers: Sequence[Worker], old: Snapshot | None) -> dict[str, Column]:
+    found = {}
+
+    for name in PLAIN:
+        values = [getattr(one, name) for one in workers]
+
+        if old is None or [getattr(one, name) for one in old.workers] != values:
+            found[name] = column(values, values)
+
+    return found
+
+
+def collectives_column(workers: Sequence[Worker], old: Snapshot | None) -> dict[str, Column]:
+    """Return the collectives without their ages: those of all ranks in one of them are alike.
+
+    The ranks of a group are told apart by identity, as one tuple is made for all of them.
+    """
+    keys = keys_of(workers)
+
+    if old is not None and keys_of(old.workers) == keys:
+        return {}
+
+    values = [ageless(one.collectives) for one in workers]
+    return {COLLECTIVES: column(values, keys)}
+
+
+def ages_of(workers: Sequence[Worker]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(one.age_s for one in worker.collectives) for worker in workers)
+
+
+def keys_of(workers: Sequence[Worker]) -> list[tuple[object, ...]]:
+    return [
+        tuple((id(one.ranks), *same_but_for_age(one)) for one in worker.collectives)
+        for worker in workers
+    ]
+
+
+def ageless(collectives: Iterable[Collective]) -> tuple[Collective, ...]:
+    return tuple(msgspec.structs.replace(one, age_s=0.0) for one in collectives)
+
+
+def column(values: Sequence[object], keys: Sequence[object]) -> Column:
+    """Return each value once. Equal keys are equal values; a record is known by its identity too."""
+    places: dict[object, int] = {}
+    written: dict[bytes, int] = {}
+    at = []
+
+    for value, own in zip(values, keys, strict=True):
+        key = own if own is not value or isinstance(value, SCALARS) else id(value)
+        place = places.get(key)
+
+        if place is None:
+            place = written.setdefault(msgspec.json.encode(value), len(written))
+            places[key] = place
+
+        at.append(place)
+
+    return Column(
+        values=msgspec.Raw(b"[" + b",".join(written) + b"]"),
+        at=None if len(written) == len(at) else tuple(at),
+    )
+
+
+def snapshot_of(line: bytes, before: Snapshot | None) -> Snapshot:
+    """Return the look that a line tells, given the one before it; what did not change is shared.
+
+    Raises:
+        msgspec.MsgspecError: the line is none, or does not follow that look.
+    """
+    told = msgspec.json.decode(line, type=ColumnsLine)
+    fields = {
+        name: msgspec.json.decode(raw, type=SNAPSHOT[name]) for name, raw in told.fields.items()
+    }
+
+    if told.is_whole:
+        return Snapshot(workers=tuple(new_workers(told)), **fields)
+
+    if before is None or (told.ages is not None and len(told.ages) != len(before.workers)):
+        raise msgspec.ValidationError("the look before this change is not known")
+
+    return msgspec.structs.replace(before, workers=changed_workers(told, before.workers), **fields)
+
+
+def new_workers(told: ColumnsLine) -> Iterable[Worker]:
+    rows = spread_all(told)
+    return (Worker(**dict(zip(rows, row, strict=True))) for row in zip(*rows.values(), strict=True))
+
+
+def changed_workers(told: ColumnsLine, workers: tuple[Worker, ...]) -> tuple[Worker, ...]:
+    rows = spread_all(told, workers)
+
+    if not rows:
+        return workers
+
+    return tuple(
+        msgspec.structs.replace(one, **dict(zip(rows, row, strict=True)))
+        for one, row in zip(workers, zip(*rows.values(), strict=True), strict=True)
+    )
+
+
+def spread_all(told: ColumnsLine, workers: tuple[Worker, ...] = ()) -> dict[str, Sequence[Any]]:
+    """Return the values of each field that was told, one a rank."""
+    rows = {name: spread(name, one) for name, one in told.columns.items()}
+
+    if told.ages is not None and any(told.ages):
+        timeless = rows.get(COLLECTIVES) or [one.collectives for one in workers]
+        rows[COLLECTIVES] = [
+            tuple(map(aged, mine, ages)) for mine, ages in zip(timeless, told.ages, strict=True)
+        ]
+
+    return rows
+
+
+def spread(name: str, one: Column) -> Sequence[Any]:
+    values: list[Any] = msgspec.json.decode(one.values, type=list[WORKER[name]])  # type: ignore[valid-type]
+    return values if one.at is None else [values[place] for place in one.at]
+
+
+def aged(collective: Collective, age_s: float) -> Collective:
+    return msgspec.structs.replace(collective, age_s=age_s)
