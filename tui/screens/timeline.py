@@ -126,17 +126,26 @@ def foremost(snapshot: Snapshot) -> list[tuple[int, int, int, int, Worker]]:
 def tracks_of(snapshot: Snapshot, shown: Sequence[Snapshot]) -> list[Track]:
     """Return a track a rank; the first of very many."""
     by_actor, first = standings(snapshot), foremost(snapshot)
-    wanted = {one[2] for one in first}
-    looks = [{one.rank: one for one in look.workers if one.rank in wanted} for look in shown]
+    places = {one.rank: place for place, one in enumerate(snapshot.workers)}
     tracks = []
 
     for _, _, rank, behind, worker in first:
-        own = [look.get(rank) for look in looks]
+        own = [rank_in(look, rank, places[rank]) for look in shown]
         restarts = restarts_in([one.pid if one is not None else None for one in own])
         phases = tuple(one.phase if one is not None else None for one in own)
         tracks.append(Track(worker, by_actor[worker.actor_id], phases, restarts, behind))
 
     return tracks
+
+
+def rank_in(look: Snapshot, rank: int, place: int) -> Worker | None:
+    """Return a rank in a look, most likely where it stands in another one."""
+    workers = look.workers
+
+    if place < len(workers) and workers[place].rank == rank:
+        return workers[place]
+
+    return next((one for one in workers if one.rank == rank), None)
 
 
 def restarts_in(pids: Sequence[int | None]) -> frozenset[int]:
