@@ -75,7 +75,7 @@ def explain(looks: tuple[Snapshot, ...]) -> Explanation:
     victims = [
         (one, waited)
         for one in last.workers
-        if one.rank not in blamed and (waited := waiting_in(one)) is not None
+        if one.rank not in blamed and (waited := one.waiting_in) is not None
     ]
     sure, because = confidence(looks)
     waits = [waited for _, waited in victims]
@@ -83,7 +83,7 @@ def explain(looks: tuple[Snapshot, ...]) -> Explanation:
     finding = next((one for one in last.findings if one.cause == last.verdict.cause), None)
     return Explanation(
         verdict=last.verdict,
-        culprits=tuple(party(one, waiting_in(one)) for one in culprits),
+        culprits=tuple(party(one, one.waiting_in) for one in culprits),
         victims=tuple(party(one, waited) for one, waited in victims),
         waits_for=edges(culprits, victims),
         graph=last.graph,
@@ -96,17 +96,6 @@ def explain(looks: tuple[Snapshot, ...]) -> Explanation:
         next_step=finding.next_step if finding else "",
         snapshot=last,
     )
-
-
-def waiting_in(worker: Worker) -> Collective | None:
-    """Return the collective that a rank has entered last and not left."""
-    newest = None
-
-    for one in worker.collectives:
-        if not one.finished and (newest is None or one.age_s < newest.age_s):
-            newest = one
-
-    return newest
 
 
 def party(worker: Worker, collective: Collective | None) -> Party:

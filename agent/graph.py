@@ -75,16 +75,19 @@ def name(member: Member) -> str:
 
 def in_collectives(builder: Builder, facts: Facts, waiting: Sequence[Wait]) -> None:
     """Add each collective that ranks are in, and the ranks of its group that are not."""
-    by_name: dict[str, list[Wait]] = {}
+    alike: dict[object, list[Wait]] = {}
 
     for wait in waiting:
-        key = name_of(wait.collective) if wait.collective else "a collective"
-        by_name.setdefault(key, []).append(wait)
+        one = wait.collective
+        what = (one.group, one.sequence, one.operation, one.sizes[:1], one.dtype) if one else None
+        alike.setdefault(what, []).append(wait)
 
-    for key, held in by_name.items():
+    for held in alike.values():
+        first = held[0].collective
+        key = name_of(first) if first else "a collective"
         node = builder.node(key, "process_group")
         here = {id(wait.member) for wait in held}
-        group = set(held[0].collective.ranks) if held[0].collective else set()
+        group = set(first.ranks) if first else set()
 
         for wait in held:
             how = "flight recorder" if wait.collective else "stack"

@@ -355,6 +355,17 @@ class Worker(Record, frozen=True, kw_only=True):
     log: Log | None = None
     """None where nobody asked for it."""
 
+    @property
+    def waiting_in(self) -> Collective | None:
+        """The collective that it has entered last and not left."""
+        newest = None
+
+        for one in self.collectives:
+            if not one.finished and (newest is None or one.age_s < newest.age_s):
+                newest = one
+
+        return newest
+
 
 class Finding(Record, frozen=True, kw_only=True):
     """One cause with its culprits (not their victims) and what it rests on."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from dsray_inspect.agent.explanation import waiting_in
 from dsray_inspect.agent.model import OK, Snapshot, VerdictState, Worker
 from dsray_inspect.agent.stacks.memo import of_newest
 from dsray_inspect.agent.text.spans import compact
@@ -89,7 +88,7 @@ def standings(snapshot: Snapshot) -> Mapping[str, Standing]:
         is_blamed = worker.rank in errors or worker.rank in warnings
 
         if usual and not is_blamed and worker.phase != "finished":
-            waiting = stuck and waiting_in(worker) is not None
+            waiting = stuck and worker.waiting_in is not None
             found[worker.actor_id] = waits if waiting else RUNS
         else:
             found[worker.actor_id] = standing(worker, errors, warnings, over=over)

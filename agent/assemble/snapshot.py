@@ -34,7 +34,6 @@ from dsray_inspect.agent.model import (
     Verdict,
 )
 from dsray_inspect.agent.stacks.merge import Entry, group
-from dsray_inspect.agent.stacks.phase import training_thread
 
 ENDINGS = ("SUCCEEDED", "FAILED", "STOPPED")
 NOT_JUDGED = Verdict(state="unknown", cause=None, ranks=(), summary="not judged")
@@ -140,7 +139,7 @@ def role_entries(role: Role, pid: int, seen: Seen, all_threads: bool) -> list[En
 def worker_entries(member: Member, all_threads: bool) -> list[Entry]:
     """Return the stacks of a rank: the training thread's, or all with those of its children."""
     worker, threads = member.worker, member.seen.threads
-    training = training_thread(threads)
+    training = member.training
     shown: Sequence[Thread] = threads if all_threads else ([training] if training else [])
     own = [Entry(rank=worker.rank, role="worker", pid=worker.pid, thread=one) for one in shown]
     below = [

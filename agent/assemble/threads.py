@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from dsray_inspect.agent.model import OK, Frame, Thread
+from dsray_inspect.agent.onsite.threads import unpacked
 from dsray_inspect.agent.stacks.layers import NO_ROOTS, Roots, label
 from dsray_inspect.agent.stacks.pyspy import PySpyUnreadable, parse
 from dsray_inspect.agent.stacks.silence import gil_keeper, read
@@ -95,17 +96,17 @@ def own_thread(raw: Mapping[str, Any], roots: Roots) -> Thread:
         idle_s=raw["idle_s"],
         ran_s=raw.get("ran_s"),
         run_delay_s=raw.get("run_delay_s"),
-        frames=labelled(tuple(map(tuple, raw["frames"])), roots),
+        frames=labelled(raw["frames"], roots),
     )
 
 
 @lru_cache(maxsize=8192)
-def labelled(frames: tuple[tuple[str, str, str, int], ...], roots: Roots) -> tuple[Frame, ...]:
-    """Return the frames with their layers; ranks that are in one place share one object."""
+def labelled(text: str, roots: Roots) -> tuple[Frame, ...]:
+    """Return a packed stack with its layers; ranks that are in one place share one object."""
     return label(
         tuple(
             Frame(name=name, qualname=qualname, file=file, line=line)
-            for name, qualname, file, line in frames
+            for name, qualname, file, line in unpacked(text)
         ),
         roots,
     )

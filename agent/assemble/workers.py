@@ -43,6 +43,8 @@ class Member(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     worker: Worker
     seen: Seen
+    training: Thread | None
+    """The thread that runs the user's function, or sets up for it."""
     children: tuple[Thread, ...] = ()
     progress: Mapping[str, Any] = {}
     """What `onsite.progress` read, empty where nobody asked."""
@@ -97,6 +99,7 @@ def member_of(
     )
     node = nodes.get(row.node_id)
     gpus, gpu_evidence = gpus_of(row, known, env, look)
+    none_asked = failure_of(own, "not asked") if own else str(answer)
     worker = Worker(
         rank=number(known.get("rank"), identity, "RANK"),
         local_rank=number(known.get("local_rank"), identity, "LOCAL_RANK"),
@@ -111,25 +114,18 @@ def member_of(
         state=state_of(row, facts),
         gpus=gpus,
         function=user_function(training.frames) if training else None,
-        phase=phase_now(seen, own),
+        phase=phase_now(seen, training, own),
         step=own.get("step"),
         env=env,
         deepspeed=deepspeed_of(own),
-        evidence=Evidence(
-            gcs=OK,
-            controller=OK if known else why_unknown(answers.controller),
-            worker=answer if isinstance(answer, str) else failure_of(own),
-            stack=seen.why,
-            gpu=gpu_evidence,
-            env=OK
-            if env
-            else str(facts.get("env_why") or (failure_of(own, "not asked") if own else answer)),
-            collectives=str(
-                own.get("collectives_why") or (failure_of(own, "not asked") if own else answer)
-            ),
-            deepspeed=str(
-                own.get("deepspeed_why") or (failure_of(own, "not asked") if own else answer)
-            ),
+        evidence=evidence(
+            OK if known else why_unknown(answers.controller),
+            answer if isinstance(answer, str) else failure_of(own),
+            seen.why,
+            gpu_evidence,
+            OK if env else str(facts.get("env_why") or none_asked),
+            str(own.get("collectives_why") or none_asked),
+            str(own.get("deepspeed_why") or none_asked),
         ),
         pause_ms=round(own.get("pause_ms", 0.0) + seen.pause_ms, 3),
         idle_s=training.idle_s if training else None,
@@ -144,10 +140,28 @@ def member_of(
     return Member(
         worker=worker,
         seen=seen,
+        training=training,
         children=tuple(children),
         progress=progress_of(own.get("progress") or {}, facts.get("progress") or {}),
         arrivals=own.get("arrivals") or {},
         health=own.get("health") or {},
+    )
+
+
+@lru_cache(maxsize=4096)
+def evidence(
+    controller: str, worker: str, stack: str, gpu: str, env: str, collectives: str, deepspeed: str
+) -> Evidence:
+    """Return what each rung said; thousands of ranks share one."""
+    return Evidence(
+        gcs=OK,
+        controller=controller,
+        worker=worker,
+        stack=stack,
+        gpu=gpu,
+        env=env,
+        collectives=collectives,
+        deepspeed=deepspeed,
     )
 
 
@@ -163,13 +177,13 @@ def progress_of(inside: Mapping[str, Any], outside: Mapping[str, Any]) -> Mappin
     }
 
 
-def phase_now(seen: Seen, own: Mapping[str, Any]) -> Phase:
+def phase_now(seen: Seen, training: Thread | None, own: Mapping[str, Any]) -> Phase:
     """Return the phase; collectives come from the training function only, so without it it is over."""
     if not seen.threads:
         return "unknown"
 
     phase = phase_of(seen.threads)
-    is_over = own.get("collectives") and training_thread(seen.threads) is None
+    is_over = own.get("collectives") and training is None
     return "finished" if is_over and phase in ("unknown", "starting") else phase
 
 

@@ -15,7 +15,7 @@ from dsray_inspect.agent.cluster.resolve import Candidate
 from dsray_inspect.agent.commands.attach import code_of
 from dsray_inspect.agent.commands.options import LIMIT_S, Options, common_options, take
 from dsray_inspect.agent.errors import ExitCode
-from dsray_inspect.agent.explanation import Explanation, explain, waiting_in
+from dsray_inspect.agent.explanation import Explanation, explain
 from dsray_inspect.agent.gather.answers import Ask
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.session import Session
@@ -112,7 +112,7 @@ def is_suspicious(snapshot: Snapshot) -> bool:
         return True
 
     return any(
-        (waited := waiting_in(worker)) is not None
+        (waited := worker.waiting_in) is not None
         and waited.age_s > max(SUSPECT_S, 3 * (worker.longest_gap_s or 0.0))
         for worker in snapshot.workers
     )

@@ -10,7 +10,6 @@ import msgspec
 from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.assemble.workers import Member
 from dsray_inspect.agent.model import Thread
-from dsray_inspect.agent.stacks.phase import training_thread
 
 LEAST_APART_S = 0.3
 STILL_THREAD = 0.05
@@ -81,8 +80,8 @@ def motion_of(facts: Facts, member: Member) -> Motion | None:
 
     return between(
         facts.snapshot.taken_at - facts.earlier.snapshot.taken_at,
-        (training_thread(before.seen.threads), before.progress),
-        (training_thread(member.seen.threads), member.progress),
+        (before.training, before.progress),
+        (member.training, member.progress),
     )
 
 

@@ -47,17 +47,18 @@ def silent_nodes(facts: Facts) -> list[Finding]:
 def dialled_in_vain(facts: Facts) -> list[Finding]:
     """Ranks in the rendezvous whose connection to the store is not answered, in both looks."""
     found = []
+    joining = [one for one in facts.members if one.worker.phase == "init_process_group"]
     before = {
         one.worker.actor_id: set(one.progress.get("dials", ()))
-        for one in (facts.earlier.members if facts.earlier else ())
+        for one in (facts.earlier.members if facts.earlier and joining else ())
     }
 
-    for member in facts.members:
+    for member in joining:
         worker = member.worker
         dials = set(member.progress.get("dials", ()))
         again = sorted(dials & before.get(worker.actor_id, dials if not facts.earlier else set()))
 
-        if worker.phase != "init_process_group" or not again:
+        if not again:
             continue
 
         master = worker.env.get("MASTER_ADDR")

@@ -12,7 +12,6 @@ from dsray_inspect.agent.detectors.motion import motion_of
 from dsray_inspect.agent.model import OK, Finding, Frame, Worker
 from dsray_inspect.agent.onsite.locks import is_compiler
 from dsray_inspect.agent.stacks.memo import by_identity
-from dsray_inspect.agent.stacks.phase import training_thread
 
 FRESH_LOCK_S = 300.0
 """A compile takes up to about 200 s on a loaded machine; an older lock has lost its owner."""
@@ -123,7 +122,7 @@ def awaited(facts: Facts) -> list[dict[str, Any]]:
 
 def in_torch_distributed(member: Member) -> bool:
     """Return whether a rank is in the rendezvous itself, not on its way there."""
-    thread = training_thread(member.seen.threads)
+    thread = member.training
     return (
         thread is not None
         and thread.frames[-1:] != ()

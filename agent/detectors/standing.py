@@ -9,7 +9,6 @@ from dsray_inspect.agent.detectors.findings import place_of
 from dsray_inspect.agent.model import Cause, Frame
 from dsray_inspect.agent.stacks.marks import path_of
 from dsray_inspect.agent.stacks.memo import by_identity
-from dsray_inspect.agent.stacks.phase import training_thread
 
 BY_PHASE: dict[str, Cause] = {
     "data": "data_stall",
@@ -37,7 +36,7 @@ def cause_of(member: Member) -> Cause | None:
 
 def object_wait_of(member: Member) -> Frame | None:
     """Return the frame of `ray.get` or `ray.wait` that the training thread is in."""
-    thread = training_thread(member.seen.threads)
+    thread = member.training
     return get_frame(thread.frames) if thread else None
 
 

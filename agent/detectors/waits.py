@@ -11,7 +11,7 @@ from dsray_inspect.agent.assemble.workers import Member
 from dsray_inspect.agent.detectors.findings import STALLED_S
 from dsray_inspect.agent.model import Collective
 from dsray_inspect.agent.stacks.memo import of_newest
-from dsray_inspect.agent.stacks.phase import training_thread, waits_in_collective
+from dsray_inspect.agent.stacks.phase import waits_in_collective
 
 Group = tuple[str, int, tuple[int, ...], tuple[int, ...]]
 PROMPT_S = 5.0
@@ -66,7 +66,7 @@ def ahead_of(members: Sequence[Member], seen: Sequence[Wait]) -> list[Wait]:
         for member in members
         if id(member) not in known
         and member.worker.state == "alive"
-        and (one := unfinished(member)) is not None
+        and (one := member.worker.waiting_in) is not None
     ]
     behind = least_newest(members) if begun else {}
     return [
@@ -99,24 +99,18 @@ def group_of(one: Collective) -> Group:
 
 
 def wait_of(member: Member) -> Wait | None:
-    training = training_thread(member.seen.threads)
+    training = member.training
 
     if training is None or not waits_in_collective(training.frames):
         return None
 
-    collective = unfinished(member)
+    collective = member.worker.waiting_in
     return Wait(
         member=member,
         # The recorder's clock is not set back by whoever stops the process.
         waited_s=collective.age_s if collective else member.worker.idle_s or 0.0,
         collective=collective,
     )
-
-
-def unfinished(member: Member) -> Collective | None:
-    """Return the collective that a rank has entered last and not left."""
-    open_ones = [one for one in member.worker.collectives if not one.finished]
-    return min(open_ones, key=lambda one: one.age_s, default=None)
 
 
 def last_of(member: Member, group: str) -> Collective | None:

@@ -6,17 +6,19 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any
 
 from dsray_inspect.agent.onsite.gil import give_way
 
 MAX_FRAMES = 400
+SEPARATOR = "\0"
+"""No path holds it; a name would have to be made for it."""
 
 
-def frames_of(frame: FrameType | None) -> list[tuple[str, str, str, int]]:
-    """Return (name, qualified name, file, line) of each frame, outermost first."""
+def frames_of(frame: FrameType | None) -> str:
+    """Return name, qualified name, file and line of each frame, outermost first, as `packed` does."""
     found: list[tuple[str, str, str, int]] = []
 
     for inner in walk(frame):
@@ -25,7 +27,33 @@ def frames_of(frame: FrameType | None) -> list[tuple[str, str, str, int]]:
         found.append((code.co_name, qualname, code.co_filename, inner.f_lineno or 0))
 
     found.reverse()
-    return found
+    return packed(found)
+
+
+def packed(frames: Sequence[tuple[str, str, str, int]]) -> str:
+    """Return a stack as one text: a thousand ranks that are in one place send equal ones."""
+    text = SEPARATOR.join(
+        f"{name}{SEPARATOR}{qualname}{SEPARATOR}{file}{SEPARATOR}{line}"
+        for name, qualname, file, line in frames
+    )
+
+    if text.count(SEPARATOR) >= 4 * len(frames) > 0:
+        return packed([(clean(a), clean(b), clean(c), line) for a, b, c, line in frames])
+
+    return text
+
+
+def clean(name: str) -> str:
+    return name.replace(SEPARATOR, "?")
+
+
+def unpacked(text: str) -> list[tuple[str, str, str, int]]:
+    """Return the frames of a packed stack."""
+    fields = iter(text.split(SEPARATOR) if text else ())
+    return [
+        (name, qualname, file, int(line))
+        for name, qualname, file, line in zip(fields, fields, fields, fields, strict=True)
+    ]
 
 
 def walk(frame: FrameType | None) -> Iterator[FrameType]:

@@ -77,11 +77,17 @@ class Branch(Record, frozen=True, kw_only=True):
 
 def group(entries: Iterable[Entry]) -> tuple[StackGroup, ...]:
     """Return each stack once with the ranks in it, the most common first."""
-    equal: dict[tuple[object, ...], list[Entry]] = {}
+    # What stands at one place is one object, as a rule: it is looked at once.
+    same: dict[tuple[object, ...], list[Entry]] = {}
     for entry in entries:
         thread = entry.thread
-        stack = tuple([(f.name, f.file, f.line, f.layer, f.locals) for f in thread.frames])
-        equal.setdefault((entry.role, thread.name, stack), []).append(entry)
+        same.setdefault((entry.role, thread.name, id(thread.frames)), []).append(entry)
+
+    equal: dict[tuple[object, ...], list[Entry]] = {}
+    for (role, name, _), held in same.items():
+        frames = held[0].thread.frames
+        stack = tuple([(f.name, f.file, f.line, f.layer, f.locals) for f in frames])
+        equal.setdefault((role, name, stack), []).extend(held)
 
     groups = [_group(same) for same in equal.values()]
     return tuple(sorted(groups, key=_order))

@@ -16,6 +16,7 @@ from dsray_inspect.agent.cluster.records import ActorRow, NodeRow
 from dsray_inspect.agent.cluster.runs import RunActors
 from dsray_inspect.agent.gather.answers import Answers, Ask
 from dsray_inspect.agent.model import Snapshot
+from dsray_inspect.agent.onsite.threads import packed
 from dsray_inspect.agent.verdict import judge
 from tests.bench.results import Result
 from tests.unit.test_verdict import job
@@ -61,7 +62,7 @@ MAIN = [
 
 def thread(name: str, tid: int, frames: list[tuple[str, str, int]], idle_s: float) -> Any:
     named = [(code, code, file, line) for code, file, line in frames]
-    return {"name": name, "tid": tid, "frames": named, "idle_s": idle_s, "ran_s": 12.0}
+    return {"name": name, "tid": tid, "frames": packed(named), "idle_s": idle_s, "ran_s": 12.0}
 
 
 def answer(rank: int, size: int) -> bytes:

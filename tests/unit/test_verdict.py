@@ -12,6 +12,7 @@ from dsray_inspect.agent.cluster.records import ActorRow, JobRow, NodeRow, Submi
 from dsray_inspect.agent.cluster.runs import RunActors
 from dsray_inspect.agent.gather.answers import Answers, Ask
 from dsray_inspect.agent.model import Snapshot
+from dsray_inspect.agent.onsite.threads import packed
 from dsray_inspect.agent.verdict import judge
 
 SITE = "/venv/site-packages"
@@ -73,7 +74,7 @@ def actor(number: int, class_name: str = "RayTrainWorker", **more: Any) -> Actor
 
 def rank(number: int, frames: tuple[Any, ...], idle_s: float) -> dict[str, Any]:
     """Return what a rank answers."""
-    thread = {"name": "TrainingThread(teach)", "tid": 7, "frames": list(frames), "idle_s": idle_s}
+    thread = {"name": "TrainingThread(teach)", "tid": 7, "frames": packed(frames), "idle_s": idle_s}
     return {
         "pid": 100 + number,
         "threads": [thread],
