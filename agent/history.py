@@ -24,6 +24,10 @@ GATHERS: Final = "g"
 OTHER: Final = "c"
 
 
+LATE_SHARE: Final = 0.1
+"""Of the whole time that others must have waited for a rank to be worth a word."""
+
+
 class RankHistory(Record, frozen=True, kw_only=True):
     """One rank; `cells` holds a letter for each stretch of time, oldest first."""
 
@@ -41,8 +45,18 @@ class History(Record, frozen=True, kw_only=True):
     steps: int = 0
     step_s: float | None = None
     """The median of a step; None where no steps were told."""
+    step_ended_ns: int | None = None
+    """When the last whole step of any rank ended."""
     ranks: tuple[RankHistory, ...] = ()
     note: str = ""
+
+    @property
+    def span_s(self) -> float:
+        return (self.until_ns - self.from_ns) / 1e9
+
+    def is_late(self, one: RankHistory) -> bool:
+        """Whether others spent a good part of the time on waiting for a rank."""
+        return one.late_s >= LATE_SHARE * self.span_s
 
 
 def history_of(timeline: Timeline) -> History:
@@ -61,6 +75,7 @@ def history_of(timeline: Timeline) -> History:
         until_ns=until_ns,
         steps=len({span.step for span in steps}),
         step_s=statistics.median(length_s(span) for span in steps) if steps else None,
+        step_ended_ns=max((span.end_ns or 0 for span in steps), default=None),
         ranks=tuple(
             RankHistory(
                 rank=process.rank,

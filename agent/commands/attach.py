@@ -10,11 +10,14 @@ import click
 import msgspec
 
 from dsray_inspect.agent.cluster.connect import choose_address
+from dsray_inspect.agent.cluster.resolve import Candidate
 from dsray_inspect.agent.commands.follow import follow, keep_on_leash
 from dsray_inspect.agent.commands.options import Options, common_options, take, without_limit
 from dsray_inspect.agent.commands.terminal import is_wanted, show_live, show_recorded
-from dsray_inspect.agent.errors import ExitCode, PermissionMissing, UsageError
-from dsray_inspect.agent.feed import Seen
+from dsray_inspect.agent.errors import ExitCode, InspectError, PermissionMissing, UsageError
+from dsray_inspect.agent.feed import Remembered, Seen
+from dsray_inspect.agent.gather.answers import Ask
+from dsray_inspect.agent.history import History
 from dsray_inspect.agent.model import OK, Snapshot
 from dsray_inspect.agent.recording import read_window
 from dsray_inspect.agent.session import Session
@@ -86,10 +89,25 @@ def command(
 
     with Session(choose_address(options.address)) as session:
         candidate = session.find(job, inject=not options.no_inject)
-        snapshot = session.snapshot(candidate, options.ask(job, start=True))
+        ask = options.ask(job, start=True)
+        snapshot = session.snapshot(candidate, ask)
+        past = None if options.as_json else past_of(session, candidate, snapshot, ask)
 
-    show(snapshot, options)
+    show(snapshot, options, past)
     return code_of(snapshot)
+
+
+def past_of(session: Session, candidate: Candidate, snapshot: Snapshot, ask: Ask) -> History | None:
+    """Return what the ranks did until now; None where reading it would stop one that runs."""
+    stands = all(one.evidence.collectives == OK for one in snapshot.workers)
+
+    if not snapshot.workers or not stands:
+        return None
+
+    try:
+        return session.history(candidate, snapshot, ask)
+    except InspectError:
+        return None
 
 
 def replayed(file: Path, job: str | None, on_terminal: bool, options: Options) -> ExitCode:
@@ -99,21 +117,22 @@ def replayed(file: Path, job: str | None, on_terminal: bool, options: Options) -
 
     events = read_window(file)
     last = [event.snapshot for event in events if isinstance(event, Seen)][-1]
+    past = next((event.history for event in events if isinstance(event, Remembered)), None)
 
     if on_terminal:
         without_limit(options)
         show_recorded(events, last.job.submission_id or last.job.job_id)
     else:
-        show(last, options)
+        show(last, options, past)
 
     return code_of(last)
 
 
-def show(snapshot: Snapshot, options: Options) -> None:
+def show(snapshot: Snapshot, options: Options, past: History | None) -> None:
     if options.as_json:
         sys.stdout.buffer.write(msgspec.json.encode(snapshot) + b"\n")
     else:
-        click.echo(report(snapshot, Style(color=options.color)), color=options.color)
+        click.echo(report(snapshot, Style(color=options.color), past), color=options.color)
 
 
 def code_of(snapshot: Snapshot) -> ExitCode:

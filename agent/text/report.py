@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.gather.answers import NO_INJECT
+from dsray_inspect.agent.history import History
 from dsray_inspect.agent.model import OK, Controller, DeepSpeed, Driver, Finding, Snapshot, Worker
+from dsray_inspect.agent.text.past import past_lines
 from dsray_inspect.agent.text.shorten import (
     cut_end,
     cut_front,
@@ -27,7 +29,7 @@ HEADS = ("rank", "node", "GPU", "pid", "actor", "function", "", "phase", "step",
 NODE, FUNCTION, PLACE = HEADS.index("node"), HEADS.index("function"), HEADS.index("function") + 1
 
 
-def report(snapshot: Snapshot, style: Style = PLAIN) -> str:
+def report(snapshot: Snapshot, style: Style = PLAIN, past: History | None = None) -> str:
     """Return the whole report."""
     parts = [
         headline(snapshot, style),
@@ -40,6 +42,8 @@ def report(snapshot: Snapshot, style: Style = PLAIN) -> str:
     parts += ["", *deepspeed] if deepspeed else []
     start = startup_lines(snapshot)
     parts += ["", *start] if start else []
+    before = past_lines(past)
+    parts += ["", *before] if before else []
     found = finding_lines(snapshot, style)
     parts += ["", *found] if found else []
     parts += ["", *evidence_lines(snapshot, style)]

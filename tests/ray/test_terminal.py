@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import time
@@ -56,6 +57,16 @@ def in_terminal(
             pass  # how Linux says that nobody holds the other end
 
     return command.wait(60), output.decode()
+
+
+def test_the_text_tells_what_was_before(cluster: Cluster, argv: list[str]) -> None:
+    def told() -> list[str]:
+        lines = cluster.run(*argv).stdout.splitlines()
+        return [line for line in lines if line.startswith("before      ")]
+
+    # A rank's recorder is read once the rank stands still.
+    (line,) = processes.wait_for("what was before", told, every=1.0)
+    assert re.search(r" in the flight recorders: \d+ steps? of .*, the last one .* ago$", line)
 
 
 # Colours

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from dsray_inspect.agent.history import CELLS, History, history_of
+from dsray_inspect.agent.history import CELLS, History, RankHistory, history_of
+from dsray_inspect.agent.text.past import past_lines
 from dsray_inspect.agent.timeline import Span, Timeline
 from dsray_inspect.exporters import semconv
 from tests.unit.timelines import JOB, PROCESSES, RUN, span
@@ -49,6 +50,8 @@ def test_who_is_late_is_seen_and_counted() -> None:
     assert second.cells.count("r") == pytest.approx(0.1 * CELLS, abs=12)
     assert first.late_s == 0.0
     assert second.late_s == pytest.approx(0.6)
+    assert [history.is_late(one) for one in history.ranks] == [False, True]
+    assert history.step_ended_ns == of_steps(10)[-1].end_ns
 
 
 def test_what_is_open_lasts_until_the_end() -> None:
@@ -73,3 +76,31 @@ def test_no_collectives_give_a_reason() -> None:
     assert history_of(
         timeline(notes=("rank 0: no collectives: torch is not imported",))
     ) == History(note="rank 0: no collectives: torch is not imported")
+
+
+def past(*, ago_s: float, late_s: float = 0.0) -> History:
+    until_ns = 100_000_000_000
+    return History(
+        from_ns=until_ns - 12_000_000_000,
+        until_ns=until_ns,
+        steps=30,
+        step_s=0.4,
+        step_ended_ns=until_ns - round(ago_s * 1e9),
+        ranks=(
+            RankHistory(rank=0, cells="r", late_s=0.0),
+            RankHistory(rank=1, cells="r", late_s=late_s),
+        ),
+    )
+
+
+def test_the_past_in_words() -> None:
+    head = "before      12.0 s in the flight recorders: 30 steps of 400 ms"
+    assert past_lines(past(ago_s=0.2)) == [head]
+    assert past_lines(past(ago_s=9.0, late_s=7.9)) == [
+        f"{head}, the last one 9.0 s ago",
+        "            the others waited 7.9 s of it for rank 1",
+    ]
+
+
+def test_no_past_is_no_line() -> None:
+    assert past_lines(None) == past_lines(History(note="no recorder")) == []

@@ -19,8 +19,6 @@ from dsray_inspect.tui.lines import Look, Part, Row, blank, heading, joined, row
 
 LEFT, RIGHT = 16, 20
 """Beside the strips of this view and of the looks."""
-LATE_SHARE = 0.1
-"""Of the whole time that others must have waited for a rank to be marked."""
 LOOKS: Mapping[str, tuple[Look, str]] = {
     REDUCES: ("collective", "in a reduction"),
     GATHERS: ("cool", "in a gather"),
@@ -37,25 +35,23 @@ def history_rows(history: History | None) -> list[Row]:
     if not history.ranks:
         return [blank(), row("", (f" before the attach: {history.note}", "dim"))]
 
-    span_s = (history.until_ns - history.from_ns) / 1e9
-    rows = [blank(), heading("before the attach", summary(history, span_s))]
-    rows += [Row("", partial(strip, one, span_s)) for one in history.ranks]
+    rows = [blank(), heading("before the attach", summary(history))]
+    rows += [Row("", partial(strip, one, history.is_late(one))) for one in history.ranks]
     return [*rows, row("", *legend(history))]
 
 
-def summary(history: History, span_s: float) -> str:
+def summary(history: History) -> str:
     steps = (
         f", {history.steps} steps of {duration(history.step_s)}"
         if history.step_s is not None
         else ""
     )
-    return f"{duration(span_s)} in the flight recorders{steps}"
+    return f"{duration(history.span_s)} in the flight recorders{steps}"
 
 
-def strip(one: RankHistory, span_s: float, width: int) -> list[Part]:
+def strip(one: RankHistory, is_late: bool, width: int) -> list[Part]:
     """Return a rank's cells; those that the room does not hold are told by their most common."""
     room = max(8, min(CELLS, width - LEFT - RIGHT))
-    is_late = one.late_s >= LATE_SHARE * span_s
     late = f"late {duration(one.late_s)}" if one.late_s > 0 else ""
     cells = (
         most_common(one.cells[at * CELLS // room : (at + 1) * CELLS // room]) for at in range(room)
