@@ -21,25 +21,24 @@ from textual.screen import Screen
 
 from dsray_inspect.agent.errors import ExitCode
 from dsray_inspect.agent.feed import Seen
-from dsray_inspect.agent.model import Worker
-from dsray_inspect.agent.recording import write_window
+from dsray_inspect.tui.asking import show_fetched
 from dsray_inspect.tui.commands import Ranks
+from dsray_inspect.tui.files import save_picture, save_window
 from dsray_inspect.tui.interpreter import Interpreter
 from dsray_inspect.tui.lines import keys_of
-from dsray_inspect.tui.messages import Arrived, Broke, Fetched, Logged
+from dsray_inspect.tui.messages import Arrived, Broke, Fetched
 from dsray_inspect.tui.screens.base import View
-from dsray_inspect.tui.screens.dialogs import Question, Sheet, help_rows, text_rows
+from dsray_inspect.tui.screens.dialogs import Sheet, help_rows
 from dsray_inspect.tui.screens.env import EnvView
 from dsray_inspect.tui.screens.findings import FindingsView
 from dsray_inspect.tui.screens.frame import VIEWS
 from dsray_inspect.tui.screens.functions import FunctionsView
-from dsray_inspect.tui.screens.log import fetch
 from dsray_inspect.tui.screens.overview import OverviewView, ordered
 from dsray_inspect.tui.screens.rank import RankView
 from dsray_inspect.tui.screens.stacks import StacksView
 from dsray_inspect.tui.screens.summary import functions
 from dsray_inspect.tui.screens.timeline import TimelineView, foremost
-from dsray_inspect.tui.source import RECORDED, Source
+from dsray_inspect.tui.source import Source
 from dsray_inspect.tui.standing import standings
 from dsray_inspect.tui.story import Story
 
@@ -105,7 +104,7 @@ class InspectApp(App[int]):
         self.in_utc = in_utc
         self.broken: Broke | None = None
         self._clock = clock
-        self._folder = folder
+        self.folder = folder
         self._started = clock()
         self._views: dict[str, View] = {}
         self._is_due = False
@@ -327,102 +326,14 @@ class InspectApp(App[int]):
 
     def action_save(self) -> None:
         """Write the window down, up to the look that is shown."""
-        if self.story.now is None:
-            return
-
-        path = self._new_file("jsonl")
-
-        try:
-            write_window(path, self.story.past, self.story.history)
-        except OSError as error:
-            self.notify(
-                f"{path} cannot be written: {error.strerror}.", severity="error", markup=False
-            )
-        else:
-            text = f"dsray-inspect attach --replay {path.name}"
-            self.notify(text, title=f"{len(self.story.past)} looks saved", markup=False)
+        if self.story.now is not None:
+            save_window(self)
 
     def action_picture(self) -> None:
-        path = self._new_file("svg")
-
-        try:
-            path.write_text(self.export_screenshot(title=""))
-        except OSError as error:
-            self.notify(
-                f"{path} cannot be written: {error.strerror}.", severity="error", markup=False
-            )
-        else:
-            self.notify(path.name, title="Picture saved", markup=False)
-
-    def _new_file(self, suffix: str) -> Path:
-        at = time.strftime("%Y%m%d-%H%M%S", time.localtime(self.now()))
-        job = "".join(c if c.isalnum() or c in "-_" else "-" for c in self.job_name)
-        return (self._folder or Path.cwd()) / f"dsray-{job}-{at}.{suffix}"
-
-    # Asked for by a key
-
-    def ask_stacks(self, ranks: tuple[int, ...], *, native: bool) -> None:
-        """Show native frames or locals of ranks, once the user knows what that does to them."""
-        snapshot = self.story.now
-
-        if snapshot is None or not ranks:
-            self.notify("Put the cursor on a rank, or on a frame of one.")
-            return
-
-        if not self.source.is_live:
-            self.notify(RECORDED)
-            return
-
-        what = "Native frames" if native else "Local variables"
-        most = "about a second" if native else "a moment"
-        who = ", ".join(map(str, ranks))
-        job = snapshot.job.submission_id or snapshot.job.job_id
-        flags = [f"--rank={rank}" for rank in ranks]
-
-        def go_on(answer: bool | None) -> None:
-            if answer:
-                self.notify(f"{what} of rank {who} …", timeout=3)
-                words = ("stacks", job, "--native" if native else "--locals", *flags)
-                self.run_worker(
-                    lambda: self._fetch(f"{what} of rank {who}", words),
-                    thread=True,
-                    exit_on_error=False,
-                )
-
-        self.push_screen(Question(f"{what} of rank {who} stop it for {most}."), go_on)
-
-    def _fetch(self, title: str, words: tuple[str, ...]) -> None:
-        text, problem = self.source.ask(*words)
-        self.post_message(Fetched(title, tuple(text.splitlines()), problem))
+        save_picture(self)
 
     def on_fetched(self, message: Fetched) -> None:
-        if message.problem:
-            self.notify(message.problem, severity="error", markup=False)
-        else:
-            lines = message.lines
-            first = next((n for n, line in enumerate(lines) if " rank" in line), 0)
-            self.push_screen(Sheet(message.title, partial(text_rows, lines), f"line {first}"))
-
-    def ask_log(self, view: View, worker: Worker) -> bool:
-        """Read the end of a rank's log files and tell the view; returns whether it will be told."""
-        snapshot, rank = self.story.now, worker.rank
-
-        if not self.source.is_live:
-            self.notify(RECORDED)
-            return False
-
-        if snapshot is None or rank is None:
-            self.notify("Which rank this process is, is not known.")
-            return False
-
-        job = snapshot.job.submission_id or snapshot.job.job_id
-
-        def read() -> None:
-            asked = fetch(self.source, job, rank)
-            view.post_message(Logged(worker.actor_id, asked.log, asked.problem))
-
-        self.run_worker(read, thread=True, exit_on_error=False)
-        return True
+        show_fetched(self, message)
 
     # The rest
 

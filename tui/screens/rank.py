@@ -8,6 +8,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from dsray_inspect.agent.model import Snapshot, Worker
+from dsray_inspect.tui.asking import ask_log, ask_stacks
 from dsray_inspect.tui.lines import Row, row
 from dsray_inspect.tui.messages import Logged
 from dsray_inspect.tui.screens.base import View
@@ -80,7 +81,7 @@ class RankView(View):
         self.update_view()
 
     def action_ask(self, native: bool) -> None:
-        self.inspect.ask_stacks(() if self._rank is None else (self._rank,), native=native)
+        ask_stacks(self.inspect, () if self._rank is None else (self._rank,), native=native)
 
     def action_log(self) -> None:
         """Read the end of the rank's log files, and stand where they will be shown."""
@@ -90,7 +91,7 @@ class RankView(View):
         if worker is None or self._logs.get(worker.actor_id, Asked()).is_coming:
             return
 
-        if not self.inspect.ask_log(self, worker):
+        if not ask_log(self.inspect, self, worker):
             return
 
         self._logs[worker.actor_id] = Asked(is_coming=True)

@@ -15,6 +15,7 @@ from dsray_inspect.agent.text.report import controller_doing, driver_doing
 from dsray_inspect.agent.text.shorten import cut_path, cut_qualname
 from dsray_inspect.agent.text.spans import compact, some_ranks
 from dsray_inspect.agent.text.stacks import called, only_plumbing, place_of, telling_first, unseen
+from dsray_inspect.tui.asking import ask_stacks
 from dsray_inspect.tui.lines import Look, Part, Row, blank, row
 from dsray_inspect.tui.screens.base import View
 from dsray_inspect.tui.screens.functions import LOOKS
@@ -54,10 +55,10 @@ class StacksView(View):
         self.update_view()
 
     def action_ask_native(self) -> None:
-        self.inspect.ask_stacks(self.current_ranks(), native=True)
+        ask_stacks(self.inspect, self.current_ranks(), native=True)
 
     def action_ask_locals(self) -> None:
-        self.inspect.ask_stacks(self.current_ranks(), native=False)
+        ask_stacks(self.inspect, self.current_ranks(), native=False)
 
     def current_ranks(self) -> tuple[int, ...]:
         """Return the ranks of the row under the cursor, those blamed when it has none."""
