@@ -28,6 +28,8 @@ from traceml_ai.launcher.cli import main
 main()
 """
 
+NOT_OURS = 3
+"""How the loop ends where TraceML fails."""
 Blocks = list[list[tuple[int, int]]]
 CPU, WALL = 0, 1
 
@@ -82,10 +84,13 @@ def taken(repeats: int) -> dict[str, Blocks]:
             text=True,
         )
 
-    if done.returncode:
+    if done.returncode == NOT_OURS:
         raise LeftOut(
             f"TraceML did not run here, try another version of it ({HOW}): {done.stderr[-300:]}"
         )
+
+    if done.returncode:
+        raise RuntimeError(done.stderr)
 
     blocks: dict[str, Blocks] = json.loads(done.stdout.splitlines()[-1])
     return blocks

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -22,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from dsray_inspect.agent.probes.probe import Probe
 from dsray_inspect.agent.probes.ring import Ring
-from tests.bench.traceml import FOLDER
+from tests.bench.traceml import FOLDER, NOT_OURS
 
 STEPS = 6
 """In a block: few, so that all of a round sees the same machine."""
@@ -158,10 +159,23 @@ def put(values: list[object]) -> None:
             delattr(owner, name)
 
 
+@contextlib.contextmanager
+def theirs_to_answer_for() -> Iterator[None]:
+    """End with a code of its own what fails of TraceML: that is no failure of ours."""
+    try:
+        yield
+    except Exception:
+        traceback.print_exc()
+        sys.exit(NOT_OURS)
+
+
 def main() -> None:
     repeats, port, logs = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     loop = Loop(f"file://{logs}/rendezvous")
-    traceml = TraceML(loop.engine.module, port, logs)
+
+    with theirs_to_answer_for():
+        traceml = TraceML(loop.engine.module, port, logs)
+
     blocks: dict[str, list[Times]] = {"bare": [], "ours": [], "theirs": []}
 
     sides: list[tuple[str, Callable[[], AbstractContextManager[Around]]]] = [
@@ -172,7 +186,9 @@ def main() -> None:
 
     for _ in range(repeats):
         for name, side in sides:
-            with side() as around:
+            whose = theirs_to_answer_for() if name == "theirs" else contextlib.nullcontext()
+
+            with whose, side() as around:
                 blocks[name].append(loop.times(around))
 
         sides.reverse()
