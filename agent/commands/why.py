@@ -103,6 +103,9 @@ def is_news(before: Snapshot, now: Snapshot) -> bool:
 
 def is_unsettled(snapshot: Snapshot) -> bool:
     """Tell whether another look in a moment may say more."""
+    if snapshot.verdict.cause == "config_drift" and not snapshot.verdict.ranks:
+        return True  # an engine that no stack has shown yet decides who is the odd one
+
     return not snapshot.findings and snapshot.job.state == "RUNNING" and is_suspicious(snapshot)
 
 

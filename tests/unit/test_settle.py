@@ -1,0 +1,69 @@
+"""When `why` has looked often enough: not before it can say who is to blame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from dsray_inspect.agent.commands import why
+from dsray_inspect.agent.model import Finding, Snapshot, Verdict
+from tests.tui.windows import recorded
+
+replace = msgspec.structs.replace
+
+
+class Session:
+    """Gives one look after another, the last one again and again."""
+
+    def __init__(self, *looks: Snapshot) -> None:
+        self._looks = list(looks)
+        self.taken = 0
+
+    def snapshot(self, _candidate: Any, _ask: Any) -> Snapshot:
+        self.taken += 1
+        return self._looks.pop(0) if len(self._looks) > 1 else self._looks[0]
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr("time.sleep", lambda s: now.__setitem__(0, now[0] + s))
+
+
+def drift(*ranks: int) -> Snapshot:
+    finding = Finding(
+        cause="config_drift",
+        severity="error",
+        ranks=ranks,
+        summary="Rank 2 runs another DeepSpeed config.",
+        evidence=(),
+        next_step="",
+    )
+    verdict = Verdict(state="degraded", cause="config_drift", ranks=ranks, summary=finding.summary)
+    return replace(recorded("healthy"), findings=(finding,), verdict=verdict)
+
+
+def settled(session: Session) -> tuple[int, ...]:
+    told = why.settle(session, None, None)  # type: ignore[arg-type]
+    return told.verdict.ranks
+
+
+def test_a_drift_waits_for_the_engine_that_decides_it() -> None:
+    session = Session(drift(), drift(), drift(), drift(2))
+    assert settled(session) == (2,)
+    assert session.taken == 4
+
+
+def test_it_does_not_wait_for_ever() -> None:
+    session = Session(drift())
+    assert settled(session) == ()
+    assert session.taken > 3
+
+
+def test_two_looks_that_agree_are_enough() -> None:
+    session = Session(drift(2))
+    assert settled(session) == (2,)
+    assert session.taken == 2
