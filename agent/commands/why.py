@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from dsray_inspect.agent.cluster.connect import choose_address
+from dsray_inspect.agent.cluster.records import JobRow
 from dsray_inspect.agent.cluster.resolve import Candidate
 from dsray_inspect.agent.commands.attach import code_of
 from dsray_inspect.agent.commands.options import LIMIT_S, Options, common_options, take
@@ -27,6 +28,8 @@ APART_S = 0.6
 WATCH_S = 1.0
 """Between two looks of a watch; a look itself takes about as long."""
 UNSETTLED_S = 6.5
+UNTOLD_S = 10.0
+"""Ray's job manager notices the end of a driver some seconds after the GCS."""
 """How long a cold look goes on to look at what may become a stall in a moment."""
 SUSPECT_S = 1.5
 """A wait that long is worth another look."""
@@ -64,7 +67,7 @@ def command(
         while watch and not told.snapshot.job.has_ended:
             time.sleep(WATCH_S)
             candidate = session.refreshed(candidate)
-            newer = explain((told.snapshot, session.snapshot(candidate, ask)))
+            newer = explain((told.snapshot, look(session, candidate, ask)))
 
             if changed(told, newer):
                 show(newer, options, verbose=verbose)
@@ -80,20 +83,37 @@ def command(
 
 def settle(session: Session, candidate: Candidate, ask: Ask) -> Explanation:
     """Look twice, and on while what was seen is too young to be judged."""
-    last = session.snapshot(candidate, ask)
-    looks: tuple[Snapshot, ...] = (last,)
+    looks: tuple[Snapshot, ...] = (look(session, candidate, ask),)
 
-    if last.verdict.state == "finished" or last.job.has_ended:
+    if looks[0].verdict.state == "finished" or looks[0].job.has_ended:
         return explain(looks)
 
     until = time.monotonic() + UNSETTLED_S
 
     while True:
         time.sleep(APART_S)
-        looks = (looks[-1], session.snapshot(candidate, ask))
+        looks = (looks[-1], look(session, candidate, ask))
 
         if time.monotonic() > until or not (is_unsettled(looks[-1]) or is_news(*looks)):
             return explain(looks)
+
+
+def look(session: Session, candidate: Candidate, ask: Ask) -> Snapshot:
+    """Look once; at a submitted job that has just ended until Ray says how, which it does soon."""
+    until = time.monotonic() + UNTOLD_S
+
+    while True:
+        snapshot = session.snapshot(candidate, ask)
+        untold = snapshot.job.state == "FINISHED" and snapshot.job.submission_id is not None
+
+        if not untold or time.monotonic() > until or ended_long_ago(candidate.job):
+            return snapshot
+
+        time.sleep(APART_S)
+
+
+def ended_long_ago(job: JobRow) -> bool:
+    return job.ended_at is not None and time.time() - job.ended_at > UNTOLD_S
 
 
 def is_news(before: Snapshot, now: Snapshot) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
 from dsray_inspect.agent.commands import why
+from dsray_inspect.agent.explanation import Explanation
 from dsray_inspect.agent.model import Finding, Snapshot, Verdict
 from tests.tui.windows import recorded
 
@@ -46,9 +48,18 @@ def drift(*ranks: int) -> Snapshot:
     return replace(recorded("healthy"), findings=(finding,), verdict=verdict)
 
 
+def ended(state: str) -> Snapshot:
+    hung = recorded("hung")
+    return replace(hung, job=replace(hung.job, state=state, submission_id="j47"))
+
+
+def told(session: Session, *, ended_at: float | None = None) -> Explanation:
+    candidate: Any = SimpleNamespace(job=SimpleNamespace(ended_at=ended_at))
+    return why.settle(session, candidate, None)  # type: ignore[arg-type]
+
+
 def settled(session: Session) -> tuple[int, ...]:
-    told = why.settle(session, None, None)  # type: ignore[arg-type]
-    return told.verdict.ranks
+    return told(session).verdict.ranks
 
 
 def test_a_drift_waits_for_the_engine_that_decides_it() -> None:
@@ -67,3 +78,21 @@ def test_two_looks_that_agree_are_enough() -> None:
     session = Session(drift(2))
     assert settled(session) == (2,)
     assert session.taken == 2
+
+
+def test_a_job_that_has_just_ended_is_judged_when_ray_says_how() -> None:
+    session = Session(ended("FINISHED"), ended("FINISHED"), ended("FAILED"))
+    assert told(session).snapshot.job.state == "FAILED"
+    assert session.taken == 3
+
+
+def test_ray_may_never_say_how_it_ended() -> None:
+    session = Session(ended("FINISHED"))
+    assert told(session).snapshot.job.state == "FINISHED"
+    assert session.taken > 3
+
+
+def test_of_one_that_ended_long_ago_it_says_no_more() -> None:
+    session = Session(ended("FINISHED"))
+    assert told(session, ended_at=1.0).snapshot.job.state == "FINISHED"
+    assert session.taken == 1
