@@ -92,6 +92,7 @@ def settle(session: Session, candidate: Candidate, ask: Ask) -> Explanation:
 
     while True:
         time.sleep(APART_S)
+        candidate = session.refreshed(candidate)
         looks = (looks[-1], look(session, candidate, ask))
 
         if time.monotonic() > until or not (is_unsettled(looks[-1]) or is_news(*looks)):
@@ -110,6 +111,7 @@ def look(session: Session, candidate: Candidate, ask: Ask) -> Snapshot:
             return snapshot
 
         time.sleep(APART_S)
+        candidate = session.refreshed(candidate)
 
 
 def ended_long_ago(job: JobRow) -> bool:

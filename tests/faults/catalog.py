@@ -120,7 +120,7 @@ CASES: tuple[Case, ...] = (
     launch("dead-address", "network_unreachable", "rendezvous_wait", rank=2),
     launch("world-size", "rendezvous_wait", culprits="not scored"),
     launch("stale-lock", "op_compile_lock", culprits="all", in_ci=True),
-    launch("cold-compile", "op_compile_slow", culprits="not scored", settle_s=2),
+    launch("cold-compile", "op_compile_slow", culprits="not scored"),
     launch("driver", "driver_blocked", culprits="none", in_ci=True),
     launch("callback", "controller_blocked", culprits="none"),
     launch("one-gpu", "device_conflict", culprits="all"),

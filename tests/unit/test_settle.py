@@ -27,6 +27,9 @@ class Session:
         self.taken += 1
         return self._looks.pop(0) if len(self._looks) > 1 else self._looks[0]
 
+    def refreshed(self, candidate: Any) -> Any:
+        return candidate
+
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
