@@ -60,7 +60,10 @@ def test_names_it_where_the_kernel_lists_no_sockets(
 def test_the_connections_of_a_namespace_are_read_once(deaf: str) -> None:
     tables: Tables = {}
     assert traffic(os.getpid(), tables)[0] == [deaf]
-    assert traffic(os.getppid(), tables)[0] == []
+
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        assert traffic(child.pid, tables)[0] == []
+
     (table,) = tables.values()
     table.clear()
     assert traffic(os.getpid(), tables)[0] == []
