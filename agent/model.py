@@ -173,6 +173,11 @@ class Job(Record, frozen=True, kw_only=True):
     def has_ended(self) -> bool:
         return self.state != "RUNNING"
 
+    @property
+    def label(self) -> str:
+        """The name a user would type."""
+        return self.submission_id or self.job_id
+
 
 class Run(Record, frozen=True, kw_only=True):
     """One Ray Train run (`trainer.fit()`), at its present attempt."""

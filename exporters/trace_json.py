@@ -61,7 +61,7 @@ def document(timeline: Timeline) -> dict[str, Any]:
         "otherData": {
             "tool": "dsray-inspect",
             "origin_unix_ns": str(origin_ns),
-            "job": timeline.job.submission_id or timeline.job.job_id,
+            "job": timeline.job.label,
             "run": (timeline.run.id or "") if timeline.run else "",
             "run_name": (timeline.run.name or "") if timeline.run else "",
             "dropped_records": str(timeline.dropped),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dsray_inspect.agent.model import Snapshot, Worker
+from dsray_inspect.agent.model import Worker
 from dsray_inspect.tui.messages import Fetched, Logged
 from dsray_inspect.tui.screens.dialogs import Question, Sheet, text_rows
 from dsray_inspect.tui.screens.log import fetch
@@ -32,7 +32,7 @@ def ask_stacks(app: InspectApp, ranks: tuple[int, ...], *, native: bool) -> None
     most = "about a second" if native else "a moment"
     title = f"{what} of rank {', '.join(map(str, ranks))}"
     flags = [f"--rank={rank}" for rank in ranks]
-    words = ("stacks", name_of(snapshot), "--native" if native else "--locals", *flags)
+    words = ("stacks", snapshot.job.label, "--native" if native else "--locals", *flags)
 
     def read() -> None:
         text, problem = app.source.ask(*words)
@@ -68,7 +68,7 @@ def ask_log(app: InspectApp, view: View, worker: Worker) -> bool:
         app.notify("Which rank this process is, is not known.")
         return False
 
-    job = name_of(snapshot)
+    job = snapshot.job.label
 
     def read() -> None:
         asked = fetch(app.source, job, rank)
@@ -76,8 +76,3 @@ def ask_log(app: InspectApp, view: View, worker: Worker) -> bool:
 
     app.run_worker(read, thread=True, exit_on_error=False)
     return True
-
-
-def name_of(snapshot: Snapshot) -> str:
-    """Return what names the job on a command line."""
-    return snapshot.job.submission_id or snapshot.job.job_id

@@ -26,6 +26,11 @@ class RunActors(msgspec.Struct, frozen=True, kw_only=True):
         rows = (self.controller, *self.workers)
         return any(row.alive or row.starting for row in rows if row is not None)
 
+    @property
+    def some_ended(self) -> bool:
+        """Whether a worker of the group is no longer, or not yet, alive."""
+        return not all(row.alive for row in self.workers)
+
     def is_same(self, other: RunActors) -> bool:
         """Return whether both are one run, perhaps at different attempts."""
         if self.controller is not None and other.controller is not None:

@@ -121,7 +121,7 @@ def replayed(file: Path, job: str | None, on_terminal: bool, options: Options) -
 
     if on_terminal:
         without_limit(options)
-        show_recorded(events, last.job.submission_id or last.job.job_id)
+        show_recorded(events, last.job.label)
     else:
         show(last, options, past)
 

@@ -103,7 +103,7 @@ class Gatherer:
         if actors is not None:
             answers.session_dirs = self._session_dirs(answers.nodes)
 
-        if actors is not None and any(not row.alive for row in actors.workers):
+        if actors is not None and actors.some_ended:
             answers.exits = self._gcs.exits()
 
         Look(self._calls, self._outside, answers, self._memory).take()
@@ -175,7 +175,7 @@ class Look:
         """Read what is left of workers that have ended, and of a controller that has."""
         actors = self._answers.actors
 
-        if actors is None or not self._some_ended():
+        if actors is None or not actors.some_ended:
             return
 
         gone: dict[str, dict[str, int]] = {}
@@ -203,10 +203,6 @@ class Look:
                 "workers": ended,
             },
         )
-
-    def _some_ended(self) -> bool:
-        actors = self._answers.actors
-        return actors is not None and not all(row.alive for row in actors.workers)
 
     def _want_logs(self) -> None:
         """Read the ends of the log files of the ranks that were asked for, ended ones too."""
@@ -352,9 +348,10 @@ class Look:
     def _second_wave(self) -> bool:
         """Look at whoever gave no stacks; returns whether there was anybody."""
         silent = [row for row in self._silent() if self._is_reachable(row)]
+        actors = self._answers.actors
 
         for row in silent:
-            if self._is_controller(row) and not self._some_ended():
+            if self._is_controller(row) and actors is not None and not actors.some_ended:
                 self._want_kept_on(row.node_id, {})  # it wrote down the ranks it gave out
 
         if not self._answers.ask.from_outside:

@@ -22,7 +22,7 @@ class Change(Record, frozen=True, kw_only=True):
 def change(snapshot: Snapshot) -> Change:
     return Change(
         at=snapshot.taken_at,
-        job=snapshot.job.submission_id or snapshot.job.job_id,
+        job=snapshot.job.label,
         run=snapshot.run,
         verdict=snapshot.verdict,
         findings=snapshot.findings,
@@ -41,7 +41,7 @@ def is_news(before: Snapshot | None, now: Snapshot) -> bool:
 def verdict_line(snapshot: Snapshot, style: Style = PLAIN) -> str:
     """Return "2026-11-24T09:31:07Z  j47  HUNG: Rank 1 is blocked …"."""
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(snapshot.taken_at))
-    job = snapshot.job.submission_id or snapshot.job.job_id
+    job = snapshot.job.label
     verdict = snapshot.verdict
     state = style.state(verdict.state.upper(), verdict.state)
     return f"{style.paint(at, 'dim')}  {job}  {state}: {verdict.summary}"

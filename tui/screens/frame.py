@@ -30,7 +30,7 @@ WIDE = 100
 def where_line(app: InspectApp, crumbs: Sequence[str], width: int) -> list[Part]:
     """Return job and place at the left, how fresh it is at the right."""
     snapshot = app.story.now
-    job = app.job_name if snapshot is None else snapshot.job.submission_id or snapshot.job.job_id
+    job = app.job_name if snapshot is None else snapshot.job.label
     left: list[Part] = [(f" {job}", "bold")]
     left += [(f" › {crumb}", "") for crumb in crumbs]
 
