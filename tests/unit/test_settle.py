@@ -89,6 +89,23 @@ def test_a_job_that_has_just_ended_is_judged_when_ray_says_how() -> None:
     assert session.taken == 3
 
 
+class Stale(Session):
+    """Knows how the job ended only of the run as it is now."""
+
+    def snapshot(self, candidate: Any, ask: Any) -> Snapshot:
+        super().snapshot(candidate, ask)
+        return ended("FAILED" if candidate.is_new else "FINISHED")
+
+    def refreshed(self, candidate: Any) -> Any:
+        return SimpleNamespace(job=candidate.job, is_new=True)
+
+
+def test_it_looks_at_the_run_as_it_is_now() -> None:
+    candidate: Any = SimpleNamespace(job=SimpleNamespace(ended_at=None), is_new=False)
+    session: Any = Stale(ended("FINISHED"))
+    assert why.settle(session, candidate, None).snapshot.job.state == "FAILED"  # type: ignore[arg-type]
+
+
 def test_ray_may_never_say_how_it_ended() -> None:
     session = Session(ended("FINISHED"))
     assert told(session).snapshot.job.state == "FINISHED"
