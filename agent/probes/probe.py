@@ -19,7 +19,7 @@ from dsray_inspect.agent.probes.leases import clear, hold, is_held
 from dsray_inspect.agent.probes.ring import Ring
 from dsray_inspect.agent.probes.targets import Patch, Target, put_in
 from dsray_inspect.agent.probes.wire import CLOSED, VERSION, W_STATE
-from dsray_inspect.agent.probes.wrapper import Switch, around
+from dsray_inspect.agent.probes.wrapper import Switch, recorder
 
 HOME = "_dsray_probe"
 
@@ -32,6 +32,7 @@ class Probe:
     def __init__(self, ring: Ring) -> None:
         self.ring = ring
         self.switch = Switch(self.take_out_expired)
+        self._around = recorder(ring, self.switch)
         self.patches: list[Patch] = []
         self.missing: list[str] = []
         self._going = threading.Lock()
@@ -51,13 +52,12 @@ class Probe:
 
     def _wrapper(self, target: Target, device: Device | None) -> Any:
         def wrap(original: Any, patch: Patch) -> Any:
-            return around(
+            return self._around(
                 original,
                 target.code,
-                self.ring,
-                self.switch,
                 of_engine=target.of_engine,
                 advances=target.advances,
+                part_of=target.part_of,
                 measure=target.measure,
                 device=device if target.on_device else None,
                 step_aside=patch.step_aside,

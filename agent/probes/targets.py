@@ -26,6 +26,8 @@ class Target:
         measure: Measure | None = None,
         on_device: bool = False,
         subclasses: bool = False,
+        inherited: bool = False,
+        part_of: str | None = None,
     ) -> None:
         self.module = module
         self.owner = owner
@@ -37,24 +39,34 @@ class Target:
         self.on_device = on_device
         self.subclasses = subclasses
         """Whether subclasses that have their own are probed too."""
+        self.inherited = inherited
+        """Whether the named class only inherits it: what else inherits it stays as it is."""
+        self.part_of = part_of
+        """What is true of its first argument while a probed call that covers this one goes on."""
 
     def __repr__(self) -> str:
         return f"{self.owner}.{self.name}"
 
     def owners(self) -> Iterator[type]:
-        """Yield the classes that define the function: the named one, and its subclasses."""
+        """Yield the classes to be patched: the named one and its subclasses, as far as they define
+        the function.
+        """
         owner = getattr(sys.modules.get(self.module), self.owner, None)
 
         if isinstance(owner, type):
             found = [owner]
 
             for one in found:
-                if self.name in vars(one):
+                if self.name in vars(one) or self._comes_to(one):
                     yield one
 
                 if self.subclasses:
                     below: list[type] = type.__subclasses__(one)
                     found += [sub for sub in below if sub not in found]
+
+    def _comes_to(self, owner: type) -> bool:
+        named = self.inherited and owner.__name__ == self.owner
+        return named and any(self.name in vars(base) for base in owner.__mro__)
 
 
 class Patch:
@@ -65,6 +77,7 @@ class Patch:
         self.name = name
         self.original = original
         self.ours: Any = None
+        self._inherited = name not in vars(owner)
 
     def put_in(self, ours: Any) -> None:
         self.ours = ours
@@ -78,7 +91,11 @@ class Patch:
         if vars(self.owner).get(self.name) is not self.ours:
             return False
 
-        setattr(self.owner, self.name, self.original)
+        if self._inherited:
+            delattr(self.owner, self.name)
+        else:
+            setattr(self.owner, self.name, self.original)
+
         return True
 
     def step_aside(self) -> None:
@@ -92,7 +109,8 @@ def put_in(target: Target, wrap: Callable[[Any, Patch], Any]) -> tuple[list[Patc
     patches, missing = [], []
 
     for owner in target.owners():
-        patch = Patch(owner, target.name, vars(owner)[target.name])
+        original = next(vars(one)[target.name] for one in owner.__mro__ if target.name in vars(one))
+        patch = Patch(owner, target.name, original)
 
         if not isinstance(patch.original, FunctionType):
             missing.append(f"{owner.__name__}.{target.name} is no plain function")

@@ -29,7 +29,7 @@ BENCHES: dict[str, tuple[Bench, int]] = {
 }
 ALONE: dict[str, tuple[Callable[[int], list[Result]], int]] = {
     "scale": (scale.emulated_ranks, 5),
-    "traceml": (traceml.added_to_a_step, 400),
+    "traceml": (traceml.added_to_a_step, 5),
     "agent": (agent.budget, 6),
 }
 """What needs no cluster, or brings its own."""

@@ -32,7 +32,8 @@ from dsray_inspect.agent.probes.targets import Target
 CALLS = 4000
 
 class Bare:
-    global_steps = micro_steps = 3
+    def __init__(self):
+        self.global_steps = self.micro_steps = 3
 
     def forward(self, batch):
         return batch

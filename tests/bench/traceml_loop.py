@@ -23,12 +23,8 @@ from torch.utils.data import DataLoader
 
 from dsray_inspect.agent.probes.probe import Probe
 from dsray_inspect.agent.probes.ring import Ring
-from tests.bench.traceml import FOLDER, NOT_OURS
+from tests.bench.traceml import FOLDER, NOT_OURS, SETTLING, STEPS
 
-STEPS = 6
-"""In a block: few, so that all of a round sees the same machine."""
-WARM_UP = 2
-MARK = "_block_of_bench"
 PATCHED = (
     (torch.nn.Module, "__call__"),
     (torch.Tensor, "backward"),
@@ -63,7 +59,6 @@ class Loop:
             model=model, model_parameters=model.parameters(), config=CONFIG
         )
         self.batch = torch.randn(4, 64)
-        self._owners = {torch.nn.Module, torch.Tensor, type(self.engine.optimizer)}
 
     def step(self) -> None:
         loss = self.engine(self.batch).pow(2).mean()
@@ -72,10 +67,9 @@ class Loop:
 
     def times(self, around: Around) -> Times:
         """Take a block of steps, each inside `around`."""
-        self._empty_caches()
         found = []
 
-        for _ in range(WARM_UP + STEPS):
+        for _ in range(SETTLING + STEPS):
             cpu, wall = time.thread_time_ns(), time.perf_counter_ns()
 
             with around():
@@ -83,14 +77,7 @@ class Loop:
 
             found.append((time.thread_time_ns() - cpu, time.perf_counter_ns() - wall))
 
-        return found[WARM_UP:]
-
-    def _empty_caches(self) -> None:
-        """Change each class that is patched, so that what a patch does to Python's caches of
-        attributes, for some 50 steps, it does to every side.
-        """
-        for owner in self._owners:
-            setattr(owner, MARK, object())
+        return found
 
 
 @contextlib.contextmanager
@@ -105,7 +92,7 @@ def probed() -> Iterator[Around]:
     finally:
         written = next(probe.ring.numbers) - 1
         probe.take_out()
-        assert written >= STEPS, "the probe has recorded nothing"
+        assert written >= SETTLING + STEPS, "the probe has recorded nothing"
 
 
 class TraceML:
@@ -143,7 +130,7 @@ class TraceML:
             self._hooks.reset_optimizer_timing()
 
         assert self._state.should_record_trace_events(), "TraceML has stopped recording"
-        assert self._state.get_trace_session_state().step >= done + STEPS
+        assert self._state.get_trace_session_state().step >= done + SETTLING + STEPS
 
 
 def standing() -> list[object]:

@@ -111,7 +111,7 @@ def graphs() -> int:
 
 def functions() -> dict[str, Any]:
     return {
-        f"{owner.__name__}.{target.name}": vars(owner)[target.name]
+        f"{owner.__name__}.{target.name}": vars(owner).get(target.name)
         for target in targets.TARGETS
         for owner in target.owners()
     }

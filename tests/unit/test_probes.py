@@ -154,6 +154,37 @@ def test_a_subclass_of_the_user_is_seen_in_both(reader: Reader) -> None:
     assert inner[2] <= outer[2]
 
 
+def test_what_another_record_covers_is_not_recorded(tmp_path: Path) -> None:
+    probe = Probe(Ring(64, str(tmp_path)))
+    probe.hold(1, 3600)
+    probe.put_in((target("Engine", "forward", part_of="in_backward"),))
+    reader, engine = Reader(probe.ring.path), Engine()
+    engine.forward()
+    engine.in_backward = True  # type: ignore[attr-defined]
+    assert engine.forward() == "loss"
+    engine.in_backward = False  # type: ignore[attr-defined]
+    engine.forward()
+    assert codes(reader) == [(wire.FORWARD, 0)] * 2
+    assert len(engine.seen) == 3
+    reader.close()
+    probe.take_out()
+
+
+def test_an_inherited_function_is_probed_in_one_subclass_alone(tmp_path: Path) -> None:
+    probe = Probe(Ring(64, str(tmp_path)))
+    probe.hold(1, 3600)
+    probe.put_in((target("UserEngine", "step", wire.STEP, advances=True, inherited=True),))
+    reader = Reader(probe.ring.path)
+    Engine().step()
+    assert codes(reader) == []
+    UserEngine().step()
+    assert codes(reader) == [(wire.STEP, wire.ADVANCED)]
+    assert probe.take_out() == []
+    assert "step" not in vars(UserEngine)
+    UserEngine().step()
+    reader.close()
+
+
 def test_what_is_not_finished_stands_in_the_table(probe: Probe, reader: Reader) -> None:
     inside, go_on = threading.Event(), threading.Event()
 
