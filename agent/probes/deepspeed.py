@@ -42,9 +42,7 @@ def of_engine(
     )
 
 
-def of_pipeline(
-    name: str, code: int, *, advances: bool = False, inherited: bool = False
-) -> Target:
+def of_pipeline(name: str, code: int, *, advances: bool = False, inherited: bool = False) -> Target:
     return Target(
         PIPELINE,
         "PipelineEngine",

@@ -106,7 +106,8 @@ def recorder(ring: Ring, switch: Switch) -> Around:  # noqa: C901 - the hot path
                 return original(*args, **kwargs)
 
             place = flags = first = second = 0
-            counts = mark = result = None
+            counts: Any = None
+            mark = result = None
 
             try:
                 if of_engine:
