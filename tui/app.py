@@ -231,10 +231,15 @@ class InspectApp(App[int]):
         if name == self.view_name and self.screen is self._view(name):
             return
 
-        while len(self.screen_stack) > 1:
+        while len(self.screen_stack) > 2:
             self.pop_screen()
 
-        if name != HOME:
+        if name == HOME:
+            self.go_back()
+        elif len(self.screen_stack) == 2:
+            # Not by way of the overview, which would be drawn for nothing.
+            self.switch_screen(self._view(name))
+        else:
             self.push_screen(self._view(name))
 
     def action_open_view(self, name: str) -> None:

@@ -473,6 +473,34 @@ def test_mouse() -> None:
     run(steps)
 
 
+def test_a_click_on_a_key_is_that_key() -> None:
+    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
+        last = text_of(app).split("\n")[-1]
+        await pilot.click("Keys", offset=(last.index("help"), 0))
+        await pilot.pause()
+        assert "Esc goes back" in text_of(app)
+        await press(pilot, "escape")
+        await pilot.click("Keys", offset=(len(last) - 1, 0))
+        await pilot.pause()
+        assert not app.screen.is_modal
+
+    run(steps)
+
+
+def test_views_follow_each_other_and_back_is_the_overview() -> None:
+    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
+        await press(pilot, "f", "t", "c", "t")
+        assert app.view_name == "timeline"
+        assert len(app.screen_stack) == 2
+        await press(pilot, "escape")
+        assert app.view_name == "overview"
+        await press(pilot, "enter", "w")
+        assert app.view_name == "findings"
+        assert len(app.screen_stack) == 2
+
+    run(steps)
+
+
 def test_resizing() -> None:
     async def steps(pilot: Pilot[int], app: InspectApp) -> None:
         await pilot.resize_terminal(200, 60)

@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.css.query import NoMatches
 from textual.screen import Screen
-from textual.widgets import Footer, Input
+from textual.widgets import Input
 
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.tui.lines import Row, blank, row
@@ -22,6 +22,7 @@ from dsray_inspect.tui.screens.frame import (
 )
 from dsray_inspect.tui.story import Story
 from dsray_inspect.tui.widgets.bars import Bar, Tabs
+from dsray_inspect.tui.widgets.keys import Keys
 from dsray_inspect.tui.widgets.rows import Rows
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class View(Screen[None]):
         yield Tabs(id="tabs")
         yield from self.body()
         yield Input(id="filter", placeholder="show rows with …", compact=True)
-        yield Footer(compact=True, show_command_palette=False)
+        yield Keys()
 
     def on_mount(self) -> None:
         self.query_one("#filter").display = False
