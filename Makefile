@@ -9,8 +9,16 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 # Where torch comes from, such as TORCH_PIP_ARGS="--index-url URL" for an index of CPU builds.
 TORCH_PIP_ARGS ?=
+# Which of them may choose no test of a part: 5 is what pytest ends with then.
+CHOSEN = $(if $(ARGS),|| [ $$? -eq 5 ])
+# Files of tests that run at once.
+AT_ONCE ?= 3
 # More for pytest or the benchmark, such as ARGS="-k merge -x".
 ARGS ?=
+# Which of them may choose no test of a part: 5 is what pytest ends with then.
+CHOSEN = $(if $(ARGS),|| [ $$? -eq 5 ])
+# Files of tests that run at once.
+AT_ONCE ?= 3
 FAULT ?=
 
 BIN := .venv/bin
@@ -84,8 +92,12 @@ metrics-page: setup ## Write docs/metrics.md from the catalogue of metrics.
 dashboards: setup ## Write dashboards/grafana/*.json from the code beside them.
 	$(BIN)/python -m dsray_inspect.dashboards.build
 
+# Tests on real clusters wait most of the time, so that several files run at once; the jobs of the
+# fault suite are three at once already.
 test: setup system-packages ## Run all tests, the quick ones first.
-	$(BIN)/pytest tests/unit $(wildcard tests/promql tests/tui tests/ray tests/faults) $(ARGS)
+	$(BIN)/pytest -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder \
+	    tests/unit $(wildcard tests/promql tests/tui tests/ray) $(ARGS) $(CHOSEN)
+	$(BIN)/pytest $(wildcard tests/faults) $(ARGS) $(CHOSEN)
 
 test-unit: setup ## Run the tests that need no cluster.
 	$(BIN)/pytest tests/unit $(ARGS)

@@ -27,10 +27,12 @@ from dsray_inspect.agent.text.why import why_text
 APART_S = 0.6
 WATCH_S = 1.0
 """Between two looks of a watch; a look itself takes about as long."""
+SUSPECTING_S = 0.35
+"""So too, while ranks wait and it is too soon to call it a stall."""
 UNSETTLED_S = 6.5
+"""How long a cold look goes on to look at what may become a stall in a moment."""
 UNTOLD_S = 10.0
 """Ray's job manager notices the end of a driver some seconds after the GCS."""
-"""How long a cold look goes on to look at what may become a stall in a moment."""
 SUSPECT_S = 1.5
 """A wait that long is worth another look."""
 
@@ -65,7 +67,7 @@ def command(
         suspected = is_suspicious(told.snapshot)
 
         while watch and not told.snapshot.job.has_ended:
-            time.sleep(WATCH_S)
+            time.sleep(SUSPECTING_S if is_unsettled(told.snapshot) else WATCH_S)
             candidate = session.refreshed(candidate)
             newer = explain((told.snapshot, look(session, candidate, ask)))
 

@@ -7,15 +7,21 @@ from collections.abc import Sequence
 
 from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.detectors.findings import duration, name_ranks, next_command, place_of
-from dsray_inspect.agent.detectors.waits import Wait, name_of, waits
+from dsray_inspect.agent.detectors.waits import Wait, group_of, name_of, waits
 from dsray_inspect.agent.model import Cause, Collective, Finding
 
 MOST = 3
+SURE_S = 1.0
+"""Ranks that contradict each other will not come to agree: this is only for looks that overlap."""
 
 
 def collectives_differ(facts: Facts) -> list[Finding]:
     """Every waiting rank is in a collective, and they are not the same one."""
-    waiting = [wait for wait in waits(facts) if wait.collective is not None and wait.is_stall]
+    waiting = [wait for wait in waits(facts) if wait.collective is not None]
+
+    if not contradict(waiting):
+        waiting = [wait for wait in waiting if wait.is_stall]
+
     kinds = Counter(kind(wait) for wait in waiting)
 
     if len(kinds) < 2 or len(waiting) < len(facts.members):
@@ -27,14 +33,32 @@ def collectives_differ(facts: Facts) -> list[Finding]:
     return [finding(facts, waiting, culprits)]
 
 
+def contradict(waiting: Sequence[Wait]) -> bool:
+    """Tell whether ranks are in the same collective of the same group as different operations.
+
+    A message from one to another has one number on both sides and two operations.
+    """
+    inside = [collective_of(wait) for wait in waiting]
+    return (
+        len({(group_of(one), one.sequence) for one in inside}) == 1
+        and len({(one.operation, reduced(one)) for one in inside}) > 1
+        and not any("send" in one.operation or "recv" in one.operation for one in inside)
+        and all(wait.waited_s >= SURE_S for wait in waiting)
+    )
+
+
 def kind(wait: Wait) -> tuple[str, int, str, tuple[tuple[int, ...], ...]]:
     """Return what must be equal on all ranks of a collective.
 
     Of a gather's or a broadcast's parts the sizes may differ by rank; those of a reduction not.
     """
     one = collective_of(wait)
-    sizes = one.sizes if "reduce" in one.operation else ()
-    return (one.group, one.sequence, one.operation, sizes)
+    return (one.group, one.sequence, one.operation, reduced(one))
+
+
+def reduced(one: Collective) -> tuple[tuple[int, ...], ...]:
+    """Return the sizes of a reduction, which all ranks share."""
+    return one.sizes if "reduce" in one.operation else ()
 
 
 def collective_of(wait: Wait) -> Collective:

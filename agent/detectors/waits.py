@@ -14,7 +14,8 @@ from dsray_inspect.agent.stacks.memo import of_newest
 from dsray_inspect.agent.stacks.phase import waits_in_collective
 
 Group = tuple[str, int, tuple[int, ...], tuple[int, ...]]
-PROMPT_S = 5.0
+PROMPT_S = 4.0
+"""However quick the rhythm, no shorter wait is a stall."""
 USUAL_GAPS = 10
 """A wait is a stall when it lasts as many of a rank's longest usual gaps."""
 LONG_GAPS = 3

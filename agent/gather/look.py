@@ -4,6 +4,7 @@ Calls to the controller and all workers leave together. Those that are silent af
 are looked at from outside while their call may still answer. After `ANSWER_S` a call is given
 up if what was seen explains the silence: the process is stopped, its GIL is held, its main
 thread is in a task. A process that should answer, on a loaded machine, gets `PATIENCE_S`.
+One that was given up in the look before is known to be silent: `AGAIN_S` is enough.
 Whether a GIL is held shows only in two dumps, so a second is taken of who seems to hold it.
 """
 
@@ -28,6 +29,7 @@ from dsray_inspect.agent.stacks.silence import explain_silence, gil_keeper, read
 
 HEDGE_S = 0.3
 ANSWER_S = 1.8
+AGAIN_S = 0.5
 PATIENCE_S = 6.0
 MOST_HELPERS = 64
 PATIENT_S = 0.2
@@ -136,7 +138,7 @@ class Look:
         self._knock()
 
         if self._second_wave():
-            self._collect(ANSWER_S - (time.monotonic() - started))
+            self._collect(self._answer_s() - (time.monotonic() - started))
 
         self._wave.take_all()
         self._look_again_at_gils()
@@ -145,6 +147,9 @@ class Look:
             self._collect(PATIENCE_S - (time.monotonic() - started), could_answer_only=True)
 
         self._give_up(time.monotonic() - started)
+
+    def _answer_s(self) -> float:
+        return AGAIN_S if self._memory.silent.issuperset(self._open) else ANSWER_S
 
     def _knock(self) -> None:
         """Ask whether the other nodes of silent ranks answer at all, before they are waited for."""
@@ -283,6 +288,8 @@ class Look:
         for row, _ in self._open.values():
             why = self._why_silent(row) or "busy, or the GIL is held"
             self._keep(row, f"its main thread did not answer in {waited_s:.1f} s: {why}")
+
+        self._memory.silent = frozenset(self._open)
 
     def _why_silent(self, row: ActorRow) -> str:
         """Return what explains that a process does not answer, as far as it was seen."""

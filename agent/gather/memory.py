@@ -32,6 +32,8 @@ class Memory:
         self._environments: dict[str, tuple[int, dict[str, Any]]] = {}
         self._steps: dict[str, tuple[int, float]] = {}
         self._drivers: dict[str, tuple[float, dict[str, Any]]] = {}
+        self.silent: frozenset[str] = frozenset()
+        """The actors that did not answer in the last look."""
 
     def parts(self, actor_id: str, ask: Ask) -> list[Part]:
         """Return what a rank is asked to read of itself."""

@@ -224,6 +224,27 @@ def test_ranks_in_different_collectives(more: dict[str, Any], cause: str | None)
     assert snapshot.verdict.ranks == ((1,) if cause else ())
 
 
+@pytest.mark.parametrize(
+    ("waited_s", "one", "other", "is_told"),
+    [
+        (1.5, {}, {"operation": "broadcast"}, True),
+        (1.5, {}, {"sizes": [[4]]}, True),
+        (0.5, {}, {"operation": "broadcast"}, False),
+        (1.5, {}, {"sequence": 70}, False),
+        (1.5, {"operation": "send 0->1"}, {"operation": "recv 1<-0"}, False),
+    ],
+)
+def test_ranks_that_contradict_each_other_need_not_wait_long(
+    waited_s: float, one: dict[str, Any], other: dict[str, Any], is_told: bool
+) -> None:
+    inside = {"sequence": 69, "age_s": waited_s}
+    snapshot = judged(
+        entered(rank(0, IN_REDUCE, waited_s), **{**inside, **one}),
+        entered(rank(1, IN_REDUCE, waited_s), **{**inside, **other}),
+    )
+    assert bool(snapshot.findings) == is_told
+
+
 def test_parts_of_a_gather_may_differ_in_size() -> None:
     gather = {"operation": "all_gather"}
     snapshot = judged(
