@@ -15,6 +15,7 @@ from dsray_inspect.agent.cluster.records import JobRow
 from dsray_inspect.agent.cluster.resolve import Candidate
 from dsray_inspect.agent.commands.attach import code_of
 from dsray_inspect.agent.commands.options import LIMIT_S, Options, common_options, take
+from dsray_inspect.agent.detectors.waits import stall_s
 from dsray_inspect.agent.errors import ExitCode
 from dsray_inspect.agent.explanation import Explanation, explain
 from dsray_inspect.agent.gather.answers import Ask
@@ -27,8 +28,10 @@ from dsray_inspect.agent.text.why import why_text
 APART_S = 0.6
 WATCH_S = 1.0
 """Between two looks of a watch; a look itself takes about as long."""
-SUSPECTING_S = 0.35
-"""So too, while ranks wait and it is too soon to call it a stall."""
+LEAST_REST_S = 0.3
+"""Between two looks when a wait is about to become a stall: motion takes that long to be told."""
+READ_S = 0.1
+"""A rank reads its flight recorder that long after the look has begun, at most."""
 UNSETTLED_S = 6.5
 """How long a cold look goes on to look at what may become a stall in a moment."""
 UNTOLD_S = 10.0
@@ -67,7 +70,7 @@ def command(
         suspected = is_suspicious(told.snapshot)
 
         while watch and not told.snapshot.job.has_ended:
-            time.sleep(SUSPECTING_S if is_unsettled(told.snapshot) else WATCH_S)
+            time.sleep(rest_s(told.snapshot, time.time()))
             candidate = session.refreshed(candidate)
             newer = explain((told.snapshot, look(session, candidate, ask)))
 
@@ -131,6 +134,17 @@ def is_unsettled(snapshot: Snapshot) -> bool:
         return True  # an engine that no stack has shown yet decides who is the odd one
 
     return not snapshot.findings and snapshot.job.state == "RUNNING" and is_suspicious(snapshot)
+
+
+def rest_s(snapshot: Snapshot, now: float) -> float:
+    """Return how long a watch rests: the next look comes just when a wait becomes a stall."""
+    left = (
+        snapshot.taken_at + stall_s(worker.longest_gap_s) - waited.age_s - now
+        for worker in snapshot.workers
+        if (waited := worker.waiting_in) is not None
+    )
+    soon = min((one + READ_S for one in left if one > 0), default=WATCH_S)
+    return min(max(soon, LEAST_REST_S), WATCH_S)
 
 
 def is_suspicious(snapshot: Snapshot) -> bool:

@@ -19,12 +19,15 @@ def collectives_differ(facts: Facts) -> list[Finding]:
     """Every waiting rank is in a collective, and they are not the same one."""
     waiting = [wait for wait in waits(facts) if wait.collective is not None]
 
-    if not contradict(waiting):
-        waiting = [wait for wait in waiting if wait.is_stall]
+    if not waiting or len(waiting) < len(facts.members):
+        return []
+
+    if not (contradict(waiting) or all(wait.is_stall for wait in waiting)):
+        return []
 
     kinds = Counter(kind(wait) for wait in waiting)
 
-    if len(kinds) < 2 or len(waiting) < len(facts.members):
+    if len(kinds) < 2:
         return []
 
     usual, count = kinds.most_common(1)[0]

@@ -116,3 +116,19 @@ def test_of_one_that_ended_long_ago_it_says_no_more() -> None:
     session = Session(ended("FINISHED"))
     assert told(session, ended_at=1.0).snapshot.job.state == "FINISHED"
     assert session.taken == 1
+
+
+@pytest.mark.parametrize(
+    ("age_s", "since_s", "rest_s"),
+    [(0.1, 0.2, 1.0), (3.0, 0.2, 0.9), (3.6, 0.2, 0.3), (3.9, 0.2, 1.0), (60.0, 0.2, 1.0)],
+)
+def test_a_watch_looks_again_just_when_a_wait_becomes_a_stall(
+    age_s: float, since_s: float, rest_s: float
+) -> None:
+    hung = recorded("hung")
+    waiting = replace(hung.workers[0].collectives[0], age_s=age_s, finished=False)
+    workers = tuple(
+        replace(one, collectives=(waiting,), longest_gap_s=0.03) for one in hung.workers
+    )
+    look = replace(hung, workers=workers)
+    assert why.rest_s(look, look.taken_at + since_s) == pytest.approx(rest_s)
