@@ -143,7 +143,7 @@ def rest_s(snapshot: Snapshot, now: float) -> float:
         for worker in snapshot.workers
         if (waited := worker.waiting_in) is not None
     )
-    soon = min((one + READ_S for one in left if one > 0), default=WATCH_S)
+    soon = min((one + READ_S for one in left if one > -WATCH_S), default=WATCH_S)
     return min(max(soon, LEAST_REST_S), WATCH_S)
 
 
