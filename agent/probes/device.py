@@ -65,7 +65,7 @@ class Device:
     def _write(self, code: int, start: int, end: int, device_ns: int) -> None:
         ring = self._ring
         n = next(ring.numbers)
-        at = HEADER_BYTES + (n - 1) % ring.capacity * RECORD_BYTES
+        at = HEADER_BYTES + n % ring.capacity * RECORD_BYTES
         thread = threading.get_ident()
         struct.pack_into(RECORD, ring.memory, at, n, start, end, DEVICE, code, device_ns, thread, n)
 

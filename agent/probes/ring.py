@@ -2,7 +2,8 @@
 
 Several threads write, each into a place of its own: the counter that gives out numbers is one
 C call. Readers keep their own place, so there may be many; a slow one loses the oldest records
-and knows how many. The file needs no end: what a killed writer wrote can be read.
+and knows how many. The file needs no end: what a killed writer wrote can be read, the spans that
+it was in among it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from dsray_inspect.agent.probes.wire import (
     FOLDER,
     HEADER_BYTES,
     MAGIC,
-    OPEN,
     PREFIX,
     RECORD,
     RECORD_BYTES,
@@ -32,13 +32,16 @@ from dsray_inspect.agent.probes.wire import (
     W_CLOCK_NS,
     W_MAGIC,
     W_MAIN_THREAD,
-    W_OPEN,
     W_PID,
     W_STATE,
     W_VERSION,
     W_WALL_NS,
     WORD,
 )
+
+
+LAST = RECORD_BYTES // WORD - 1
+"""The last word of a record."""
 
 
 class RingUnreadable(Exception):
@@ -54,8 +57,6 @@ class Ring:
         self.memory = make(self.path, HEADER_BYTES + capacity * RECORD_BYTES)
         self.words = memoryview(self.memory).cast("q")
         self.numbers = itertools.count(1)
-        self.places = list(range(W_OPEN, W_OPEN + 2 * OPEN, 2))
-        """Free places in the table of open spans."""
         words = self.words
         words[W_VERSION], words[W_CAPACITY] = VERSION, capacity
         words[W_PID], words[W_BORN] = os.getpid(), born(os.getpid()) or 0
@@ -129,6 +130,8 @@ class Reader:
             raise RingUnreadable(f"{path} has another size than it says")
 
         self._next = 1
+        self._open: set[int] = set()
+        """Numbers below `_next` of spans that had not ended when they were read."""
 
     def close(self) -> None:
         self.words.release()
@@ -138,37 +141,71 @@ class Reader:
         return born(self.words[W_PID]) == self.words[W_BORN]
 
     def skip_all(self) -> None:
-        """Begin with what is written from now on."""
-        numbers = self.words[HEADER_BYTES // WORD :: RECORD_BYTES // WORD].tolist()
-        self._next = max(numbers) + 1
+        """Begin with what is written from now on; spans that are open now will be."""
+        first, last = (self._column(word) for word in (0, LAST))
+        self._next = max(first) + 1
+        self._open = {n for n, end in zip(first, last, strict=True) if n and end == -n}
 
     def read(self) -> bytes:
-        """Return the records that are new, whole ones only, oldest first."""
+        """Return the records that are new, whole ones only; open ones follow when they end."""
         found = bytearray()
 
-        while True:
-            raw = self._copy(self._next)
-            first, last = number_of(raw)
+        for number in sorted(self._open):
+            raw, first, last = self._look(number)
 
-            if first == last == self._next and self._copy(self._next) == raw:
+            if first == last == number:
                 found += raw
+
+            if first and (first, last) != (number, -number):
+                self._open.discard(number)
+
+        while True:
+            raw, first, last = self._look(self._next)
+
+            if first == self._next == abs(last):
+                if last > 0:
+                    found += raw
+                else:
+                    self._open.add(self._next)
+
                 self._next += 1
-            elif max(first, last) > self._next:
-                self._skip_to(max(first, last) - self.capacity + 1 + self.capacity // 16)
+            elif max(first, abs(last)) > self._next:
+                self._skip_to(max(first, abs(last)) - self.capacity + 1 + self.capacity // 16)
             elif self._is_left_behind():
                 self._skip_to(self._next + 1)
             else:
                 return bytes(found)
 
     def open_spans(self) -> list[tuple[int, int]]:
-        """Return start and code of the spans that are not finished, outermost first."""
-        table = self.words[W_OPEN : W_OPEN + 2 * OPEN].tolist()
-        pairs = zip(table[::2], table[1::2], strict=True)
-        return sorted((start, code) for start, code in pairs if start)
+        """Return start and code of the spans that have not ended, outermost first."""
+        found, number = [], self._next
+        numbers = sorted(self._open)
+
+        while number_of(self._copy(number))[0] == number:
+            numbers.append(number)
+            number += 1
+
+        for number in numbers:
+            raw, first, last = self._look(number)
+
+            if (first, last) == (number, -number):
+                row = records(raw)[0]
+                found.append((row[1], row[3]))
+
+        return sorted(found)
+
+    def _column(self, word: int) -> list[int]:
+        values: list[int] = self.words[HEADER_BYTES // WORD + word :: RECORD_BYTES // WORD].tolist()
+        return values
 
     def _copy(self, number: int) -> bytes:
-        at = HEADER_BYTES + (number - 1) % self.capacity * RECORD_BYTES
+        at = HEADER_BYTES + number % self.capacity * RECORD_BYTES
         return self.memory[at : at + RECORD_BYTES]
+
+    def _look(self, number: int) -> tuple[bytes, int, int]:
+        """Return a record that did not change while it was copied, and its numbers; 0, 0 if it did."""
+        raw = self._copy(number)
+        return (raw, *number_of(raw)) if self._copy(number) == raw else (raw, 0, 0)
 
     def _skip_to(self, number: int) -> None:
         number = max(number, self._next + 1)
@@ -178,9 +215,10 @@ class Reader:
     def _is_left_behind(self) -> bool:
         """Return whether the next record will never be whole: many after it are, or nobody writes."""
         later = self._next + min(256, self.capacity // 2)
-        first, last = number_of(self._copy(later))
-        half_written = self._next in number_of(self._copy(self._next))
-        return first == last == later or (half_written and not self.writer_lives())
+        half_written = self._next in map(abs, number_of(self._copy(self._next)))
+        return number_of(self._copy(later))[0] == later or (
+            half_written and not self.writer_lives()
+        )
 
 
 def number_of(raw: bytes) -> tuple[int, int]:

@@ -3,11 +3,13 @@
 All numbers are signed 64-bit words in the machine's order. Times are of CLOCK_MONOTONIC, which
 all processes of a machine share; the header has one pair of both clocks.
 
-    header   MAGIC, VERSION and sizes; the process; the clocks; its state; leases; open spans
+    header   MAGIC, VERSION and sizes; the process; the clocks; its state; leases
     record   number, start, end, code | flags << 16, first, second, thread, number
 
-A record's number is in its first and in its last word: a reader that sees two numbers looked
-while it was written. Numbers begin with 1; number n is in place (n - 1) % capacity.
+A span takes its number when it begins. The number is in the first word of its record, and in the
+last one with a minus as long as it is open: a reader that sees anything else looked while it was
+written. Numbers begin with 1; number n is in place n % capacity. A span whose place was taken by
+a later one before it ended takes another number then.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import struct
 from typing import Final
 
 MAGIC: Final = int.from_bytes(b"dsrayrng", "little")
-VERSION: Final = 1
+VERSION: Final = 2
 FOLDER: Final = "/dev/shm"
 PREFIX: Final = "dsray-"
 
@@ -46,9 +48,6 @@ W_MAIN_THREAD: Final = 9
 W_HOLDERS: Final = 16
 HOLDERS: Final = 16
 """Pairs of words: a holder's token, 0 for a free place, and until when it has its lease."""
-W_OPEN: Final = 64
-OPEN: Final = 128
-"""Pairs of words: start, 0 for a free place, and code of a span that is not finished."""
 
 RECORDING: Final = 1
 CLOSED: Final = 2

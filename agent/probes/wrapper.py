@@ -10,6 +10,7 @@ import functools
 import sys
 import threading
 import time
+from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -67,9 +68,17 @@ def recorder(ring: Ring, switch: Switch) -> Around:  # noqa: C901 - the hot path
     """
     clock, identity = time.monotonic_ns, threading.get_ident
     words, number, capacity = ring.words, ring.numbers.__next__, ring.capacity
-    take, give = ring.places.pop, ring.places.append
     namespace, fork_mark = switch.namespace, FORK_MARK
     origin, size, deadline = HEADER_BYTES // WORD, RECORD_BYTES // WORD, W_DEADLINE_NS
+
+    def again(start: int, code: int, first: int, second: int) -> tuple[int, int]:
+        """Begin the record of a span anew whose place a later one has taken."""
+        n = number()
+        at = origin + n % capacity * size
+        words[at + 7] = -n
+        words[at + 1 : at + 7] = array("q", (start, 0, code, first, second, identity()))
+        words[at] = n
+        return n, at
 
     def around(  # noqa: C901
         original: Any,
@@ -105,7 +114,7 @@ def recorder(ring: Ring, switch: Switch) -> Around:  # noqa: C901 - the hot path
             if part_of is not None and is_true(args, part_of):
                 return original(*args, **kwargs)
 
-            place = flags = first = second = 0
+            flags = first = second = n = at = 0
             counts: Any = None
             mark = result = None
 
@@ -116,13 +125,21 @@ def recorder(ring: Ring, switch: Switch) -> Around:  # noqa: C901 - the hot path
                     counts = args[0].__dict__
                     first, second = counts["global_steps"], counts["micro_steps"]
 
-                place = take()
-                words[place + 1] = code
-
                 if device is not None:
                     mark = device.begin()
+            except Exception:
+                pass
 
-                start = words[place] = clock()
+            try:
+                n = number()
+                at = origin + n % capacity * size
+                words[at + 7] = -n
+                words[at + 3] = code
+                words[at + 4] = first
+                words[at + 5] = second
+                words[at + 6] = identity()
+                start = words[at + 1] = clock()
+                words[at] = n
             except Exception:
                 start = clock()
 
@@ -136,25 +153,19 @@ def recorder(ring: Ring, switch: Switch) -> Around:  # noqa: C901 - the hot path
                 try:
                     end = clock()
 
-                    if place:
-                        words[place] = 0
-                        give(place)
+                    if words[at] != n:
+                        n, at = again(start, code, first, second)
 
                     if advances and counts["global_steps"] > first:
                         flags |= ADVANCED
 
                     if measure is not None and not flags:
-                        second = measure(args, result)
+                        words[at + 5] = measure(args, result)
 
-                    n = number()
-                    at = origin + (n - 1) % capacity * size
-                    words[at] = n
-                    words[at + 1] = start
+                    if flags:
+                        words[at + 3] = code | flags
+
                     words[at + 2] = end
-                    words[at + 3] = code | flags if flags else code
-                    words[at + 4] = first
-                    words[at + 5] = second
-                    words[at + 6] = identity()
                     words[at + 7] = n
 
                     if end > words[deadline]:

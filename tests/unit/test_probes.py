@@ -149,7 +149,7 @@ def test_an_exception_passes_and_is_marked(reader: Reader) -> None:
 
 def test_a_subclass_of_the_user_is_seen_in_both(reader: Reader) -> None:
     UserEngine().forward()
-    inner, outer = records(reader.read())
+    outer, inner = records(reader.read())
     assert outer[1] <= inner[1]
     assert inner[2] <= outer[2]
 
@@ -185,7 +185,7 @@ def test_an_inherited_function_is_probed_in_one_subclass_alone(tmp_path: Path) -
     reader.close()
 
 
-def test_what_is_not_finished_stands_in_the_table(probe: Probe, reader: Reader) -> None:
+def test_what_is_not_finished_is_open(probe: Probe, reader: Reader) -> None:
     inside, go_on = threading.Event(), threading.Event()
 
     class Waits(Engine):
@@ -210,10 +210,17 @@ def test_what_is_not_finished_stands_in_the_table(probe: Probe, reader: Reader) 
     again.take_out()
 
 
-def test_more_open_spans_than_the_table_holds_are_recorded_all_the_same(reader: Reader) -> None:
-    depth = wire.OPEN + 40
+def test_a_span_whose_place_is_taken_meanwhile_is_recorded_all_the_same(
+    probe: Probe, reader: Reader
+) -> None:
+    depth = probe.ring.capacity + 40
+    began = time.monotonic_ns()
     assert Engine().recurse(depth) == depth
-    assert len(records(reader.read())) == depth + 1
+    rows = records(reader.read())
+    outer = max(rows, key=lambda row: row[2] - row[1])
+    assert outer == max(rows, key=lambda row: row[2])
+    assert began < outer[1] < outer[2] < time.monotonic_ns()
+    assert outer[3:6] == (wire.BACKWARD, 7, 15)
     assert reader.open_spans() == []
 
 

@@ -26,13 +26,14 @@ from dsray_inspect.agent.probes.ring import Ring
 
 ring = Ring(int(sys.argv[1]), sys.argv[2])
 print(ring.path, flush=True)
-ring.words[ring.places.pop()] = 7
 sys.stdin.readline()
 
 for n in range(1, int(sys.argv[3]) + 1):
-    at = wire.HEADER_BYTES + (n - 1) % ring.capacity * wire.RECORD_BYTES
+    at = wire.HEADER_BYTES + n % ring.capacity * wire.RECORD_BYTES
     struct.pack_into(wire.RECORD, ring.memory, at, n, n * 3, n * 5, n * 7, n * 11, n * 13, n * 17, n)
 
+at = wire.HEADER_BYTES + (n + 1) % ring.capacity * wire.RECORD_BYTES
+struct.pack_into(wire.RECORD, ring.memory, at, n + 1, 7, 0, wire.FORWARD, 0, 0, 0, -n - 1)
 print("written", flush=True)
 time.sleep(600)
 """
@@ -40,8 +41,20 @@ time.sleep(600)
 
 def write(ring: Ring, *, first: int = 0) -> None:
     n = next(ring.numbers)
-    at = wire.HEADER_BYTES + (n - 1) % ring.capacity * wire.RECORD_BYTES
+    at = wire.HEADER_BYTES + n % ring.capacity * wire.RECORD_BYTES
     struct.pack_into(wire.RECORD, ring.memory, at, n, n, n, wire.FORWARD, first, 0, 0, n)
+
+
+def begin(ring: Ring, start: int) -> int:
+    """Write a span that has not ended; returns its number."""
+    n = next(ring.numbers)
+    at = wire.HEADER_BYTES + n % ring.capacity * wire.RECORD_BYTES
+    struct.pack_into(wire.RECORD, ring.memory, at, n, start, 0, wire.FORWARD, 0, 0, 0, -n)
+    return n
+
+
+def end(ring: Ring, n: int) -> None:
+    ring.words[(wire.HEADER_BYTES + n % ring.capacity * wire.RECORD_BYTES) // 8 + 7] = n
 
 
 @pytest.fixture
@@ -104,9 +117,40 @@ def test_a_late_reader_may_begin_with_now(ring: Ring, reader: Reader) -> None:
     assert reader.dropped == 0
 
 
+def test_spans_are_open_until_they_end(ring: Ring, reader: Reader) -> None:
+    outer, inner = begin(ring, 10), begin(ring, 20)
+    assert reader.open_spans() == [(10, wire.FORWARD), (20, wire.FORWARD)]
+    write(ring)
+    assert numbers(reader) == [3]
+    late = Reader(ring.path)
+    late.skip_all()
+    end(ring, inner)
+    assert reader.open_spans() == late.open_spans() == [(10, wire.FORWARD)]
+    assert numbers(reader) == [2]
+    end(ring, outer)
+    assert numbers(reader) == [1]
+    assert numbers(late) == [1, 2]
+    assert reader.open_spans() == []
+    assert reader.dropped == late.dropped == 0
+    late.close()
+
+
+def test_an_open_span_whose_place_is_taken_is_not_lost_yet(ring: Ring, reader: Reader) -> None:
+    begin(ring, 10)
+    assert numbers(reader) == []
+
+    for _ in range(64):
+        write(ring)
+
+    # It will take another number when it ends.
+    assert numbers(reader) == list(range(2, 66))
+    assert reader.open_spans() == []
+    assert reader.dropped == 0
+
+
 def test_a_record_that_is_being_written_is_waited_for(ring: Ring, reader: Reader) -> None:
     write(ring)
-    at = wire.HEADER_BYTES + wire.RECORD_BYTES
+    at = wire.HEADER_BYTES + 2 * wire.RECORD_BYTES
     ring.memory[at : at + 8] = (2).to_bytes(8, "little")
     assert numbers(reader) == [1]
     next(ring.numbers)
