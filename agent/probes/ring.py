@@ -39,7 +39,6 @@ from dsray_inspect.agent.probes.wire import (
     WORD,
 )
 
-
 LAST = RECORD_BYTES // WORD - 1
 """The last word of a record."""
 
