@@ -61,6 +61,15 @@ def victims_wait(facts: Facts) -> bool:
     )
 
 
+def may_hold_gil(member: Member) -> bool:
+    """Tell whether a rank gives no answer while one of its threads keeps the GIL, for no purpose
+    of its own.
+    """
+    silent = "did not answer" in member.worker.evidence.worker
+    purposeful = cause_of(member) in TOLD_BY_PURPOSE
+    return silent and member.seen.gil_keeper is not None and not purposeful
+
+
 def gil_held(facts: Facts) -> list[Finding]:
     """The main thread gives no answer while another keeps the GIL, at one place in two dumps."""
     found: list[Finding] = []
@@ -70,13 +79,9 @@ def gil_held(facts: Facts) -> list[Finding]:
 
     for member in facts.members:
         keeper = member.seen.gil_keeper
-        silent = "did not answer" in member.worker.evidence.worker
 
         # A write or a read that hangs with the GIL held is told by what it is for.
-        if keeper is None or not silent or cause_of(member) in TOLD_BY_PURPOSE:
-            continue
-
-        if not is_confirmed(facts, member):
+        if keeper is None or not may_hold_gil(member) or not is_confirmed(facts, member):
             continue
 
         inner = keeper.frames[-1]

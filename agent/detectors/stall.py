@@ -17,6 +17,7 @@ from dsray_inspect.agent.detectors.findings import (
 from dsray_inspect.agent.detectors.findings import wait as waits_verb
 from dsray_inspect.agent.detectors.makers import makers_of
 from dsray_inspect.agent.detectors.motion import Motion, before_of, motion_of
+from dsray_inspect.agent.detectors.process import HELD_S, may_hold_gil
 from dsray_inspect.agent.detectors.standing import cause_of, is_reporting, place, quiet_s
 from dsray_inspect.agent.detectors.waits import (
     Wait,
@@ -119,6 +120,9 @@ def blame(
 
     at_work = next((maker.name for maker in makers if maker.is_busy), None)
     still = still and at_work is None
+
+    if may_hold_gil(member) and waited_s < HELD_S:
+        return []  # what it is in holds the GIL, or soon lets go of it
 
     if was_stopped(facts, member) or (not still and is_excused(cause, motion, waited_s)):
         return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from dsray_inspect.agent.assemble.snapshot import Facts, assemble
@@ -393,3 +394,30 @@ def test_facts_know_one_earlier_look_only() -> None:
     third = assemble(first.answers, earlier=second)
     assert third.earlier is not None
     assert third.earlier.earlier is None
+
+
+@pytest.mark.parametrize(("waited_s", "cause"), [(5.0, None), (9.0, "gil_held")])
+def test_who_holds_its_gil_is_told_by_that_and_not_before(
+    waited_s: float, cause: str | None
+) -> None:
+    def held(at: float) -> Facts:
+        facts = look(waits(0, waited_s), stands(1, IN_USER, waited_s), waits(2, waited_s))
+        silent = facts.members[1]
+        why = msgspec.structs.replace(
+            silent.worker.evidence,
+            worker="its main thread did not answer in 0.8 s: the GIL is held",
+        )
+        one = msgspec.structs.replace(
+            silent,
+            worker=msgspec.structs.replace(silent.worker, evidence=why),
+            seen=msgspec.structs.replace(silent.seen, gil_keeper=silent.training),
+        )
+        members = (facts.members[0], one, facts.members[2])
+        snapshot = msgspec.structs.replace(
+            facts.snapshot, taken_at=at, workers=tuple(each.worker for each in members)
+        )
+        return msgspec.structs.replace(facts, snapshot=snapshot, members=members)
+
+    snapshot = judge(msgspec.structs.replace(held(101.0), earlier=held(100.0)))
+    assert snapshot.verdict.cause == cause
+    assert bool(snapshot.findings) == bool(cause)
