@@ -11,14 +11,10 @@ PYTHON ?= python3
 TORCH_PIP_ARGS ?=
 # Which of them may choose no test of a part: 5 is what pytest ends with then.
 CHOSEN = $(if $(ARGS),|| [ $$? -eq 5 ])
-# Files of tests that run at once.
-AT_ONCE ?= 3
 # More for pytest or the benchmark, such as ARGS="-k merge -x".
 ARGS ?=
 # Which of them may choose no test of a part: 5 is what pytest ends with then.
 CHOSEN = $(if $(ARGS),|| [ $$? -eq 5 ])
-# Files of tests that run at once.
-AT_ONCE ?= 3
 FAULT ?=
 
 BIN := .venv/bin
@@ -92,15 +88,12 @@ metrics-page: setup ## Write docs/metrics.md from the catalogue of metrics.
 dashboards: setup ## Write dashboards/grafana/*.json from the code beside them.
 	$(BIN)/python -m dsray_inspect.dashboards.build
 
-# Tests on real clusters wait most of the time, so that several files run at once; the jobs of the
-# fault suite are three at once already.
 test: setup system-packages ## Run all tests, the quick ones first.
-	$(BIN)/pytest -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder \
-	    tests/unit $(wildcard tests/promql tests/tui tests/ray) $(ARGS) $(CHOSEN)
-	$(BIN)/pytest $(wildcard tests/faults) $(ARGS) $(CHOSEN)
+	$(BIN)/pytest -n 2 tests/unit $(wildcard tests/promql tests/tui) $(ARGS) $(CHOSEN)
+	$(BIN)/pytest $(wildcard tests/ray tests/faults) $(ARGS) $(CHOSEN)
 
 test-unit: setup ## Run the tests that need no cluster.
-	$(BIN)/pytest tests/unit $(ARGS)
+	$(BIN)/pytest -n 2 tests/unit $(ARGS)
 
 faults: setup ## Run the whole fault suite and score dsray-inspect on it (about 40 minutes on 2 cores).
 	$(BIN)/python -m tests.faults $(ARGS)
