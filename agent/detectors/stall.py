@@ -118,6 +118,7 @@ def blame(
     idle_s = member.worker.idle_s or 0.0
     still = motion.is_still if motion else idle_s >= min(AS_LONG * waited_s, STALLED_S)
 
+    still = still and not has_moved_on(facts, member)
     at_work = next((maker.name for maker in makers if maker.is_busy), None)
     still = still and at_work is None
 
@@ -159,6 +160,12 @@ def blame(
             ),
         )
     ]
+
+
+def has_moved_on(facts: Facts, member: Member) -> bool:
+    """Tell whether a rank stood in something else when it was last seen: that it has left."""
+    before = before_of(facts, member)
+    return before is not None and cause_of(before) not in (None, cause_of(member))
 
 
 def was_stopped(facts: Facts, member: Member) -> bool:

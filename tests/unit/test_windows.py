@@ -81,6 +81,14 @@ def test_who_does_nothing_between_two_looks_is_blocked_although_it_polls(
     assert snapshot.verdict.ranks == (1,)
 
 
+def test_who_has_left_what_it_was_in_is_not_blocked() -> None:
+    before, now = stands(1, IN_GET, 6), stands(1, IN_USER, 7)
+    snapshot = window((waits(0, 6), before, waits(2, 6)), (waits(0, 7), now, waits(2, 7)))
+    assert snapshot.findings == ()
+    snapshot = twice(waits(0, 7), now, waits(2, 7))
+    assert snapshot.verdict.cause == "rank_blocked_in_user_code"
+
+
 def test_who_waits_in_c_for_its_newest_collective_is_no_culprit() -> None:
     """`work.wait()` or `loss.item()`: the innermost frame of all ranks is a line of the user's."""
 
