@@ -9,8 +9,6 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 # Where torch comes from, such as TORCH_PIP_ARGS="--index-url URL" for an index of CPU builds.
 TORCH_PIP_ARGS ?=
-# Which of them may choose no test of a part: 5 is what pytest ends with then.
-CHOSEN = $(if $(ARGS),|| [ $$? -eq 5 ])
 # More for pytest or the benchmark, such as ARGS="-k merge -x".
 ARGS ?=
 # Which of them may choose no test of a part: 5 is what pytest ends with then.

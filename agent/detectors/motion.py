@@ -10,6 +10,7 @@ import msgspec
 from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.assemble.workers import Member
 from dsray_inspect.agent.model import Thread
+from dsray_inspect.agent.stacks.memo import of_newest
 
 LEAST_APART_S = 0.3
 STILL_THREAD = 0.05
@@ -86,16 +87,17 @@ def motion_of(facts: Facts, member: Member) -> Motion | None:
 
 
 def before_of(facts: Facts, member: Member) -> Member | None:
+    """Return the same process of the rank in the look before, None where it was not there."""
     if facts.earlier is None:
         return None
 
-    worker = member.worker
-    same = (
-        one
-        for one in facts.earlier.members
-        if (one.worker.actor_id, one.worker.pid) == (worker.actor_id, worker.pid)
-    )
-    return next(same, None)
+    return by_process(facts.earlier.members).get((member.worker.actor_id, member.worker.pid))
+
+
+@of_newest
+def by_process(members: tuple[Member, ...]) -> dict[tuple[str, int], Member]:
+    """Return the members of a look by actor id and pid; every rank asks for its own."""
+    return {(one.worker.actor_id, one.worker.pid): one for one in members}
 
 
 def between(apart_s: float, before: Doing, now: Doing) -> Motion | None:

@@ -8,7 +8,7 @@ from dsray_inspect.agent.detectors.findings import name_ranks, next_command, pla
 from dsray_inspect.agent.detectors.motion import before_of
 from dsray_inspect.agent.detectors.standing import cause_of
 from dsray_inspect.agent.detectors.waits import waits
-from dsray_inspect.agent.model import OK, Finding
+from dsray_inspect.agent.model import OK, Finding, Thread
 
 HELD_S = 8.0
 """A garbage collection may hold the GIL for some seconds; a peer that waits longer is a victim."""
@@ -61,13 +61,13 @@ def victims_wait(facts: Facts) -> bool:
     )
 
 
-def may_hold_gil(member: Member) -> bool:
-    """Tell whether a rank gives no answer while one of its threads keeps the GIL, for no purpose
-    of its own.
+def gil_keeper_of(member: Member) -> Thread | None:
+    """Return the thread that keeps the GIL of a rank which gives no answer.
+
+    None where that is a write or a read: one that hangs is told by what it is for.
     """
     silent = "did not answer" in member.worker.evidence.worker
-    purposeful = cause_of(member) in TOLD_BY_PURPOSE
-    return silent and member.seen.gil_keeper is not None and not purposeful
+    return member.seen.gil_keeper if silent and cause_of(member) not in TOLD_BY_PURPOSE else None
 
 
 def gil_held(facts: Facts) -> list[Finding]:
@@ -78,10 +78,9 @@ def gil_held(facts: Facts) -> list[Finding]:
         return found
 
     for member in facts.members:
-        keeper = member.seen.gil_keeper
+        keeper = gil_keeper_of(member)
 
-        # A write or a read that hangs with the GIL held is told by what it is for.
-        if keeper is None or not may_hold_gil(member) or not is_confirmed(facts, member):
+        if keeper is None or not is_confirmed(facts, member):
             continue
 
         inner = keeper.frames[-1]

@@ -17,7 +17,7 @@ from dsray_inspect.agent.detectors.findings import (
 from dsray_inspect.agent.detectors.findings import wait as waits_verb
 from dsray_inspect.agent.detectors.makers import makers_of
 from dsray_inspect.agent.detectors.motion import Motion, before_of, motion_of
-from dsray_inspect.agent.detectors.process import HELD_S, may_hold_gil
+from dsray_inspect.agent.detectors.process import HELD_S, gil_keeper_of
 from dsray_inspect.agent.detectors.standing import cause_of, is_reporting, place, quiet_s
 from dsray_inspect.agent.detectors.waits import (
     Wait,
@@ -115,14 +115,12 @@ def blame(
     assert cause is not None
     motion = motion_of(facts, member)
     makers = makers_of(facts) if cause == "object_wait" else []
-    idle_s = member.worker.idle_s or 0.0
-    still = motion.is_still if motion else idle_s >= min(AS_LONG * waited_s, STALLED_S)
-
-    still = still and not has_moved_on(facts, member)
     at_work = next((maker.name for maker in makers if maker.is_busy), None)
-    still = still and at_work is None
+    idle_s = member.worker.idle_s or 0.0
+    stood = motion.is_still if motion else idle_s >= min(AS_LONG * waited_s, STALLED_S)
+    still = stood and at_work is None and not has_moved_on(facts, member)
 
-    if may_hold_gil(member) and waited_s < HELD_S:
+    if gil_keeper_of(member) and waited_s < HELD_S:
         return []  # what it is in holds the GIL, or soon lets go of it
 
     if was_stopped(facts, member) or (not still and is_excused(cause, motion, waited_s)):

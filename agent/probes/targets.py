@@ -57,16 +57,14 @@ class Target:
             found = [owner]
 
             for one in found:
-                if self.name in vars(one) or self._comes_to(one):
+                is_heir = self.inherited and one is owner and hasattr(one, self.name)
+
+                if self.name in vars(one) or is_heir:
                     yield one
 
                 if self.subclasses:
                     below: list[type] = type.__subclasses__(one)
                     found += [sub for sub in below if sub not in found]
-
-    def _comes_to(self, owner: type) -> bool:
-        named = self.inherited and owner.__name__ == self.owner
-        return named and any(self.name in vars(base) for base in owner.__mro__)
 
 
 class Patch:
