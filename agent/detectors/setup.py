@@ -173,15 +173,15 @@ def disagreement(facts: Facts) -> Finding | None:
 
 
 def missing(facts: Facts, inside: Sequence[Member]) -> Finding:
-    workers = facts.snapshot.workers
     here = [member.worker for member in inside]
-    entered, present = set(ranks(here)), set(ranks(workers))
+    entered, present = set(ranks(here)), set(ranks(facts.snapshot.workers))
     outside = [
-        worker
-        for worker in workers
-        if worker.phase in ("starting", "init_process_group") and worker.rank not in entered
+        member
+        for member in facts.members
+        if member.worker.phase in ("starting", "init_process_group")
+        and member.worker.rank not in entered
     ]
-    numbers = ranks(outside) or tuple(
+    numbers = ranks(one.worker for one in outside) or tuple(
         rank for rank in range(believed_size(here)) if rank not in present
     )
     who = (
@@ -207,10 +207,9 @@ def believed_size(workers: Sequence[Worker]) -> int:
     return max((*sizes, *(one.world_size or 0 for one in workers)), default=0)
 
 
-def is_stuck(facts: Facts, worker: Worker) -> bool:
-    member = next(one for one in facts.members if one.worker is worker)
+def is_stuck(facts: Facts, member: Member) -> bool:
     motion = motion_of(facts, member)
-    return motion is not None and motion.is_still and worker.function is not None
+    return motion is not None and motion.is_still and member.worker.function is not None
 
 
 def phases(facts: Facts) -> tuple[str, ...]:
