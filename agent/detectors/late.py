@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.assemble.workers import Member
@@ -11,14 +12,41 @@ from dsray_inspect.agent.detectors.findings import duration, next_command, ranks
 from dsray_inspect.agent.detectors.motion import motion_of
 from dsray_inspect.agent.model import Finding
 
+Arrivals = Sequence[int]
+"""When each member came to one collective, Unix ns."""
+STEADY_S = 5.0
+"""It must be so for this long, in the first half of it and in the second: less may be chance."""
 LEAST_EVENTS = 5
 LEAST_SHARE = 0.25
 """Of the time observed that the run must lose to one rank."""
 LEAST_LOST_S = 0.02
 """A collective; less is noise."""
 TIMES_THE_NEXT = 3.0
-FRESH = 24
-"""The newest collectives of a group that are looked at."""
+LEAST_COLLECTIVES = 12
+"""So many of a group are looked at, however long that goes back."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What the run lost to its ranks over some collectives."""
+
+    observed_s: float
+    events: Sequence[int]
+    """How often all others waited for a rank, by its place among the members."""
+    lost_s: Sequence[float]
+
+    @property
+    def order(self) -> list[int]:
+        """The places of the members, the one that cost most first."""
+        return sorted(range(len(self.lost_s)), key=lambda place: -self.lost_s[place])
+
+    def is_by(self, place: int) -> bool:
+        """Whether the run goes at the pace of this member."""
+        next_worst = max(lost for other, lost in enumerate(self.lost_s) if other != place)
+        return (
+            self.lost_s[place] >= LEAST_SHARE * self.observed_s
+            and self.lost_s[place] >= TIMES_THE_NEXT * next_worst
+        )
 
 
 def straggler(facts: Facts) -> list[Finding]:
@@ -39,30 +67,22 @@ def groups_of(members: Sequence[Member]) -> list[str]:
 
 
 def of_group(facts: Facts, members: Sequence[Member], group: str) -> Finding | None:
-    times = aligned(members, group)
+    times = steady(aligned(members, group))
 
-    if len(times) < LEAST_EVENTS:
+    if times is None:
         return None
 
-    first, last = times[min(times)], times[max(times)]
-    observed_s = (max(last) - min(first)) / 1e9
-    late = margins(times, len(members))
-    # By the median: one long pause does not make a straggler.
-    lost = [statistics.median(one) * len(one) if one else 0.0 for one in late]
-    events = [len(one) for one in late]
-    order = sorted(range(len(members)), key=lambda place: -lost[place])
-    worst, next_worst = order[0], order[1]
-    share = lost[worst] / observed_s if observed_s > 0 else 0.0
+    loss = loss_over(times)
+    worst, next_worst = loss.order[:2]
+    middle = len(times) // 2
+    halves = (loss_over(times[: middle + 1]), loss_over(times[middle:]))
 
-    if (
-        share < LEAST_SHARE
-        or events[worst] < LEAST_EVENTS
-        or lost[worst] < TIMES_THE_NEXT * lost[next_worst]
-    ):
+    if loss.events[worst] < LEAST_EVENTS or not all(one.is_by(worst) for one in (loss, *halves)):
         return None
 
     worker, motion = members[worst].worker, motion_of(facts, members[worst])
-    each_s = lost[worst] / events[worst]
+    each_s = loss.lost_s[worst] / loss.events[worst]
+    share = loss.lost_s[worst] / loss.observed_s
     return Finding(
         cause="straggler",
         severity="warning",
@@ -72,10 +92,14 @@ def of_group(facts: Facts, members: Sequence[Member], group: str) -> Finding | N
             f"{100 * share:.0f} % of the time is lost to it."
         ),
         evidence=(
-            f"flight recorder, group {group}: last at {events[worst]} of {len(times)} collectives",
             (
-                f"the others waited {duration(lost[worst])} of {duration(observed_s)} for it, "
-                f"{duration(lost[next_worst])} for the next slowest"
+                f"flight recorder, group {group}: last at {loss.events[worst]} of the newest "
+                f"{len(times)} collectives before which a rank paused"
+            ),
+            (
+                f"the others waited {duration(loss.lost_s[worst])} of "
+                f"{duration(loss.observed_s)} for it, "
+                f"{duration(loss.lost_s[next_worst])} for the next slowest"
             ),
             *([f"rank {worker.rank}: {motion.text()}"] if motion else []),
         ),
@@ -83,22 +107,33 @@ def of_group(facts: Facts, members: Sequence[Member], group: str) -> Finding | N
     )
 
 
-def aligned(members: Sequence[Member], group: str) -> dict[int, list[int]]:
-    """Return when each member came to each collective that all have come to, by sequence.
+def steady(times: Sequence[Arrivals]) -> Sequence[Arrivals] | None:
+    """Return the newest collectives that tell of a steady loss, None where there are too few."""
+    ends = max(times[-1]) if times else 0
+
+    for place in range(len(times) - LEAST_COLLECTIVES, -1, -1):
+        if ends - min(times[place]) >= STEADY_S * 1e9:
+            return times[place:]
+
+    return None
+
+
+def aligned(members: Sequence[Member], group: str) -> list[Arrivals]:
+    """Return when each member came to each collective that all have told of, oldest first.
 
     Clocks of other hosts are set by the median: within a step all ranks go on from one
     collective to the next at the same time.
     """
     by_member = [dict(map(tuple, one.arrivals[group])) for one in members]
-    common = sorted(set.intersection(*map(set, by_member)))[-FRESH:]
+    common = sorted(set.intersection(*map(set, by_member)))
     offsets = [
         0 if one.worker.node_id == members[0].worker.node_id else offset(by_member[0], own, common)
         for one, own in zip(members, by_member, strict=True)
     ]
-    return {
-        sequence: [own[sequence] - by for own, by in zip(by_member, offsets, strict=True)]
+    return [
+        [own[sequence] - by for own, by in zip(by_member, offsets, strict=True)]
         for sequence in common
-    }
+    ]
 
 
 def offset(reference: Mapping[int, int], own: Mapping[int, int], common: Sequence[int]) -> int:
@@ -106,20 +141,25 @@ def offset(reference: Mapping[int, int], own: Mapping[int, int], common: Sequenc
     return apart[len(apart) // 2] if apart else 0
 
 
-def margins(times: Mapping[int, Sequence[int]], count: int) -> list[list[float]]:
-    """Return for each member how long the next latest waited for it, where that is not noise."""
-    found: list[list[float]] = [[] for _ in range(count)]
+def loss_over(times: Sequence[Arrivals]) -> Loss:
+    """Return what the run lost to each member, where that is not noise."""
+    late: list[list[float]] = [[] for _ in times[0]]
 
-    for arrived in times.values():
+    for arrived in times:
         place, seconds = margin(arrived)
 
         if seconds >= LEAST_LOST_S:
-            found[place].append(seconds)
+            late[place].append(seconds)
 
-    return found
+    return Loss(
+        observed_s=(max(times[-1]) - min(times[0])) / 1e9,
+        events=[len(one) for one in late],
+        # By the median: one long pause does not make a straggler.
+        lost_s=[statistics.median(one) * len(one) if one else 0.0 for one in late],
+    )
 
 
-def margin(arrived: Sequence[int]) -> tuple[int, float]:
+def margin(arrived: Arrivals) -> tuple[int, float]:
     """Return who came last and how long after the one before it."""
     order = sorted(range(len(arrived)), key=lambda place: arrived[place])
     return order[-1], (arrived[order[-1]] - arrived[order[-2]]) / 1e9

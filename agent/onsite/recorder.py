@@ -11,7 +11,7 @@ import itertools
 import pickle
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from dsray_inspect.agent.onsite.gil import give_way
@@ -25,6 +25,8 @@ KEPT = 2
 """The newest entries of each group that are told."""
 ARRIVALS = 96
 """So many of the newest entries of each group tell when the rank came to them."""
+PAUSE_NS = 20_000_000
+"""A collective is worth telling where a rank came to it, or to the next, so long after the last."""
 RHYTHM = 10
 """So many gaps at least make a rhythm."""
 
@@ -124,14 +126,32 @@ def newest(entries: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 
 def arrivals(entries: Iterable[dict[str, Any]]) -> dict[str, list[tuple[int, int]]]:
-    """Return by group when this rank came to its newest collectives: sequence, Unix ns."""
+    """Return by group when this rank came to its newest collectives: sequence, Unix ns.
+
+    Only those around a pause are told: a step of ZeRO-3 has hundreds, and a rank can be late to
+    one only where it, or whoever waited for it, paused.
+    """
     return {
-        str(group[0]["process_group"][0]): [
-            (int(entry["collective_seq_id"]), int(entry["time_created_ns"]))
-            for entry in group[-ARRIVALS:]
-        ]
+        str(group[0]["process_group"][0]): around_pauses(
+            [(int(entry["collective_seq_id"]), int(entry["time_created_ns"])) for entry in group]
+        )[-ARRIVALS:]
         for group in newest(entries)
     }
+
+
+def around_pauses(came: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Keep the collective before each pause, and three after it.
+
+    Who is late pauses before the collective, who waits for it after it: what both keep holds that
+    one and two more, to which all come at once (by those the clocks of hosts are set).
+    """
+    kept: set[int] = set()
+
+    for place in range(1, len(came)):
+        if came[place][1] - came[place - 1][1] >= PAUSE_NS:
+            kept.update(range(place - 1, min(place + 3, len(came))))
+
+    return [came[place] for place in sorted(kept)]
 
 
 def describe(entry: dict[str, Any], now_s: float) -> dict[str, Any]:
