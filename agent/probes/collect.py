@@ -69,16 +69,16 @@ class Collector:
             if request["joined"].get(path):
                 reader.skip_all()
 
-        renew(reader.words, request["token"], request["lease_s"])
+        renew(reader.header, request["token"], request["lease_s"])
         return {
             "records": reader.read(),
             "dropped": reader.dropped,
             "open": reader.open_spans(),
             "alive": reader.writer_lives(),
-            "closed": reader.words[W_STATE] == CLOSED,
-            "wall_ns": reader.words[W_WALL_NS],
-            "clock_ns": reader.words[W_CLOCK_NS],
-            "main_thread": reader.words[W_MAIN_THREAD],
+            "closed": reader.header[W_STATE] == CLOSED,
+            "wall_ns": reader.header[W_WALL_NS],
+            "clock_ns": reader.header[W_CLOCK_NS],
+            "main_thread": reader.header[W_MAIN_THREAD],
         }
 
 
@@ -102,7 +102,7 @@ def sweep(folder: str = FOLDER) -> list[str]:
             continue
 
         try:
-            if not reader.writer_lives() and not is_held(reader.words, time.monotonic_ns()):
+            if not reader.writer_lives() and not is_held(reader.header, time.monotonic_ns()):
                 os.unlink(path)
                 removed.append(path)
         except OSError:

@@ -7,14 +7,13 @@ its own.
 
 from __future__ import annotations
 
-import struct
 import sys
 import threading
 from collections import deque
 from typing import Any
 
 from dsray_inspect.agent.probes.ring import Ring
-from dsray_inspect.agent.probes.wire import DEVICE, HEADER_BYTES, RECORD, RECORD_BYTES
+from dsray_inspect.agent.probes.wire import DEVICE, END
 
 WAITING: int = 64
 """Pairs of events that may wait for the device; the oldest go when it is far behind."""
@@ -63,11 +62,8 @@ class Device:
             self._spare += [before, after]
 
     def _write(self, code: int, start: int, end: int, device_ns: int) -> None:
-        ring = self._ring
-        n = next(ring.numbers)
-        at = HEADER_BYTES + n % ring.capacity * RECORD_BYTES
-        thread = threading.get_ident()
-        struct.pack_into(RECORD, ring.memory, at, n, start, end, DEVICE, code, device_ns, thread, n)
+        _, at = self._ring.begin(start, DEVICE, code, device_ns)
+        self._ring.words[at + END] = end
 
 
 def device_of_process(ring: Ring) -> Device | None:

@@ -67,7 +67,7 @@ class Probe:
 
     def take_out_expired(self) -> None:
         """Leave if no lease is left."""
-        if not is_held(self.ring.words, time.monotonic_ns()):
+        if not is_held(self.ring.header, time.monotonic_ns()):
             self.take_out()
 
     def take_out(self) -> list[str]:
@@ -88,19 +88,19 @@ class Probe:
         if sys.modules.get(HOME) is not None and sys.modules[HOME].probe is self:
             del sys.modules[HOME]
 
-        self.ring.words[W_STATE] = CLOSED
+        self.ring.header[W_STATE] = CLOSED
         self.ring.close()
         return covered
 
     def hold(self, token: int, lease_s: float) -> bool:
         """Take or renew a lease; False when too many hold one."""
         now_ns = time.monotonic_ns()
-        return hold(self.ring.words, token, now_ns + int(lease_s * 1e9), now_ns)
+        return hold(self.ring.header, token, now_ns + int(lease_s * 1e9), now_ns)
 
     def let_go(self, token: int) -> list[str] | None:
         """Give a lease back; returns what `take_out` does if it was the last, None if not."""
-        clear(self.ring.words, token)
-        return None if is_held(self.ring.words, time.monotonic_ns()) else self.take_out()
+        clear(self.ring.header, token)
+        return None if is_held(self.ring.header, time.monotonic_ns()) else self.take_out()
 
 
 def installed() -> Any:

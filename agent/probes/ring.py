@@ -19,9 +19,11 @@ import time
 
 from dsray_inspect.agent.probes.wire import (
     CAPACITY,
+    END,
     FOLDER,
     HEADER_BYTES,
     MAGIC,
+    MOVED,
     PREFIX,
     RECORD,
     RECORD_BYTES,
@@ -37,10 +39,11 @@ from dsray_inspect.agent.probes.wire import (
     W_VERSION,
     W_WALL_NS,
     WORD,
+    WORDS,
 )
 
-LAST = RECORD_BYTES // WORD - 1
-"""The last word of a record."""
+NUMBER_AND_END = "=q8xq"
+"""How a record begins, for `struct`."""
 
 
 class RingUnreadable(Exception):
@@ -51,24 +54,45 @@ class Ring:
     """The writing side; its parts are taken by the wrappers, which have no time for methods."""
 
     def __init__(self, capacity: int = CAPACITY, folder: str = FOLDER) -> None:
+        if capacity < 1 or capacity & (capacity - 1):
+            raise ValueError(f"the capacity of a ring is a power of two, not {capacity}")
+
         self.capacity = capacity
         self.path = os.path.join(folder, f"{PREFIX}{os.getpid()}-{secrets.token_hex(8)}")
-        self.memory = make(self.path, HEADER_BYTES + capacity * RECORD_BYTES)
+        self.memory = make(self.path, capacity * RECORD_BYTES + HEADER_BYTES)
         self.words = memoryview(self.memory).cast("q")
-        self.numbers = itertools.count(1)
-        words = self.words
-        words[W_VERSION], words[W_CAPACITY] = VERSION, capacity
-        words[W_PID], words[W_BORN] = os.getpid(), born(os.getpid()) or 0
-        words[W_WALL_NS], words[W_CLOCK_NS] = time.time_ns(), time.monotonic_ns()
-        words[W_MAIN_THREAD] = threading.main_thread().ident or 0
-        words[W_STATE] = RECORDING
-        words[W_MAGIC] = MAGIC
+        self.header = self.words[capacity * WORDS :]
+        self.numbers = itertools.count(WORDS, WORDS)
+        header = self.header
+        header[W_VERSION], header[W_CAPACITY] = VERSION, capacity
+        header[W_PID], header[W_BORN] = os.getpid(), born(os.getpid()) or 0
+        header[W_WALL_NS], header[W_CLOCK_NS] = time.time_ns(), time.monotonic_ns()
+        header[W_MAIN_THREAD] = threading.main_thread().ident or 0
+        header[W_STATE] = RECORDING
+        header[W_MAGIC] = MAGIC
+
+    def begin(self, start: int, code: int, first: int, second: int) -> tuple[int, int]:
+        """Begin a record; return its number and where its words are.
+
+        The wrappers have the same written out: they have no time for calls.
+        """
+        words, number = self.words, next(self.numbers)
+        at = number % (self.capacity * WORDS)
+        words[at + END] = -number
+        words[at + 3] = code
+        words[at + 4] = first
+        words[at + 5] = second
+        words[at + 6] = threading.get_ident()
+        words[at + 1] = start
+        words[at] = number
+        return number, at
 
     def close(self) -> None:
         """Remove the file and the mapping; who has it open reads on."""
         with contextlib.suppress(OSError):
             os.unlink(self.path)
 
+        self.header.release()
         self.words.release()
         self.memory.close()
 
@@ -105,11 +129,13 @@ class Reader:
     def __init__(self, path: str) -> None:
         self.path = path
         self.dropped = 0
-        """Records that were overwritten, or found half-written, before they were read."""
+        """Records that were overwritten before they were read, or will never be whole."""
         file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
 
         try:
-            if os.fstat(file).st_size < HEADER_BYTES:
+            size = os.fstat(file).st_size
+
+            if size < HEADER_BYTES or size % RECORD_BYTES:
                 raise RingUnreadable(f"{path} is no ring")
 
             self.memory = mmap.mmap(file, 0)
@@ -117,115 +143,127 @@ class Reader:
             os.close(file)
 
         self.words = memoryview(self.memory).cast("q")
-        self.capacity = self.words[W_CAPACITY]
-        told = HEADER_BYTES + self.capacity * RECORD_BYTES
+        self.header = self.words[-(HEADER_BYTES // WORD) :]
+        self.capacity = self.header[W_CAPACITY]
 
-        if self.words[W_MAGIC] != MAGIC or self.words[W_VERSION] != VERSION:
+        if self.header[W_MAGIC] != MAGIC or self.header[W_VERSION] != VERSION:
             self.close()
             raise RingUnreadable(f"{path} is no ring of version {VERSION}")
 
-        if self.capacity < 1 or len(self.memory) != told:
+        if self.capacity < 1 or size != self.capacity * RECORD_BYTES + HEADER_BYTES:
             self.close()
             raise RingUnreadable(f"{path} has another size than it says")
 
-        self._next = 1
+        self._next = WORDS
         self._open: set[int] = set()
         """Numbers below `_next` of spans that had not ended when they were read."""
+        self._gone = 0
+        """How many of those were overwritten; each was lost, or moves when it ends."""
 
     def close(self) -> None:
+        self.header.release()
         self.words.release()
         self.memory.close()
 
     def writer_lives(self) -> bool:
-        return born(self.words[W_PID]) == self.words[W_BORN]
+        return born(self.header[W_PID]) == self.header[W_BORN]
 
     def skip_all(self) -> None:
         """Begin with what is written from now on; spans that are open now will be."""
-        first, last = (self._column(word) for word in (0, LAST))
-        self._next = max(first) + 1
-        self._open = {n for n, end in zip(first, last, strict=True) if n and end == -n}
+        numbers, ends = self._column(0), self._column(END)
+        self._next = max(numbers) + WORDS
+        self._open = {n for n, end in zip(numbers, ends, strict=True) if n and end == -n}
 
     def read(self) -> bytes:
         """Return the records that are new, whole ones only; open ones follow when they end."""
         found = bytearray()
 
         for number in sorted(self._open):
-            raw, first, last = self._look(number)
+            raw, newest, is_open = self._look(number)
 
-            if first == last == number:
-                found += raw
-
-            if first and (first, last) != (number, -number):
+            if newest == number and not is_open:
                 self._open.discard(number)
+                found += raw
+            elif newest > number:
+                self._open.discard(number)
+                self._gone += 1
+                self.dropped += 1
 
         while True:
-            raw, first, last = self._look(self._next)
+            raw, newest, is_open = self._look(self._next)
 
-            if first == self._next == abs(last):
-                if last > 0:
-                    found += raw
-                else:
+            if newest == self._next:
+                if is_open:
                     self._open.add(self._next)
+                else:
+                    found += raw
+                    self._count_moved(raw)
 
-                self._next += 1
-            elif max(first, abs(last)) > self._next:
-                self._skip_to(max(first, abs(last)) - self.capacity + 1 + self.capacity // 16)
+                self._next += WORDS
+            elif newest > self._next:
+                self._skip_to(newest - (self.capacity - 1 - self.capacity // 16) * WORDS)
             elif self._is_left_behind():
-                self._skip_to(self._next + 1)
+                self._skip_to(self._next + WORDS)
             else:
                 return bytes(found)
+
+    def _count_moved(self, raw: bytes) -> None:
+        if self._gone and records(raw)[0][3] & MOVED:
+            self._gone -= 1
+            self.dropped -= 1
 
     def open_spans(self) -> list[tuple[int, int]]:
         """Return start and code of the spans that have not ended, outermost first."""
         found, number = [], self._next
         numbers = sorted(self._open)
 
-        while number_of(self._copy(number))[0] == number:
+        while self._look(number)[1] == number:
             numbers.append(number)
-            number += 1
+            number += WORDS
 
         for number in numbers:
-            raw, first, last = self._look(number)
+            raw, newest, is_open = self._look(number)
 
-            if (first, last) == (number, -number):
+            if newest == number and is_open:
                 row = records(raw)[0]
                 found.append((row[1], row[3]))
 
         return sorted(found)
 
     def _column(self, word: int) -> list[int]:
-        values: list[int] = self.words[HEADER_BYTES // WORD + word :: RECORD_BYTES // WORD].tolist()
+        values: list[int] = self.words[word : self.capacity * WORDS : WORDS].tolist()
         return values
 
     def _copy(self, number: int) -> bytes:
-        at = HEADER_BYTES + number % self.capacity * RECORD_BYTES
+        at = number % (self.capacity * WORDS) * WORD
         return self.memory[at : at + RECORD_BYTES]
 
-    def _look(self, number: int) -> tuple[bytes, int, int]:
-        """Return a record that did not change while it was copied, and its numbers; 0, 0 if it did."""
+    def _look(self, number: int) -> tuple[bytes, int, bool]:
+        """Return what stands at the place of a number, the newest number there, and if it is open.
+
+        The newest number is 0 where the record changed while it was copied, and where the one that
+        is looked for is being begun.
+        """
         raw = self._copy(number)
-        return (raw, *number_of(raw)) if self._copy(number) == raw else (raw, 0, 0)
+
+        if self._copy(number) != raw:
+            return raw, 0, False
+
+        whole, end = struct.unpack_from(NUMBER_AND_END, raw)
+        begun = max(whole, -end)
+        return raw, 0 if whole < begun <= number else begun, end < 0
 
     def _skip_to(self, number: int) -> None:
-        number = max(number, self._next + 1)
-        self.dropped += number - self._next
+        number = max(number, self._next + WORDS)
+        self.dropped += (number - self._next) // WORDS
         self._next = number
 
     def _is_left_behind(self) -> bool:
         """Return whether the next record will never be whole: many after it are, or nobody writes."""
-        later = self._next + min(256, self.capacity // 2)
-        half_written = self._next in map(abs, number_of(self._copy(self._next)))
-        return number_of(self._copy(later))[0] == later or (
-            half_written and not self.writer_lives()
-        )
-
-
-def number_of(raw: bytes) -> tuple[int, int]:
-    """Return the number at either end of a record."""
-    return (
-        int.from_bytes(raw[:WORD], "little", signed=True),
-        int.from_bytes(raw[-WORD:], "little", signed=True),
-    )
+        later = self._next + min(256, self.capacity // 2) * WORDS
+        _, end = struct.unpack_from(NUMBER_AND_END, self._copy(self._next))
+        is_begun = end == -self._next
+        return self._look(later)[1] == later or (is_begun and not self.writer_lives())
 
 
 def records(raw: bytes) -> list[tuple[int, ...]]:

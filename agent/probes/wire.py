@@ -1,15 +1,19 @@
-"""The layout of a ring: a header of one page, then records of 64 bytes (stdlib only).
+"""The layout of a ring: records of 64 bytes, then a header of one page (stdlib only).
 
 All numbers are signed 64-bit words in the machine's order. Times are of CLOCK_MONOTONIC, which
 all processes of a machine share; the header has one pair of both clocks.
 
+    record   number, start, end, code | flags << 16, first, second, thread, unused
     header   MAGIC, VERSION and sizes; the process; the clocks; its state; leases
-    record   number, start, end, code | flags << 16, first, second, thread, number
 
-A span takes its number when it begins. The number is in the first word of its record, and in the
-last one with a minus as long as it is open: a reader that sees anything else looked while it was
-written. Numbers begin with 1; number n is in place n % capacity. A span whose place was taken by
-a later one before it ended takes another number then.
+A span takes its number when it begins, and writes it with a minus as its end before all else: as
+long as it is open it has the same number at both places, and a record with two different ones is
+being written. Numbers are multiples of the words of a record, so that a number is a place as far
+as the ring goes round: `number % (capacity * WORDS)`. A span whose place was taken by a later one
+before it ended takes another number then, and is MOVED.
+
+The header is at the end and the capacity a power of two for the writer's sake, to which each
+addition counts.
 """
 
 from __future__ import annotations
@@ -18,19 +22,23 @@ import struct
 from typing import Final
 
 MAGIC: Final = int.from_bytes(b"dsrayrng", "little")
-VERSION: Final = 2
+VERSION: Final = 3
 FOLDER: Final = "/dev/shm"
 PREFIX: Final = "dsray-"
 
 WORD: Final = 8
 HEADER_BYTES: Final = 4096
-RECORD: Final = "=8q"
+RECORD: Final = "=7q8x"
 """For `struct`; a `struct.Struct` cannot be sent by value."""
 RECORD_BYTES: Final = struct.calcsize(RECORD)
+WORDS: Final = RECORD_BYTES // WORD
+"""Of a record, and what one number is higher than the one before it."""
+END: Final = 2
+"""The word of a record that tells whether it is open, whole or being written."""
 CAPACITY: Final = 32_768
 """Records in a ring: 2 MiB, of the 64 MiB that a container's /dev/shm has by default."""
 
-# Words of the header.
+# Words of the header, from its beginning.
 W_MAGIC: Final = 0
 W_VERSION: Final = 1
 W_CAPACITY: Final = 2
@@ -57,6 +65,8 @@ FAILED: Final = 1 << 16
 """An exception left the span."""
 ADVANCED: Final = 1 << 17
 """The engine's global step is higher than before the call."""
+MOVED: Final = 1 << 18
+"""Its place was taken while it was open: it has taken another number."""
 UNCOUNTED: Final = -1
 """The step of an engine that does not count."""
 CODE_MASK: Final = (1 << 16) - 1

@@ -10,7 +10,6 @@ import functools
 import sys
 import threading
 import time
-from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -19,16 +18,17 @@ from dsray_inspect.agent.probes.ring import Ring
 from dsray_inspect.agent.probes.wire import (
     ADVANCED,
     FAILED,
-    HEADER_BYTES,
-    RECORD_BYTES,
+    MOVED,
     UNCOUNTED,
     W_DEADLINE_NS,
-    WORD,
+    WORDS,
 )
 
 Measure = Callable[[tuple[Any, ...], Any], int]
 FORK_MARK = "_active_limbo_lock"
 """A lock that `threading` makes anew in every forked child."""
+LOOK_NS = 250_000_000
+"""So long a probe whose last lease was given back goes on, at most."""
 
 
 class Switch:
@@ -46,6 +46,8 @@ class Switch:
             self.namespace = {FORK_MARK: self}
 
         self.mark = self.namespace[FORK_MARK]
+        self.look_at_ns = 0
+        """When the lease is looked at again."""
 
     @property
     def off(self) -> bool:
@@ -64,21 +66,19 @@ def recorder(ring: Ring, switch: Switch) -> Around:  # noqa: C901 - the hot path
 
     A training step calls them seldom enough that each finds its data out of the processor's
     caches: what they share is shared as the same variables, and a record is written word by word,
-    which takes half of what `struct` takes.
+    which takes half of what `struct` takes there. See `wire` for what stands where.
     """
     clock, identity = time.monotonic_ns, threading.get_ident
-    words, number, capacity = ring.words, ring.numbers.__next__, ring.capacity
+    words, number, mask = ring.words, ring.numbers.__next__, ring.capacity * WORDS - 1
+    deadline = ring.capacity * WORDS + W_DEADLINE_NS
     namespace, fork_mark = switch.namespace, FORK_MARK
-    origin, size, deadline = HEADER_BYTES // WORD, RECORD_BYTES // WORD, W_DEADLINE_NS
 
-    def again(start: int, code: int, first: int, second: int) -> tuple[int, int]:
-        """Begin the record of a span anew whose place a later one has taken."""
-        n = number()
-        at = origin + n % capacity * size
-        words[at + 7] = -n
-        words[at + 1 : at + 7] = array("q", (start, 0, code, first, second, identity()))
-        words[at] = n
-        return n, at
+    def look_at_lease(now_ns: int) -> None:
+        until_ns = words[deadline]
+        switch.look_at_ns = min(until_ns, now_ns + LOOK_NS)
+
+        if now_ns > until_ns:
+            switch.on_expiry()
 
     def around(  # noqa: C901
         original: Any,
@@ -114,7 +114,7 @@ def recorder(ring: Ring, switch: Switch) -> Around:  # noqa: C901 - the hot path
             if part_of is not None and is_true(args, part_of):
                 return original(*args, **kwargs)
 
-            flags = first = second = n = at = 0
+            flags = first = second = at_end = still_open = 0
             counts: Any = None
             mark = result = None
 
@@ -132,8 +132,9 @@ def recorder(ring: Ring, switch: Switch) -> Around:  # noqa: C901 - the hot path
 
             try:
                 n = number()
-                at = origin + n % capacity * size
-                words[at + 7] = -n
+                at = n & mask
+                at_end = at + 2
+                words[at_end] = still_open = -n
                 words[at + 3] = code
                 words[at + 4] = first
                 words[at + 5] = second
@@ -144,7 +145,8 @@ def recorder(ring: Ring, switch: Switch) -> Around:  # noqa: C901 - the hot path
                 start = clock()
 
             try:
-                result = original(*args, **kwargs)
+                # Without the copy of `kwargs` that ** makes.
+                result = original(*args, **kwargs) if kwargs else original(*args)
                 return result
             except BaseException:
                 flags = FAILED
@@ -153,24 +155,24 @@ def recorder(ring: Ring, switch: Switch) -> Around:  # noqa: C901 - the hot path
                 try:
                     end = clock()
 
-                    if words[at] != n:
-                        n, at = again(start, code, first, second)
+                    if words[at_end] != still_open:  # a later span has taken the place
+                        at_end = ring.begin(start, code | MOVED, first, second)[1] + 2
 
                     if advances and counts["global_steps"] > first:
                         flags |= ADVANCED
 
                     if measure is not None and not flags:
-                        words[at + 5] = measure(args, result)
+                        words[at_end + 3] = measure(args, result)
 
                     if flags:
-                        words[at + 3] = code | flags
+                        words[at_end + 1] |= flags
 
-                    words[at + 2] = end
-                    words[at + 7] = n
+                    words[at_end] = end
 
-                    if end > words[deadline]:
-                        switch.on_expiry()
-                    elif device is not None:
+                    if end > switch.look_at_ns:
+                        look_at_lease(end)
+
+                    if device is not None:
                         device.end(mark, code, start, end)
                 except Exception:
                     pass

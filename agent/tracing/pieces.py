@@ -111,7 +111,7 @@ def training_thread(rows: Iterable[tuple[int, ...]]) -> int:
 
 
 def named(row: tuple[int, ...], clock: Clock) -> Piece:
-    _, start, end, code, first, second, thread, _ = row
+    _, start, end, code, first, second, thread = row
     counted = code & wire.CODE_MASK in COUNTED
     return Piece(
         name=NAMES[code & wire.CODE_MASK],

@@ -133,7 +133,7 @@ def probed(name: str, train: Train, steps: int = 3) -> None:
             {
                 "name": name,
                 "records": base64.b64encode(reader.read()).decode(),
-                "clock": [reader.words[wire.W_WALL_NS], reader.words[wire.W_CLOCK_NS]],
+                "clock": [reader.header[wire.W_WALL_NS], reader.header[wire.W_CLOCK_NS]],
                 "losses": [*losses, train()],
                 "gone": gone,
                 "restored": all(after[key] is one for key, one in originals.items()),

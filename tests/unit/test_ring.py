@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import struct
 import subprocess
 import sys
 import threading
@@ -20,7 +19,7 @@ from dsray_inspect.agent.probes.leases import clear, hold, is_held
 from dsray_inspect.agent.probes.ring import Reader, Ring, RingUnreadable, records
 
 WRITER = """
-import struct, sys, time
+import sys, time
 from dsray_inspect.agent.probes import wire
 from dsray_inspect.agent.probes.ring import Ring
 
@@ -29,32 +28,27 @@ print(ring.path, flush=True)
 sys.stdin.readline()
 
 for n in range(1, int(sys.argv[3]) + 1):
-    at = wire.HEADER_BYTES + n % ring.capacity * wire.RECORD_BYTES
-    struct.pack_into(wire.RECORD, ring.memory, at, n, n * 3, n * 5, n * 7, n * 11, n * 13, n * 17, n)
+    number, at = ring.begin(n * 3, n % 999, n * 11, n * 13)
+    ring.words[at + wire.END] = number * 5
 
-at = wire.HEADER_BYTES + (n + 1) % ring.capacity * wire.RECORD_BYTES
-struct.pack_into(wire.RECORD, ring.memory, at, n + 1, 7, 0, wire.FORWARD, 0, 0, 0, -n - 1)
+ring.begin(7, wire.FORWARD, 0, 0)
 print("written", flush=True)
 time.sleep(600)
 """
 
 
 def write(ring: Ring, *, first: int = 0) -> None:
-    n = next(ring.numbers)
-    at = wire.HEADER_BYTES + n % ring.capacity * wire.RECORD_BYTES
-    struct.pack_into(wire.RECORD, ring.memory, at, n, n, n, wire.FORWARD, first, 0, 0, n)
+    _, at = ring.begin(1, wire.FORWARD, first, 0)
+    ring.words[at + wire.END] = 2
 
 
 def begin(ring: Ring, start: int) -> int:
-    """Write a span that has not ended; returns its number."""
-    n = next(ring.numbers)
-    at = wire.HEADER_BYTES + n % ring.capacity * wire.RECORD_BYTES
-    struct.pack_into(wire.RECORD, ring.memory, at, n, start, 0, wire.FORWARD, 0, 0, 0, -n)
-    return n
+    """Write a span that has not ended; returns where it is."""
+    return ring.begin(start, wire.FORWARD, 0, 0)[1]
 
 
-def end(ring: Ring, n: int) -> None:
-    ring.words[(wire.HEADER_BYTES + n % ring.capacity * wire.RECORD_BYTES) // 8 + 7] = n
+def end(ring: Ring, at: int) -> None:
+    ring.words[at + wire.END] = 30
 
 
 @pytest.fixture
@@ -73,7 +67,8 @@ def reader(ring: Ring) -> Iterator[Reader]:
 
 
 def numbers(reader: Reader) -> list[int]:
-    return [row[0] for row in records(reader.read())]
+    """Return which of all records the new ones are, from 1 on."""
+    return [row[0] // wire.WORDS for row in records(reader.read())]
 
 
 def start_writer(folder: Path, *, capacity: int, count: int) -> subprocess.Popen[str]:
@@ -142,21 +137,39 @@ def test_an_open_span_whose_place_is_taken_is_not_lost_yet(ring: Ring, reader: R
     for _ in range(64):
         write(ring)
 
-    # It will take another number when it ends.
     assert numbers(reader) == list(range(2, 66))
     assert reader.open_spans() == []
+    assert reader.dropped == 1
+    # It takes another number when it ends.
+    end(ring, ring.begin(10, wire.FORWARD | wire.MOVED, 0, 0)[1])
+    assert numbers(reader) == [66]
     assert reader.dropped == 0
 
 
-def test_a_record_that_is_being_written_is_waited_for(ring: Ring, reader: Reader) -> None:
+def test_a_record_that_is_being_begun_is_waited_for(ring: Ring, reader: Reader) -> None:
     write(ring)
-    at = wire.HEADER_BYTES + 2 * wire.RECORD_BYTES
-    ring.memory[at : at + 8] = (2).to_bytes(8, "little")
+    number, at = 2 * wire.WORDS, 2 * wire.WORDS
+    ring.words[at + wire.END] = -number
     assert numbers(reader) == [1]
+    assert reader.open_spans() == []
     next(ring.numbers)
-    ring.memory[at + 56 : at + 64] = (2).to_bytes(8, "little")
+    ring.words[at] = number
+    assert numbers(reader) == []
+    assert len(reader.open_spans()) == 1
+    end(ring, at)
     assert numbers(reader) == [2]
     assert reader.dropped == 0
+
+
+def test_a_record_that_is_being_overwritten_is_lost(ring: Ring, reader: Reader) -> None:
+    for _ in range(64):
+        write(ring)
+
+    ring.words[1 * wire.WORDS + wire.END] = -65 * wire.WORDS
+    found = numbers(reader)
+    assert found[-1] == 64
+    assert 1 not in found
+    assert reader.dropped == 64 - len(found)
 
 
 def test_a_place_that_its_thread_never_fills_is_skipped(ring: Ring, reader: Reader) -> None:
@@ -179,16 +192,17 @@ def test_no_torn_record_is_taken_for_a_whole_one(tmp_path: Path) -> None:
     reader = Reader(writer.stdout.readline().strip())
     writer.stdin.write("go\n")
     writer.stdin.flush()
-    last = taken = 0
+    taken: set[int] = set()
 
-    while last < count:
+    while len(taken) + reader.dropped < count:
         for row in records(reader.read()):
-            n = row[0]
-            assert row == (n, n * 3, n * 5, n * 7, n * 11, n * 13, n * 17, n)
-            assert n > last
-            last, taken = n, taken + 1
+            n = row[0] // wire.WORDS
+            assert row[1:6] == (n * 3, row[0] * 5, n % 999, n * 11, n * 13)
+            assert n not in taken
+            taken.add(n)
 
-    assert taken + reader.dropped == count
+    assert len(taken) + reader.dropped == count
+    assert len(reader.open_spans()) == 1
     writer.kill()
     writer.communicate()
     reader.close()
@@ -235,6 +249,13 @@ def test_readers_read_on_when_the_file_is_gone(ring: Ring, reader: Reader) -> No
     assert numbers(reader) == [1]
 
 
+def test_a_capacity_is_a_power_of_two(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="power of two, not 100"):
+        Ring(100, str(tmp_path))
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_ring_needs_its_room_before_it_is_written(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -259,7 +280,7 @@ def test_another_file_is_no_ring(tmp_path: Path, content: bytes) -> None:
 
 
 def test_leases_are_many_and_the_latest_counts(ring: Ring) -> None:
-    words, second = ring.words, 10**9
+    words, second = ring.header, 10**9
     assert not is_held(words, 0 + 1)
     assert hold(words, 1, 10 * second, 0)
     assert hold(words, 2, 20 * second, 0)
@@ -272,9 +293,9 @@ def test_leases_are_many_and_the_latest_counts(ring: Ring) -> None:
 
 
 def test_leases_that_ran_out_make_room(ring: Ring) -> None:
-    assert all(hold(ring.words, token, 10, 0) for token in range(1, wire.HOLDERS + 1))
-    assert not hold(ring.words, 99, 20, 5)
-    assert hold(ring.words, 99, 20, 11)
+    assert all(hold(ring.header, token, 10, 0) for token in range(1, wire.HOLDERS + 1))
+    assert not hold(ring.header, 99, 20, 5)
+    assert hold(ring.header, 99, 20, 11)
 
 
 def test_rings_of_the_dead_are_swept_when_nobody_holds_them(tmp_path: Path, ring: Ring) -> None:
@@ -283,11 +304,11 @@ def test_rings_of_the_dead_are_swept_when_nobody_holds_them(tmp_path: Path, ring
     path = writer.stdout.readline().strip()
     assert sweep(str(tmp_path)) == []
     reader = Reader(path)
-    hold(reader.words, 1, time.monotonic_ns() + 10**12, 0)
+    hold(reader.header, 1, time.monotonic_ns() + 10**12, 0)
     writer.kill()
     writer.communicate()
     assert sweep(str(tmp_path)) == []
-    clear(reader.words, 1)
+    clear(reader.header, 1)
     reader.close()
     assert sweep(str(tmp_path)) == [path]
     assert Path(ring.path).exists()

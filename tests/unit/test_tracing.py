@@ -120,7 +120,7 @@ def test_what_was_not_finished_is_open() -> None:
 
 def test_bytes_come_from_what_was_serialized_inside() -> None:
     def row(n: int, start: int, end: int, code: int, size: int = 0) -> tuple[int, ...]:
-        return n, start, end, code, 0, size, 77, n
+        return n, start, end, code, 0, size, 77
 
     rows = [
         row(1, 10, 20, wire.SERIALIZE, 800),
@@ -142,8 +142,8 @@ def test_bytes_come_from_what_was_serialized_inside() -> None:
 
 def test_device_times_come_to_their_pieces() -> None:
     rows = [
-        (1, 10, 20, wire.FORWARD, 3, 3, 7, 1),
-        (2, 10, 20, wire.DEVICE, wire.FORWARD, 555, 7, 2),
+        (1, 10, 20, wire.FORWARD, 3, 3, 7),
+        (2, 10, 20, wire.DEVICE, wire.FORWARD, 555, 7),
     ]
     (forward,) = pieces(rows, [], Clock(0, 0))
     assert forward.device_ns == 555
