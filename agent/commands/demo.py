@@ -12,8 +12,6 @@ from dsray_inspect.agent.commands.options import common_options, take
 from dsray_inspect.agent.demo.progress import Progress
 from dsray_inspect.agent.demo.show import JOB, Plan, Show
 from dsray_inspect.agent.errors import ExitCode, UsageError
-from dsray_inspect.agent.text.report import report
-from dsray_inspect.agent.text.style import Style
 
 FAULTS = ("hang",)
 
@@ -56,11 +54,10 @@ def command(
 
             if options.as_json:
                 sys.stdout.buffer.write(msgspec.json.encode(snapshot) + b"\n")
+                sys.stdout.flush()
             else:
-                style = Style(color=options.color)
-                click.echo(report(snapshot, style), color=options.color)
-
-            sys.stdout.flush()
+                sys.stdout.flush()
+                show.print_look(color=options.color)
 
             if stays:
                 progress.say(suggestions(show.cluster.address))

@@ -168,22 +168,30 @@ class Show:
 
     def look(self) -> Snapshot:
         """Return what `dsray-inspect attach` sees, run as a user would run it."""
-        argv = [sys.executable, "-c", INSPECT, "attach", JOB, "--address", self.cluster.address]
-        done = subprocess.run(
-            on_leash([*argv, "--json"]),
-            env=self.cluster.client_env(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=LOOK_S,
-            start_new_session=True,
-            check=False,
-        )
+        done = self._attach("--json", stdout=subprocess.PIPE)
 
         if not done.stdout.strip():
             said = done.stderr.decode("utf-8", "replace").strip()
             raise InspectError(f"attach exited with {done.returncode}.", help_text=said)
 
         return msgspec.json.decode(done.stdout, type=Snapshot)
+
+    def print_look(self, *, color: bool) -> None:
+        """Let `dsray-inspect attach` print what it sees to this process's own stdout."""
+        self._attach("--text", *([] if color else ["--no-color"]), stdout=None)
+
+    def _attach(self, *flags: str, stdout: int | None) -> subprocess.CompletedProcess[bytes]:
+        argv = [sys.executable, "-c", INSPECT, "attach", JOB, "--address", self.cluster.address]
+        return subprocess.run(
+            on_leash([*argv, *flags]),
+            env=self.cluster.client_env(),
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            timeout=LOOK_S,
+            start_new_session=True,
+            check=False,
+        )
 
     def outcome(self) -> Snapshot:
         """Look until what the demo is about can be seen, and return that look."""

@@ -17,7 +17,8 @@ FRESH_LOCK_S = 300.0
 """A compile takes up to about 200 s on a loaded machine; an older lock has lost its owner."""
 NO_BUILDER_S = 5.0
 """Where no compiler runs on the node, a lock of that age is nobody's."""
-PROMPT_S = 5.0
+LATE_S = 5.0
+"""A rendezvous that lacks a stuck rank for so long is an error."""
 AGREED = ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE")
 """What all ranks must believe alike for a rendezvous to come about."""
 
@@ -193,7 +194,7 @@ def missing(facts: Facts, inside: Sequence[Member]) -> Finding:
     waited_s = max((one.idle_s or 0.0 for one in here), default=0.0)
     return Finding(
         cause="rendezvous_wait",
-        severity="error" if stuck and waited_s >= PROMPT_S else "warning",
+        severity="error" if stuck and waited_s >= LATE_S else "warning",
         ranks=numbers,
         summary=f"{name_ranks(ranks(here)).capitalize()} {wait(here)} in init_process_group; {who}.",
         evidence=phases(facts),
