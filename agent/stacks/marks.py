@@ -28,6 +28,7 @@ _ANY = re.compile("")
 _LOADERS = re.compile(
     r"torch/utils/data/.*|torchdata/.*|ray/data/.*|deepspeed/runtime/dataloader\.py"
     r"|deepspeed/runtime/data_pipeline/.*|accelerate/data_loader\.py|webdataset/.*|nvidia/dali/.*"
+    r"|datasets/(?:iterable|arrow)_dataset\.py|litdata/.*|streaming/base/.*"
 )
 _ZERO_3 = re.compile(
     r"deepspeed/runtime/(?:zero/(?:partition_parameters|partitioned_param_coordinator|mics"
@@ -116,6 +117,17 @@ _MARKS: tuple[tuple[re.Pattern[str], re.Pattern[str], Mark], ...] = (
     (
         _TRAINERS,
         _names(r"_?save_(?:checkpoint|state|model|pretrained) _?load_(?:from_checkpoint|state)"),
+        "checkpoint",
+    ),
+    # What `ray.train.report` does with a checkpoint once all ranks have come to it.
+    (
+        re.compile(r"ray/train/(?:v2/)?_internal/(?:execution/)?storage\.py"),
+        _names("persist_current_checkpoint"),
+        "checkpoint",
+    ),
+    (
+        re.compile(r"ray/train/v2/_internal/execution/context\.py"),
+        _names("_upload_checkpoint"),
         "checkpoint",
     ),
     # ZeRO's own communication.

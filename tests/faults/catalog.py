@@ -79,6 +79,7 @@ CASES: tuple[Case, ...] = (
     vision("loader", "data_stall", in_ci=True),
     vision("stream", "data_stall"),
     vision("full-disk", "checkpoint_stall", in_ci=True),
+    vision("upload", "checkpoint_stall", in_ci=True),
     vision("frozen", "unknown"),
     vision("regex", "gil_held"),
     vision("native-gil", "gil_held", in_ci=True),
@@ -93,11 +94,11 @@ CASES: tuple[Case, ...] = (
     finetune("other-op", "collective_mismatch", "rank_divergence"),
     finetune("other-size", "collective_mismatch", culprits="not scored"),
     # Numbers, configs, environments.
-    finetune("nan", "nonfinite_loss", culprits="not scored"),
+    finetune("nan", "nonfinite_loss", culprits="not scored", in_ci=True),
     finetune("inf-step", "overflow_skips", culprits="not scored"),
     finetune("zero-mix", "config_drift", in_ci=True),
     finetune("clip-mix", "config_drift"),
-    finetune("env", "env_drift"),
+    finetune("env", "env_drift", in_ci=True),
     finetune("hidden-env", "env_drift", culprits="all"),
     # Ranks that end.
     finetune("raise", "worker_dead", in_ci=True),
@@ -123,7 +124,7 @@ CASES: tuple[Case, ...] = (
     launch("cold-compile", "op_compile_slow", culprits="not scored"),
     launch("driver", "driver_blocked", culprits="none", in_ci=True),
     launch("callback", "controller_blocked", culprits="none"),
-    launch("one-gpu", "device_conflict", culprits="all"),
+    launch("one-gpu", "device_conflict", culprits="all", in_ci=True),
     # Healthy, but scary.
     vision("none", in_ci=True),
     finetune("none"),

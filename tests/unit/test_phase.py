@@ -16,7 +16,10 @@ from dsray_inspect.agent.stacks.phase import (
 )
 
 SITE = "/opt/venv/lib/python3.11/site-packages"
-PREFIXES = ("ray/", "torch/", "deepspeed/", "accelerate/", "transformers/", "safetensors/")
+PREFIXES = (
+    *("ray/", "torch/", "deepspeed/", "accelerate/", "transformers/", "safetensors/"),
+    *("datasets/", "fsspec/"),
+)
 RUNNER = (
     ("_bootstrap", "/usr/lib/python3.11/threading.py"),
     ("_run_target", "ray/train/v2/_internal/execution/worker_group/thread_runner.py"),
@@ -32,6 +35,8 @@ STAGE_1_2 = "deepspeed/runtime/zero/stage_1_and_2.py"
 STAGE_3 = "deepspeed/runtime/zero/stage3.py"
 COORDINATOR = "deepspeed/runtime/zero/partitioned_param_coordinator.py"
 PARTITION = "deepspeed/runtime/zero/partition_parameters.py"
+CONTEXT = "ray/train/v2/_internal/execution/context.py"
+TO_BUCKET = ("to_bucket", "/home/user/storage.py")
 C10D = "torch/distributed/distributed_c10d.py"
 MODULE = "torch/nn/modules/module.py"
 V2_NAME = "TrainingThread(train_fn_with_final_checkpoint_flush)"
@@ -113,6 +118,8 @@ def main(*calls: Call) -> Thread:
         ("data", [("iter_torch_batches", "ray/data/iterator.py")]),
         ("data", [("__next__", "deepspeed/runtime/dataloader.py")]),
         ("data", [("__iter__", "accelerate/data_loader.py")]),
+        ("data", [("__iter__", "datasets/iterable_dataset.py"), ("read", "fsspec/spec.py")]),
+        ("user", [("__iter__", "/home/user/datasets/iterable_dataset.py")]),
         (
             "data",
             [
@@ -197,7 +204,16 @@ def main(*calls: Call) -> Thread:
         ("checkpoint", [("save_16bit_model", ENGINE), ("all_gather_coalesced", PARTITION)]),
         ("checkpoint", [("step", ENGINE), ("_commit_decoupled_checkpoint", ENGINE)]),
         ("checkpoint", [("save", "torch/serialization.py")]),
-        ("report", [("report", "ray/train/v2/_internal/execution/context.py")]),
+        ("report", [("report", CONTEXT)]),
+        ("report", [("report", CONTEXT), ("_sync_checkpoint_dir_name_across_ranks", CONTEXT)]),
+        ("checkpoint", [("report", CONTEXT), ("_upload_checkpoint", CONTEXT), TO_BUCKET]),
+        (
+            "checkpoint",
+            [
+                ("report", "ray/train/_internal/session.py"),
+                ("persist_current_checkpoint", "ray/train/_internal/storage.py"),
+            ],
+        ),
         # The user's own collectives.
         ("collective", [("barrier", C10D)]),
         ("collective", [("barrier", "deepspeed/comm/comm.py")]),

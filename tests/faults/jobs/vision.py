@@ -19,7 +19,7 @@ from typing import Any
 import ray.train
 import torch
 import torch.distributed as dist
-from ray.train import RunConfig, ScalingConfig
+from ray.train import Checkpoint, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from torch.utils.data import DataLoader, IterableDataset
 from trip import Trip, arguments, leave_ops_uncompiled
@@ -37,6 +37,7 @@ FAULTS = {
     "frozen": "the rank stops itself by SIGSTOP",
     "slow": "the rank takes 0.5 s longer for each step",
     "full-disk": "the rank's checkpoint goes to a pipe that nobody empties",
+    "upload": "the rank's checkpoint is uploaded, by ray.train.report, to a server that says nothing",
     "regex": "the rank holds its GIL in a regular expression",
     "native-gil": "the rank holds its GIL in a C call",
     # Healthy, but scary.
@@ -232,6 +233,18 @@ class Pretrainer:
         if self.trip.due("socket", self.rank, step):
             silent_server().recv(1)
 
+    def publish(self, step: int) -> None:
+        """All ranks report, one of them with a checkpoint."""
+        if self.trip.fault == "upload" and step == self.trip.step:
+            mine = self.rank == self.trip.rank
+            weights = Checkpoint.from_directory(str(self.trip.out)) if mine else None
+            ray.train.report({"step": step}, checkpoint=weights, checkpoint_upload_fn=self.to_bucket)
+
+    def to_bucket(self, weights: Checkpoint, name: str) -> Checkpoint:
+        self.trip.broke()
+        silent_server().recv(1)
+        return weights
+
     def save(self, step: int) -> None:
         if self.trip.due("full-disk", self.rank, step):
             path = self.trip.out / "weights.pt"
@@ -251,6 +264,7 @@ class Pretrainer:
             write(step, loss.item())
             self.report_metrics(step)
             self.save(step)
+            self.publish(step)
         self.trip.broke()
 
 
