@@ -15,6 +15,7 @@ from dsray_inspect.agent.cluster.records import JobRow
 from dsray_inspect.agent.cluster.resolve import Candidate
 from dsray_inspect.agent.commands.attach import code_of
 from dsray_inspect.agent.commands.options import LIMIT_S, Options, common_options, take
+from dsray_inspect.agent.detectors.process import HELD_S
 from dsray_inspect.agent.detectors.waits import stall_s
 from dsray_inspect.agent.errors import ExitCode
 from dsray_inspect.agent.explanation import Explanation, explain
@@ -137,11 +138,14 @@ def is_unsettled(snapshot: Snapshot) -> bool:
 
 
 def rest_s(snapshot: Snapshot, now: float) -> float:
-    """Return how long a watch rests: the next look comes just when a wait becomes a stall."""
+    """Return how long a watch rests: the next look comes just when a wait becomes a stall, or is so
+    long that a rank without an answer holds its GIL.
+    """
     left = (
-        snapshot.taken_at + stall_s(worker.longest_gap_s) - waited.age_s - now
+        snapshot.taken_at + told_s - waited.age_s - now
         for worker in snapshot.workers
         if (waited := worker.waiting_in) is not None
+        for told_s in (stall_s(worker.longest_gap_s), HELD_S)
     )
     soon = min((one + READ_S for one in left if one > -WATCH_S), default=WATCH_S)
     return min(max(soon, LEAST_REST_S), WATCH_S)

@@ -120,9 +120,12 @@ def test_of_one_that_ended_long_ago_it_says_no_more() -> None:
 
 @pytest.mark.parametrize(
     ("age_s", "since_s", "rest_s"),
-    [(0.1, 0.2, 1.0), (3.0, 0.2, 0.9), (3.6, 0.2, 0.3), (3.9, 0.2, 0.3), (60.0, 0.2, 1.0)],
+    [
+        *[(0.1, 0.2, 1.0), (3.0, 0.2, 0.9), (3.6, 0.2, 0.3), (3.9, 0.2, 0.3)],
+        *[(6.0, 0.2, 1.0), (7.5, 0.2, 0.4), (60.0, 0.2, 1.0)],
+    ],
 )
-def test_a_watch_looks_again_just_when_a_wait_becomes_a_stall(
+def test_a_watch_looks_again_just_when_a_wait_tells_more(
     age_s: float, since_s: float, rest_s: float
 ) -> None:
     hung = recorded("hung")

@@ -238,7 +238,9 @@ class Pretrainer:
         if self.trip.fault == "upload" and step == self.trip.step:
             mine = self.rank == self.trip.rank
             weights = Checkpoint.from_directory(str(self.trip.out)) if mine else None
-            ray.train.report({"step": step}, checkpoint=weights, checkpoint_upload_fn=self.to_bucket)
+            ray.train.report(
+                {"step": step}, checkpoint=weights, checkpoint_upload_fn=self.to_bucket
+            )
 
     def to_bucket(self, weights: Checkpoint, name: str) -> Checkpoint:
         self.trip.broke()
