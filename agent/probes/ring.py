@@ -184,6 +184,7 @@ class Reader:
             if newest == number and not is_open:
                 self._open.discard(number)
                 found += raw
+                self._count_moved(raw)
             elif newest > number:
                 self._open.discard(number)
                 self._gone += 1

@@ -141,7 +141,9 @@ def test_an_open_span_whose_place_is_taken_is_not_lost_yet(ring: Ring, reader: R
     assert reader.open_spans() == []
     assert reader.dropped == 1
     # It takes another number when it ends.
-    end(ring, ring.begin(10, wire.FORWARD | wire.MOVED, 0, 0)[1])
+    _, at = ring.begin(10, wire.FORWARD | wire.MOVED, 0, 0)
+    assert numbers(reader) == []
+    end(ring, at)
     assert numbers(reader) == [66]
     assert reader.dropped == 0
 
