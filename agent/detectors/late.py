@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.assemble.workers import Member
@@ -24,6 +26,17 @@ LEAST_LOST_S = 0.02
 TIMES_THE_NEXT = 3.0
 LEAST_COLLECTIVES = 12
 """So many of a group are looked at, however long that goes back."""
+
+
+class Meeting(NamedTuple):
+    """One collective: when its first and its last rank came, and who that was."""
+
+    first_ns: int
+    last_ns: int
+    last: int
+    """The place of the last among the members."""
+    late_s: float
+    """How long the one before it waited for the last."""
 
 
 @dataclass(frozen=True)
@@ -67,15 +80,16 @@ def groups_of(members: Sequence[Member]) -> list[str]:
 
 
 def of_group(facts: Facts, members: Sequence[Member], group: str) -> Finding | None:
-    times = steady(aligned(members, group))
+    met = steady([meeting(arrived) for arrived in aligned(members, group)])
 
-    if times is None:
+    if met is None:
         return None
 
-    loss = loss_over(times)
+    middle = len(met) // 2
+    loss, *halves = (
+        loss_over(part, len(members)) for part in (met, met[: middle + 1], met[middle:])
+    )
     worst, next_worst = loss.order[:2]
-    middle = len(times) // 2
-    halves = (loss_over(times[: middle + 1]), loss_over(times[middle:]))
 
     if loss.events[worst] < LEAST_EVENTS or not all(one.is_by(worst) for one in (loss, *halves)):
         return None
@@ -94,7 +108,7 @@ def of_group(facts: Facts, members: Sequence[Member], group: str) -> Finding | N
         evidence=(
             (
                 f"flight recorder, group {group}: last at {loss.events[worst]} of the newest "
-                f"{len(times)} collectives before which a rank paused"
+                f"{len(met)} collectives before which a rank paused"
             ),
             (
                 f"the others waited {duration(loss.lost_s[worst])} of "
@@ -107,13 +121,11 @@ def of_group(facts: Facts, members: Sequence[Member], group: str) -> Finding | N
     )
 
 
-def steady(times: Sequence[Arrivals]) -> Sequence[Arrivals] | None:
+def steady(met: Sequence[Meeting]) -> Sequence[Meeting] | None:
     """Return the newest collectives that tell of a steady loss, None where there are too few."""
-    ends = max(times[-1]) if times else 0
-
-    for place in range(len(times) - LEAST_COLLECTIVES, -1, -1):
-        if ends - min(times[place]) >= STEADY_S * 1e9:
-            return times[place:]
+    for place in range(len(met) - LEAST_COLLECTIVES, -1, -1):
+        if met[-1].last_ns - met[place].first_ns >= STEADY_S * 1e9:
+            return met[place:]
 
     return None
 
@@ -141,25 +153,23 @@ def offset(reference: Mapping[int, int], own: Mapping[int, int], common: Sequenc
     return apart[len(apart) // 2] if apart else 0
 
 
-def loss_over(times: Sequence[Arrivals]) -> Loss:
+def meeting(arrived: Arrivals) -> Meeting:
+    last, before = heapq.nlargest(2, range(len(arrived)), key=arrived.__getitem__)
+    late_s = (arrived[last] - arrived[before]) / 1e9
+    return Meeting(min(arrived), arrived[last], last, late_s)
+
+
+def loss_over(met: Sequence[Meeting], members: int) -> Loss:
     """Return what the run lost to each member, where that is not noise."""
-    late: list[list[float]] = [[] for _ in times[0]]
+    late: list[list[float]] = [[] for _ in range(members)]
 
-    for arrived in times:
-        place, seconds = margin(arrived)
-
-        if seconds >= LEAST_LOST_S:
-            late[place].append(seconds)
+    for one in met:
+        if one.late_s >= LEAST_LOST_S:
+            late[one.last].append(one.late_s)
 
     return Loss(
-        observed_s=(max(times[-1]) - min(times[0])) / 1e9,
+        observed_s=(met[-1].last_ns - met[0].first_ns) / 1e9,
         events=[len(one) for one in late],
         # By the median: one long pause does not make a straggler.
         lost_s=[statistics.median(one) * len(one) if one else 0.0 for one in late],
     )
-
-
-def margin(arrived: Arrivals) -> tuple[int, float]:
-    """Return who came last and how long after the one before it."""
-    order = sorted(range(len(arrived)), key=lambda place: arrived[place])
-    return order[-1], (arrived[order[-1]] - arrived[order[-2]]) / 1e9

@@ -132,26 +132,32 @@ def arrivals(entries: Iterable[dict[str, Any]]) -> dict[str, list[tuple[int, int
     one only where it, or whoever waited for it, paused.
     """
     return {
-        str(group[0]["process_group"][0]): around_pauses(
-            [(int(entry["collective_seq_id"]), int(entry["time_created_ns"])) for entry in group]
-        )[-ARRIVALS:]
+        str(group[0]["process_group"][0]): [
+            (int(entry["collective_seq_id"]), int(entry["time_created_ns"]))
+            for entry in around_pauses(group)
+        ]
         for group in newest(entries)
     }
 
 
-def around_pauses(came: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Keep the collective before each pause, and three after it.
+def around_pauses(group: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Keep the collective before each pause, and three after it; the newest of them all.
 
     Who is late pauses before the collective, who waits for it after it: what both keep holds that
     one and two more, to which all come at once (by those the clocks of hosts are set).
     """
     kept: set[int] = set()
 
-    for place in range(1, len(came)):
-        if came[place][1] - came[place - 1][1] >= PAUSE_NS:
-            kept.update(range(place - 1, min(place + 3, len(came))))
+    for place in range(len(group) - 1, 0, -1):
+        paused_ns = group[place]["time_created_ns"] - group[place - 1]["time_created_ns"]
 
-    return [came[place] for place in sorted(kept)]
+        if paused_ns >= PAUSE_NS:
+            kept.update(range(place - 1, min(place + 3, len(group))))
+
+        if len(kept) >= ARRIVALS:
+            break
+
+    return [group[place] for place in sorted(kept)[-ARRIVALS:]]
 
 
 def describe(entry: dict[str, Any], now_s: float) -> dict[str, Any]:

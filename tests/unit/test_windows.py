@@ -288,6 +288,8 @@ def test_a_straggler_is_known_whatever_its_hosts_clock_says(late: int) -> None:
     [
         pytest.param([0.0] * 40 + [0.08] * 8, id="a second of it, now"),
         pytest.param([0.08] * 30 + [0.0] * 30, id="while it caught up"),
+        pytest.param([0.08] * 50 + [0.0] * 10, id="until two seconds ago"),
+        pytest.param([0.0] * 50 + [0.08] * 18, id="for three seconds, now"),
         pytest.param([0.0] * 30 + [0.09] + [0.0] * 30, id="once"),
     ],
 )
