@@ -56,7 +56,6 @@ def command(
                 sys.stdout.buffer.write(msgspec.json.encode(snapshot) + b"\n")
                 sys.stdout.flush()
             else:
-                sys.stdout.flush()
                 show.print_look(color=options.color)
 
             if stays:

@@ -20,7 +20,7 @@ from dsray_inspect.agent.demo.descendants import adopt_orphans, end_all, on_leas
 from dsray_inspect.agent.demo.folder import Folder, OpCache
 from dsray_inspect.agent.demo.needs import check_needs
 from dsray_inspect.agent.demo.progress import Progress, Stage
-from dsray_inspect.agent.errors import ClusterUnreachable, InspectError
+from dsray_inspect.agent.errors import ClusterUnreachable, ExitCode, InspectError
 from dsray_inspect.agent.model import Snapshot
 
 T = TypeVar("T")
@@ -171,14 +171,16 @@ class Show:
         done = self._attach("--json", stdout=subprocess.PIPE)
 
         if not done.stdout.strip():
-            said = done.stderr.decode("utf-8", "replace").strip()
-            raise InspectError(f"attach exited with {done.returncode}.", help_text=said)
+            raise refusal(done)
 
         return msgspec.json.decode(done.stdout, type=Snapshot)
 
     def print_look(self, *, color: bool) -> None:
         """Let `dsray-inspect attach` print what it sees to this process's own stdout."""
-        self._attach("--text", *([] if color else ["--no-color"]), stdout=None)
+        done = self._attach("--text", *([] if color else ["--no-color"]), stdout=None)
+
+        if done.returncode not in (ExitCode.OK, ExitCode.FINDINGS):
+            raise refusal(done)
 
     def _attach(self, *flags: str, stdout: int | None) -> subprocess.CompletedProcess[bytes]:
         argv = [sys.executable, "-c", INSPECT, "attach", JOB, "--address", self.cluster.address]
@@ -244,6 +246,11 @@ class Show:
             f"The demo's Ray cluster ended before {what} did.",
             help_text=self.cluster.last_words(),
         )
+
+
+def refusal(done: subprocess.CompletedProcess[bytes]) -> InspectError:
+    said = done.stderr.decode("utf-8", "replace").strip()
+    return InspectError(f"attach exited with {done.returncode}.", help_text=said)
 
 
 def standing(snapshot: Snapshot) -> str:

@@ -121,13 +121,8 @@ _MARKS: tuple[tuple[re.Pattern[str], re.Pattern[str], Mark], ...] = (
     ),
     # What `ray.train.report` does with a checkpoint once all ranks have come to it.
     (
-        re.compile(r"ray/train/(?:v2/)?_internal/(?:execution/)?storage\.py"),
-        _names("persist_current_checkpoint"),
-        "checkpoint",
-    ),
-    (
-        re.compile(r"ray/train/v2/_internal/execution/context\.py"),
-        _names("_upload_checkpoint"),
+        re.compile(r"ray/train/(?:v2/)?_internal/(?:execution/)?(?:storage|context)\.py"),
+        _names("persist_current_checkpoint _upload_checkpoint"),
         "checkpoint",
     ),
     # ZeRO's own communication.

@@ -16,10 +16,8 @@ from dsray_inspect.agent.stacks.phase import (
 )
 
 SITE = "/opt/venv/lib/python3.11/site-packages"
-PREFIXES = (
-    *("ray/", "torch/", "deepspeed/", "accelerate/", "transformers/", "safetensors/"),
-    *("datasets/", "fsspec/"),
-)
+PACKAGES = "ray torch deepspeed accelerate transformers safetensors datasets fsspec"
+PREFIXES = tuple(f"{name}/" for name in PACKAGES.split())
 RUNNER = (
     ("_bootstrap", "/usr/lib/python3.11/threading.py"),
     ("_run_target", "ray/train/v2/_internal/execution/worker_group/thread_runner.py"),
