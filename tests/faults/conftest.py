@@ -27,18 +27,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def scores(
     request: pytest.FixtureRequest, nothing_left: None
-) -> Iterator[dict[str, Future[Score]]]:
+) -> Iterator[dict[str, Future[list[Score]]]]:
     """Start the cases that were chosen, and give what each of them will score."""
     asked = {
         item.callspec.params["name"]
         for item in request.session.items
         if hasattr(item, "callspec") and "name" in item.callspec.params
     }
-    tool = tools.tool("dsray-inspect")
+    ours = {"dsray-inspect": tools.tool("dsray-inspect")}
 
     with Cluster(num_cpus=16, num_gpus=8) as cluster, ThreadPoolExecutor(AT_ONCE) as pool:
         yield {
-            case.name: pool.submit(run, cluster, case, tool, SEED)
+            case.name: pool.submit(run, cluster, case, ours, SEED)
             for case in catalog.named([], ci=True)
             if case.name in asked
         }

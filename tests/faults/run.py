@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from tests.faults.catalog import WORKERS, Case
 from tests.faults.tools import Answer, Target, Tool
@@ -24,6 +24,7 @@ NO_CLAIM = (None, "unknown")
 class Score:
     """What a tool said of one case."""
 
+    tool: str
     case: str
     expected: tuple[str, ...]
     state: str
@@ -33,13 +34,19 @@ class Score:
     culprit_is_right: bool | None
     """None where there is none to be scored."""
     seconds: float | None
-    """From the fault to the first right answer; None when it never came."""
+    """From the fault to the first right answer; None when it never came, or none was watched for."""
     look_s: float
     """What the scored look took."""
+    looked_at: float
+    """When it had its answer, Unix seconds."""
     wrong_on_the_way: tuple[str, ...]
     """What else the tool claimed while it watched."""
     text: str = ""
     error: str = ""
+
+    @property
+    def is_right(self) -> bool:
+        return self.cause_is_right and self.culprit_is_right is not False
 
     @property
     def is_false_alarm(self) -> bool:
@@ -48,21 +55,32 @@ class Score:
         return not self.expected and (ill or bool(self.wrong_on_the_way))
 
 
-def run(cluster: Cluster, case: Case, tool: Tool, seed: int) -> Score:
-    """Run a case from beginning to end."""
+def run(cluster: Cluster, case: Case, tools: Mapping[str, Tool], seed: int) -> list[Score]:
+    """Run a case from beginning to end; return what each tool, by its name, said of it.
+
+    The first one watches the job from its fault and then looks; the others look after it.
+    """
     with started(cluster, case, seed) as (job, rank):
         broke_at = wait_for_fault(job)
         target = Target(cluster, job)
-        seconds, wrong = watch(target, case, tool, rank, broke_at)
+        seconds, wrong = watch(target, case, next(iter(tools.values())), rank, broke_at)
         time.sleep(max(0.0, broke_at + case.settle_s - time.time()) if case.causes else 0.0)
-        begun = time.monotonic()
-        answer = tool.judge(target)
-        look_s = time.monotonic() - begun
+        scores = [look(target, case, name, tool, rank) for name, tool in tools.items()]
 
-    if seconds is None and case.causes and is_right(answer, case, rank, tool):
-        seconds = answer.at - broke_at
+    first = scores[0]
 
+    if seconds is None and case.causes and first.is_right:
+        seconds = first.looked_at - broke_at
+
+    return [replace(first, seconds=seconds, wrong_on_the_way=wrong), *scores[1:]]
+
+
+def look(target: Target, case: Case, name: str, tool: Tool, rank: int) -> Score:
+    """Let a tool look once, from cold."""
+    begun = time.monotonic()
+    answer = tool.judge(target)
     return Score(
+        tool=name,
         case=case.name,
         expected=case.causes,
         state=answer.state,
@@ -70,9 +88,10 @@ def run(cluster: Cluster, case: Case, tool: Tool, seed: int) -> Score:
         ranks=answer.ranks,
         cause_is_right=names_it(answer, case, tool),
         culprit_is_right=blames_it(answer, case, rank),
-        seconds=seconds,
-        look_s=look_s,
-        wrong_on_the_way=wrong,
+        seconds=None,
+        look_s=time.monotonic() - begun,
+        looked_at=answer.at,
+        wrong_on_the_way=(),
         text=answer.text,
     )
 

@@ -72,8 +72,10 @@ def confusion(scores: Sequence[Score]) -> dict[str, dict[str, int]]:
 
 def line(one: Score) -> str:
     """Return one row of the table."""
+    head = f"{one.case:24}{one.tool:16}"
+
     if one.error:
-        return f"{one.case:24}did not run: {one.error.splitlines()[0][:90]}"
+        return f"{head}did not run: {one.error.splitlines()[0][:90]}"
 
     ranks = ",".join(map(str, one.ranks)) or NOTHING
     culprit = {True: "right", False: "WRONG", None: ""}[one.culprit_is_right]
@@ -81,28 +83,43 @@ def line(one: Score) -> str:
     seconds = f"{one.seconds:.1f} s" if one.seconds is not None else NOTHING
     also = f"  on the way: {'; '.join(one.wrong_on_the_way)}" if one.wrong_on_the_way else ""
     return (
-        f"{one.case:24}{one.state:9} {one.cause or NOTHING:26}{mark:6} "
+        f"{head}{one.state:9} {one.cause or NOTHING:26}{mark:6} "
         f"ranks {ranks:6} {culprit:6} {seconds:>8}  look {one.look_s:.1f} s{also}"
     )
 
 
+def by_tool(scores: Sequence[Score]) -> dict[str, list[Score]]:
+    found: dict[str, list[Score]] = {}
+
+    for one in scores:
+        found.setdefault(one.tool, []).append(one)
+
+    return found
+
+
 def report(scores: Sequence[Score]) -> str:
-    """Return the figures and the confusion matrix below the table."""
+    """Return the figures of each tool and its confusion matrix, below the table."""
+    return "\n\n".join(report_of(tool, own) for tool, own in by_tool(scores).items())
+
+
+def report_of(tool: str, scores: Sequence[Score]) -> str:
     lines = [f"{name:28}{value}" for name, value in summary(scores).items()]
     rows = [
         f"  {expected:28}{', '.join(f'{said} {n}' for said, n in counts.items())}"
         for expected, counts in confusion(scores).items()
     ]
-    return "\n".join([*lines, "", "expected                      said", *rows])
+    return "\n".join([tool, *lines, "expected                      said", *rows])
 
 
-def keep(scores: Sequence[Score], tool: str, path: Path) -> None:
+def keep(scores: Sequence[Score], path: Path) -> None:
     """Write everything as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     document = {
-        "tool": tool,
-        "summary": summary(scores),
-        "confusion": confusion(scores),
-        "cases": [dataclasses.asdict(one) for one in scores],
+        tool: {
+            "summary": summary(own),
+            "confusion": confusion(own),
+            "cases": [dataclasses.asdict(one) for one in own],
+        }
+        for tool, own in by_tool(scores).items()
     }
     path.write_text(json.dumps(document, indent=1) + "\n")

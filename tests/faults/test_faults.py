@@ -11,8 +11,8 @@ from tests.faults.run import Score
 
 
 @pytest.mark.parametrize("name", [case.name for case in catalog.named([], ci=True)])
-def test_the_verdict_is_right(scores: dict[str, Future[Score]], name: str) -> None:
-    score = scores[name].result()
+def test_the_verdict_is_right(scores: dict[str, Future[list[Score]]], name: str) -> None:
+    [score] = scores[name].result()
     assert score.cause_is_right, score
     assert score.culprit_is_right is not False, score
     assert not score.is_false_alarm, score

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -16,6 +18,7 @@ NOT_ON_ONE_HOST = {"node_lost"}
 
 def score(**more: Any) -> Score:
     facts: dict[str, Any] = {
+        "tool": "ours",
         "case": "x/y",
         "expected": ("data_stall",),
         "state": "hung",
@@ -25,6 +28,7 @@ def score(**more: Any) -> Score:
         "culprit_is_right": True,
         "seconds": 4.0,
         "look_s": 1.0,
+        "looked_at": 100.0,
         "wrong_on_the_way": (),
         **more,
     }
@@ -73,6 +77,17 @@ def test_what_was_taken_for_what() -> None:
         "data_stall": {"data_stall": 1, "straggler": 1},
         "–": {"–": 1},
     }
+
+
+def test_each_tool_has_its_own_figures(tmp_path: Path) -> None:
+    found = [score(), score(tool="other", cause=None, cause_is_right=False), HEALTHY]
+    scores.keep(found, tmp_path / "all.json")
+    kept = json.loads((tmp_path / "all.json").read_text())
+    assert {tool: own["summary"]["recall"] for tool, own in kept.items()} == {
+        "ours": 1.0,
+        "other": 0.0,
+    }
+    assert [len(own["cases"]) for own in kept.values()] == [2, 1]
 
 
 def test_unknown_names_are_told() -> None:
