@@ -12,13 +12,14 @@ from dsray_inspect.agent.model import (
     Phase,
     Record,
     Snapshot,
-    StackGroup,
     Verdict,
     WaitGraph,
     Worker,
 )
 
 SCHEMA_VERSION: Final = 1
+MOST_AWAITED = 8
+"""How many culprits each victim is told to wait for; the graph has them all."""
 
 
 class Party(Record, frozen=True, kw_only=True):
@@ -115,16 +116,17 @@ def party(worker: Worker, collective: Collective | None) -> Party:
 def edges(
     culprits: Sequence[Worker], victims: Iterable[tuple[Worker, Collective]]
 ) -> tuple[Edge, ...]:
-    """Return who waits for whom: a victim for each culprit of its process group."""
+    """Return who waits for whom: a victim for the culprits of its process group, the first of many."""
     found = []
-    blamed = {one.rank: one for one in culprits if one.rank is not None}
+    blamed = {one.rank for one in culprits if one.rank is not None}
     awaited: dict[int, list[int]] = {}  # by the identity of a group's ranks, which all of it share
 
     for victim, collective in victims:
         group = collective.ranks
 
         if id(group) not in awaited:
-            awaited[id(group)] = [rank for rank in blamed if not group or rank in group]
+            here = blamed.intersection(group) if group else blamed
+            awaited[id(group)] = sorted(here)[:MOST_AWAITED]
 
         if victim.rank is not None:
             because = f"{collective.operation} #{collective.sequence} of group {collective.group}"
@@ -152,21 +154,25 @@ def confidence(looks: tuple[Snapshot, ...]) -> tuple[Literal["yes", "no", "not a
     if (first.verdict.cause, first.verdict.ranks) != (last.verdict.cause, last.verdict.ranks):
         return "no", f"a look {apart_s:.1f} s before said otherwise: {first.verdict.summary}"
 
-    moved = [rank for rank in last.verdict.ranks if stack_of(first, rank) != stack_of(last, rank)]
+    before, now = stacks_of(first), stacks_of(last)
 
-    if moved:
+    if any(before.get(rank) != now.get(rank) for rank in last.verdict.ranks):
         return "no", f"its stack moved within {apart_s:.1f} s: it is slow, or it polls"
 
     return "yes", f"the same verdict and the same stack in 2 looks, {apart_s:.1f} s apart"
 
 
-def stack_of(snapshot: Snapshot, rank: int) -> tuple[tuple[str, int], ...]:
-    """Return where a rank's training thread stands."""
-    group: StackGroup | None = next(
-        (one for one in snapshot.stacks.groups if one.role == "worker" and rank in one.ranks),
-        None,
-    )
-    return tuple((frame.name, frame.line) for frame in group.frames) if group else ()
+def stacks_of(snapshot: Snapshot) -> dict[int, tuple[tuple[str, int], ...]]:
+    """Return where the training thread of each rank stands."""
+    found: dict[int, tuple[tuple[str, int], ...]] = {}
+
+    for group in snapshot.stacks.groups:
+        stack = tuple((frame.name, frame.line) for frame in group.frames)
+
+        for rank in group.ranks if group.role == "worker" else ():
+            found.setdefault(rank, stack)
+
+    return found
 
 
 def step_s(looks: tuple[Snapshot, ...]) -> float | None:

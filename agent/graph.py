@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.assemble.workers import Member
 from dsray_inspect.agent.detectors.findings import duration
-from dsray_inspect.agent.detectors.setup import awaited, in_lock
+from dsray_inspect.agent.detectors.setup import in_lock
 from dsray_inspect.agent.detectors.standing import (
     is_reporting,
     object_wait_of,
@@ -62,7 +62,7 @@ def graph_of(facts: Facts) -> WaitGraph:
     gather_at(builder, facts, "init_process_group", "rendezvous", joining)
 
     for member in outside:
-        by_itself(builder, facts, member)
+        by_itself(builder, member)
 
     above(builder, facts)
     return builder.graph()
@@ -76,6 +76,7 @@ def name(member: Member) -> str:
 def in_collectives(builder: Builder, facts: Facts, waiting: Sequence[Wait]) -> None:
     """Add each collective that ranks are in, and the ranks of its group that are not."""
     alike: dict[object, list[Wait]] = {}
+    by_rank = {member.worker.rank: member for member in facts.members}
 
     for wait in waiting:
         one = wait.collective
@@ -87,16 +88,15 @@ def in_collectives(builder: Builder, facts: Facts, waiting: Sequence[Wait]) -> N
         key = name_of(first) if first else "a collective"
         node = builder.node(key, "process_group")
         here = {id(wait.member) for wait in held}
-        group = set(first.ranks) if first else set()
+        evidence = f"{'flight recorder' if first else 'stack'}, {key}"
 
         for wait in held:
-            how = "flight recorder" if wait.collective else "stack"
-            builder.edge(
-                name(wait.member), node, f"in it for {duration(wait.waited_s)}", f"{how}, {key}"
-            )
+            builder.edge(name(wait.member), node, f"in it for {duration(wait.waited_s)}", evidence)
 
-        for member in facts.members:
-            if id(member) not in here and (not group or member.worker.rank in group):
+        group = [by_rank[rank] for rank in first.ranks if rank in by_rank] if first else []
+
+        for member in group or facts.members:
+            if id(member) not in here:
                 builder.edge(node, name(member), "has not come to it", whereabouts(member))
 
 
@@ -125,7 +125,7 @@ def gather_at(
             builder.edge(node, name(member), "has not come to it", whereabouts(member))
 
 
-def by_itself(builder: Builder, facts: Facts, member: Member) -> None:
+def by_itself(builder: Builder, member: Member) -> None:
     """Add what a rank waits for that is no other rank."""
     own = name(member)
     tracer = member.progress.get("tracer")
@@ -139,7 +139,7 @@ def by_itself(builder: Builder, facts: Facts, member: Member) -> None:
         builder.edge(own, node, "in ray.get", f"stack, {place(member)}")
 
     if in_lock(member):
-        for lock in awaited(facts) or [{"path": "a compile lock"}]:
+        for lock in member.locks or ({"path": "a compile lock"},):
             node = builder.node(str(lock["path"]), "lock")
             builder.edge(own, node, "waits until it is gone", "stack, FileBaton.wait")
 
@@ -179,9 +179,9 @@ def above(builder: Builder, facts: Facts) -> None:
             )
             builder.edge("controller", node, f"it is {group.state}", "Ray's placement group table")
 
-    waited_for = {edge.awaited for edge in builder.edges}
     waiters = {edge.waiter for edge in builder.edges}
+    ends = {edge.awaited for edge in builder.edges} - waiters
 
     for member in facts.members:
-        if name(member) in waited_for - waiters and "controller" in builder.nodes:
+        if name(member) in ends and "controller" in builder.nodes:
             builder.edge("controller", name(member), "polls it until it returns", controller.state)

@@ -33,6 +33,7 @@ from dsray_inspect.agent.model import (
     Thread,
     Verdict,
 )
+from dsray_inspect.agent.stacks.inside import threads_inside
 from dsray_inspect.agent.stacks.merge import Entry, group
 
 ENDINGS = ("SUCCEEDED", "FAILED", "STOPPED")
@@ -56,11 +57,13 @@ def assemble(answers: Answers, *, all_threads: bool = False, earlier: Facts | No
     """Return the snapshot without findings and verdict."""
     members = members_of(answers)
     driver_seen = threads_of(
-        None, answers.process(answers.job.driver_node_id, answers.job.driver_pid)
+        (), answers.process(answers.job.driver_node_id, answers.job.driver_pid)
     )
     controller = answers.actors.controller if answers.actors else None
     controller_facts = answers.process(controller.node_id, controller.pid) if controller else {}
-    controller_seen = threads_of(answers.controller, controller_facts)
+    told = answers.controller
+    own = threads_inside(told) if isinstance(told, dict) else ()
+    controller_seen = threads_of(own, controller_facts)
     entries = [
         *role_entries("driver", answers.job.driver_pid, driver_seen, all_threads),
         *role_entries(

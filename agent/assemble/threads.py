@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
 
-from dsray_inspect.agent.model import OK, Frame, Thread
-from dsray_inspect.agent.onsite.threads import unpacked
-from dsray_inspect.agent.stacks.layers import NO_ROOTS, Roots, label
+from dsray_inspect.agent.model import OK, Thread
+from dsray_inspect.agent.stacks.layers import NO_ROOTS, label
 from dsray_inspect.agent.stacks.pyspy import PySpyUnreadable, parse
 from dsray_inspect.agent.stacks.silence import gil_keeper, read
 
@@ -28,11 +26,14 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The thread that had the GIL at the same place in two dumps."""
 
 
-def threads_of(answer: Mapping[str, Any] | str | None, facts: Mapping[str, Any]) -> Seen:
+def threads_of(own: tuple[Thread, ...], facts: Mapping[str, Any]) -> Seen:
     """Return py-spy's threads where it looked, else the process's own.
 
-    `answer` is what rung 1 or 2 gave, `facts` what the node look knows of the pid.
+    `own` is what rung 1 or 2 gave, `facts` what the node look knows of the pid.
     """
+    if own and not facts:
+        return Seen(threads=own, source="in-process", why=OK)
+
     dump = facts.get("dump")
     idle, cpu = facts.get("idle_s") or {}, facts.get("cpu_times_s") or {}
     why = ""
@@ -58,15 +59,9 @@ def threads_of(answer: Mapping[str, Any] | str | None, facts: Mapping[str, Any])
     elif dump is not None:
         why = dump["error"]
 
-    if isinstance(answer, Mapping) and answer.get("threads"):
-        roots = Roots(**answer.get("roots", {}))
-        return Seen(
-            threads=tuple(
-                with_times(own_thread(raw, roots), idle, cpu) for raw in answer["threads"]
-            ),
-            source="in-process",
-            why=OK,
-        )
+    if own:
+        threads = tuple([with_times(one, idle, cpu) for one in own])
+        return Seen(threads=threads, source="in-process", why=OK)
 
     if facts.get("gone"):
         why = "the process has ended"
@@ -80,36 +75,12 @@ def children_of(processes: Mapping[int, Mapping[str, Any]], pid: int) -> list[Th
 
     for child in processes.get(pid, {}).get("children", ()):
         facts = processes.get(child, {})
-        seen = threads_of(None, facts)
+        seen = threads_of((), facts)
         command = facts.get("command", "gone")
         name = f"{command[:60]} ({seen.why})"
         threads += seen.threads or ([Thread(name=name, tid=None, frames=(), pid=child)])
 
     return threads
-
-
-def own_thread(raw: Mapping[str, Any], roots: Roots) -> Thread:
-    """Return a thread as `onsite.threads` sends it, its frames labelled."""
-    return Thread(
-        name=raw["name"],
-        tid=raw["tid"],
-        idle_s=raw["idle_s"],
-        ran_s=raw.get("ran_s"),
-        run_delay_s=raw.get("run_delay_s"),
-        frames=labelled(raw["frames"], roots),
-    )
-
-
-@lru_cache(maxsize=8192)
-def labelled(text: str, roots: Roots) -> tuple[Frame, ...]:
-    """Return a packed stack with its layers; ranks that are in one place share one object."""
-    return label(
-        tuple(
-            Frame(name=name, qualname=qualname, file=file, line=line)
-            for name, qualname, file, line in unpacked(text)
-        ),
-        roots,
-    )
 
 
 def labelled_thread(thread: Thread) -> Thread:

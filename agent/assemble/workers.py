@@ -13,10 +13,9 @@ from dsray_inspect.agent.assemble.threads import Seen, children_of, threads_of
 from dsray_inspect.agent.cluster.records import ActorRow, NodeRow
 from dsray_inspect.agent.environment import explain
 from dsray_inspect.agent.gather.answers import Answers
+from dsray_inspect.agent.gather.told import NOTHING, Told
 from dsray_inspect.agent.model import (
     OK,
-    Collective,
-    DeepSpeed,
     EnvVar,
     Evidence,
     Log,
@@ -29,6 +28,7 @@ from dsray_inspect.agent.model import (
 )
 from dsray_inspect.agent.stacks.phase import phase_of, training_thread, user_function
 
+NOTHING_TOLD = Told()
 STATES: dict[str, WorkerState] = {
     "ALIVE": "alive",
     "DEAD": "dead",
@@ -52,6 +52,8 @@ class Member(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """By process group: (sequence, Unix ns) of its newest collectives."""
     health: Mapping[str, Any] = {}
     """What `onsite.health` read of the engine."""
+    locks: tuple[Mapping[str, Any], ...] = ()
+    """The compile locks that it waits for."""
 
 
 def members_of(answers: Answers) -> list[Member]:
@@ -83,23 +85,21 @@ def known_to_account(answers: Answers) -> dict[str, dict[str, Any]]:
 def member_of(
     row: ActorRow, known: Mapping[str, Any], nodes: Mapping[str, NodeRow], answers: Answers
 ) -> Member:
-    answer = answers.workers.get(
-        row.actor_id, f"the actor is {row.state.lower().replace('_', ' ')}"
-    )
-    own: Mapping[str, Any] = answer if isinstance(answer, dict) else {}
-    look = answers.looks.get(row.node_id, {})
-    facts: Mapping[str, Any] = answers.process(row.node_id, row.pid)
-    seen = threads_of(answer, facts)
+    answer = answers.workers.get(row.actor_id) or f"the actor is {shown_state(row)}"
+    own, silence = (answer, "") if isinstance(answer, Told) else (NOTHING_TOLD, answer)
+    look = answers.looks.get(row.node_id, NOTHING)
+    facts = answers.process(row.node_id, row.pid)
+    seen = threads_of(own.threads, facts)
     training = training_thread(seen.threads)
-    env = environment_of(row, own, facts, answers)
+    env = environment_of(row, own.environ or facts, answers)
     identity = (
-        own.get("identity")
+        own.identity
         or {name: one.value for name, one in env.items()}
-        or facts.get("identity", {})
+        or facts.get("identity", NOTHING)
     )
     node = nodes.get(row.node_id)
     gpus, gpu_evidence = gpus_of(row, known, env, look)
-    none_asked = failure_of(own, "not asked") if own else str(answer)
+    none_asked = silence or failure_of(own, "not asked")
     worker = Worker(
         rank=number(known.get("rank"), identity, "RANK"),
         local_rank=number(known.get("local_rank"), identity, "LOCAL_RANK"),
@@ -115,36 +115,36 @@ def member_of(
         gpus=gpus,
         function=user_function(training.frames) if training else None,
         phase=phase_now(seen, training, own),
-        step=own.get("step"),
+        step=own.step,
         env=env,
-        deepspeed=deepspeed_of(own),
+        deepspeed=own.deepspeed,
         evidence=evidence(
             OK if known else why_unknown(answers.controller),
-            answer if isinstance(answer, str) else failure_of(own),
+            silence or failure_of(own),
             seen.why,
             gpu_evidence,
             OK if env else str(facts.get("env_why") or none_asked),
-            str(own.get("collectives_why") or none_asked),
-            str(own.get("deepspeed_why") or none_asked),
+            own.collectives_why or none_asked,
+            own.deepspeed_why or none_asked,
         ),
-        pause_ms=round(own.get("pause_ms", 0.0) + seen.pause_ms, 3),
+        pause_ms=round(own.pause_ms + seen.pause_ms, 3),
         idle_s=training.idle_s if training else None,
-        collectives=collectives_of(own),
-        longest_gap_s=own.get("longest_gap_s"),
+        collectives=own.collectives,
+        longest_gap_s=own.longest_gap_s,
         stack_source=seen.source,
         rss_bytes=facts.get("rss_bytes"),
-        versions=dict(own.get("versions") or {}),
+        versions=dict(own.versions),
         log=log_of(row, nodes, answers),
     )
-    children = children_of(look.get("processes", {}), row.pid)
     return Member(
         worker=worker,
         seen=seen,
         training=training,
-        children=tuple(children),
-        progress=progress_of(own.get("progress") or {}, facts.get("progress") or {}),
-        arrivals=own.get("arrivals") or {},
-        health=own.get("health") or {},
+        children=tuple(children_of(look["processes"], row.pid)) if look else (),
+        progress=progress_of(own.progress, facts.get("progress") or NOTHING),
+        arrivals=own.arrivals,
+        health=own.health,
+        locks=own.locks,
     )
 
 
@@ -177,20 +177,19 @@ def progress_of(inside: Mapping[str, Any], outside: Mapping[str, Any]) -> Mappin
     }
 
 
-def phase_now(seen: Seen, training: Thread | None, own: Mapping[str, Any]) -> Phase:
+def phase_now(seen: Seen, training: Thread | None, own: Told) -> Phase:
     """Return the phase; collectives come from the training function only, so without it it is over."""
     if not seen.threads:
         return "unknown"
 
     phase = phase_of(seen.threads)
-    is_over = own.get("collectives") and training is None
+    is_over = bool(own.collectives) and training is None
     return "finished" if is_over and phase in ("unknown", "starting") else phase
 
 
-def failure_of(own: Mapping[str, Any], otherwise: str = OK) -> str:
+def failure_of(own: Told, otherwise: str = OK) -> str:
     """Return what went wrong in a rank's own read of itself."""
-    failed = own.get("failed")
-    return f"a read failed inside it: {'; '.join(failed)}" if failed else otherwise
+    return f"a read failed inside it: {'; '.join(own.failed)}" if own.failed else otherwise
 
 
 def why_unknown(controller: dict[str, Any] | str) -> str:
@@ -206,6 +205,10 @@ def number(known: Any, identity: Mapping[str, str], name: str) -> int | None:
     return int(text) if text.isdigit() else None
 
 
+def shown_state(row: ActorRow) -> str:
+    return row.state.lower().replace("_", " ")
+
+
 def state_of(row: ActorRow, facts: Mapping[str, Any]) -> WorkerState:
     state = STATES.get(row.state, "unknown")
 
@@ -215,12 +218,8 @@ def state_of(row: ActorRow, facts: Mapping[str, Any]) -> WorkerState:
     return "dead" if state == "alive" and facts.get("gone") else state
 
 
-def environment_of(
-    row: ActorRow, own: Mapping[str, Any], facts: Mapping[str, Any], answers: Answers
-) -> dict[str, EnvVar]:
-    """Return the live variables with who set them, from rung 2 or else from rung 3b."""
-    source = own if "env" in own else facts
-
+def environment_of(row: ActorRow, source: Mapping[str, Any], answers: Answers) -> dict[str, EnvVar]:
+    """Return the live variables with who set them, as rung 2 or else rung 3b read them."""
     if "env" not in source:
         return {}
 
@@ -244,21 +243,40 @@ def gpus_of(
     if not row.gpu_slots:
         return (), "Ray gave this rank no GPU"
 
-    named = [str(name) for name in known.get("accelerator_ids", {}).get("GPU", ())]
-    seen = env["CUDA_VISIBLE_DEVICES"].value.split(",") if "CUDA_VISIBLE_DEVICES" in env else []
-    devices = {str(gpu["index"]): gpu["uuid"] for gpu in look.get("gpus", ())}
-    gpus = []
-
-    for position, slot in enumerate(row.gpu_slots):
-        device = named[position] if position < len(named) else str(slot)
-        uuid = device if device.startswith(("GPU-", "MIG-")) else devices.get(device)
-        visible = device if device in seen else None
-        gpus.append(WorkerGpu(slot=slot, visible=visible, uuid=uuid))
+    gpus = devices_of(
+        row.gpu_slots,
+        tuple(map(str, known.get("accelerator_ids", NOTHING).get("GPU", ()))),
+        env["CUDA_VISIBLE_DEVICES"].value if "CUDA_VISIBLE_DEVICES" in env else "",
+        tuple([(str(gpu["index"]), gpu["uuid"]) for gpu in look["gpus"]]) if "gpus" in look else (),
+    )
 
     if all(gpu.uuid for gpu in gpus):
-        return tuple(gpus), OK
+        return gpus, OK
 
-    return tuple(gpus), str(look.get("gpu_why") or "nobody asked NVML on this node")
+    return gpus, str(look.get("gpu_why") or "nobody asked NVML on this node")
+
+
+@lru_cache(maxsize=4096)
+def devices_of(
+    slots: tuple[int, ...],
+    named: tuple[str, ...],
+    seen: str,
+    devices: tuple[tuple[str, str], ...],
+) -> tuple[WorkerGpu, ...]:
+    """Return the GPU of each slot; `devices` are index and UUID of what the node has.
+
+    Ranks that stand alike on a thousand nodes share one.
+    """
+    uuids, visible = dict(devices), seen.split(",")
+    names = [named[at] if at < len(named) else str(slot) for at, slot in enumerate(slots)]
+    return tuple(
+        WorkerGpu(
+            slot=slot,
+            visible=name if name in visible else None,
+            uuid=name if name.startswith(("GPU-", "MIG-")) else uuids.get(name),
+        )
+        for slot, name in zip(slots, names, strict=True)
+    )
 
 
 def log_of(row: ActorRow, nodes: Mapping[str, NodeRow], answers: Answers) -> Log | None:
@@ -279,40 +297,3 @@ def log_of(row: ActorRow, nodes: Mapping[str, NodeRow], answers: Answers) -> Log
     failed = agent.detail if agent is not None and agent.state == "failed" else ""
     gone = "it has no process" if not row.worker_id else "its node is gone"
     return Log(hostname=hostname, files=(), why=failed or gone)
-
-
-def collectives_of(own: Mapping[str, Any]) -> tuple[Collective, ...]:
-    ranks = own.get("group_ranks") or {}
-    return tuple(
-        Collective(
-            group=one["group"],
-            ranks=group_members(ranks.get(one["group"])),
-            sequence=one["sequence"],
-            operation=one["operation"],
-            sizes=tuple(map(tuple, one["sizes"])),
-            dtype=one["dtype"],
-            age_s=one["age_s"],
-            finished=one["finished"],
-            timeout_s=one["timeout_s"],
-        )
-        for one in own.get("collectives") or ()
-    )
-
-
-def group_members(ranks: Any) -> tuple[int, ...]:
-    """Return the ranks of a group, from a list or from first, one past the last, and stride."""
-    if isinstance(ranks, Mapping):
-        return span(ranks["first"], ranks["end"], ranks["stride"])
-
-    return tuple(ranks or ())
-
-
-@lru_cache(maxsize=256)
-def span(first: int, end: int, stride: int) -> tuple[int, ...]:
-    """Return one tuple for all ranks of a group: a thousand copies would be a million numbers."""
-    return tuple(range(first, end, stride))
-
-
-def deepspeed_of(own: Mapping[str, Any]) -> DeepSpeed | None:
-    described = own.get("deepspeed")
-    return msgspec.convert(described, DeepSpeed) if described else None

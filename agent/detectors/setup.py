@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dsray_inspect.agent.assemble.snapshot import Facts
@@ -112,13 +112,8 @@ def op_compile_lock(facts: Facts) -> list[Finding]:
     ]
 
 
-def awaited(facts: Facts) -> list[dict[str, Any]]:
-    return [
-        lock
-        for answer in facts.answers.workers.values()
-        if isinstance(answer, dict)
-        for lock in answer.get("locks", ())
-    ]
+def awaited(facts: Facts) -> list[Mapping[str, Any]]:
+    return [lock for member in facts.members for lock in member.locks]
 
 
 def in_torch_distributed(member: Member) -> bool:

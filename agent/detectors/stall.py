@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.assemble.workers import Member
@@ -15,7 +16,7 @@ from dsray_inspect.agent.detectors.findings import (
     ranks,
 )
 from dsray_inspect.agent.detectors.findings import wait as waits_verb
-from dsray_inspect.agent.detectors.makers import makers_of
+from dsray_inspect.agent.detectors.makers import Maker, makers_of
 from dsray_inspect.agent.detectors.motion import Motion, before_of, motion_of
 from dsray_inspect.agent.detectors.process import HELD_S, gil_keeper_of
 from dsray_inspect.agent.detectors.standing import cause_of, is_reporting, place, quiet_s
@@ -40,6 +41,18 @@ FLAGS: dict[Cause, str] = {
     "data_stall": "--all-threads",
     "object_wait": "--all-threads",
 }
+
+
+class Standing(NamedTuple):
+    """A rank that its peers wait for."""
+
+    member: Member
+    cause: Cause
+    motion: Motion | None
+    is_still: bool
+    at_work: str | None
+    """The actor that makes what it waits for, while that is busy."""
+    stands_s: float
 
 
 def blocked_outside_collective(facts: Facts) -> list[Finding]:
@@ -67,11 +80,7 @@ def blocked_outside_collective(facts: Facts) -> list[Finding]:
     waited_s = longest_s(waiting, reporting)
     return [
         *(left(facts, member, victims, waiting, waited_s) for member in gone),
-        *(
-            finding
-            for member in late
-            for finding in blame(facts, member, victims, waiting, waited_s)
-        ),
+        *blame(facts, late, victims, waiting, waited_s),
     ]
 
 
@@ -101,63 +110,123 @@ def left(
         evidence=(
             f"rank {worker.rank}: its training thread has ended",
             waiting_text(victims, waiting, waited_s),
-            *recorded(member, waiting),
+            *behind_text(member, max(waiting, key=lambda wait: wait.waited_s, default=None)),
+            *gives_up_text(waiting),
         ),
         next_step=next_command(facts, "stacks", victims[:1]),
     )
 
 
 def blame(
-    facts: Facts, member: Member, victims: Sequence[int], waiting: Sequence[Wait], waited_s: float
+    facts: Facts,
+    late: Sequence[Member],
+    victims: Sequence[int],
+    waiting: Sequence[Wait],
+    waited_s: float,
 ) -> list[Finding]:
-    """Blame a rank that stands still; one that still moves is slow, if anything."""
+    """Blame ranks that stand still; those that still move are slow, if anything.
+
+    Ranks that stand in one place for one cause are one finding.
+    """
+    makers = makers_of(facts)
+    alike: dict[tuple[Cause, bool, str], list[Standing]] = {}
+
+    for member in late:
+        one = standing_of(facts, member, waiting, waited_s, makers)
+
+        if one is not None:
+            alike.setdefault((one.cause, one.is_still, place(member)), []).append(one)
+
+    shared = (waiting_text(victims, waiting, waited_s), *gives_up_text(waiting))
+    return [
+        blamed(facts, same, victims, waited_s, (*own_text(same, waiting), *shared), makers)
+        for same in alike.values()
+    ]
+
+
+def standing_of(
+    facts: Facts,
+    member: Member,
+    waiting: Sequence[Wait],
+    waited_s: float,
+    makers: Sequence[Maker],
+) -> Standing | None:
+    """Return how a rank stands that its peers wait for, None where it is not to blame."""
     cause = cause_of(member)
     assert cause is not None
     motion = motion_of(facts, member)
-    makers = makers_of(facts) if cause == "object_wait" else []
-    at_work = next((maker.name for maker in makers if maker.is_busy), None)
+    at_work = next((one.name for one in makers if one.is_busy and cause == "object_wait"), None)
     idle_s = member.worker.idle_s or 0.0
     stood = motion.is_still if motion else idle_s >= min(AS_LONG * waited_s, STALLED_S)
     still = stood and at_work is None and not has_moved_on(facts, member)
 
     if gil_keeper_of(member) and waited_s < HELD_S:
-        return []  # what it is in holds the GIL, or soon lets go of it
+        return None  # what it is in holds the GIL, or soon lets go of it
 
     if was_stopped(facts, member) or (not still and is_excused(cause, motion, waited_s)):
-        return []
+        return None
 
-    stands_s = waited_s if motion or waiting_is_recorded(waiting) else max(idle_s, 0.0)
-    evidence = (
-        *([f"rank {member.worker.rank}: {motion.text()}"] if motion else []),
-        (
-            f"rank {member.worker.rank}: last ran {duration(idle_s)} ago "
-            f"(/proc/{member.worker.pid}/task)"
-        ),
-        waiting_text(victims, waiting, waited_s),
-        *recorded(member, waiting),
-        *children_text(member),
-        *(maker.text for maker in makers[:MOST_MAKERS]),
+    return Standing(
+        member=member,
+        cause=cause,
+        motion=motion,
+        is_still=still,
+        at_work=at_work,
+        stands_s=waited_s if motion or waiting_is_recorded(waiting) else max(idle_s, 0.0),
     )
-    who = f"Rank {member.worker.rank} is"
+
+
+def blamed(
+    facts: Facts,
+    same: Sequence[Standing],
+    victims: Sequence[int],
+    waited_s: float,
+    evidence: tuple[str, ...],
+    makers: Sequence[Maker],
+) -> Finding:
+    """Return the finding about ranks that stand alike."""
+    first = same[0]
+    numbers = ranks(one.member.worker for one in same)
+    who = f"{name_ranks(numbers).capitalize()} {'is' if len(same) == 1 else 'are'}"
+    they = "it" if len(same) == 1 else "them"
+    runs = f"{first.at_work or they if len(same) == 1 else 'they'} still run"
+    where = what(first.cause, first.member)
+    longest_s = max(one.stands_s for one in same)
     peers = f"{name_ranks(victims)} {'has' if len(victims) == 1 else 'have'} waited"
-    return [
-        Finding(
-            cause=cause if still or cause in TOLD_BY_NAME else "straggler",
-            severity="error" if still else "warning",
-            ranks=ranks([member.worker]),
-            summary=(
-                f"{who} blocked in {what(cause, member)} for {duration(stands_s)}; "
-                f"{name_ranks(victims)} {waits_verb(victims)} for it."
-                if still
-                else f"{who} in {what(cause, member)} and {at_work or 'it'} still runs; "
-                f"{peers} {duration(waited_s)} for it."
-            ),
-            evidence=evidence,
-            next_step=next_command(
-                facts, "stacks", ranks([member.worker]), FLAGS.get(cause, "--locals")
-            ),
-        )
-    ]
+
+    if first.cause == "object_wait":
+        evidence = (*evidence, *(maker.text for maker in makers[:MOST_MAKERS]))
+
+    return Finding(
+        cause=first.cause if first.is_still or first.cause in TOLD_BY_NAME else "straggler",
+        severity="error" if first.is_still else "warning",
+        ranks=numbers,
+        summary=(
+            f"{who} blocked in {where} for {duration(longest_s)}; "
+            f"{name_ranks(victims)} {waits_verb(victims)} for {they}."
+            if first.is_still
+            else f"{who} in {where} and {runs}{'s' if len(same) == 1 else ''}; "
+            f"{peers} {duration(waited_s)} for {they}."
+        ),
+        evidence=evidence,
+        next_step=next_command(facts, "stacks", numbers, FLAGS.get(first.cause, "--locals")),
+    )
+
+
+def own_text(same: Sequence[Standing], waiting: Sequence[Wait]) -> Iterator[str]:
+    """Yield what is known of each of the ranks."""
+    longest = max(waiting, key=lambda wait: wait.waited_s, default=None)
+
+    for one in same:
+        worker = one.member.worker
+
+        if one.motion:
+            yield f"rank {worker.rank}: {one.motion.text()}"
+
+        idle = duration(worker.idle_s or 0.0)
+        yield f"rank {worker.rank}: last ran {idle} ago (/proc/{worker.pid}/task)"
+        yield from behind_text(one.member, longest)
+        yield from children_text(one.member)
 
 
 def has_moved_on(facts: Facts, member: Member) -> bool:
@@ -238,21 +307,22 @@ def waiting_text(victims: Sequence[int], waiting: Sequence[Wait], waited_s: floa
     return f"{name_ranks(victims)}: in {name}, for up to {duration(waited_s)}"
 
 
-def recorded(member: Member, waiting: Sequence[Wait]) -> list[str]:
-    """Return what the flight recorders add: who is behind, and when the group gives up."""
-    lines = []
-    longest = max(waiting, key=lambda wait: wait.waited_s, default=None)
+def behind_text(member: Member, longest: Wait | None) -> list[str]:
+    """Return how far a rank has come in the group of the longest wait, where it is behind."""
+    if longest is None or longest.collective is None:
+        return []
 
-    if longest is not None and longest.collective is not None:
-        own = last_of(member, longest.collective.group)
+    own = last_of(member, longest.collective.group)
 
-        if own is not None and own.sequence < longest.collective.sequence:
-            lines.append(
-                f"rank {member.worker.rank}: its last collective of that group is #{own.sequence}"
-            )
+    if own is None or own.sequence >= longest.collective.sequence:
+        return []
 
+    return [f"rank {member.worker.rank}: its last collective of that group is #{own.sequence}"]
+
+
+def gives_up_text(waiting: Sequence[Wait]) -> list[str]:
     left_s = gives_up_in_s(waiting)
-    return [*lines, *([f"the group gives up in {duration(left_s)}"] if left_s else [])]
+    return [f"the group gives up in {duration(left_s)}"] if left_s else []
 
 
 def children_text(member: Member) -> list[str]:

@@ -15,6 +15,7 @@ from dsray_inspect.agent.cluster.records import (
     SubmissionRow,
 )
 from dsray_inspect.agent.cluster.runs import RunActors
+from dsray_inspect.agent.gather.told import Told
 from dsray_inspect.agent.model import Agent
 
 NO_INJECT = "switched off by --no-inject"
@@ -73,7 +74,7 @@ class Answers(msgspec.Struct, kw_only=True):
     placement_groups: list[PlacementGroupRow] = []
     available: dict[str, float] = {}
     controller: dict[str, Any] | str = "not asked"
-    workers: dict[str, dict[str, Any] | str] = {}
+    workers: dict[str, Told | str] = {}
     looks: dict[str, dict[str, Any]] = {}
     agents: dict[str, Agent] = {}
     notes: list[str] = []
@@ -91,5 +92,8 @@ class Answers(msgspec.Struct, kw_only=True):
         return any(isinstance(one, str) and one.startswith("the actor has died") for one in answers)
 
 
-def has_threads(answer: dict[str, Any] | str | None) -> bool:
+def has_threads(answer: Told | dict[str, Any] | str | None) -> bool:
+    if isinstance(answer, Told):
+        return bool(answer.threads)
+
     return isinstance(answer, dict) and bool(answer.get("threads"))

@@ -109,7 +109,7 @@ class Gatherer:
             answers.exits = self._gcs.exits()
 
         Look(self._calls, self._outside, answers, self._memory).take()
-        self._memory.complete(answers)
+        self._memory.complete_driver(answers)
         return answers
 
 
@@ -269,6 +269,8 @@ class Look:
 
         if self._is_controller(row):
             self._answers.controller = value
+        elif isinstance(value, dict):
+            self._answers.workers[row.actor_id] = self._memory.told(row.actor_id, value)
         else:
             self._answers.workers[row.actor_id] = value
 

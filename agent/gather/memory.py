@@ -7,6 +7,7 @@ from typing import Any
 
 from dsray_inspect.agent.cluster.runs import Part
 from dsray_inspect.agent.gather.answers import Answers, Ask
+from dsray_inspect.agent.gather.told import ENVIRONMENT, Told, told
 from dsray_inspect.agent.model import OK
 from dsray_inspect.agent.onsite.keepsakes import keepsakes
 from dsray_inspect.agent.onsite.recorder import collectives
@@ -15,7 +16,6 @@ from dsray_inspect.agent.probes.install import tidy
 
 DRIVER_S = 5.0
 """How old the driver's stack may be in a session that looks again and again."""
-ENVIRONMENT = ("env", "set_after_exec", "from_raylet")
 
 
 class Memory:
@@ -59,18 +59,16 @@ class Memory:
         known = self._drivers.get(job_id)
         return ask.from_outside or known is None or time.monotonic() - known[0] > DRIVER_S
 
-    def complete(self, answers: Answers) -> None:
-        """Keep what was read anew, and add what is known to what was not."""
+    def told(self, actor_id: str, answer: dict[str, Any]) -> Told:
+        """Return what a rank has just told: what it read anew is kept, what is known is added."""
+        self._complete_engine(actor_id, answer)
+        self._complete_step(actor_id, answer, time.monotonic())
+        self._complete_environment(actor_id, answer)
+        return told(answer)
+
+    def complete_driver(self, answers: Answers) -> None:
+        """Keep the driver's stack, or add the one that is known."""
         now = time.monotonic()
-        self._complete_driver(answers, now)
-
-        for actor_id, answer in answers.workers.items():
-            if isinstance(answer, dict):
-                self._complete_engine(actor_id, answer)
-                self._complete_step(actor_id, answer, now)
-                self._complete_environment(actor_id, answer)
-
-    def _complete_driver(self, answers: Answers, now: float) -> None:
         facts = answers.process(answers.job.driver_node_id, answers.job.driver_pid)
 
         if "json" in facts.get("dump", {}):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import msgspec
 
 from dsray_inspect.agent.model import OK, DeepSpeed, InitPhase, Phase, Snapshot, Worker
@@ -75,7 +78,7 @@ def with_init(worker: Worker, read: Read) -> Worker:
 
 
 def phases_of(
-    recorded: RankStart | None, built: list[dict[str, object]] | None
+    recorded: RankStart | None, built: Sequence[Mapping[str, Any]] | None
 ) -> tuple[tuple[InitPhase, ...], str]:
     if recorded is not None:
         return recorded.phases(), OK

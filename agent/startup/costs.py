@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from dsray_inspect.agent.cluster.records import History, StoreTotals
@@ -32,8 +32,8 @@ def costs_of(
     startup: Startup | None,
     history: History,
     ranks: Sequence[RankStart],
-    builds: Sequence[dict[str, Any]] | None,
-    train_s: Sequence[dict[str, float]] = (),
+    builds: Sequence[Mapping[str, Any]] | None,
+    train_s: Sequence[Mapping[str, float]] = (),
     *,
     trains_since_ns: int | None,
     now_ns: int,
@@ -74,7 +74,7 @@ def deepspeed_init(parts: dict[StartName, float], ranks: Sequence[RankStart]) ->
     )
 
 
-def op_compile(ranks: Sequence[RankStart], builds: Sequence[dict[str, Any]] | None) -> Cost:
+def op_compile(ranks: Sequence[RankStart], builds: Sequence[Mapping[str, Any]] | None) -> Cost:
     """Return the longest build or load of ops, from the ranks' records, else from build logs."""
     recorded = [
         [span for span in rank.spans if span.name == "op_compile" and span.end_ns] for rank in ranks
@@ -140,7 +140,7 @@ def object_store(stores: StoreTotals | None) -> Cost:
     )
 
 
-def report(train_s: Sequence[dict[str, float]]) -> Cost:
+def report(train_s: Sequence[Mapping[str, float]]) -> Cost:
     """Return the longest time that a rank was kept by `ray.train.report`, as Ray Train sums it up."""
     if not any(train_s):
         return Cost(name="report", seconds=None, evidence="no rank told Ray Train's own sums")

@@ -7,6 +7,7 @@ more often than every few seconds.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError
 from typing import Any
 
@@ -18,6 +19,7 @@ from dsray_inspect.agent.cluster.history import read_history
 from dsray_inspect.agent.cluster.records import ActorRow, History, JobRow, PlacementGroupRow
 from dsray_inspect.agent.cluster.runs import RunActors
 from dsray_inspect.agent.gather.answers import Answers
+from dsray_inspect.agent.gather.told import Told
 from dsray_inspect.agent.onsite.keepsakes import controller_log
 from dsray_inspect.agent.startup.marks import Marks, from_history, from_log, from_records
 from dsray_inspect.agent.startup.ranks import RankStart, parse
@@ -36,9 +38,9 @@ class Read(msgspec.Struct, frozen=True, kw_only=True):
     marks: Marks = Marks()
     ranks: dict[str, RankStart] = {}
     """By actor id."""
-    builds: dict[str, list[dict[str, Any]]] = {}
+    builds: dict[str, Sequence[Mapping[str, Any]]] = {}
     """By actor id: the ops that a rank has loaded."""
-    train_s: dict[str, dict[str, float]] = {}
+    train_s: dict[str, Mapping[str, float]] = {}
     """By actor id: seconds that Ray Train sums up; see `onsite.keepsakes`."""
     notes: tuple[str, ...] = ()
     is_done: bool = False
@@ -162,16 +164,16 @@ def with_answers(read: Read, answers: Answers, known: Read | None) -> Read:
 
     for row in answers.actors.workers if answers.actors else ():
         answer = answers.workers.get(row.actor_id)
-        own = answer if isinstance(answer, dict) else {}
-        text = own.get("start") or answers.process(row.node_id, row.pid).get("start")
+        own = answer if isinstance(answer, Told) else Told()
+        text = own.start or answers.process(row.node_id, row.pid).get("start")
         start = parse(text) if text else None
 
         if start is not None:
             ranks[row.actor_id] = start
 
-        if "builds" in own:
-            builds[row.actor_id] = own["builds"]
-            train_s[row.actor_id] = own["train_s"]
+        if own.builds is not None:
+            builds[row.actor_id] = own.builds
+            train_s[row.actor_id] = own.train_s
 
     job, control = answers.job, answers.actors.controller if answers.actors else None
     driver = answers.process(job.driver_node_id, job.driver_pid).get("start")

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from dsray_inspect.agent.assemble.workers import group_members
 from dsray_inspect.agent.cluster.calls import CallFailed, Calls
 from dsray_inspect.agent.cluster.records import ActorRow
 from dsray_inspect.agent.cluster.runs import Part
+from dsray_inspect.agent.gather.told import group_members
 from dsray_inspect.agent.onsite.recorder import recording
 from dsray_inspect.agent.probes.install import install, uninstall
 from dsray_inspect.agent.probes.wire import CAPACITY

@@ -15,6 +15,7 @@ from dsray_inspect.agent.assemble.snapshot import Facts, assemble
 from dsray_inspect.agent.cluster.records import ActorRow, NodeRow
 from dsray_inspect.agent.cluster.runs import RunActors
 from dsray_inspect.agent.gather.answers import Answers, Ask
+from dsray_inspect.agent.gather.memory import Memory
 from dsray_inspect.agent.onsite.threads import packed
 from dsray_inspect.agent.verdict import judge
 from tests.bench.results import Result
@@ -100,14 +101,21 @@ def answer(rank: int, size: int) -> bytes:
 
 
 def facts_of(
-    raw: list[bytes], rows: tuple[ActorRow, ...], nodes: list[NodeRow], earlier: Facts | None = None
+    memory: Memory,
+    raw: list[bytes],
+    rows: tuple[ActorRow, ...],
+    nodes: list[NodeRow],
+    earlier: Facts | None = None,
 ) -> Facts:
     answers = Answers(
         job=job(driver_node_id="n0"),
         actors=RunActors(generation="v2", controller=None, workers=rows),
         nodes=nodes,
         ask=Ask(max_pause_ms=100),
-        workers={row.actor_id: pickle.loads(one) for row, one in zip(rows, raw, strict=True)},
+        workers={
+            row.actor_id: memory.told(row.actor_id, pickle.loads(one))
+            for row, one in zip(rows, raw, strict=True)
+        },
         taken_at=101.0 if earlier else 100.0,
     )
     return assemble(answers, earlier=earlier)
@@ -157,14 +165,15 @@ def measure(size: int) -> Measured:
         NodeRow(node_id=f"n{n}", ip="10.0.0.1", hostname=f"h{n}", alive=True, resources={})
         for n in range((size + PER_NODE - 1) // PER_NODE)
     ]
+    memory = Memory()
     cpu_s = time.process_time()
     started = time.perf_counter()
-    facts = facts_of(raw, rows, nodes)
+    facts = facts_of(memory, raw, rows, nodes)
     merged = time.perf_counter()
     snapshot = judge(facts)
     ended = time.perf_counter()
     cpu_s = time.process_time() - cpu_s
-    again = judge(facts_of(raw, rows, nodes, earlier=facts))
+    again = judge(facts_of(memory, raw, rows, nodes, earlier=facts))
     second_s = time.perf_counter() - ended
     assert again.verdict.ranks == snapshot.verdict.ranks == (ASLEEP,), again.verdict
     return Measured(merged - started, ended - merged, cpu_s, second_s)

@@ -9,9 +9,22 @@ import pytest
 from dsray_inspect.agent.gather import memory
 from dsray_inspect.agent.gather.answers import Answers, Ask
 from dsray_inspect.agent.gather.memory import Memory
+from dsray_inspect.agent.gather.told import Told
 from tests.unit.test_verdict import job
 
-ENGINE = {"version": "0.19"}
+ENGINE = {
+    "version": "0.19",
+    "zero_stage": 2,
+    "dtype": "fp32",
+    "micro_batch_size": 4,
+    "gradient_accumulation_steps": 1,
+    "train_batch_size": 8,
+    "offload": None,
+    "optimizer": "AdamW",
+    "parameters": 12,
+    "process_groups": [],
+    "config_digest": "d1",
+}
 ENV: dict[str, Any] = {"env": {"A": "1"}, "set_after_exec": [], "from_raylet": None, "env_state": 5}
 EVERYTHING = Ask(max_pause_ms=100)
 
@@ -33,13 +46,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def answer(*, idle_s: float | None = 0.0, **more: Any) -> dict[str, Any]:
-    return {"threads": [{"idle_s": idle_s}], "deepspeed": None, "step": None, **more}
+    thread = {"name": "MainThread", "tid": 7, "frames": "", "idle_s": idle_s}
+    return {"threads": [thread], "deepspeed": None, "step": None, **more}
 
 
-def completed(known: Memory, one: dict[str, Any] | str) -> Any:
-    answers = Answers(job=job(), actors=None, nodes=[], ask=EVERYTHING, workers={"a": one})
-    known.complete(answers)
-    return answers.workers["a"]
+def completed(known: Memory, one: dict[str, Any]) -> Told:
+    return known.told("a", one)
 
 
 def names(known: Memory) -> list[str]:
@@ -52,7 +64,8 @@ def test_the_engine_is_asked_for_once() -> None:
     completed(known, answer(deepspeed=ENGINE, step=3))
     assert names(known) == ["process", "environment", "step", "collectives", "tidy"]
     again = completed(known, answer(deepspeed_why="no frame"))
-    assert (again["deepspeed"], again["deepspeed_why"]) == (ENGINE, "ok")
+    assert again.deepspeed is not None
+    assert (again.deepspeed.config_digest, again.deepspeed_why) == ("d1", "ok")
 
 
 def test_variables_that_are_the_same_are_not_read_again() -> None:
@@ -60,8 +73,9 @@ def test_variables_that_are_the_same_are_not_read_again() -> None:
     assert known.env_state("a") is None
     completed(known, answer(**ENV))
     assert known.env_state("a") == 5
-    assert completed(known, answer(unchanged=["environment"], env_state=5))["env"] == {"A": "1"}
-    assert "env" not in completed(known, answer(env_state=6))
+    again = completed(known, answer(unchanged=["environment"], env_state=5))
+    assert again.environ["env"] == {"A": "1"}
+    assert not completed(known, answer(env_state=6)).environ
 
 
 @pytest.mark.parametrize(
@@ -73,13 +87,7 @@ def test_a_rank_that_has_not_run_since_is_at_the_same_step(
     known = Memory()
     completed(known, answer(deepspeed=ENGINE, step=3))
     clock.now += 10
-    assert completed(known, answer(idle_s=idle_s))["step"] == step
-
-
-def test_a_rank_that_did_not_answer_stays_so() -> None:
-    known = Memory()
-    completed(known, answer(deepspeed=ENGINE, step=3, **ENV))
-    assert completed(known, "its main thread did not answer") == "its main thread did not answer"
+    assert completed(known, answer(idle_s=idle_s)).step == step
 
 
 def test_the_driver_is_looked_at_every_few_seconds(clock: Clock) -> None:
@@ -98,5 +106,5 @@ def test_the_driver_is_looked_at_every_few_seconds(clock: Clock) -> None:
 def driver_dump(known: Memory, facts: dict[str, Any]) -> Any:
     looks = {"n1": {"processes": {10: facts}}}
     answers = Answers(job=job(), actors=None, nodes=[], ask=EVERYTHING, looks=looks)
-    known.complete(answers)
+    known.complete_driver(answers)
     return answers.process("n1", 10).get("dump")

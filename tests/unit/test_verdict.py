@@ -11,6 +11,7 @@ from dsray_inspect.agent.assemble.snapshot import Facts, assemble
 from dsray_inspect.agent.cluster.records import ActorRow, JobRow, NodeRow, SubmissionRow
 from dsray_inspect.agent.cluster.runs import RunActors
 from dsray_inspect.agent.gather.answers import Answers, Ask
+from dsray_inspect.agent.gather.told import told
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.onsite.threads import packed
 from dsray_inspect.agent.verdict import judge
@@ -118,7 +119,10 @@ def look(*ranks: dict[str, Any] | str, actors: dict[int, Any] | None = None, **m
         nodes=[NodeRow(node_id="n1", ip="10.0.0.1", hostname="h", alive=True, resources={})],
         ask=Ask(max_pause_ms=100, words=("j1", "--address", "10.0.0.1:6379")),
         controller={"state": "RUNNING", "workers": [], "threads": []},
-        workers={row.actor_id: answer for row, answer in zip(rows, ranks, strict=True)},
+        workers={
+            row.actor_id: told(answer) if isinstance(answer, dict) else answer
+            for row, answer in zip(rows, ranks, strict=True)
+        },
         **more,
     )
     return assemble(answers)

@@ -228,6 +228,48 @@ def test_the_graph_leads_from_the_victims_to_the_root() -> None:
     assert all(edge.evidence for edge in graph.edges)
 
 
+def test_ranks_that_stand_alike_are_told_together() -> None:
+    looks = (waits(0), stands(1, IN_USER), waits(2), stands(3, IN_USER), stands(4, IN_DATA))
+    snapshot = twice(*looks)
+    found = [(one.cause, one.ranks) for one in snapshot.findings]
+    assert found == [("rank_blocked_in_user_code", (1, 3)), ("data_stall", (4,))]
+    assert "Ranks 1, 3 are blocked in load_batch (train.py:20)" in snapshot.verdict.summary
+    assert "ranks 0, 2 wait for them" in snapshot.verdict.summary
+    evidence = "\n".join(snapshot.findings[0].evidence)
+    assert "rank 1: its last collective of that group is #68" in evidence
+    assert "rank 3: its last collective of that group is #68" in evidence
+
+
+def test_slow_ranks_are_told_together() -> None:
+    slow = [stands(number, IN_USER, 40, ran_s=5.0) for number in (1, 2)]
+    ran = [stands(number, IN_USER, 41, ran_s=5.9, cpu_s=10.9) for number in (1, 2)]
+    snapshot = window((waits(0, 40), *slow), (waits(0, 41), *ran))
+    assert (snapshot.verdict.cause, snapshot.verdict.ranks) == ("straggler", (1, 2))
+    assert "Ranks 1, 2 are in load_batch (train.py:20) and they still run" in (
+        snapshot.verdict.summary
+    )
+
+
+def in_group(one: dict[str, Any], group: str, members: list[int]) -> dict[str, Any]:
+    """Return a rank's answer with its collectives in another process group."""
+    entries = [{**entry, "group": group} for entry in one["collectives"]]
+    return {**one, "collectives": entries, "group_ranks": {group: members}}
+
+
+def test_a_collective_waits_for_the_ranks_of_its_own_group() -> None:
+    first, second = ("10", [0, 1, 2]), ("11", [3, 4, 5])
+    graph = twice(
+        in_group(waits(0), *first),
+        in_group(stands(1, IN_USER), *first),
+        in_group(waits(2), *first),
+        in_group(waits(3), *second),
+        in_group(stands(4, IN_USER), *second),
+        in_group(waits(5), *second),
+    ).graph
+    lacks = [(edge.waiter[-9:], edge.awaited) for edge in graph.edges if "not come" in edge.because]
+    assert sorted(lacks) == [("group 10)", "rank 1"), ("group 11)", "rank 4")]
+
+
 def came(lateness_s: Sequence[float], parts: int = 3, step_s: float = 1.0) -> dict[str, Any]:
     """Return what a rank's recorder tells that is so late to the first collective of each step.
 
