@@ -6,7 +6,8 @@ those that have not come: so a thousand ranks make two thousand edges, not a mil
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
+from itertools import islice
 
 from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.assemble.workers import Member
@@ -20,6 +21,9 @@ from dsray_inspect.agent.detectors.standing import (
 )
 from dsray_inspect.agent.detectors.waits import Wait, name_of, waits
 from dsray_inspect.agent.model import NodeKind, WaitEdge, WaitGraph, WaitNode
+
+MOST_ELSEWHERE = 64
+"""How many of the ranks that wait in something else a collective points at."""
 
 
 class Builder:
@@ -76,7 +80,7 @@ def name(member: Member) -> str:
 def in_collectives(builder: Builder, facts: Facts, waiting: Sequence[Wait]) -> None:
     """Add each collective that ranks are in, and the ranks of its group that are not."""
     alike: dict[object, list[Wait]] = {}
-    by_rank = {member.worker.rank: member for member in facts.members}
+    groups = Groups(facts.members, waiting)
 
     for wait in waiting:
         one = wait.collective
@@ -93,11 +97,42 @@ def in_collectives(builder: Builder, facts: Facts, waiting: Sequence[Wait]) -> N
         for wait in held:
             builder.edge(name(wait.member), node, f"in it for {duration(wait.waited_s)}", evidence)
 
-        group = [by_rank[rank] for rank in first.ranks if rank in by_rank] if first else []
+        for member in groups.absent(first.ranks if first else (), here):
+            builder.edge(node, name(member), "has not come to it", whereabouts(member))
 
-        for member in group or facts.members:
-            if id(member) not in here:
-                builder.edge(node, name(member), "has not come to it", whereabouts(member))
+
+class Groups:
+    """The members of each process group: those that wait in a collective, and the others."""
+
+    def __init__(self, members: Sequence[Member], waiting: Sequence[Wait]) -> None:
+        self._members = members
+        self._waiting = {id(wait.member) for wait in waiting}
+        self._by_rank = {member.worker.rank: member for member in members}
+        self._known: dict[int, tuple[list[Member], list[Member]]] = {}
+
+    def absent(self, ranks: tuple[int, ...], here: Set[int]) -> Iterator[Member]:
+        """Yield who is not `here` (by identity); of those that wait elsewhere the first of many.
+
+        Whoever waits for nothing may be a root, and none is left out.
+        """
+        others, waiting = self._parts(ranks)
+        yield from others
+        yield from islice((one for one in waiting if id(one) not in here), MOST_ELSEWHERE)
+
+    def _parts(self, ranks: tuple[int, ...]) -> tuple[list[Member], list[Member]]:
+        """Return a group's members; all of them where its ranks are not known."""
+        # All ranks of a group share one tuple, as a rule: see `gather.told.span`.
+        found = self._known.get(id(ranks))
+
+        if found is None:
+            known = [self._by_rank[rank] for rank in ranks if rank in self._by_rank]
+            members = known or self._members
+            found = self._known[id(ranks)] = (
+                [one for one in members if id(one) not in self._waiting],
+                [one for one in members if id(one) in self._waiting],
+            )
+
+        return found
 
 
 def whereabouts(member: Member) -> str:

@@ -48,7 +48,8 @@ def worker_dead(facts: Facts) -> list[Finding]:
         return []
 
     dead = [member for member in facts.members if member.worker.state == "dead"]
-    lost = [member for member in dead if not on_living_node(facts, member)]
+    ended_nodes = {node.node_id for node in facts.answers.nodes if not node.alive}
+    lost = [member for member in dead if member.worker.node_id in ended_nodes]
 
     if lost:
         return [node_lost(lost)]
@@ -70,12 +71,6 @@ def worker_dead(facts: Facts) -> list[Finding]:
     # A controller that winds a group down by itself is no failure.
     by_itself = facts.snapshot.run is None or facts.snapshot.run.state != "RUNNING"
     return [] if by_itself or not dead or job.has_ended else [vanished(facts, dead)]
-
-
-def on_living_node(facts: Facts, member: Member) -> bool:
-    nodes = {node.node_id: node for node in facts.answers.nodes}
-    node = nodes.get(member.worker.node_id)
-    return node is None or node.alive
 
 
 def own_end(facts: Facts, member: Member) -> tuple[Member, ExitRow] | None:

@@ -40,6 +40,10 @@ def wait(numbers: Sequence[object]) -> str:
     return "waits" if len(numbers) == 1 else "wait"
 
 
+def be(numbers: Sequence[object]) -> str:
+    return "is" if len(numbers) == 1 else "are"
+
+
 def place_of(at: Function | Frame) -> str:
     """Return "load_batch (train.py:25)"."""
     return f"{at.name} ({at.file.rpartition('/')[2]}:{at.line})"

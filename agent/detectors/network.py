@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.detectors.findings import name_ranks, next_command, ranks
-from dsray_inspect.agent.model import OK, Finding
+from dsray_inspect.agent.model import OK, Finding, Worker
+
+MOST_HOSTS = 4
 
 
 def network_unreachable(facts: Facts) -> list[Finding]:
@@ -13,67 +17,72 @@ def network_unreachable(facts: Facts) -> list[Finding]:
 
 def silent_nodes(facts: Facts) -> list[Finding]:
     """Nodes that Ray still counts among the living, and whose raylet does not answer us."""
-    found = []
+    silent = {
+        node.node_id: node
+        for node in facts.answers.nodes
+        if facts.answers.reachable.get(node.node_id, OK) != OK
+    }
+    workers = [one.worker for one in facts.members if one.worker.node_id in silent]
 
-    for node in facts.answers.nodes:
-        why = facts.answers.reachable.get(node.node_id, OK)
+    if not workers:
+        return []
 
-        if why == OK:
-            continue
-
-        here = [one.worker for one in facts.members if one.worker.node_id == node.node_id]
-        numbers = ranks(here)
-
-        if here:
-            found.append(
-                Finding(
-                    cause="network_unreachable",
-                    severity="error",
-                    ranks=numbers,
-                    summary=f"{node.hostname} ({node.ip}) with {name_ranks(numbers)} "
-                    f"cannot be reached: {why}.",
-                    evidence=(
-                        f"its raylet: {why}",
-                        "Ray's node table still says that it lives",
-                        *(f"pid {worker.pid}: {worker.evidence.worker}" for worker in here),
-                    ),
-                    next_step=f"ping {node.ip}",
-                )
-            )
-
-    return found
+    lost = [silent[node_id] for node_id in dict.fromkeys(one.node_id for one in workers)]
+    whys = [facts.answers.reachable[node.node_id] for node in lost]
+    hosts = [f"{node.hostname} ({node.ip})" for node in lost]
+    shown = ", ".join(hosts[:MOST_HOSTS]) + (" …" if len(hosts) > MOST_HOSTS else "")
+    return [
+        Finding(
+            cause="network_unreachable",
+            severity="error",
+            ranks=ranks(workers),
+            summary=f"{shown if len(hosts) == 1 else f'{len(hosts)} nodes, {shown},'} "
+            f"with {name_ranks(ranks(workers))} cannot be reached: {whys[0]}.",
+            evidence=(
+                *(f"the raylet of {host}: {why}" for host, why in zip(hosts, whys, strict=True)),
+                f"Ray's node table still says that {'it lives' if len(hosts) == 1 else 'they live'}",
+                *(f"pid {one.pid}: {one.evidence.worker}" for one in workers),
+            ),
+            next_step=f"ping {lost[0].ip}",
+        )
+    ]
 
 
 def dialled_in_vain(facts: Facts) -> list[Finding]:
     """Ranks in the rendezvous whose connection to the store is not answered, in both looks."""
-    found = []
     joining = [one for one in facts.members if one.worker.phase == "init_process_group"]
     before = {
         one.worker.actor_id: set(one.progress.get("dials", ()))
         for one in (facts.earlier.members if facts.earlier and joining else ())
     }
+    alike: dict[tuple[str, ...], list[Worker]] = {}
 
     for member in joining:
         worker = member.worker
         dials = set(member.progress.get("dials", ()))
         again = sorted(dials & before.get(worker.actor_id, dials if not facts.earlier else set()))
 
-        if not again:
-            continue
+        if again:
+            alike.setdefault(tuple(again), []).append(worker)
 
-        master = worker.env.get("MASTER_ADDR")
-        found.append(
-            Finding(
-                cause="network_unreachable",
-                severity="error",
-                ranks=ranks([worker]),
-                summary=f"Rank {worker.rank} dials {', '.join(again)}, and nobody answers.",
-                evidence=(
-                    f"pid {worker.pid}: its connection to {again[0]} is in SYN_SENT",
-                    *([f"MASTER_ADDR={master.value} in rank {worker.rank}"] if master else []),
-                ),
-                next_step=next_command(facts, "env", ranks([worker])),
-            )
-        )
+    return [unanswered(facts, addresses, workers) for addresses, workers in alike.items()]
 
-    return found
+
+def unanswered(facts: Facts, addresses: Sequence[str], workers: Sequence[Worker]) -> Finding:
+    numbers = ranks(workers)
+    masters = {one.rank: one.env["MASTER_ADDR"] for one in workers if "MASTER_ADDR" in one.env}
+    return Finding(
+        cause="network_unreachable",
+        severity="error",
+        ranks=numbers,
+        summary=f"{name_ranks(numbers).capitalize()} {'dials' if len(workers) == 1 else 'dial'} "
+        f"{', '.join(addresses)}, and nobody answers.",
+        evidence=(
+            *(
+                f"pid {one.pid} on {one.hostname}: its connection to {addresses[0]} is in SYN_SENT"
+                for one in workers
+            ),
+            *(f"MASTER_ADDR={value.value} in rank {rank}" for rank, value in masters.items()),
+        ),
+        next_step=next_command(facts, "env", numbers),
+    )

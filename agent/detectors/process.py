@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.assemble.workers import Member
-from dsray_inspect.agent.detectors.findings import name_ranks, next_command, place_of, ranks
+from dsray_inspect.agent.detectors.findings import be, name_ranks, next_command, place_of, ranks
 from dsray_inspect.agent.detectors.motion import before_of
 from dsray_inspect.agent.detectors.standing import cause_of
 from dsray_inspect.agent.detectors.waits import waits
-from dsray_inspect.agent.model import OK, Finding, Thread
+from dsray_inspect.agent.model import OK, Finding, Thread, Worker
 
 HELD_S = 8.0
 """A garbage collection may hold the GIL for some seconds; a peer that waits longer is a victim."""
@@ -17,35 +19,47 @@ TOLD_BY_PURPOSE = ("checkpoint_stall", "data_stall")
 
 
 def stopped(facts: Facts) -> list[Finding]:
-    """A process in state T or t. No cause code stands for it, so the code is honest: unknown."""
+    """Processes in state T or t. No cause code stands for it, so the code is honest: unknown."""
+    still = [member for member in facts.members if member.worker.state == "stopped"]
+    held: dict[tuple[str, int], list[Worker]] = {}
+
+    for member in still:
+        if tracer := tracer_of(member):
+            held.setdefault((member.worker.hostname, tracer), []).append(member.worker)
+
+    alone = [member.worker for member in still if not tracer_of(member)]
     return [
-        debugged(member) if tracer_of(member) else frozen(member)
-        for member in facts.members
-        if member.worker.state == "stopped"
+        *([frozen(alone)] if alone else []),
+        *(debugged(workers, *key) for key, workers in held.items()),
     ]
 
 
-def frozen(member: Member) -> Finding:
-    worker = member.worker
+def frozen(workers: Sequence[Worker]) -> Finding:
+    numbers, first = ranks(workers), workers[0].hostname
+    pids = " ".join(str(one.pid) for one in workers if one.hostname == first)
+    whose = "it" if len(workers) == 1 else "them"
     return Finding(
         cause="unknown",
         severity="error",
-        ranks=ranks([worker]),
-        summary=f"Rank {worker.rank} is stopped (SIGSTOP or a debugger): its peers wait for it.",
-        evidence=(f"pid {worker.pid} on {worker.hostname} is in state T",),
-        next_step=f"kill -CONT {worker.pid}   (on {worker.hostname})",
+        ranks=numbers,
+        summary=f"{name_ranks(numbers).capitalize()} {be(workers)} stopped "
+        f"(SIGSTOP or a debugger): {'its' if len(workers) == 1 else 'their'} peers wait for {whose}.",
+        evidence=tuple(f"pid {one.pid} on {one.hostname} is in state T" for one in workers),
+        next_step=f"kill -CONT {pids}   (on {first})",
     )
 
 
-def debugged(member: Member) -> Finding:
-    worker, tracer = member.worker, tracer_of(member)
+def debugged(workers: Sequence[Worker], hostname: str, tracer: int) -> Finding:
+    numbers = ranks(workers)
+    goes = "it goes" if len(workers) == 1 else "they go"
     return Finding(
         cause="unknown",
         severity="warning",
-        ranks=ranks([worker]),
-        summary=f"Rank {worker.rank} is held by a debugger, pid {tracer}; it goes on when that does.",
-        evidence=(f"pid {worker.pid} on {worker.hostname}: TracerPid {tracer}",),
-        next_step=f"ps -fp {tracer}   (on {worker.hostname})",
+        ranks=numbers,
+        summary=f"{name_ranks(numbers).capitalize()} {be(workers)} held by a debugger, "
+        f"pid {tracer}; {goes} on when that does.",
+        evidence=tuple(f"pid {one.pid} on {hostname}: TracerPid {tracer}" for one in workers),
+        next_step=f"ps -fp {tracer}   (on {hostname})",
     )
 
 
@@ -72,34 +86,40 @@ def gil_keeper_of(member: Member) -> Thread | None:
 
 def gil_held(facts: Facts) -> list[Finding]:
     """The main thread gives no answer while another keeps the GIL, at one place in two dumps."""
-    found: list[Finding] = []
-
     if not victims_wait(facts):
-        return found
+        return []
+
+    alike: dict[str, list[tuple[Worker, Thread]]] = {}
 
     for member in facts.members:
         keeper = gil_keeper_of(member)
 
-        if keeper is None or not is_confirmed(facts, member):
-            continue
+        if keeper is not None and is_confirmed(facts, member):
+            alike.setdefault(place_of(keeper.frames[-1]), []).append((member.worker, keeper))
 
-        inner = keeper.frames[-1]
-        where = place_of(inner)
-        found.append(
-            Finding(
-                cause="gil_held",
-                severity="error",
-                ranks=ranks([member.worker]),
-                summary=f"Rank {member.worker.rank} holds its GIL in {where}: nothing else in it runs.",
-                evidence=(
-                    f"py-spy: {keeper.name} owns the GIL in two dumps, at the same line",
-                    f"rung 2: {member.worker.evidence.worker}",
-                ),
-                next_step=next_command(facts, "stacks", ranks([member.worker]), "--native"),
+    return [holders(facts, place, held) for place, held in alike.items()]
+
+
+def holders(facts: Facts, place: str, held: Sequence[tuple[Worker, Thread]]) -> Finding:
+    """Return the finding about ranks that hold their GIL at one place."""
+    numbers = ranks(worker for worker, _ in held)
+    one = len(held) == 1
+    return Finding(
+        cause="gil_held",
+        severity="error",
+        ranks=numbers,
+        summary=f"{name_ranks(numbers).capitalize()} {'holds its' if one else 'hold their'} GIL "
+        f"in {place}: nothing else in {'it' if one else 'them'} runs.",
+        evidence=tuple(
+            line
+            for worker, keeper in held
+            for line in (
+                f"py-spy: {keeper.name} owns the GIL in two dumps, at the same line",
+                f"rung 2: {worker.evidence.worker}",
             )
-        )
-
-    return found
+        ),
+        next_step=next_command(facts, "stacks", numbers, "--native"),
+    )
 
 
 def is_confirmed(facts: Facts, member: Member) -> bool:

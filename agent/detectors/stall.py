@@ -109,8 +109,8 @@ def left(
         ),
         evidence=(
             f"rank {worker.rank}: its training thread has ended",
-            waiting_text(victims, waiting, waited_s),
-            *behind_text(member, max(waiting, key=lambda wait: wait.waited_s, default=None)),
+            waiting_text(victims, longest_of(waiting), waited_s),
+            *behind_text(member, longest_of(waiting)),
             *gives_up_text(waiting),
         ),
         next_step=next_command(facts, "stacks", victims[:1]),
@@ -137,9 +137,10 @@ def blame(
         if one is not None:
             alike.setdefault((one.cause, one.is_still, place(member)), []).append(one)
 
-    shared = (waiting_text(victims, waiting, waited_s), *gives_up_text(waiting))
+    longest = longest_of(waiting)
+    shared = (waiting_text(victims, longest, waited_s), *gives_up_text(waiting))
     return [
-        blamed(facts, same, victims, waited_s, (*own_text(same, waiting), *shared), makers)
+        blamed(facts, same, victims, waited_s, (*own_text(same, longest), *shared), makers)
         for same in alike.values()
     ]
 
@@ -213,10 +214,8 @@ def blamed(
     )
 
 
-def own_text(same: Sequence[Standing], waiting: Sequence[Wait]) -> Iterator[str]:
+def own_text(same: Sequence[Standing], longest: Wait | None) -> Iterator[str]:
     """Yield what is known of each of the ranks."""
-    longest = max(waiting, key=lambda wait: wait.waited_s, default=None)
-
     for one in same:
         worker = one.member.worker
 
@@ -300,10 +299,13 @@ def waiting_is_recorded(waiting: Sequence[Wait]) -> bool:
     return any(wait.collective is not None for wait in waiting)
 
 
-def waiting_text(victims: Sequence[int], waiting: Sequence[Wait], waited_s: float) -> str:
-    longest = max(waiting, key=lambda wait: wait.waited_s, default=None)
+def longest_of(waiting: Sequence[Wait]) -> Wait | None:
+    return max(waiting, key=lambda wait: wait.waited_s, default=None)
+
+
+def waiting_text(victims: Sequence[int], longest: Wait | None, waited_s: float) -> str:
     collective = longest.collective if longest else None
-    name = name_of(collective) if collective else "a collective" if waiting else "ray.train.report"
+    name = name_of(collective) if collective else "a collective" if longest else "ray.train.report"
     return f"{name_ranks(victims)}: in {name}, for up to {duration(waited_s)}"
 
 

@@ -31,6 +31,12 @@ APART_S = 1.0
 GET = ("get", "get", f"{SITE}/ray/_private/worker.py", 3009)
 REPORT = ("report", "report", f"{SITE}/ray/train/v2/_internal/execution/context.py", 400)
 SAVE = ("save", "save", f"{SITE}/torch/serialization.py", 900)
+INIT = (
+    "init_process_group",
+    "init_process_group",
+    f"{SITE}/torch/distributed/distributed_c10d.py",
+    1700,
+)
 IN_GET = (RUNNER, TEACH, GET)
 IN_REPORT = (RUNNER, TEACH, REPORT)
 IN_SAVE = (RUNNER, TEACH, SAVE)
@@ -494,6 +500,57 @@ def test_a_node_that_does_not_answer_is_told_with_its_ranks() -> None:
     snapshot = judge(assemble(facts.answers))
     assert snapshot.verdict.cause == "network_unreachable"
     assert "host-b (10.0.0.2)" in snapshot.verdict.summary
+
+
+def test_nodes_that_do_not_answer_are_told_together() -> None:
+    silent = "its main thread did not answer"
+    facts = look(waits(0), silent, silent, actors={1: {"node_id": "n2"}, 2: {"node_id": "n3"}})
+
+    for number in (2, 3):
+        ip = f"10.0.0.{number}"
+        facts.answers.nodes.append(
+            NodeRow(node_id=f"n{number}", ip=ip, hostname=f"h{number}", alive=True, resources={})
+        )
+        facts.answers.reachable[f"n{number}"] = f"no answer from {ip}:7000 in 1 s"
+
+    [finding] = judge(assemble(facts.answers)).findings
+    assert (finding.cause, finding.next_step) == ("network_unreachable", "ping 10.0.0.2")
+    assert "2 nodes, h2 (10.0.0.2), h3 (10.0.0.3)," in finding.summary
+    assert "the raylet of h3 (10.0.0.3): no answer from 10.0.0.3:7000 in 1 s" in finding.evidence
+
+
+def test_ranks_that_dial_one_address_are_told_together() -> None:
+    def dials(number: int) -> dict[str, Any]:
+        one = rank(number, (RUNNER, INIT), 8)
+        return with_progress(one, dials=["10.9.9.9:29500"])
+
+    [finding] = [
+        one
+        for one in twice(rank(0, (RUNNER, INIT), 8), dials(1), dials(2)).findings
+        if one.cause == "network_unreachable"
+    ]
+    assert finding.ranks == (1, 2)
+    assert finding.summary == "Ranks 1, 2 dial 10.9.9.9:29500, and nobody answers."
+
+
+def test_ranks_that_are_stopped_are_told_together() -> None:
+    processes = {number: {"state": "stopped"} for number in (101, 102)}
+    snapshot = twice(
+        waits(0), stands(1, IN_USER), stands(2, IN_USER), looks={"n1": {"processes": processes}}
+    )
+    assert snapshot.verdict.ranks == (1, 2)
+    assert snapshot.verdict.summary.startswith("Ranks 1, 2 are stopped")
+    assert snapshot.findings[0].next_step == "kill -CONT 101 102   (on h)"
+
+
+def test_ranks_that_a_debugger_holds_are_told_by_debugger() -> None:
+    processes = {number: {"state": "stopped"} for number in (101, 102)}
+    held = [stands(number, IN_USER, tracer=4242 + number // 2) for number in (1, 2)]
+    findings = twice(waits(0), *held, looks={"n1": {"processes": processes}}).findings
+    assert [(one.ranks, one.next_step) for one in findings] == [
+        ((1,), "ps -fp 4242   (on h)"),
+        ((2,), "ps -fp 4243   (on h)"),
+    ]
 
 
 def test_facts_know_one_earlier_look_only() -> None:
