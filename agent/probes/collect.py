@@ -97,7 +97,7 @@ def sweep(folder: str = FOLDER) -> list[str]:
 
     for path in glob.glob(os.path.join(glob.escape(folder), PREFIX + "*")):
         try:
-            reader = Reader(path)
+            reader = Reader(path, any_version=True)
         except (OSError, ValueError, RingUnreadable):
             continue
 

@@ -13,7 +13,7 @@ from collections import deque
 from typing import Any
 
 from dsray_inspect.agent.probes.ring import Ring
-from dsray_inspect.agent.probes.wire import DEVICE, END
+from dsray_inspect.agent.probes.wire import DEVICE
 
 WAITING: int = 64
 """Pairs of events that may wait for the device; the oldest go when it is far behind."""
@@ -62,8 +62,7 @@ class Device:
             self._spare += [before, after]
 
     def _write(self, code: int, start: int, end: int, device_ns: int) -> None:
-        _, at = self._ring.begin(start, DEVICE, code, device_ns)
-        self._ring.words[at + END] = end
+        self._ring.end(self._ring.begin(start, DEVICE, code, device_ns), end)
 
 
 def device_of_process(ring: Ring) -> Device | None:

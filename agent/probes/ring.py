@@ -19,15 +19,21 @@ import time
 
 from dsray_inspect.agent.probes.wire import (
     CAPACITY,
+    CODE,
     END,
+    FIRST,
     FOLDER,
     HEADER_BYTES,
     MAGIC,
     MOVED,
+    NUMBER,
     PREFIX,
     RECORD,
     RECORD_BYTES,
     RECORDING,
+    SECOND,
+    START,
+    THREAD,
     VERSION,
     W_BORN,
     W_CAPACITY,
@@ -62,7 +68,9 @@ class Ring:
         self.memory = make(self.path, capacity * RECORD_BYTES + HEADER_BYTES)
         self.words = memoryview(self.memory).cast("q")
         self.header = self.words[capacity * WORDS :]
-        self.numbers = itertools.count(WORDS, WORDS)
+        self.columns = [self.words[word : capacity * WORDS : WORDS] for word in range(WORDS)]
+        """By the word of a record; a place in the ring is an index into each of them."""
+        self.numbers = itertools.count(1)
         header = self.header
         header[W_VERSION], header[W_CAPACITY] = VERSION, capacity
         header[W_PID], header[W_BORN] = os.getpid(), born(os.getpid()) or 0
@@ -71,29 +79,35 @@ class Ring:
         header[W_STATE] = RECORDING
         header[W_MAGIC] = MAGIC
 
-    def begin(self, start: int, code: int, first: int, second: int) -> tuple[int, int]:
-        """Begin a record; return its number and where its words are.
+    def begin(self, start: int, code: int, first: int, second: int) -> int:
+        """Begin a record; return its place.
 
         The wrappers have the same written out: they have no time for calls.
         """
-        words, number = self.words, next(self.numbers)
-        at = number % (self.capacity * WORDS)
-        words[at + END] = -number
-        words[at + 3] = code
-        words[at + 4] = first
-        words[at + 5] = second
-        words[at + 6] = threading.get_ident()
-        words[at + 1] = start
-        words[at] = number
-        return number, at
+        number = next(self.numbers)
+        at = number % self.capacity
+        columns = self.columns
+        columns[END][at] = -number
+        columns[CODE][at] = code
+        columns[FIRST][at] = first
+        columns[SECOND][at] = second
+        columns[THREAD][at] = threading.get_ident()
+        columns[START][at] = start
+        columns[NUMBER][at] = number
+        return at
+
+    def end(self, at: int, end: int) -> None:
+        """End the record at a place."""
+        self.columns[END][at] = end
 
     def close(self) -> None:
         """Remove the file and the mapping; who has it open reads on."""
         with contextlib.suppress(OSError):
             os.unlink(self.path)
 
-        self.header.release()
-        self.words.release()
+        for view in (*self.columns, self.header, self.words):
+            view.release()
+
         self.memory.close()
 
 
@@ -126,7 +140,13 @@ def born(pid: int) -> int | None:
 class Reader:
     """One reader of a ring, in another process as a rule; close it."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, any_version: bool = False) -> None:
+        """Open a ring; of any version, its header is all that may be read.
+
+        Raises:
+            OSError: it cannot be opened.
+            RingUnreadable: it is no ring, or one of another version.
+        """
         self.path = path
         self.dropped = 0
         """Records that were overwritten before they were read, or will never be whole."""
@@ -146,7 +166,9 @@ class Reader:
         self.header = self.words[-(HEADER_BYTES // WORD) :]
         self.capacity = self.header[W_CAPACITY]
 
-        if self.header[W_MAGIC] != MAGIC or self.header[W_VERSION] != VERSION:
+        known = any_version or self.header[W_VERSION] == VERSION
+
+        if self.header[W_MAGIC] != MAGIC or not known:
             self.close()
             raise RingUnreadable(f"{path} is no ring of version {VERSION}")
 
@@ -154,7 +176,7 @@ class Reader:
             self.close()
             raise RingUnreadable(f"{path} has another size than it says")
 
-        self._next = WORDS
+        self._next = 1
         self._open: set[int] = set()
         """Numbers below `_next` of spans that had not ended when they were read."""
         self._gone = 0
@@ -170,8 +192,8 @@ class Reader:
 
     def skip_all(self) -> None:
         """Begin with what is written from now on; spans that are open now will be."""
-        numbers, ends = self._column(0), self._column(END)
-        self._next = max(numbers) + WORDS
+        numbers, ends = self._column(NUMBER), self._column(END)
+        self._next = max(numbers) + 1
         self._open = {n for n, end in zip(numbers, ends, strict=True) if n and end == -n}
 
     def read(self) -> bytes:
@@ -200,34 +222,31 @@ class Reader:
                     found += raw
                     self._count_moved(raw)
 
-                self._next += WORDS
+                self._next += 1
             elif newest > self._next:
-                self._skip_to(newest - (self.capacity - 1 - self.capacity // 16) * WORDS)
+                self._skip_to(newest - (self.capacity - 1 - self.capacity // 16))
             elif self._is_left_behind():
-                self._skip_to(self._next + WORDS)
+                self._skip_to(self._next + 1)
             else:
                 return bytes(found)
 
     def _count_moved(self, raw: bytes) -> None:
-        if self._gone and records(raw)[0][3] & MOVED:
+        if self._gone and records(raw)[0][CODE] & MOVED:
             self._gone -= 1
             self.dropped -= 1
 
     def open_spans(self) -> list[tuple[int, int]]:
         """Return start and code of the spans that have not ended, outermost first."""
-        found, number = [], self._next
-        numbers = sorted(self._open)
+        found = []
 
-        while self._look(number)[1] == number:
-            numbers.append(number)
-            number += WORDS
-
-        for number in numbers:
+        for number in itertools.chain(sorted(self._open), itertools.count(self._next)):
             raw, newest, is_open = self._look(number)
 
             if newest == number and is_open:
                 row = records(raw)[0]
-                found.append((row[1], row[3]))
+                found.append((row[START], row[CODE]))
+            elif newest != number and number >= self._next:
+                break
 
         return sorted(found)
 
@@ -236,7 +255,7 @@ class Reader:
         return values
 
     def _copy(self, number: int) -> bytes:
-        at = number % (self.capacity * WORDS) * WORD
+        at = number % self.capacity * RECORD_BYTES
         return self.memory[at : at + RECORD_BYTES]
 
     def _look(self, number: int) -> tuple[bytes, int, bool]:
@@ -255,13 +274,13 @@ class Reader:
         return raw, 0 if whole < begun <= number else begun, end < 0
 
     def _skip_to(self, number: int) -> None:
-        number = max(number, self._next + WORDS)
-        self.dropped += (number - self._next) // WORDS
+        number = max(number, self._next + 1)
+        self.dropped += number - self._next
         self._next = number
 
     def _is_left_behind(self) -> bool:
         """Return whether the next record will never be whole: many after it are, or nobody writes."""
-        later = self._next + min(256, self.capacity // 2) * WORDS
+        later = self._next + min(256, self.capacity // 2)
         _, end = struct.unpack_from(NUMBER_AND_END, self._copy(self._next))
         is_begun = end == -self._next
         return self._look(later)[1] == later or (is_begun and not self.writer_lives())

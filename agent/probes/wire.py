@@ -6,14 +6,13 @@ all processes of a machine share; the header has one pair of both clocks.
     record   number, start, end, code | flags << 16, first, second, thread, unused
     header   MAGIC, VERSION and sizes; the process; the clocks; its state; leases
 
-A span takes its number when it begins, and writes it with a minus as its end before all else: as
-long as it is open it has the same number at both places, and a record with two different ones is
-being written. Numbers are multiples of the words of a record, so that a number is a place as far
-as the ring goes round: `number % (capacity * WORDS)`. A span whose place was taken by a later one
-before it ended takes another number then, and is MOVED.
+A span takes its number when it begins, from 1 on, and writes it with a minus as its end before all
+else: as long as it is open it has the same number at both places, and a record with two different
+ones is being written. Its place in the ring is `number % capacity`. A span whose place was taken by
+a later one before it ended takes another number then, and is MOVED.
 
-The header is at the end and the capacity a power of two for the writer's sake, to which each
-addition counts.
+The header is at the end, so that a record's place is all that its writer has to work out. Its words
+are the same in all versions from 3 on: a ring that is left over can be told from one that is not.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ import struct
 from typing import Final
 
 MAGIC: Final = int.from_bytes(b"dsrayrng", "little")
-VERSION: Final = 3
+VERSION: Final = 4
 FOLDER: Final = "/dev/shm"
 PREFIX: Final = "dsray-"
 
@@ -32,9 +31,16 @@ RECORD: Final = "=7q8x"
 """For `struct`; a `struct.Struct` cannot be sent by value."""
 RECORD_BYTES: Final = struct.calcsize(RECORD)
 WORDS: Final = RECORD_BYTES // WORD
-"""Of a record, and what one number is higher than the one before it."""
+
+# Words of a record.
+NUMBER: Final = 0
+START: Final = 1
 END: Final = 2
-"""The word of a record that tells whether it is open, whole or being written."""
+"""Tells whether it is open, whole or being written."""
+CODE: Final = 3
+FIRST: Final = 4
+SECOND: Final = 5
+THREAD: Final = 6
 CAPACITY: Final = 32_768
 """Records in a ring: 2 MiB, of the 64 MiB that a container's /dev/shm has by default."""
 

@@ -21,7 +21,6 @@ from dsray_inspect.agent.probes.wire import (
     MOVED,
     UNCOUNTED,
     W_DEADLINE_NS,
-    WORDS,
 )
 
 Measure = Callable[[tuple[Any, ...], Any], int]
@@ -66,15 +65,15 @@ def recorder(ring: Ring, switch: Switch) -> Around:  # noqa: C901 - the hot path
 
     A training step calls them seldom enough that each finds its data out of the processor's
     caches: what they share is shared as the same variables, and a record is written word by word,
-    which takes half of what `struct` takes there. See `wire` for what stands where.
+    which takes two thirds of what `struct` takes there. A column for each word needs no addition.
     """
     clock, identity = time.monotonic_ns, threading.get_ident
-    words, number, mask = ring.words, ring.numbers.__next__, ring.capacity * WORDS - 1
-    deadline = ring.capacity * WORDS + W_DEADLINE_NS
+    numbers, starts, ends, codes, firsts, seconds, threads, _ = ring.columns
+    number, mask = ring.numbers.__next__, ring.capacity - 1
     namespace, fork_mark = switch.namespace, FORK_MARK
 
     def look_at_lease(now_ns: int) -> None:
-        until_ns = words[deadline]
+        until_ns = ring.header[W_DEADLINE_NS]
         switch.look_at_ns = min(until_ns, now_ns + LOOK_NS)
 
         if now_ns > until_ns:
@@ -114,7 +113,7 @@ def recorder(ring: Ring, switch: Switch) -> Around:  # noqa: C901 - the hot path
             if part_of is not None and is_true(args, part_of):
                 return original(*args, **kwargs)
 
-            flags = first = second = at_end = still_open = 0
+            flags = first = second = at = still_open = 0
             counts: Any = None
             mark = result = None
 
@@ -133,14 +132,13 @@ def recorder(ring: Ring, switch: Switch) -> Around:  # noqa: C901 - the hot path
             try:
                 n = number()
                 at = n & mask
-                at_end = at + 2
-                words[at_end] = still_open = -n
-                words[at + 3] = code
-                words[at + 4] = first
-                words[at + 5] = second
-                words[at + 6] = identity()
-                start = words[at + 1] = clock()
-                words[at] = n
+                ends[at] = still_open = -n
+                codes[at] = code
+                firsts[at] = first
+                seconds[at] = second
+                threads[at] = identity()
+                start = starts[at] = clock()
+                numbers[at] = n
             except Exception:
                 start = clock()
 
@@ -155,19 +153,19 @@ def recorder(ring: Ring, switch: Switch) -> Around:  # noqa: C901 - the hot path
                 try:
                     end = clock()
 
-                    if words[at_end] != still_open:  # a later span has taken the place
-                        at_end = ring.begin(start, code | MOVED, first, second)[1] + 2
+                    if ends[at] != still_open:  # a later span has taken the place
+                        at = ring.begin(start, code | MOVED, first, second)
 
                     if advances and counts["global_steps"] > first:
                         flags |= ADVANCED
 
                     if measure is not None and not flags:
-                        words[at_end + 3] = measure(args, result)
+                        seconds[at] = measure(args, result)
 
                     if flags:
-                        words[at_end + 1] |= flags
+                        codes[at] |= flags
 
-                    words[at_end] = end
+                    ends[at] = end
 
                     if end > switch.look_at_ns:
                         look_at_lease(end)

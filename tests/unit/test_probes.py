@@ -121,7 +121,7 @@ def test_a_call_is_what_it_was_and_leaves_a_record(reader: Reader) -> None:
     assert engine.seen == [((1,), {"key": 2})]
     (row,) = records(reader.read())
     number, start, end, code, step, micro, thread = row
-    assert (number, code) == (wire.WORDS, wire.FORWARD)
+    assert (number, code) == (1, wire.FORWARD)
     assert before <= start <= end <= time.monotonic_ns()
     assert (step, micro, thread) == (7, 15, threading.get_ident())
     assert Engine.forward.__doc__ == "Forward, says its docstring."
@@ -220,7 +220,7 @@ def test_a_span_whose_place_is_taken_meanwhile_is_recorded_all_the_same(
     outer = max(rows, key=lambda row: row[2] - row[1])
     assert outer == rows[-1] == max(rows, key=lambda row: row[2])
     displaced = depth + 1 - probe.ring.capacity
-    assert outer[0] == (depth + 1 + displaced) * wire.WORDS
+    assert outer[0] == depth + 1 + displaced
     assert began < outer[1] < outer[2] < time.monotonic_ns()
     assert outer[3:6] == (wire.BACKWARD | wire.MOVED, 7, 15)
     assert reader.open_spans() == []

@@ -28,8 +28,7 @@ print(ring.path, flush=True)
 sys.stdin.readline()
 
 for n in range(1, int(sys.argv[3]) + 1):
-    number, at = ring.begin(n * 3, n % 999, n * 11, n * 13)
-    ring.words[at + wire.END] = number * 5
+    ring.end(ring.begin(n * 3, n % 999, n * 11, n * 13), n * 5)
 
 ring.begin(7, wire.FORWARD, 0, 0)
 print("written", flush=True)
@@ -38,17 +37,16 @@ time.sleep(600)
 
 
 def write(ring: Ring, *, first: int = 0) -> None:
-    _, at = ring.begin(1, wire.FORWARD, first, 0)
-    ring.words[at + wire.END] = 2
+    ring.end(ring.begin(1, wire.FORWARD, first, 0), 2)
 
 
 def begin(ring: Ring, start: int) -> int:
     """Write a span that has not ended; returns where it is."""
-    return ring.begin(start, wire.FORWARD, 0, 0)[1]
+    return ring.begin(start, wire.FORWARD, 0, 0)
 
 
 def end(ring: Ring, at: int) -> None:
-    ring.words[at + wire.END] = 30
+    ring.end(at, 30)
 
 
 @pytest.fixture
@@ -68,7 +66,7 @@ def reader(ring: Ring) -> Iterator[Reader]:
 
 def numbers(reader: Reader) -> list[int]:
     """Return which of all records the new ones are, from 1 on."""
-    return [row[0] // wire.WORDS for row in records(reader.read())]
+    return [row[0] for row in records(reader.read())]
 
 
 def start_writer(folder: Path, *, capacity: int, count: int) -> subprocess.Popen[str]:
@@ -141,7 +139,7 @@ def test_an_open_span_whose_place_is_taken_is_not_lost_yet(ring: Ring, reader: R
     assert reader.open_spans() == []
     assert reader.dropped == 1
     # It takes another number when it ends.
-    _, at = ring.begin(10, wire.FORWARD | wire.MOVED, 0, 0)
+    at = ring.begin(10, wire.FORWARD | wire.MOVED, 0, 0)
     assert numbers(reader) == []
     end(ring, at)
     assert numbers(reader) == [66]
@@ -150,15 +148,14 @@ def test_an_open_span_whose_place_is_taken_is_not_lost_yet(ring: Ring, reader: R
 
 def test_a_record_that_is_being_begun_is_waited_for(ring: Ring, reader: Reader) -> None:
     write(ring)
-    number, at = 2 * wire.WORDS, 2 * wire.WORDS
-    ring.words[at + wire.END] = -number
+    ring.end(2, -2)
     assert numbers(reader) == [1]
     assert reader.open_spans() == []
     next(ring.numbers)
-    ring.words[at] = number
+    ring.columns[wire.NUMBER][2] = 2
     assert numbers(reader) == []
     assert len(reader.open_spans()) == 1
-    end(ring, at)
+    end(ring, 2)
     assert numbers(reader) == [2]
     assert reader.dropped == 0
 
@@ -167,7 +164,7 @@ def test_a_record_that_is_being_overwritten_is_lost(ring: Ring, reader: Reader) 
     for _ in range(64):
         write(ring)
 
-    ring.words[1 * wire.WORDS + wire.END] = -65 * wire.WORDS
+    ring.end(1, -65)
     found = numbers(reader)
     assert found[-1] == 64
     assert 1 not in found
@@ -198,8 +195,8 @@ def test_no_torn_record_is_taken_for_a_whole_one(tmp_path: Path) -> None:
 
     while len(taken) + reader.dropped < count:
         for row in records(reader.read()):
-            n = row[0] // wire.WORDS
-            assert row[1:6] == (n * 3, row[0] * 5, n % 999, n * 11, n * 13)
+            n = row[0]
+            assert row[1:6] == (n * 3, n * 5, n % 999, n * 11, n * 13)
             assert n not in taken
             taken.add(n)
 
@@ -314,3 +311,19 @@ def test_rings_of_the_dead_are_swept_when_nobody_holds_them(tmp_path: Path, ring
     reader.close()
     assert sweep(str(tmp_path)) == [path]
     assert Path(ring.path).exists()
+
+
+def test_a_ring_of_another_version_is_swept_too(tmp_path: Path) -> None:
+    writer = start_writer(tmp_path, capacity=64, count=1)
+    assert writer.stdout is not None
+    path = writer.stdout.readline().strip()
+    reader = Reader(path)
+    reader.header[wire.W_VERSION] = wire.VERSION + 1
+    reader.close()
+    writer.kill()
+    writer.communicate()
+
+    with pytest.raises(RingUnreadable, match="version"):
+        Reader(path)
+
+    assert sweep(str(tmp_path)) == [path]
