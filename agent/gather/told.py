@@ -1,0 +1,112 @@
+"""What a rank told of itself, made from its answer as that comes.
+
+The answer itself is let go: a hundred thousand of them, as they come, take a gigabyte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from dsray_inspect.agent.model import Collective, DeepSpeed, Record, Thread
+from dsray_inspect.agent.stacks.inside import threads_inside
+
+ENVIRONMENT = ("env", "set_after_exec", "from_raylet")
+NOTHING: Mapping[str, Any] = {}
+
+
+class Told(Record, frozen=True, kw_only=True):
+    """One rank's answer. What it was not asked for, or could not tell, is empty or None."""
+
+    threads: tuple[Thread, ...] = ()
+    identity: Mapping[str, str] = NOTHING
+    """Its own RANK, LOCAL_RANK, NODE_RANK and WORLD_SIZE."""
+    environ: Mapping[str, Any] = NOTHING
+    """Its variables and where they come from; see `onsite.environ.compare_environ`."""
+    deepspeed: DeepSpeed | None = None
+    deepspeed_why: str = ""
+    step: int | None = None
+    collectives: tuple[Collective, ...] = ()
+    collectives_why: str = ""
+    longest_gap_s: float | None = None
+    arrivals: Mapping[str, Any] = NOTHING
+    """By process group: (sequence, Unix ns) of its newest collectives."""
+    progress: Mapping[str, Any] = NOTHING
+    """What `onsite.progress` read."""
+    health: Mapping[str, Any] = NOTHING
+    """What `onsite.health` read of the engine."""
+    locks: tuple[Mapping[str, Any], ...] = ()
+    """The compile locks that it waits for; see `onsite.locks`."""
+    versions: Mapping[str, str] = NOTHING
+    start: Any = None
+    """The record of its start; see `onsite.record`."""
+    builds: Sequence[Mapping[str, Any]] | None = None
+    train_s: Mapping[str, float] = NOTHING
+    failed: tuple[str, ...] = ()
+    """What went wrong in a part of the read."""
+    pause_ms: float = 0.0
+
+
+def told(answer: Mapping[str, Any]) -> Told:
+    """Return an answer of `onsite.run`, its frames labelled."""
+    get = answer.get
+    engine = get("deepspeed")
+    return Told(
+        threads=threads_inside(answer),
+        identity=get("identity") or NOTHING,
+        environ={name: answer[name] for name in ENVIRONMENT} if "env" in answer else NOTHING,
+        deepspeed=msgspec.convert(engine, DeepSpeed) if engine else None,
+        deepspeed_why=get("deepspeed_why") or "",
+        step=get("step"),
+        collectives=collectives_of(get("collectives") or (), get("group_ranks") or NOTHING),
+        collectives_why=get("collectives_why") or "",
+        longest_gap_s=get("longest_gap_s"),
+        arrivals=get("arrivals") or NOTHING,
+        progress=get("progress") or NOTHING,
+        health=get("health") or NOTHING,
+        locks=tuple(get("locks") or ()),
+        versions=get("versions") or NOTHING,
+        start=get("start"),
+        builds=get("builds"),
+        train_s=get("train_s") or NOTHING,
+        failed=tuple(get("failed") or ()),
+        pause_ms=get("pause_ms", 0.0),
+    )
+
+
+def collectives_of(
+    entries: Sequence[Mapping[str, Any]], ranks: Mapping[str, Any]
+) -> tuple[Collective, ...]:
+    return tuple(
+        [
+            Collective(
+                group=one["group"],
+                ranks=group_members(ranks.get(one["group"])),
+                sequence=one["sequence"],
+                operation=one["operation"],
+                sizes=tuple(map(tuple, one["sizes"])),
+                dtype=one["dtype"],
+                age_s=one["age_s"],
+                finished=one["finished"],
+                timeout_s=one["timeout_s"],
+            )
+            for one in entries
+        ]
+    )
+
+
+def group_members(ranks: Any) -> tuple[int, ...]:
+    """Return the ranks of a group, from a list or from first, one past the last, and stride."""
+    if isinstance(ranks, dict):
+        return span(ranks["first"], ranks["end"], ranks["stride"])
+
+    return tuple(ranks or ())
+
+
+@lru_cache(maxsize=256)
+def span(first: int, end: int, stride: int) -> tuple[int, ...]:
+    """Return one tuple for all ranks of a group: a thousand copies would be a million numbers."""
+    return tuple(range(first, end, stride))
