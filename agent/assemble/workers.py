@@ -13,7 +13,7 @@ from dsray_inspect.agent.assemble.threads import Seen, children_of, threads_of
 from dsray_inspect.agent.cluster.records import ActorRow, NodeRow
 from dsray_inspect.agent.environment import explain
 from dsray_inspect.agent.gather.answers import Answers
-from dsray_inspect.agent.gather.told import NOTHING, Told
+from dsray_inspect.agent.gather.told import NOBODY, NOTHING, Identity, Told, identity_of
 from dsray_inspect.agent.model import (
     OK,
     EnvVar,
@@ -26,7 +26,7 @@ from dsray_inspect.agent.model import (
     WorkerGpu,
     WorkerState,
 )
-from dsray_inspect.agent.stacks.phase import phase_of, training_thread, user_function
+from dsray_inspect.agent.stacks.phase import training_and_phase, user_function
 
 NOTHING_TOLD = Told()
 STATES: dict[str, WorkerState] = {
@@ -90,21 +90,21 @@ def member_of(
     look = answers.looks.get(row.node_id, NOTHING)
     facts = answers.process(row.node_id, row.pid)
     seen = threads_of(own.threads, facts)
-    training = training_thread(seen.threads)
+    training, phase = training_and_phase(seen.threads)
     env = environment_of(row, own.environ or facts, answers)
-    identity = (
-        own.identity
-        or {name: one.value for name, one in env.items()}
-        or facts.get("identity", NOTHING)
-    )
+    place = own.identity if own.identity != NOBODY else identity_outside(env, facts)
+
+    if known:
+        place = placed(known, place)
+
     node = nodes.get(row.node_id)
     gpus, gpu_evidence = gpus_of(row, known, env, look)
     none_asked = silence or failure_of(own, "not asked")
     worker = Worker(
-        rank=number(known.get("rank"), identity, "RANK"),
-        local_rank=number(known.get("local_rank"), identity, "LOCAL_RANK"),
-        node_rank=number(known.get("node_rank"), identity, "NODE_RANK"),
-        world_size=number(known.get("world_size"), identity, "WORLD_SIZE"),
+        rank=place.rank,
+        local_rank=place.local_rank,
+        node_rank=place.node_rank,
+        world_size=place.world_size,
         actor_id=row.actor_id,
         worker_id=row.worker_id,
         pid=row.pid,
@@ -114,7 +114,7 @@ def member_of(
         state=state_of(row, facts),
         gpus=gpus,
         function=user_function(training.frames) if training else None,
-        phase=phase_now(seen, training, own),
+        phase=phase_now(phase, training, own),
         step=own.step,
         env=env,
         deepspeed=own.deepspeed,
@@ -177,13 +177,9 @@ def progress_of(inside: Mapping[str, Any], outside: Mapping[str, Any]) -> Mappin
     }
 
 
-def phase_now(seen: Seen, training: Thread | None, own: Told) -> Phase:
+def phase_now(phase: Phase, training: Thread | None, own: Told) -> Phase:
     """Return the phase; collectives come from the training function only, so without it it is over."""
-    if not seen.threads:
-        return "unknown"
-
-    phase = phase_of(seen.threads)
-    is_over = bool(own.collectives) and training is None
+    is_over = training is None and bool(own.threads and own.collectives)
     return "finished" if is_over and phase in ("unknown", "starting") else phase
 
 
@@ -196,13 +192,20 @@ def why_unknown(controller: dict[str, Any] | str) -> str:
     return controller if isinstance(controller, str) else "the controller does not list this worker"
 
 
-def number(known: Any, identity: Mapping[str, str], name: str) -> int | None:
-    """Return what the controller says, else what the process's own variable says."""
-    if isinstance(known, int):
-        return known
+def identity_outside(env: Mapping[str, EnvVar], facts: Mapping[str, Any]) -> Identity:
+    """Return the place of a rank that gives no answer, by its variables as others read them."""
+    return identity_of({name: one.value for name, one in env.items()} or facts.get("identity", {}))
 
-    text = identity.get(name, "")
-    return int(text) if text.isdigit() else None
+
+def placed(known: Mapping[str, Any], otherwise: Identity) -> Identity:
+    """Return what the controller says of a rank's place, else what its own variables say."""
+    said = [known.get(name) for name in Identity._fields]
+    return Identity(
+        *(
+            one if isinstance(one, int) else other
+            for one, other in zip(said, otherwise, strict=True)
+        )
+    )
 
 
 def shown_state(row: ActorRow) -> str:
@@ -243,17 +246,14 @@ def gpus_of(
     if not row.gpu_slots:
         return (), "Ray gave this rank no GPU"
 
-    gpus = devices_of(
+    gpus, is_known = devices_of(
         row.gpu_slots,
         tuple(map(str, known.get("accelerator_ids", NOTHING).get("GPU", ()))),
         env["CUDA_VISIBLE_DEVICES"].value if "CUDA_VISIBLE_DEVICES" in env else "",
         tuple([(str(gpu["index"]), gpu["uuid"]) for gpu in look["gpus"]]) if "gpus" in look else (),
     )
 
-    if all(gpu.uuid for gpu in gpus):
-        return gpus, OK
-
-    return gpus, str(look.get("gpu_why") or "nobody asked NVML on this node")
+    return gpus, OK if is_known else str(look.get("gpu_why") or "nobody asked NVML on this node")
 
 
 @lru_cache(maxsize=4096)
@@ -262,14 +262,15 @@ def devices_of(
     named: tuple[str, ...],
     seen: str,
     devices: tuple[tuple[str, str], ...],
-) -> tuple[WorkerGpu, ...]:
-    """Return the GPU of each slot; `devices` are index and UUID of what the node has.
+) -> tuple[tuple[WorkerGpu, ...], bool]:
+    """Return the GPU of each slot and whether all are known; `devices` are index and UUID of what
+    the node has.
 
     Ranks that stand alike on a thousand nodes share one.
     """
     uuids, visible = dict(devices), seen.split(",")
     names = [named[at] if at < len(named) else str(slot) for at, slot in enumerate(slots)]
-    return tuple(
+    gpus = tuple(
         WorkerGpu(
             slot=slot,
             visible=name if name in visible else None,
@@ -277,6 +278,7 @@ def devices_of(
         )
         for slot, name in zip(slots, names, strict=True)
     )
+    return gpus, all(gpu.uuid for gpu in gpus)
 
 
 def log_of(row: ActorRow, nodes: Mapping[str, NodeRow], answers: Answers) -> Log | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -16,14 +16,41 @@ from dsray_inspect.agent.stacks.inside import threads_inside
 
 ENVIRONMENT = ("env", "set_after_exec", "from_raylet")
 NOTHING: Mapping[str, Any] = {}
+S = TypeVar("S")
+
+
+class Identity(NamedTuple):
+    """The place of a process in its group, as its own variables have it."""
+
+    rank: int | None
+    local_rank: int | None
+    node_rank: int | None
+    world_size: int | None
+
+
+NOBODY = Identity(None, None, None, None)
+
+
+def identity_of(variables: Mapping[str, str]) -> Identity:
+    """Return the numbers in RANK, LOCAL_RANK, NODE_RANK and WORLD_SIZE."""
+    get = variables.get
+    return Identity(
+        number(get("RANK")),
+        number(get("LOCAL_RANK")),
+        number(get("NODE_RANK")),
+        number(get("WORLD_SIZE")),
+    )
+
+
+def number(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() else None
 
 
 class Told(Record, frozen=True, kw_only=True):
     """One rank's answer. What it was not asked for, or could not tell, is empty or None."""
 
     threads: tuple[Thread, ...] = ()
-    identity: Mapping[str, str] = NOTHING
-    """Its own RANK, LOCAL_RANK, NODE_RANK and WORLD_SIZE."""
+    identity: Identity = NOBODY
     environ: Mapping[str, Any] = NOTHING
     """Its variables and where they come from; see `onsite.environ.compare_environ`."""
     deepspeed: DeepSpeed | None = None
@@ -56,13 +83,13 @@ def told(answer: Mapping[str, Any]) -> Told:
     engine = get("deepspeed")
     return Told(
         threads=threads_inside(answer),
-        identity=get("identity") or NOTHING,
+        identity=identity_of(get("identity") or NOTHING),
         environ={name: answer[name] for name in ENVIRONMENT} if "env" in answer else NOTHING,
         deepspeed=msgspec.convert(engine, DeepSpeed) if engine else None,
-        deepspeed_why=get("deepspeed_why") or "",
+        deepspeed_why=shared(get("deepspeed_why") or ""),
         step=get("step"),
         collectives=collectives_of(get("collectives") or (), get("group_ranks") or NOTHING),
-        collectives_why=get("collectives_why") or "",
+        collectives_why=shared(get("collectives_why") or ""),
         longest_gap_s=get("longest_gap_s"),
         arrivals=get("arrivals") or NOTHING,
         progress=get("progress") or NOTHING,
@@ -83,12 +110,12 @@ def collectives_of(
     return tuple(
         [
             Collective(
-                group=one["group"],
+                group=shared(one["group"]),
                 ranks=group_members(ranks.get(one["group"])),
                 sequence=one["sequence"],
-                operation=one["operation"],
-                sizes=tuple(map(tuple, one["sizes"])),
-                dtype=one["dtype"],
+                operation=shared(one["operation"]),
+                sizes=shared(tuple(map(tuple, one["sizes"]))),
+                dtype=shared(one["dtype"]),
                 age_s=one["age_s"],
                 finished=one["finished"],
                 timeout_s=one["timeout_s"],
@@ -96,6 +123,12 @@ def collectives_of(
             for one in entries
         ]
     )
+
+
+@lru_cache(maxsize=4096)
+def shared(value: S) -> S:
+    """Return one object for all ranks that tell the same."""
+    return value
 
 
 def group_members(ranks: Any) -> tuple[int, ...]:

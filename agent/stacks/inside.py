@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from sys import intern
 from typing import Any
 
 from dsray_inspect.agent.model import Frame, Thread
@@ -20,7 +21,7 @@ def threads_inside(answer: Mapping[str, Any]) -> tuple[Thread, ...]:
     return tuple(
         [
             Thread(
-                name=one["name"],
+                name=intern(one["name"]),
                 tid=one["tid"],
                 idle_s=one["idle_s"],
                 ran_s=one.get("ran_s"),

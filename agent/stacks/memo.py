@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
-from dsray_inspect.agent.model import Frame
+from dsray_inspect.agent.model import Frame, Thread
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -40,6 +40,32 @@ def by_identity(ask: Callable[[Sequence[Frame]], A]) -> Callable[[Sequence[Frame
         return answer
 
     return cast("Callable[[Sequence[Frame]], A]", asked)
+
+
+def by_stacks(ask: Callable[[Sequence[Thread]], A]) -> Callable[[Sequence[Thread]], A]:
+    """Keep the answer to a pure question about names and stacks of one process's own threads."""
+    known: dict[tuple[object, ...], tuple[list[Sequence[Frame]], A]] = {}
+
+    @functools.wraps(ask)
+    def asked(threads: Sequence[Thread]) -> A:
+        if not threads or threads[0].pid is not None:  # py-spy's, of several processes perhaps
+            return ask(threads)
+
+        key = tuple([one for thread in threads for one in (thread.name, id(thread.frames))])
+        found = known.get(key)
+
+        if found is not None:
+            return found[1]
+
+        if len(known) >= MOST:
+            known.clear()
+
+        # The stacks are kept with the answer, so that no others can take their place in memory.
+        answer = ask(threads)
+        known[key] = ([thread.frames for thread in threads], answer)
+        return answer
+
+    return cast("Callable[[Sequence[Thread]], A]", asked)
 
 
 def of_newest(ask: Callable[[T], A]) -> Callable[[T], A]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dsray_inspect.agent.model import Frame, Function, Phase, Thread
 from dsray_inspect.agent.stacks.marks import Mark, mark_of, path_of
-from dsray_inspect.agent.stacks.memo import by_identity
+from dsray_inspect.agent.stacks.memo import by_identity, by_stacks
 
 _V2_THREAD = "TrainingThread("
 _V2_MONITOR = "MonitoringThread("
@@ -44,6 +44,19 @@ _NAMELESS = frozenset(["<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>", "<l
 _WRAPPER = "deepspeed/utils/nvtx.py"
 """DeepSpeed calls a handle's `wait` through it."""
 _NATIVE_COLLECTIVES = ("c10d::", "gloo::", "ncclGroup", "ncclComm")
+
+
+def training_and_phase(threads: Sequence[Thread]) -> tuple[Thread | None, Phase]:
+    """Return what `training_thread` and `phase_of` do; ranks that stand alike cost one."""
+    number, phase = _number_and_phase(threads)
+    return (None if number is None else threads[number]), phase
+
+
+@by_stacks
+def _number_and_phase(threads: Sequence[Thread]) -> tuple[int | None, Phase]:
+    training = training_thread(threads)
+    number = next((n for n, thread in enumerate(threads) if thread is training), None)
+    return number, phase_of(threads)
 
 
 def training_thread(threads: Sequence[Thread]) -> Thread | None:
