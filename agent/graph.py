@@ -215,8 +215,8 @@ def above(builder: Builder, facts: Facts) -> None:
             builder.edge("controller", node, f"it is {group.state}", "Ray's placement group table")
 
     waiters = {edge.waiter for edge in builder.edges}
-    ends = {edge.awaited for edge in builder.edges} - waiters
+    ends = dict.fromkeys(edge.awaited for edge in builder.edges if edge.awaited not in waiters)
 
-    for member in facts.members:
-        if name(member) in ends and "controller" in builder.nodes:
-            builder.edge("controller", name(member), "polls it until it returns", controller.state)
+    for end in ends:
+        if builder.nodes[end].kind == "rank" and "controller" in builder.nodes:
+            builder.edge("controller", end, "polls it until it returns", controller.state)

@@ -9,6 +9,7 @@ from dsray_inspect.agent.assemble.account import Failure, failures
 from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.assemble.workers import Member
 from dsray_inspect.agent.cluster.records import ExitRow
+from dsray_inspect.agent.detectors.census import in_state
 from dsray_inspect.agent.detectors.findings import name_ranks, next_command, ranks
 from dsray_inspect.agent.model import Cause, Finding
 
@@ -47,7 +48,7 @@ def worker_dead(facts: Facts) -> list[Finding]:
     if job.has_ended and job.state != "FAILED":
         return []
 
-    dead = [member for member in facts.members if member.worker.state == "dead"]
+    dead = in_state(facts, "dead")
     ended_nodes = {node.node_id for node in facts.answers.nodes if not node.alive}
     lost = [member for member in dead if member.worker.node_id in ended_nodes]
 

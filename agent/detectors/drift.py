@@ -164,11 +164,11 @@ def given_twice(facts: Facts) -> list[Finding]:
     by_uuid: dict[str, list[int]] = {}
 
     for worker in facts.snapshot.workers:
-        for gpu in worker.gpus:
-            wanted = worker.actor_id in on_purpose
+        uuids = [gpu.uuid for gpu in worker.gpus if gpu.uuid]
 
-            if gpu.uuid and worker.rank is not None and worker.state == "alive" and not wanted:
-                by_uuid.setdefault(gpu.uuid, []).append(worker.rank)
+        if uuids and worker.rank is not None and worker.state == "alive":
+            for uuid in uuids if worker.actor_id not in on_purpose else ():
+                by_uuid.setdefault(uuid, []).append(worker.rank)
 
     return [
         Finding(

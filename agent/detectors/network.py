@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dsray_inspect.agent.assemble.snapshot import Facts
+from dsray_inspect.agent.detectors.census import in_phase
 from dsray_inspect.agent.detectors.findings import name_ranks, next_command, ranks
 from dsray_inspect.agent.model import OK, Finding, Worker
 
@@ -22,7 +23,7 @@ def silent_nodes(facts: Facts) -> list[Finding]:
         for node in facts.answers.nodes
         if facts.answers.reachable.get(node.node_id, OK) != OK
     }
-    workers = [one.worker for one in facts.members if one.worker.node_id in silent]
+    workers = [one.worker for one in facts.members if silent and one.worker.node_id in silent]
 
     if not workers:
         return []
@@ -50,7 +51,7 @@ def silent_nodes(facts: Facts) -> list[Finding]:
 
 def dialled_in_vain(facts: Facts) -> list[Finding]:
     """Ranks in the rendezvous whose connection to the store is not answered, in both looks."""
-    joining = [one for one in facts.members if one.worker.phase == "init_process_group"]
+    joining = in_phase(facts, "init_process_group")
     before = {
         one.worker.actor_id: set(one.progress.get("dials", ()))
         for one in (facts.earlier.members if facts.earlier and joining else ())

@@ -15,8 +15,9 @@ LEAST_SHARE = 0.05
 
 def nonfinite_loss(facts: Facts) -> list[Finding]:
     """A loss, or the weights themselves, are not finite."""
-    losses = [one for one in facts.members if one.health.get("loss") in NOT_FINITE]
-    weights = [one for one in facts.members if one.health.get("weight") in NOT_FINITE]
+    known = [one for one in facts.members if one.health]
+    losses = [one for one in known if one.health.get("loss") in NOT_FINITE]
+    weights = [one for one in known if one.health.get("weight") in NOT_FINITE]
     culprits = losses or weights
 
     if not culprits:
@@ -41,7 +42,7 @@ def nonfinite_loss(facts: Facts) -> list[Finding]:
 
 def overflow_skips(facts: Facts) -> list[Finding]:
     """The newest step was skipped for an overflow, as were many before it."""
-    skipping = [one for one in facts.members if is_skipping(one)]
+    skipping = [one for one in facts.members if one.health and is_skipping(one)]
 
     if not skipping:
         return []

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.assemble.workers import Member
+from dsray_inspect.agent.detectors.census import in_state
 from dsray_inspect.agent.detectors.findings import be, name_ranks, next_command, place_of, ranks
 from dsray_inspect.agent.detectors.motion import before_of
 from dsray_inspect.agent.detectors.standing import cause_of
@@ -20,7 +21,7 @@ TOLD_BY_PURPOSE = ("checkpoint_stall", "data_stall")
 
 def stopped(facts: Facts) -> list[Finding]:
     """Processes in state T or t. No cause code stands for it, so the code is honest: unknown."""
-    still = [member for member in facts.members if member.worker.state == "stopped"]
+    still = in_state(facts, "stopped")
     held: dict[tuple[str, int], list[Worker]] = {}
 
     for member in still:
@@ -80,8 +81,12 @@ def gil_keeper_of(member: Member) -> Thread | None:
 
     None where that is a write or a read: one that hangs is told by what it is for.
     """
-    silent = "did not answer" in member.worker.evidence.worker
-    return member.seen.gil_keeper if silent and cause_of(member) not in TOLD_BY_PURPOSE else None
+    keeper = member.seen.gil_keeper
+
+    if keeper is None or "did not answer" not in member.worker.evidence.worker:
+        return None
+
+    return keeper if cause_of(member) not in TOLD_BY_PURPOSE else None
 
 
 def gil_held(facts: Facts) -> list[Finding]:

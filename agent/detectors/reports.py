@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dsray_inspect.agent.assemble.snapshot import Facts
+from dsray_inspect.agent.detectors.census import in_phase
 from dsray_inspect.agent.detectors.findings import duration, name_ranks, next_command, ranks
 from dsray_inspect.agent.detectors.stall import is_quiet, longest_s
 from dsray_inspect.agent.detectors.standing import is_reporting, place
@@ -15,7 +16,9 @@ def report_barrier(facts: Facts) -> list[Finding]:
     waiting = waits(facts)
     inside = [wait.member for wait in waiting]
     entered = set(map(id, inside))
-    reporting = [one for one in facts.members if id(one) not in entered and is_reporting(one)]
+    reporting = [
+        one for one in in_phase(facts, "report") if id(one) not in entered and is_reporting(one)
+    ]
 
     if not reporting or len(reporting) + len(inside) < len(facts.members):
         return []

@@ -7,6 +7,7 @@ from typing import Any
 
 from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.assemble.workers import Member
+from dsray_inspect.agent.detectors.census import in_phase
 from dsray_inspect.agent.detectors.findings import duration, name_ranks, next_command, ranks, wait
 from dsray_inspect.agent.detectors.motion import motion_of
 from dsray_inspect.agent.model import OK, Finding, Frame, Worker
@@ -27,8 +28,8 @@ def op_compile_slow(facts: Facts) -> list[Finding]:
     """A rank compiles one of DeepSpeed's ops, and its peers wait for the result or for the rank."""
     compiling = [
         member
-        for member in facts.members
-        if member.worker.phase == "op_compile" and not in_lock(member) and builders_of(member)
+        for member in in_phase(facts, "op_compile")
+        if not in_lock(member) and builders_of(member)
     ]
 
     if not compiling:
@@ -73,14 +74,10 @@ def is_lock_wait(frames: Sequence[Frame]) -> bool:
 
 def op_compile_lock(facts: Facts) -> list[Finding]:
     """Ranks in `FileBaton.wait` of a lock that nobody who is alive and compiling holds."""
-    waiting = [member.worker for member in facts.members if in_lock(member)]
-    compiling = [
-        member.worker
-        for member in facts.members
-        if member.worker.phase == "op_compile" and not in_lock(member)
-    ]
+    compiling = in_phase(facts, "op_compile")  # whoever waits for a lock is in it too
+    waiting = [member.worker for member in compiling if in_lock(member)]
 
-    if not waiting or compiling:
+    if not waiting or len(waiting) < len(compiling):
         return []
 
     found = awaited(facts)
@@ -133,7 +130,7 @@ def in_torch_distributed(member: Member) -> bool:
 
 def rendezvous_wait(facts: Facts) -> list[Finding]:
     """Some ranks are in init_process_group, and others have not come to it, or not to this one."""
-    joining = [one for one in facts.members if one.worker.phase == "init_process_group"]
+    joining = in_phase(facts, "init_process_group")
     inside = [one for one in joining if in_torch_distributed(one)]
 
     if not inside:
