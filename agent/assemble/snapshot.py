@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -69,7 +69,7 @@ def assemble(answers: Answers, *, all_threads: bool = False, earlier: Facts | No
         *role_entries(
             "controller", controller.pid if controller else 0, controller_seen, all_threads
         ),
-        *(entry for member in members for entry in worker_entries(member, all_threads)),
+        *worker_entries(members, all_threads),
     ]
     snapshot = Snapshot(
         taken_at=answers.taken_at,
@@ -139,16 +139,19 @@ def role_entries(role: Role, pid: int, seen: Seen, all_threads: bool) -> list[En
     return [Entry(rank=None, role=role, pid=pid, thread=thread) for thread in shown]
 
 
-def worker_entries(member: Member, all_threads: bool) -> list[Entry]:
-    """Return the stacks of a rank: the training thread's, or all with those of its children."""
-    worker, threads = member.worker, member.seen.threads
-    training = member.training
-    shown: Sequence[Thread] = threads if all_threads else ([training] if training else [])
-    own = [Entry(rank=worker.rank, role="worker", pid=worker.pid, thread=one) for one in shown]
-    below = [
-        Entry(rank=worker.rank, role="child", pid=one.pid, thread=one) for one in member.children
-    ]
-    return own + below
+def worker_entries(members: Iterable[Member], all_threads: bool) -> Iterator[Entry]:
+    """Yield the stacks of ranks: their training threads', or all with those of their children."""
+    for member in members:
+        rank, pid = member.worker.rank, member.worker.pid
+
+        if all_threads:
+            for one in member.seen.threads:
+                yield Entry(rank, "worker", pid, one)
+        elif member.training is not None:
+            yield Entry(rank, "worker", pid, member.training)
+
+        for one in member.children:
+            yield Entry(rank, "child", one.pid, one)
 
 
 def run_of(answers: Answers) -> Run | None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
+from sys import intern
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -16,7 +17,6 @@ from dsray_inspect.agent.stacks.inside import threads_inside
 
 ENVIRONMENT = ("env", "set_after_exec", "from_raylet")
 NOTHING: Mapping[str, Any] = {}
-S = TypeVar("S")
 
 
 class Identity(NamedTuple):
@@ -86,10 +86,10 @@ def told(answer: Mapping[str, Any]) -> Told:
         identity=identity_of(get("identity") or NOTHING),
         environ={name: answer[name] for name in ENVIRONMENT} if "env" in answer else NOTHING,
         deepspeed=msgspec.convert(engine, DeepSpeed) if engine else None,
-        deepspeed_why=shared(get("deepspeed_why") or ""),
+        deepspeed_why=intern(get("deepspeed_why") or ""),
         step=get("step"),
         collectives=collectives_of(get("collectives") or (), get("group_ranks") or NOTHING),
-        collectives_why=shared(get("collectives_why") or ""),
+        collectives_why=intern(get("collectives_why") or ""),
         longest_gap_s=get("longest_gap_s"),
         arrivals=get("arrivals") or NOTHING,
         progress=get("progress") or NOTHING,
@@ -110,12 +110,12 @@ def collectives_of(
     return tuple(
         [
             Collective(
-                group=shared(one["group"]),
+                group=intern(one["group"]),
                 ranks=group_members(ranks.get(one["group"])),
                 sequence=one["sequence"],
-                operation=shared(one["operation"]),
+                operation=intern(one["operation"]),
                 sizes=shared(tuple(map(tuple, one["sizes"]))),
-                dtype=shared(one["dtype"]),
+                dtype=intern(one["dtype"]),
                 age_s=one["age_s"],
                 finished=one["finished"],
                 timeout_s=one["timeout_s"],
@@ -126,9 +126,9 @@ def collectives_of(
 
 
 @lru_cache(maxsize=4096)
-def shared(value: S) -> S:
-    """Return one object for all ranks that tell the same."""
-    return value
+def shared(sizes: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+    """Return one tuple for all ranks whose collectives have these sizes."""
+    return sizes
 
 
 def group_members(ranks: Any) -> tuple[int, ...]:

@@ -94,15 +94,17 @@ def group(entries: Iterable[Entry]) -> tuple[StackGroup, ...]:
 
 
 def _group(same: Sequence[Entry]) -> StackGroup:
-    ranks = sorted({entry.rank for entry in same if entry.rank is not None})
-    by_rank = sorted(same, key=lambda e: (e.rank is None, e.rank or 0, e.pid or 0))
+    of_ranks = sorted([(entry.rank, entry.pid or 0) for entry in same if entry.rank is not None])
+    of_others = sorted([entry.pid or 0 for entry in same if entry.rank is None])
+    pids = dict.fromkeys([*(pid for _, pid in of_ranks), *of_others])
+    pids.pop(0, None)
     idle = [entry.thread.idle_s for entry in same if entry.thread.idle_s is not None]
     return StackGroup(
-        ranks=tuple(ranks),
+        ranks=tuple(dict.fromkeys([rank for rank, _ in of_ranks])),
         role=same[0].role,
         thread=same[0].thread.name,
         frames=same[0].thread.frames,
-        pids=tuple(dict.fromkeys(entry.pid for entry in by_rank if entry.pid is not None)),
+        pids=tuple(pids),
         idle_s=min(idle, default=None),
     )
 
