@@ -202,9 +202,18 @@ def longest_of(waiting: Sequence[Wait]) -> Wait | None:
 
 
 def waiting_text(victims: Sequence[int], longest: Wait | None, waited_s: float) -> str:
-    collective = longest.collective if longest else None
-    name = name_of(collective) if collective else "a collective" if longest else "ray.train.report"
-    return f"{name_ranks(victims)}: in {name}, for up to {duration(waited_s)}"
+    return f"{name_ranks(victims)}: in {waited_in(longest)}, for up to {duration(waited_s)}"
+
+
+def waited_in(longest: Wait | None) -> str:
+    if longest is None:
+        return "ray.train.report"
+
+    if longest.collective is not None:
+        return name_of(longest.collective)
+
+    makes_group = longest.member.worker.phase == "init_process_group"
+    return "init_process_group" if makes_group else "a collective"
 
 
 def behind_text(member: Member, longest: Wait | None) -> list[str]:

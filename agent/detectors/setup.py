@@ -9,6 +9,7 @@ from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.assemble.workers import Member
 from dsray_inspect.agent.detectors.census import in_phase
 from dsray_inspect.agent.detectors.findings import duration, name_ranks, next_command, ranks, wait
+from dsray_inspect.agent.detectors.groups import LATE_S, elsewhere
 from dsray_inspect.agent.detectors.motion import motion_of
 from dsray_inspect.agent.model import OK, Finding, Frame, Worker
 from dsray_inspect.agent.onsite.locks import is_compiler
@@ -18,8 +19,6 @@ FRESH_LOCK_S = 300.0
 """A compile takes up to about 200 s on a loaded machine; an older lock has lost its owner."""
 NO_BUILDER_S = 5.0
 """Where no compiler runs on the node, a lock of that age is nobody's."""
-LATE_S = 5.0
-"""A rendezvous that lacks a stuck rank for so long is an error."""
 AGREED = ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE")
 """What all ranks must believe alike for a rendezvous to come about."""
 
@@ -136,7 +135,12 @@ def rendezvous_wait(facts: Facts) -> list[Finding]:
     if not inside:
         return []
 
-    return [disagreement(facts) or missing(facts, inside)]
+    different = disagreement(facts)
+
+    if different is not None:
+        return [different]
+
+    return elsewhere(facts, inside) or [missing(facts, inside)]
 
 
 def disagreement(facts: Facts) -> Finding | None:
@@ -171,7 +175,8 @@ def missing(facts: Facts, inside: Sequence[Member]) -> Finding:
     outside = [
         member
         for member in facts.members
-        if member.worker.phase in ("starting", "init_process_group")
+        if member.worker.state == "alive"
+        and member.worker.phase != "finished"
         and member.worker.rank not in entered
     ]
     numbers = ranks(one.worker for one in outside) or tuple(
