@@ -88,6 +88,7 @@ CASES: tuple[Case, ...] = (
     finetune("branch", "collective_mismatch", "rank_divergence"),
     finetune("early-stop", "rank_divergence", in_ci=True),
     finetune("save-alone", "rank_divergence", "collective_mismatch", rank=0),
+    finetune("node-group", USER, rank=1),
     finetune("barrier", "rank_divergence", "collective_mismatch"),
     # Gloo ends whoever meets a message that is too long for it, be it the one that is right.
     finetune("eval-gather", "collective_mismatch", "rank_divergence", culprits="not scored"),
@@ -120,6 +121,7 @@ CASES: tuple[Case, ...] = (
     launch("other-port", "rendezvous_wait", rank=1),
     launch("dead-address", "network_unreachable", "rendezvous_wait", rank=2),
     launch("world-size", "rendezvous_wait", culprits="not scored"),
+    launch("tokenizer", USER),
     launch("stale-lock", "op_compile_lock", culprits="all", in_ci=True),
     launch("cold-compile", "op_compile_slow", culprits="not scored"),
     launch("driver", "driver_blocked", culprits="none", in_ci=True),

@@ -19,6 +19,7 @@ FAULTS = {
     "early-stop": "the rank leaves the loop and returns",
     "save-alone": "the rank alone saves a checkpoint",
     "barrier": "the rank calls a barrier of its own",
+    "node-group": "the rank sleeps before a collective of a group that not all ranks are in",
     "other-op": "the rank broadcasts where the others reduce",
     "other-size": "the rank reduces another size than the others",
     "nan": "the rank's loss is not a number; overflow checks skip the step",
@@ -70,6 +71,14 @@ def compute_loss(model: Any, tokens: torch.Tensor, step: int, rank: int, trip: T
     return loss
 
 
+def sync_node(step: int, rank: int, trip: Trip, node: Any) -> None:
+    """Average over the first two ranks, as over those of one node."""
+    if trip.due("node-group", rank, step):
+        time.sleep(3600)
+    if trip.fault == "node-group" and rank in (0, 1):
+        dist.all_reduce(torch.ones(16), group=node)
+
+
 def sync_metrics(step: int, rank: int, trip: Trip) -> None:
     tensor = torch.ones(64)
     if trip.fault in ("other-op", "other-size"):
@@ -100,6 +109,7 @@ def finetune(cfg: dict[str, Any]) -> None:
         model_parameters=[p for layer in layers for p in layer.parameters()],
         config=ds_config(rank, trip),
     )
+    node = dist.new_group([0, 1]) if trip.fault == "node-group" else None
     write = trip.log(rank)
     if trip.fault in ("zero-mix", "clip-mix", "env", "hidden-env"):
         trip.broke()
@@ -112,6 +122,7 @@ def finetune(cfg: dict[str, Any]) -> None:
         model.backward(loss)
         model.step()
         write(step, loss.item())
+        sync_node(step, rank, trip, node)
         sync_metrics(step, rank, trip)
         if trip.due("save-alone", rank, step):
             model.save_checkpoint(str(trip.out / "ckpt"))

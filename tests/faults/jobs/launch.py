@@ -25,6 +25,7 @@ FAULTS = {
     "cold-compile": "DeepSpeed's op is not compiled yet",
     "driver": "the driver hangs before it comes to fit()",
     "callback": "a callback of the user blocks the controller",
+    "tokenizer": "the rank loads its tokenizer for ever, the others make DeepSpeed's process groups",
     "one-gpu": "every rank sees the first GPU only",
     # Healthy, but scary.
     "download": "the driver downloads for 12 s before it comes to fit()",
@@ -94,6 +95,9 @@ def worker_main(options: dict[str, Any]) -> None:
     if trip.fault == "one-gpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = os.environ["CUDA_VISIBLE_DEVICES"].split(",")[0]
         trip.broke()
+    if trip.fault == "tokenizer" and rank == trip.rank:
+        trip.broke()
+        load_tokenizer(trip.out / "tokenizer.json")
     net = torch.nn.Linear(16, 16)
     engine, *_ = deepspeed.initialize(
         model=net,
@@ -113,6 +117,11 @@ def worker_main(options: dict[str, Any]) -> None:
         write(step, loss.item())
         if trip.fault == "callback" and step and step % 20 == 0:
             ray.train.report({"loss": loss.item()})
+
+
+def load_tokenizer(path: Path) -> bytes:
+    os.mkfifo(path)
+    return path.read_bytes()
 
 
 def download(seconds: float) -> None:
