@@ -29,6 +29,7 @@ from dsray_inspect.agent.model import (
 from dsray_inspect.agent.stacks.phase import training_and_phase, user_function
 
 NOTHING_TOLD = Told()
+PLACE = Identity.__struct_fields__
 STATES: dict[str, WorkerState] = {
     "ALIVE": "alive",
     "DEAD": "dead",
@@ -199,13 +200,8 @@ def identity_outside(env: Mapping[str, EnvVar], facts: Mapping[str, Any]) -> Ide
 
 def placed(known: Mapping[str, Any], otherwise: Identity) -> Identity:
     """Return what the controller says of a rank's place, else what its own variables say."""
-    said = [known.get(name) for name in Identity._fields]
-    return Identity(
-        *(
-            one if isinstance(one, int) else other
-            for one, other in zip(said, otherwise, strict=True)
-        )
-    )
+    said = {name: one for name, one in known.items() if name in PLACE and isinstance(one, int)}
+    return msgspec.structs.replace(otherwise, **said)
 
 
 def shown_state(row: ActorRow) -> str:

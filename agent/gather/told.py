@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from sys import intern
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -19,31 +19,25 @@ ENVIRONMENT = ("env", "set_after_exec", "from_raylet")
 NOTHING: Mapping[str, Any] = {}
 
 
-class Identity(NamedTuple):
+class Identity(Record, frozen=True, kw_only=True):
     """The place of a process in its group, as its own variables have it."""
 
-    rank: int | None
-    local_rank: int | None
-    node_rank: int | None
-    world_size: int | None
+    rank: int | None = None
+    local_rank: int | None = None
+    node_rank: int | None = None
+    world_size: int | None = None
 
 
-NOBODY = Identity(None, None, None, None)
+NOBODY = Identity()
 
 
 def identity_of(variables: Mapping[str, str]) -> Identity:
     """Return the numbers in RANK, LOCAL_RANK, NODE_RANK and WORLD_SIZE."""
-    get = variables.get
-    return Identity(
-        number(get("RANK")),
-        number(get("LOCAL_RANK")),
-        number(get("NODE_RANK")),
-        number(get("WORLD_SIZE")),
-    )
-
-
-def number(text: str | None) -> int | None:
-    return int(text) if text and text.isdigit() else None
+    rank, local_rank, node_rank, world_size = [
+        int(text) if (text := variables.get(name)) and text.isdigit() else None
+        for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")
+    ]
+    return Identity(rank=rank, local_rank=local_rank, node_rank=node_rank, world_size=world_size)
 
 
 class Told(Record, frozen=True, kw_only=True):
