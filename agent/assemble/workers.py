@@ -115,7 +115,7 @@ def member_of(
         state=state_of(row, facts),
         gpus=gpus,
         function=user_function(training.frames) if training else None,
-        phase=phase_now(phase, training, own),
+        phase=phase_now(phase, seen, training, own),
         step=own.step,
         env=env,
         deepspeed=own.deepspeed,
@@ -178,9 +178,9 @@ def progress_of(inside: Mapping[str, Any], outside: Mapping[str, Any]) -> Mappin
     }
 
 
-def phase_now(phase: Phase, training: Thread | None, own: Told) -> Phase:
+def phase_now(phase: Phase, seen: Seen, training: Thread | None, own: Told) -> Phase:
     """Return the phase; collectives come from the training function only, so without it it is over."""
-    is_over = training is None and bool(own.threads and own.collectives)
+    is_over = training is None and bool(seen.threads and own.collectives)
     return "finished" if is_over and phase in ("unknown", "starting") else phase
 
 
