@@ -9,6 +9,7 @@ from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.assemble.workers import Member
 from dsray_inspect.agent.detectors.findings import (
     STALLED_S,
+    be,
     duration,
     name_ranks,
     next_command,
@@ -21,7 +22,7 @@ from dsray_inspect.agent.detectors.motion import Motion, before_of, motion_of
 from dsray_inspect.agent.detectors.process import HELD_S, gil_keeper_of
 from dsray_inspect.agent.detectors.standing import cause_of, place
 from dsray_inspect.agent.detectors.waits import Wait, gives_up_in_s, last_of, name_of
-from dsray_inspect.agent.model import Cause, Finding
+from dsray_inspect.agent.model import Cause, Collective, Finding
 
 AS_LONG = 0.8
 """A rank that has stood still for nearly as long as its peers wait is why they wait."""
@@ -36,6 +37,45 @@ FLAGS: dict[Cause, str] = {
 }
 
 
+class Victims(NamedTuple):
+    """Those that wait for the late ones, and in what."""
+
+    numbers: tuple[int, ...]
+    waited_s: float
+    place: str
+    """What they are in: a collective, a report, the making of a group."""
+    longest: Collective | None = None
+    """What the one that waits longest is in, as its flight recorder has it."""
+    is_recorded: bool = False
+    """Whether a flight recorder tells of any of them."""
+    gives_up_s: float | None = None
+    """After how long the first of their groups gives up."""
+
+    @property
+    def text(self) -> str:
+        return f"{name_ranks(self.numbers)}: in {self.place}, for up to {duration(self.waited_s)}"
+
+    @property
+    def end_text(self) -> list[str]:
+        left_s = self.gives_up_s
+        return [f"the group gives up in {duration(left_s)}"] if left_s else []
+
+
+def victims_of(numbers: tuple[int, ...], waiting: Sequence[Wait], waited_s: float) -> Victims:
+    """Return ranks that wait in collectives, or, where nobody does, in a report."""
+    longest = max(waiting, key=lambda wait: wait.waited_s, default=None)
+    collective = longest.collective if longest else None
+    unnamed = "a collective" if longest else "ray.train.report"
+    return Victims(
+        numbers=numbers,
+        waited_s=waited_s,
+        place=name_of(collective) if collective else unnamed,
+        longest=collective,
+        is_recorded=any(wait.collective is not None for wait in waiting),
+        gives_up_s=gives_up_in_s(waiting),
+    )
+
+
 class Standing(NamedTuple):
     """A rank that its peers wait for."""
 
@@ -48,13 +88,7 @@ class Standing(NamedTuple):
     stands_s: float
 
 
-def blame(
-    facts: Facts,
-    late: Sequence[Member],
-    victims: Sequence[int],
-    waiting: Sequence[Wait],
-    waited_s: float,
-) -> list[Finding]:
+def blame(facts: Facts, late: Sequence[Member], victims: Victims) -> list[Finding]:
     """Blame ranks that stand still; those that still move are slow, if anything.
 
     Ranks that stand in one place for one cause are one finding.
@@ -63,39 +97,21 @@ def blame(
     alike: dict[tuple[Cause, bool, str], list[Standing]] = {}
 
     for member in late:
-        one = standing_of(facts, member, waiting, waited_s, makers)
+        one = standing_of(facts, member, victims, makers)
 
         if one is not None:
             alike.setdefault((one.cause, one.is_still, place(member)), []).append(one)
 
-    longest, gives_up = longest_of(waiting), gives_up_text(waiting)
-    wait_line = waiting_text(victims, longest, waited_s)
-
-    def evidence(same: Sequence[Standing]) -> Iterator[str]:
-        for number, one in enumerate(same):
-            yield from moved_text(one)
-            yield from () if number else (wait_line,)
-            yield from behind_text(one.member, longest)
-            yield from () if number else gives_up
-            yield from children_text(one.member)
-
-    return [
-        blamed(facts, same, victims, waited_s, tuple(evidence(same)), makers)
-        for same in alike.values()
-    ]
+    return [blamed(facts, same, victims, makers) for same in alike.values()]
 
 
 def standing_of(
-    facts: Facts,
-    member: Member,
-    waiting: Sequence[Wait],
-    waited_s: float,
-    makers: Sequence[Maker],
+    facts: Facts, member: Member, victims: Victims, makers: Sequence[Maker]
 ) -> Standing | None:
     """Return how a rank stands that its peers wait for, None where it is not to blame."""
     cause = cause_of(member)
     assert cause is not None
-    motion = motion_of(facts, member)
+    motion, waited_s = motion_of(facts, member), victims.waited_s
     at_work = next((one.name for one in makers if one.is_busy and cause == "object_wait"), None)
     idle_s = member.worker.idle_s or 0.0
     stood = motion.is_still if motion else idle_s >= min(AS_LONG * waited_s, STALLED_S)
@@ -113,45 +129,52 @@ def standing_of(
         motion=motion,
         is_still=still,
         at_work=at_work,
-        stands_s=waited_s if motion or waiting_is_recorded(waiting) else max(idle_s, 0.0),
+        stands_s=waited_s if motion or victims.is_recorded else max(idle_s, 0.0),
     )
 
 
 def blamed(
-    facts: Facts,
-    same: Sequence[Standing],
-    victims: Sequence[int],
-    waited_s: float,
-    evidence: tuple[str, ...],
-    makers: Sequence[Maker],
+    facts: Facts, same: Sequence[Standing], victims: Victims, makers: Sequence[Maker]
 ) -> Finding:
     """Return the finding about ranks that stand alike."""
     first = same[0]
     numbers = ranks(one.member.worker for one in same)
-    who = f"{name_ranks(numbers).capitalize()} {'is' if len(same) == 1 else 'are'}"
-    they = "it" if len(same) == 1 else "them"
-    runs = f"{first.at_work or they if len(same) == 1 else 'they'} still run"
-    where = what(first.cause, first.member)
-    longest_s = max(one.stands_s for one in same)
-    peers = f"{name_ranks(victims)} {'has' if len(victims) == 1 else 'have'} waited"
+    who = f"{name_ranks(numbers).capitalize()} {be(same)}"
+    where, peers = what(first.cause, first.member), name_ranks(victims.numbers)
 
-    if first.cause == "object_wait":
-        evidence = (*evidence, *(maker.text for maker in makers[:MOST_MAKERS]))
+    if first.is_still:
+        lasts = duration(max(one.stands_s for one in same))
+        summary = f"{who} blocked in {where} for {lasts}; {peers} {waits_verb(victims.numbers)}"
+    else:
+        many = "they still run" if len(same) > 1 else "it still runs"
+        runs = f"{first.at_work} still runs" if first.at_work else many
+        have = "has" if len(victims.numbers) == 1 else "have"
+        lasts = duration(victims.waited_s)
+        summary = f"{who} in {where} and {runs}; {peers} {have} waited {lasts}"
 
     return Finding(
         cause=first.cause if first.is_still or first.cause in TOLD_BY_NAME else "straggler",
         severity="error" if first.is_still else "warning",
         ranks=numbers,
-        summary=(
-            f"{who} blocked in {where} for {duration(longest_s)}; "
-            f"{name_ranks(victims)} {waits_verb(victims)} for {they}."
-            if first.is_still
-            else f"{who} in {where} and {runs}{'s' if len(same) == 1 else ''}; "
-            f"{peers} {duration(waited_s)} for {they}."
-        ),
-        evidence=evidence,
+        summary=f"{summary} for {'it' if len(same) == 1 else 'them'}.",
+        evidence=tuple(evidence_of(same, victims, makers)),
         next_step=next_command(facts, "stacks", numbers, FLAGS.get(first.cause, "--locals")),
     )
+
+
+def evidence_of(
+    same: Sequence[Standing], victims: Victims, makers: Sequence[Maker]
+) -> Iterator[str]:
+    """Yield what is known of each; what the victims wait in after the first."""
+    for number, one in enumerate(same):
+        yield from moved_text(one)
+        yield from () if number else (victims.text,)
+        yield from behind_text(one.member, victims)
+        yield from () if number else victims.end_text
+        yield from children_text(one.member)
+
+    if same[0].cause == "object_wait":
+        yield from (maker.text for maker in makers[:MOST_MAKERS])
 
 
 def moved_text(one: Standing) -> Iterator[str]:
@@ -193,45 +216,17 @@ def what(cause: Cause, member: Member) -> str:
     return f"{words.get(cause, '')}{place(member)}"
 
 
-def waiting_is_recorded(waiting: Sequence[Wait]) -> bool:
-    return any(wait.collective is not None for wait in waiting)
-
-
-def longest_of(waiting: Sequence[Wait]) -> Wait | None:
-    return max(waiting, key=lambda wait: wait.waited_s, default=None)
-
-
-def waiting_text(victims: Sequence[int], longest: Wait | None, waited_s: float) -> str:
-    return f"{name_ranks(victims)}: in {waited_in(longest)}, for up to {duration(waited_s)}"
-
-
-def waited_in(longest: Wait | None) -> str:
-    if longest is None:
-        return "ray.train.report"
-
-    if longest.collective is not None:
-        return name_of(longest.collective)
-
-    makes_group = longest.member.worker.phase == "init_process_group"
-    return "init_process_group" if makes_group else "a collective"
-
-
-def behind_text(member: Member, longest: Wait | None) -> list[str]:
+def behind_text(member: Member, victims: Victims) -> list[str]:
     """Return how far a rank has come in the group of the longest wait, where it is behind."""
-    if longest is None or longest.collective is None:
+    if victims.longest is None:
         return []
 
-    own = last_of(member, longest.collective.group)
+    own = last_of(member, victims.longest.group)
 
-    if own is None or own.sequence >= longest.collective.sequence:
+    if own is None or own.sequence >= victims.longest.sequence:
         return []
 
     return [f"rank {member.worker.rank}: its last collective of that group is #{own.sequence}"]
-
-
-def gives_up_text(waiting: Sequence[Wait]) -> list[str]:
-    left_s = gives_up_in_s(waiting)
-    return [f"the group gives up in {duration(left_s)}"] if left_s else []
 
 
 def children_text(member: Member) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.assemble.workers import Member
-from dsray_inspect.agent.detectors.blame import blame
+from dsray_inspect.agent.detectors.blame import Victims, blame
 from dsray_inspect.agent.detectors.census import in_state
 from dsray_inspect.agent.detectors.findings import duration, name_ranks, next_command, ranks
 from dsray_inspect.agent.detectors.standing import cause_of, place
@@ -39,11 +39,8 @@ def elsewhere(facts: Facts, inside: Sequence[Member]) -> list[Finding]:
     late = [one for one in others if id(one) not in found and cause_of(one) is not None]
 
     if late:
-        setting_up = [
-            Wait(member=one, waited_s=one.worker.idle_s or 0.0, collective=None) for one in inside
-        ]
-        victims = ranks(wait.member.worker for wait in (*setting_up, *waiting))
-        return blame(facts, late, victims, setting_up, waited_s)
+        numbers = ranks(one.worker for one in (*inside, *(wait.member for wait in waiting)))
+        return blame(facts, late, Victims(numbers, waited_s, place="init_process_group"))
 
     if len(waiting) == len(others) and all(wait.waited_s >= LATE_S for wait in waiting):
         return [divergence(facts, inside, waiting, waited_s)]

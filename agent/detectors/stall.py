@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dsray_inspect.agent.assemble.snapshot import Facts
 from dsray_inspect.agent.assemble.workers import Member
 from dsray_inspect.agent.detectors.blame import (
+    Victims,
     behind_text,
     blame,
-    gives_up_text,
-    longest_of,
-    waiting_text,
+    victims_of,
     what,
 )
 from dsray_inspect.agent.detectors.findings import (
@@ -49,11 +48,11 @@ def blocked_outside_collective(facts: Facts) -> list[Finding]:
     if not any(wait.is_stall for wait in waiting) and not any(map(is_quiet, reporting)):
         return []
 
-    victims = ranks(member.worker for member in (*inside, *reporting))
-    waited_s = longest_s(waiting, reporting)
+    numbers = ranks(member.worker for member in (*inside, *reporting))
+    victims = victims_of(numbers, waiting, longest_s(waiting, reporting))
     return [
-        *(left(facts, member, victims, waiting, waited_s) for member in gone),
-        *blame(facts, late, victims, waiting, waited_s),
+        *(left(facts, member, victims, in_collective=bool(waiting)) for member in gone),
+        *blame(facts, late, victims),
     ]
 
 
@@ -67,26 +66,25 @@ def longest_s(waiting: Sequence[Wait], reporting: Sequence[Member]) -> float:
     return max((*(wait.waited_s for wait in waiting), *(quiet_s(one) or 0.0 for one in reporting)))
 
 
-def left(
-    facts: Facts, member: Member, victims: Sequence[int], waiting: Sequence[Wait], waited_s: float
-) -> Finding:
+def left(facts: Facts, member: Member, victims: Victims, *, in_collective: bool) -> Finding:
     """The rank has returned from the training function while its peers go on."""
     worker = member.worker
     return Finding(
-        cause="rank_divergence" if waiting else "report_barrier",
+        cause="rank_divergence" if in_collective else "report_barrier",
         severity="error",
         ranks=ranks([worker]),
         summary=(
-            f"Rank {worker.rank} has left the training function; {name_ranks(victims)} "
-            f"{waits_verb(victims)} for it for {duration(waited_s)}."
+            f"Rank {worker.rank} has left the training function; "
+            f"{name_ranks(victims.numbers)} {waits_verb(victims.numbers)} for it "
+            f"for {duration(victims.waited_s)}."
         ),
         evidence=(
             f"rank {worker.rank}: its training thread has ended",
-            waiting_text(victims, longest_of(waiting), waited_s),
-            *behind_text(member, longest_of(waiting)),
-            *gives_up_text(waiting),
+            victims.text,
+            *behind_text(member, victims),
+            *victims.end_text,
         ),
-        next_step=next_command(facts, "stacks", victims[:1]),
+        next_step=next_command(facts, "stacks", victims.numbers[:1]),
     )
 
 

@@ -154,10 +154,15 @@ def test_who_was_just_let_go_on_by_a_debugger_is_not_blamed() -> None:
     assert judge(assemble(second.answers, earlier=held)).findings == ()
 
 
-def in_get_of(actor_cpu_s: tuple[float, float], waited_s: float) -> Snapshot:
-    """Return what is said of a rank in `ray.get` while an actor of the job computes so much."""
+def in_get_of(
+    actor_cpu_s: tuple[float, float], waited_s: float, getting: tuple[int, ...] = (1,)
+) -> Snapshot:
+    """Return what is said of ranks in `ray.get` while an actor of the job computes so much."""
     helper = actor(7, class_name="Env", owner_worker_id="w1")
-    ranks = (waits(0, waited_s), stands(1, IN_GET, waited_s), waits(2, waited_s))
+    ranks = tuple(
+        stands(number, IN_GET, waited_s) if number in getting else waits(number, waited_s)
+        for number in range(3)
+    )
     first, second = (
         look(
             *ranks,
@@ -175,6 +180,12 @@ def test_an_object_that_is_still_being_made_is_waited_for() -> None:
     late = in_get_of((10.0, 10.9), 40).findings[0]
     assert (late.cause, late.severity, late.ranks) == ("object_wait", "warning", (1,))
     assert "actor Env, pid 107 still runs" in late.summary
+
+
+def test_it_is_the_actor_that_still_runs_also_for_several_ranks() -> None:
+    late = in_get_of((10.0, 10.9), 40, getting=(1, 2)).findings[0]
+    assert late.ranks == (1, 2)
+    assert "actor Env, pid 107 still runs; rank 0 has waited 40.0 s for them" in late.summary
 
 
 def test_an_object_that_nobody_makes_is_not() -> None:

@@ -83,6 +83,11 @@ def post_to_chat() -> None:
     time.sleep(3600)
 
 
+def read_pipe(path: Path) -> bytes:
+    os.mkfifo(path)
+    return path.read_bytes()
+
+
 def worker_main(options: dict[str, Any]) -> None:
     import deepspeed
 
@@ -97,7 +102,7 @@ def worker_main(options: dict[str, Any]) -> None:
         trip.broke()
     if trip.fault == "tokenizer" and rank == trip.rank:
         trip.broke()
-        load_tokenizer(trip.out / "tokenizer.json")
+        read_pipe(trip.out / "tokenizer.json")
     net = torch.nn.Linear(16, 16)
     engine, *_ = deepspeed.initialize(
         model=net,
@@ -119,21 +124,11 @@ def worker_main(options: dict[str, Any]) -> None:
             ray.train.report({"loss": loss.item()})
 
 
-def load_tokenizer(path: Path) -> bytes:
-    os.mkfifo(path)
-    return path.read_bytes()
-
-
 def download(seconds: float) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         sum(range(1_000_000))
         time.sleep(0.05)
-
-
-def read_manifest(path: Path) -> bytes:
-    os.mkfifo(path)
-    return path.read_bytes()
 
 
 def launch() -> None:
@@ -143,7 +138,7 @@ def launch() -> None:
     ray.init(runtime_env={"worker_process_setup_hook": joins(options)} if hooked else None)
     if options["fault"] == "driver":
         trip.broke()
-        read_manifest(trip.out / "manifest.json")
+        read_pipe(trip.out / "manifest.json")
     if options["fault"] == "download":
         trip.broke()
         download(12)
