@@ -14,7 +14,7 @@ import click
 
 from dsray_inspect.agent.commands.options import common_options, remember
 from dsray_inspect.agent.errors import ExitCode, InspectError, UsageError
-from dsray_inspect.agent.interrupts import LimitPassed, Watch, timed_out
+from dsray_inspect.agent.interrupts import LimitPassed, ShutdownGuard, timed_out
 
 COMMANDS = (
     *("ls", "attach", "why", "stacks", "env", "trace", "serve"),
@@ -78,7 +78,7 @@ def group(**given: Any) -> None:
 def main() -> None:
     """Run the command line and exit."""
     open_streams()
-    watch = Watch()
+    watch = ShutdownGuard()
     watch.start()
     code = ExitCode.OK
 

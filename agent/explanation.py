@@ -22,7 +22,7 @@ MOST_AWAITED = 8
 """How many culprits each victim is told to wait for; the graph has them all."""
 
 
-class Party(Record, frozen=True, kw_only=True):
+class RankSummary(Record, frozen=True, kw_only=True):
     """A rank in the account: where it runs, what it is in."""
 
     rank: int | None
@@ -49,8 +49,8 @@ class Explanation(Record, frozen=True, kw_only=True):
     """The document of `why --json`."""
 
     verdict: Verdict
-    culprits: tuple[Party, ...]
-    victims: tuple[Party, ...]
+    culprits: tuple[RankSummary, ...]
+    victims: tuple[RankSummary, ...]
     waits_for: tuple[Edge, ...]
     graph: WaitGraph
     """Everything that waits, with what stands between the ranks; `waits_for` is its short form."""
@@ -99,8 +99,8 @@ def explain(looks: tuple[Snapshot, ...]) -> Explanation:
     )
 
 
-def party(worker: Worker, collective: Collective | None) -> Party:
-    return Party(
+def party(worker: Worker, collective: Collective | None) -> RankSummary:
+    return RankSummary(
         rank=worker.rank,
         hostname=worker.hostname or worker.node_ip,
         gpus=tuple(gpu.slot for gpu in worker.gpus),

@@ -18,11 +18,11 @@ from typing import Final, Protocol
 
 import msgspec
 
-from dsray_inspect.agent.cluster.resolve import Candidate
 from dsray_inspect.agent.errors import InspectError
-from dsray_inspect.agent.gather.answers import Ask
 from dsray_inspect.agent.history import History
+from dsray_inspect.agent.launchers.ray.resolve import Candidate
 from dsray_inspect.agent.model import Record, Snapshot, Worker
+from dsray_inspect.agent.sampling.observation import SampleRequest
 
 KEEP: Final = 600
 """Snapshots in the window, unless another number is asked for."""
@@ -32,13 +32,13 @@ MOST_REST_S: Final = 5.0
 """The longest rest while nothing can be seen."""
 
 
-class Seen(Record, frozen=True, kw_only=True):
+class SampleTaken(Record, frozen=True, kw_only=True):
     """A look that was taken."""
 
     snapshot: Snapshot
 
 
-class Unseen(Record, frozen=True, kw_only=True):
+class SampleFailed(Record, frozen=True, kw_only=True):
     """The cluster or the job cannot be seen just now; the next look may see it again."""
 
     why: str
@@ -54,38 +54,38 @@ class Ended(Record, frozen=True, kw_only=True):
     snapshot: Snapshot
 
 
-class Remembered(Record, frozen=True, kw_only=True):
+class HistoryLoaded(Record, frozen=True, kw_only=True):
     """What the ranks did before the first look."""
 
     history: History
 
 
-Event = Seen | Remembered | Unseen | Ended
+Event = SampleTaken | HistoryLoaded | SampleFailed | Ended
 
 
-class Looks(Protocol):
+class SampleStream(Protocol):
     """What a feed needs of a session."""
 
     def refreshed(self, candidate: Candidate) -> Candidate: ...
 
-    def snapshot(self, candidate: Candidate, ask: Ask) -> Snapshot: ...
+    def snapshot(self, candidate: Candidate, ask: SampleRequest) -> Snapshot: ...
 
 
-Past = Callable[[Candidate, Snapshot, Ask], History]
+Past = Callable[[Candidate, Snapshot, SampleRequest], History]
 
 
 class Feed:
     """Looks at one run every `every_s` seconds; iterate over it in one thread.
 
     Each look is at the run as it is then, restarted worker groups included. No error comes out
-    of the loop: what cannot be seen is an `Unseen`. `stop` may be called from any thread.
+    of the loop: what cannot be seen is an `SampleFailed`. `stop` may be called from any thread.
     """
 
     def __init__(
         self,
-        session: Looks,
+        session: SampleStream,
         candidate: Candidate,
-        ask: Ask,
+        ask: SampleRequest,
         *,
         every_s: float,
         keep: int = KEEP,
@@ -109,13 +109,13 @@ class Feed:
             event = self._look()
             yield event
 
-            if isinstance(event, Seen) and event.snapshot.job.has_ended:
+            if isinstance(event, SampleTaken) and event.snapshot.job.has_ended:
                 yield Ended(snapshot=event.snapshot)
                 return
 
-            if isinstance(event, Seen) and self._past is not None:
+            if isinstance(event, SampleTaken) and self._past is not None:
                 past, self._past = self._past, None
-                yield Remembered(history=self._history(past, event.snapshot))
+                yield HistoryLoaded(history=self._history(past, event.snapshot))
 
             self._stopped.wait(self._rest_s(self._monotonic() - started))
 
@@ -123,7 +123,7 @@ class Feed:
         """End the loop: no look begins after this, and a rest ends at once."""
         self._stopped.set()
 
-    def _look(self) -> Seen | Unseen:
+    def _look(self) -> SampleTaken | SampleFailed:
         try:
             self._candidate = self._session.refreshed(self._candidate)
             snapshot = self._session.snapshot(self._candidate, self._ask)
@@ -135,7 +135,7 @@ class Feed:
         before = self.window[-1] if self.window else None
         snapshot = sharing(snapshot, before) if before is not None else snapshot
         self.window.append(snapshot)
-        return Seen(snapshot=snapshot)
+        return SampleTaken(snapshot=snapshot)
 
     def _history(self, past: Past, snapshot: Snapshot) -> History:
         try:
@@ -152,11 +152,11 @@ class Feed:
         return max(self._every_s - took_s, REST * took_s)
 
 
-def unseen(error: Exception, failures: int) -> Unseen:
+def unseen(error: Exception, failures: int) -> SampleFailed:
     known = isinstance(error, InspectError)
     why = str(error) if known else f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     help_text = error.help_text if isinstance(error, InspectError) else ""
-    return Unseen(why=why, help_text=help_text, failures=failures, at=time.time())
+    return SampleFailed(why=why, help_text=help_text, failures=failures, at=time.time())
 
 
 def sharing(snapshot: Snapshot, before: Snapshot) -> Snapshot:

@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence, Set
 from itertools import islice
 
-from dsray_inspect.agent.assemble.snapshot import Facts
-from dsray_inspect.agent.assemble.workers import Member
-from dsray_inspect.agent.detectors.findings import duration
-from dsray_inspect.agent.detectors.setup import in_lock
-from dsray_inspect.agent.detectors.standing import (
+from dsray_inspect.agent.assemble.snapshot import AnalysisInput
+from dsray_inspect.agent.assemble.workers import RankContext
+from dsray_inspect.agent.detectors.evidence.blocked_in import (
     is_reporting,
     object_wait_of,
     place,
     quiet_s,
 )
-from dsray_inspect.agent.detectors.waits import Wait, name_of, waits
+from dsray_inspect.agent.detectors.evidence.collective_waits import Wait, name_of, waits
+from dsray_inspect.agent.detectors.findings import duration
+from dsray_inspect.agent.detectors.rendezvous import in_lock
 from dsray_inspect.agent.model import NodeKind, WaitEdge, WaitGraph, WaitNode
 
 MOST_ELSEWHERE = 64
@@ -50,7 +50,7 @@ class Builder:
         )
 
 
-def graph_of(facts: Facts) -> WaitGraph:
+def graph_of(facts: AnalysisInput) -> WaitGraph:
     """Return who waits for what in this look."""
     builder = Builder()
 
@@ -72,12 +72,12 @@ def graph_of(facts: Facts) -> WaitGraph:
     return builder.graph()
 
 
-def name(member: Member) -> str:
+def name(member: RankContext) -> str:
     rank = member.worker.rank
     return f"rank {rank}" if rank is not None else f"pid {member.worker.pid}"
 
 
-def in_collectives(builder: Builder, facts: Facts, waiting: Sequence[Wait]) -> None:
+def in_collectives(builder: Builder, facts: AnalysisInput, waiting: Sequence[Wait]) -> None:
     """Add each collective that ranks are in, and the ranks of its group that are not."""
     alike: dict[object, list[Wait]] = {}
     groups = Groups(facts.members, waiting)
@@ -104,13 +104,13 @@ def in_collectives(builder: Builder, facts: Facts, waiting: Sequence[Wait]) -> N
 class Groups:
     """The members of each process group: those that wait in a collective, and the others."""
 
-    def __init__(self, members: Sequence[Member], waiting: Sequence[Wait]) -> None:
+    def __init__(self, members: Sequence[RankContext], waiting: Sequence[Wait]) -> None:
         self._members = members
         self._waiting = {id(wait.member) for wait in waiting}
         self._by_rank = {member.worker.rank: member for member in members}
-        self._known: dict[int, tuple[list[Member], list[Member]]] = {}
+        self._known: dict[int, tuple[list[RankContext], list[RankContext]]] = {}
 
-    def absent(self, ranks: tuple[int, ...], here: Set[int]) -> Iterator[Member]:
+    def absent(self, ranks: tuple[int, ...], here: Set[int]) -> Iterator[RankContext]:
         """Yield who is not `here` (by identity); of those that wait elsewhere the first of many.
 
         Whoever waits for nothing may be a root, and none is left out.
@@ -119,9 +119,9 @@ class Groups:
         yield from others
         yield from islice((one for one in waiting if id(one) not in here), MOST_ELSEWHERE)
 
-    def _parts(self, ranks: tuple[int, ...]) -> tuple[list[Member], list[Member]]:
+    def _parts(self, ranks: tuple[int, ...]) -> tuple[list[RankContext], list[RankContext]]:
         """Return a group's members; all of them where its ranks are not known."""
-        # All ranks of a group share one tuple, as a rule: see `gather.told.span`.
+        # All ranks of a group share one tuple, as a rule: see `sampling.rank_report.span`.
         found = self._known.get(id(ranks))
 
         if found is None:
@@ -135,14 +135,14 @@ class Groups:
         return found
 
 
-def whereabouts(member: Member) -> str:
+def whereabouts(member: RankContext) -> str:
     seconds = quiet_s(member)
     last = f", its last collective was {duration(seconds)} ago" if seconds is not None else ""
     return f"{member.worker.state}, {member.worker.phase}, in {place(member)}{last}"
 
 
 def gather_at(
-    builder: Builder, facts: Facts, key: str, kind: NodeKind, here: Iterable[Member]
+    builder: Builder, facts: AnalysisInput, key: str, kind: NodeKind, here: Iterable[RankContext]
 ) -> None:
     """Add a place where all ranks must meet."""
     present = {id(member): member for member in here}
@@ -160,7 +160,7 @@ def gather_at(
             builder.edge(node, name(member), "has not come to it", whereabouts(member))
 
 
-def by_itself(builder: Builder, member: Member) -> None:
+def by_itself(builder: Builder, member: RankContext) -> None:
     """Add what a rank waits for that is no other rank."""
     own = name(member)
     tracer = member.progress.get("tracer")
@@ -188,7 +188,7 @@ def by_itself(builder: Builder, member: Member) -> None:
         builder.edge(own, node, "dials it", f"SYN_SENT of pid {member.worker.pid}")
 
 
-def above(builder: Builder, facts: Facts) -> None:
+def above(builder: Builder, facts: AnalysisInput) -> None:
     """Add the driver, the controller and what these wait for."""
     snapshot = facts.snapshot
     controller = snapshot.controller

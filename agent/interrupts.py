@@ -42,7 +42,7 @@ def on_end(number: int, _frame: object) -> None:
     raise LimitPassed if number == signal.SIGALRM else KeyboardInterrupt
 
 
-class Watch:
+class ShutdownGuard:
     """Sees to it that the process ends once it was told to; one for a process, while it lives.
 
     Who wants more time to clean up sets handlers of its own and `signal.set_wakeup_fd(-1)`.

@@ -12,16 +12,16 @@ from typing import Final
 
 import msgspec
 
-from dsray_inspect.agent import columns
+from dsray_inspect.agent import delta_codec
 from dsray_inspect.agent.errors import UsageError
-from dsray_inspect.agent.feed import Ended, Event, Remembered, Seen, Unseen, sharing
+from dsray_inspect.agent.feed import Ended, Event, HistoryLoaded, SampleFailed, SampleTaken, sharing
 from dsray_inspect.agent.history import History
 from dsray_inspect.agent.model import Record, Snapshot
 
 LONG_LINE_BYTES: Final = 1 << 20
 
 
-class UnseenLine(Record, frozen=True, kw_only=True):
+class SampleFailedLine(Record, frozen=True, kw_only=True):
     event: str = "unseen"
     why: str
     help_text: str = ""
@@ -33,7 +33,7 @@ class EndedLine(Record, frozen=True, kw_only=True):
     event: str = "ended"
 
 
-class RememberedLine(Record, frozen=True, kw_only=True):
+class HistoryLoadedLine(Record, frozen=True, kw_only=True):
     event: str = "remembered"
     history: History
 
@@ -44,14 +44,14 @@ class Kind(msgspec.Struct, frozen=True):
 
 def line_of(event: Event) -> bytes:
     """Return an event as one line, its end included."""
-    if isinstance(event, Seen):
+    if isinstance(event, SampleTaken):
         return msgspec.json.encode(event.snapshot) + b"\n"
 
-    if isinstance(event, Remembered):
-        return msgspec.json.encode(RememberedLine(history=event.history)) + b"\n"
+    if isinstance(event, HistoryLoaded):
+        return msgspec.json.encode(HistoryLoadedLine(history=event.history)) + b"\n"
 
-    if isinstance(event, Unseen):
-        line = UnseenLine(
+    if isinstance(event, SampleFailed):
+        line = SampleFailedLine(
             why=event.why, help_text=event.help_text, failures=event.failures, at=event.at
         )
         return msgspec.json.encode(line) + b"\n"
@@ -76,23 +76,25 @@ def events_of(lines: Iterable[bytes]) -> Iterator[Event]:
         if kind is None:
             snapshot = msgspec.json.decode(line, type=Snapshot)
             last = sharing(snapshot, last) if last is not None else snapshot
-            yield Seen(snapshot=last)
-        elif kind == columns.EVENT:
-            last = columns.snapshot_of(line, last)
-            yield Seen(snapshot=last)
+            yield SampleTaken(snapshot=last)
+        elif kind == delta_codec.EVENT:
+            last = delta_codec.snapshot_of(line, last)
+            yield SampleTaken(snapshot=last)
         elif kind == "unseen":
-            told = msgspec.json.decode(line, type=UnseenLine)
-            yield Unseen(why=told.why, help_text=told.help_text, failures=told.failures, at=told.at)
+            told = msgspec.json.decode(line, type=SampleFailedLine)
+            yield SampleFailed(
+                why=told.why, help_text=told.help_text, failures=told.failures, at=told.at
+            )
         elif kind == "remembered":
-            yield Remembered(history=msgspec.json.decode(line, type=RememberedLine).history)
+            yield HistoryLoaded(history=msgspec.json.decode(line, type=HistoryLoadedLine).history)
         elif kind == "ended" and last is not None:
             yield Ended(snapshot=last)
 
 
 def kind_of(line: bytes) -> str | None:
     """Return what kind of event a line is, None for a snapshot."""
-    if line.startswith(columns.PREFIX):
-        return columns.EVENT
+    if line.startswith(delta_codec.PREFIX):
+        return delta_codec.EVENT
 
     return msgspec.json.decode(line, type=Kind).event if len(line) < LONG_LINE_BYTES else None
 
@@ -116,7 +118,7 @@ def read_window(path: Path) -> list[Event]:
             help_text=f"dsray-inspect attach JOB --follow >{path.name}   records some.",
         ) from error
 
-    if not any(isinstance(event, Seen) for event in events):
+    if not any(isinstance(event, SampleTaken) for event in events):
         raise UsageError(f"{path} holds no snapshot.")
 
     return events
@@ -132,10 +134,10 @@ def lines_of(text: bytes) -> list[bytes]:
 
 def write_window(path: Path, snapshots: Iterable[Snapshot], history: History | None = None) -> None:
     """Write snapshots down, readable by nobody else: they name hosts and files."""
-    events: list[Event] = [Seen(snapshot=snapshot) for snapshot in snapshots]
+    events: list[Event] = [SampleTaken(snapshot=snapshot) for snapshot in snapshots]
 
     if history is not None:
-        events.insert(1, Remembered(history=history))
+        events.insert(1, HistoryLoaded(history=history))
 
     with path.open("xb") as file:
         path.chmod(0o600)

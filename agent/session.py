@@ -8,21 +8,21 @@ from typing import Any
 
 import msgspec
 
-from dsray_inspect.agent.assemble.snapshot import Facts, assemble
-from dsray_inspect.agent.cluster.calls import NAMESPACE, CallFailed, Calls
-from dsray_inspect.agent.cluster.connect import connect
-from dsray_inspect.agent.cluster.gcs import Gcs
-from dsray_inspect.agent.cluster.membership import check_membership
-from dsray_inspect.agent.cluster.records import JobRow
-from dsray_inspect.agent.cluster.resolve import Candidate, choose, without_driver
-from dsray_inspect.agent.cluster.train import adapter_of, find_runs
-from dsray_inspect.agent.cluster.versions import check_versions
+from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
 from dsray_inspect.agent.errors import TargetNotFound
-from dsray_inspect.agent.gather.answers import NO_INJECT, Answers, Ask
-from dsray_inspect.agent.gather.look import Gatherer
 from dsray_inspect.agent.history import MOST_RANKS, History, history_of
+from dsray_inspect.agent.launchers.ray.actor_calls import NAMESPACE, ActorCalls, CallFailed
+from dsray_inspect.agent.launchers.ray.connect import connect
+from dsray_inspect.agent.launchers.ray.gcs import Gcs
+from dsray_inspect.agent.launchers.ray.join_check import check_membership
+from dsray_inspect.agent.launchers.ray.records import JobRow
+from dsray_inspect.agent.launchers.ray.resolve import Candidate, choose, without_driver
+from dsray_inspect.agent.launchers.ray.train import adapter_of, find_runs
+from dsray_inspect.agent.launchers.ray.versions import check_versions
 from dsray_inspect.agent.model import Snapshot
-from dsray_inspect.agent.startup.account import is_over, trains, with_start
+from dsray_inspect.agent.sampling.observation import NO_INJECT, Observation, SampleRequest
+from dsray_inspect.agent.sampling.sampler import Sampler
+from dsray_inspect.agent.startup.enrich import is_over, trains, with_start
 from dsray_inspect.agent.startup.reader import StartReader
 from dsray_inspect.agent.startup.spans import joined, start_timeline
 from dsray_inspect.agent.timeline import Timeline
@@ -40,10 +40,10 @@ class Session:
         connect(address)
         check_versions(address)
         self._gcs = Gcs(address)
-        self._calls: Calls | None = None
-        self._gatherer: Gatherer | None = None
+        self._calls: ActorCalls | None = None
+        self._gatherer: Sampler | None = None
         self._starts: StartReader | None = None
-        self._last: Facts | None = None
+        self._last: AnalysisInput | None = None
         self.address = address
 
     def __enter__(self) -> Session:
@@ -64,11 +64,11 @@ class Session:
         if self._calls is not None:
             self._calls.close()
 
-    def calls(self) -> Calls:
+    def calls(self) -> ActorCalls:
         """Return the driver connection, made when it is first needed."""
         if self._calls is None:
             check_membership(self._gcs.nodes())
-            self._calls = Calls(self.address)
+            self._calls = ActorCalls(self.address)
 
         return self._calls
 
@@ -108,7 +108,7 @@ class Session:
         return [with_names(one, answers.get(str(n))) for n, one in enumerate(candidates)]
 
     def find(self, name: str | None, *, inject: bool = True) -> Candidate:
-        """Return the run that `name` means; see `cluster.resolve.choose`.
+        """Return the run that `name` means; see `launchers.ray.resolve.choose`.
 
         Raises:
             TargetNotFound: nothing is called so, or a submission whose driver has not joined Ray.
@@ -134,10 +134,12 @@ class Session:
 
         return choose(quick, name)
 
-    def snapshot(self, candidate: Candidate, ask: Ask, *, all_threads: bool = False) -> Snapshot:
+    def snapshot(
+        self, candidate: Candidate, ask: SampleRequest, *, all_threads: bool = False
+    ) -> Snapshot:
         """Look once and return what was seen, judged; with the run's start where that is asked for."""
         if self._gatherer is None:
-            self._gatherer = Gatherer(self._gcs, self.calls())
+            self._gatherer = Sampler(self._gcs, self.calls())
 
         begun = ask.start and self.starts().begin(candidate.job, candidate.actors)
         wanted = msgspec.structs.replace(ask, start=begun)
@@ -152,7 +154,7 @@ class Session:
         read = self.starts().finish(answers, trains=trains(snapshot), is_over=is_over(snapshot))
         return with_start(snapshot, read)
 
-    def _earlier(self, answers: Answers) -> Facts | None:
+    def _earlier(self, answers: Observation) -> AnalysisInput | None:
         """Return the last look if it was at the same run."""
         last = self._last
         same = last is not None and last.answers.job.job_id == answers.job.job_id
@@ -172,7 +174,7 @@ class Session:
         return self._starts
 
     def trace(
-        self, candidate: Candidate, snapshot: Snapshot, *, seconds: float | None, ask: Ask
+        self, candidate: Candidate, snapshot: Snapshot, *, seconds: float | None, ask: SampleRequest
     ) -> tuple[Timeline, bool]:
         """Return the spans of so many seconds from now, or of the past with None.
 
@@ -195,7 +197,7 @@ class Session:
         start = self.start_timeline(candidate, snapshot) if seconds is None else None
         return (joined(spans, start) if start is not None else spans), whole
 
-    def history(self, candidate: Candidate, snapshot: Snapshot, ask: Ask) -> History:
+    def history(self, candidate: Candidate, snapshot: Snapshot, ask: SampleRequest) -> History:
         """Return what the ranks did until now, as far as their flight recorders reach.
 
         Raises:
@@ -216,7 +218,7 @@ class Session:
     def refreshed(self, candidate: Candidate) -> Candidate:
         """Return the run as it is now: its job's state and its present worker group."""
         if self._gatherer is None:
-            self._gatherer = Gatherer(self._gcs, self.calls())
+            self._gatherer = Sampler(self._gcs, self.calls())
 
         job, actors = self._gatherer.refresh(candidate.job, candidate.actors)
         return Candidate(job=job, actors=actors)

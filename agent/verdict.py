@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import msgspec
 
-from dsray_inspect.agent.assemble.collector import without_collector
-from dsray_inspect.agent.assemble.snapshot import Facts
-from dsray_inspect.agent.assemble.waiting import main_thread
-from dsray_inspect.agent.detectors.above import controller_blocked, driver_blocked
-from dsray_inspect.agent.detectors.deaths import worker_dead
-from dsray_inspect.agent.detectors.drift import config_drift, device_conflict, world_of_one
+from dsray_inspect.agent.assemble.gc_pause import without_collector
+from dsray_inspect.agent.assemble.role_waits import main_thread
+from dsray_inspect.agent.assemble.snapshot import AnalysisInput
+from dsray_inspect.agent.detectors.collective_mismatch import collectives_differ
+from dsray_inspect.agent.detectors.config_drift import config_drift, device_conflict, world_of_one
+from dsray_inspect.agent.detectors.driver_controller import controller_blocked, driver_blocked
+from dsray_inspect.agent.detectors.env_drift import env_drift
 from dsray_inspect.agent.detectors.findings import STALLED_S, Detector, duration, place_of
-from dsray_inspect.agent.detectors.late import straggler
 from dsray_inspect.agent.detectors.memory import memory_pressure, object_spilling
-from dsray_inspect.agent.detectors.mismatch import collectives_differ
 from dsray_inspect.agent.detectors.network import network_unreachable
-from dsray_inspect.agent.detectors.numbers import nonfinite_loss, overflow_skips
-from dsray_inspect.agent.detectors.process import gil_held, stopped, unseen
-from dsray_inspect.agent.detectors.reports import report_barrier
+from dsray_inspect.agent.detectors.numerics import nonfinite_loss, overflow_skips
+from dsray_inspect.agent.detectors.process_exits import worker_dead
+from dsray_inspect.agent.detectors.rendezvous import (
+    op_compile_lock,
+    op_compile_slow,
+    rendezvous_wait,
+)
+from dsray_inspect.agent.detectors.report_barrier import report_barrier
 from dsray_inspect.agent.detectors.resources import resources_pending
-from dsray_inspect.agent.detectors.setup import op_compile_lock, op_compile_slow, rendezvous_wait
 from dsray_inspect.agent.detectors.stall import blocked_outside_collective
-from dsray_inspect.agent.detectors.variables import env_drift
+from dsray_inspect.agent.detectors.stopped_and_gil import gil_held, stopped, unseen
+from dsray_inspect.agent.detectors.straggler import straggler
 from dsray_inspect.agent.graph import graph_of
 from dsray_inspect.agent.model import Finding, Snapshot, Verdict, VerdictState, WaitGraph, Worker
 from dsray_inspect.agent.stacks.phase import user_function
@@ -62,7 +66,7 @@ SETUP_PHASES = ("starting", "init_process_group", "deepspeed_init", "op_compile"
 
 
 @without_collector
-def judge(facts: Facts) -> Snapshot:
+def judge(facts: AnalysisInput) -> Snapshot:
     """Return the snapshot with its findings and verdict."""
     findings: list[Finding] = []
     notes = list(facts.snapshot.notes)
@@ -91,7 +95,7 @@ def judge(facts: Facts) -> Snapshot:
     )
 
 
-def verdict_of(facts: Facts, findings: list[Finding]) -> Verdict:
+def verdict_of(facts: AnalysisInput, findings: list[Finding]) -> Verdict:
     errors = [finding for finding in findings if finding.severity == "error"]
 
     for first in (*errors[:1], *findings[:1]):
@@ -106,7 +110,7 @@ def verdict_of(facts: Facts, findings: list[Finding]) -> Verdict:
     return Verdict(state=state, cause=None, ranks=(), summary=summary)
 
 
-def state_for(facts: Facts, finding: Finding) -> VerdictState:
+def state_for(facts: AnalysisInput, finding: Finding) -> VerdictState:
     if facts.snapshot.job.has_ended or finding.cause in ENDS or not_alive(facts, finding):
         return "failed"
 
@@ -118,13 +122,13 @@ def state_for(facts: Facts, finding: Finding) -> VerdictState:
     return "hung" if finding.severity == "error" and finding.cause != "config_drift" else "degraded"
 
 
-def not_alive(facts: Facts, finding: Finding) -> bool:
+def not_alive(facts: AnalysisInput, finding: Finding) -> bool:
     """Tell whether a finding speaks of a group that has ended."""
     workers = facts.snapshot.workers
     return bool(workers) and finding.severity == "error" and all(w.state == "dead" for w in workers)
 
 
-def state_without_findings(facts: Facts) -> tuple[VerdictState, str]:
+def state_without_findings(facts: AnalysisInput) -> tuple[VerdictState, str]:
     snapshot = facts.snapshot
     blind = unseen(facts)
 
@@ -154,7 +158,7 @@ def state_without_findings(facts: Facts) -> tuple[VerdictState, str]:
     return moving(snapshot)
 
 
-def before_workers(facts: Facts) -> str:
+def before_workers(facts: AnalysisInput) -> str:
     """Tell what a run without workers waits on."""
     controller = facts.snapshot.controller
 
@@ -168,7 +172,7 @@ def before_workers(facts: Facts) -> str:
     return f"No workers yet: the driver{where} has not come to fit()."
 
 
-def ending_of(facts: Facts) -> tuple[VerdictState, str]:
+def ending_of(facts: AnalysisInput) -> tuple[VerdictState, str]:
     """Judge a job that has ended by what Ray's job manager says of it."""
     job, submission = facts.snapshot.job, facts.answers.submission
 

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from dsray_inspect.agent.errors import UsageError
 from dsray_inspect.exporters import discovery
-from dsray_inspect.exporters.listen import Listen, is_allowed, reachable_host
+from dsray_inspect.exporters.bind import BindAddress, is_allowed, reachable_host
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -27,7 +27,7 @@ TEXT: Final = ("Content-Type", "text/plain; charset=utf-8")
 PAGE: Final = b"dsray-inspect: /metrics for Prometheus, /sd for its service discovery, /healthz\n"
 
 
-class Pulse:
+class Heartbeat:
     """When the thread that takes looks was last alive."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -50,14 +50,14 @@ class Endpoint:
 
     def __init__(
         self,
-        listen: Listen,
+        listen: BindAddress,
         registry: CollectorRegistry,
         *,
         token: str | None,
         towards: str,
         silent_s: float = SILENT_S,
     ) -> None:
-        self.pulse = Pulse()
+        self.pulse = Heartbeat()
         self.scrapes = 0
         self._token = token
         self._silent_s = silent_s
@@ -155,7 +155,7 @@ class Handler(WSGIRequestHandler):
         """Say nothing: a line a scrape is noise."""
 
 
-def bound(listen: Listen) -> Server:
+def bound(listen: BindAddress) -> Server:
     """Return a server that listens.
 
     Raises:
@@ -171,7 +171,7 @@ def bound(listen: Listen) -> Server:
     return server
 
 
-def refused(listen: Listen, error: OSError) -> UsageError:
+def refused(listen: BindAddress, error: OSError) -> UsageError:
     at = f"{listen.host}:{listen.port}"
 
     if error.errno == errno.EADDRINUSE:

@@ -36,9 +36,9 @@ from dsray_inspect.agent.errors import UsageError
 from dsray_inspect.agent.timeline import Timeline
 from dsray_inspect.exporters import metrics as m
 from dsray_inspect.exporters import semconv
-from dsray_inspect.exporters.planned import Planned, planned
+from dsray_inspect.exporters.otel_spans import OtelSpan, planned
 from dsray_inspect.exporters.samples import Sample
-from dsray_inspect.exporters.spool import QUEUE, Spool
+from dsray_inspect.exporters.span_queue import QUEUE, SpanQueue
 
 SWITCHES: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
@@ -119,7 +119,7 @@ class Otlp:
                 max_attribute_length=LONGEST_VALUE, max_span_attribute_length=LONGEST_VALUE
             ),
         )
-        self.spool = Spool(sender or exporter(), most=queue)
+        self.spool = SpanQueue(sender or exporter(), most=queue)
         self._provider.add_span_processor(self.spool)
         self._tracer = self._provider.get_tracer("dsray-inspect", __version__)
         self._sent: dict[int, None] = {}
@@ -155,7 +155,7 @@ class Otlp:
 
         return len(new)
 
-    def _make(self, one: Planned) -> None:
+    def _make(self, one: OtelSpan) -> None:
         """Make a span with the times and ids that it was planned with."""
         self._ids.trace_id, self._ids.span_id = one.trace_id, one.span_id
         attributes = {**one.attributes, **({semconv.SPAN_OPEN: True} if one.is_open else {})}
@@ -179,7 +179,7 @@ class Otlp:
         yield m.SPANS_DROPPED, ("export",), self.spool.dropped_export
 
 
-def parent_of(one: Planned) -> Context:
+def parent_of(one: OtelSpan) -> Context:
     """Return a context with the span's parent, an empty one for a root: never the caller's."""
     if one.parent_id is None:
         return Context()

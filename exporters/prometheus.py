@@ -20,7 +20,7 @@ from prometheus_client.core import Metric as Family  # noqa: E402
 
 from dsray_inspect.agent import __version__  # noqa: E402
 from dsray_inspect.exporters import metrics as m  # noqa: E402
-from dsray_inspect.exporters.board import Board  # noqa: E402
+from dsray_inspect.exporters.latest_sample import LatestSample  # noqa: E402
 from dsray_inspect.exporters.samples import Sample  # noqa: E402
 
 KINDS: Final = {"stateset": "gauge"}
@@ -36,8 +36,8 @@ class Collector:
     `more` gives samples of other parts, such as the OpenTelemetry exporter's.
     """
 
-    def __init__(self, board: Board, more: Callable[[], Iterable[Sample]] = tuple) -> None:
-        self._board = board
+    def __init__(self, latest: LatestSample, more: Callable[[], Iterable[Sample]] = tuple) -> None:
+        self._latest = latest
         self._more = more
         self._process = psutil.Process()
 
@@ -47,7 +47,7 @@ class Collector:
 
     def collect(self) -> Iterator[Family]:
         started = time.perf_counter()
-        samples = [*self._board.samples(), *self._agent_samples(), *self._more()]
+        samples = [*self._latest.samples(), *self._agent_samples(), *self._more()]
         grouped: dict[str, list[Sample]] = {}
 
         for sample in samples:
@@ -61,7 +61,7 @@ class Collector:
                 yield family_of(metric, grouped[metric.name])
 
     def _agent_samples(self) -> Iterator[Sample]:
-        board, snapshot = self._board, self._board.snapshot
+        board, snapshot = self._latest, self._latest.snapshot
         own, children = (
             resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         )

@@ -17,7 +17,7 @@ from dsray_inspect.agent.model import (
     WorkerState,
 )
 from dsray_inspect.exporters import metrics as m
-from dsray_inspect.exporters.tally import Tally
+from dsray_inspect.exporters.run_counters import RunCounters
 
 Labels = tuple[str, ...]
 Sample = tuple[m.Metric, Labels, float]
@@ -28,7 +28,7 @@ STATES: tuple[WorkerState, ...] = get_args(WorkerState)
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
 
-def samples_of(snapshot: Snapshot, tally: Tally) -> Iterator[Sample]:
+def samples_of(snapshot: Snapshot, tally: RunCounters) -> Iterator[Sample]:
     """Yield every sample that a look gives."""
     for node in snapshot.nodes:
         yield from node_samples(node)
@@ -51,7 +51,7 @@ def samples_of(snapshot: Snapshot, tally: Tally) -> Iterator[Sample]:
             yield from collective_samples(worker, key, snapshot.taken_at)
 
 
-def run_samples(snapshot: Snapshot, tally: Tally) -> Iterator[Sample]:
+def run_samples(snapshot: Snapshot, tally: RunCounters) -> Iterator[Sample]:
     run, run_id = snapshot.run, tally.run_id
     versions = next((one.versions for one in snapshot.workers if one.versions), {})
     engine = next((one.deepspeed for one in snapshot.workers if one.deepspeed), None)
@@ -89,7 +89,7 @@ def run_samples(snapshot: Snapshot, tally: Tally) -> Iterator[Sample]:
     yield m.STEP_DURATION, (run_id, "sum"), tally.durations.sum_s
 
 
-def finding_samples(snapshot: Snapshot, tally: Tally) -> Iterator[Sample]:
+def finding_samples(snapshot: Snapshot, tally: RunCounters) -> Iterator[Sample]:
     counts = Counter((one.cause, one.severity) for one in snapshot.findings)
 
     for cause in CAUSES:
@@ -156,7 +156,7 @@ def state_samples(worker: Worker, key: Labels, taken_at: float) -> Iterator[Samp
         yield m.RANK_MEMORY, key, worker.rss_bytes
 
 
-def tally_samples(tally: Tally, rank: int, key: Labels) -> Iterator[Sample]:
+def tally_samples(tally: RunCounters, rank: int, key: Labels) -> Iterator[Sample]:
     """Yield what has added up for a rank."""
     one = tally.ranks.get(rank)
 

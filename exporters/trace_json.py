@@ -15,7 +15,7 @@ import msgspec
 
 from dsray_inspect.agent.timeline import Process, Span, SpanKind, Timeline
 from dsray_inspect.exporters import semconv
-from dsray_inspect.exporters.lanes import lanes
+from dsray_inspect.exporters.track_layout import lanes
 
 Event = dict[str, Any]
 TRACKS: Final[dict[SpanKind, str]] = {

@@ -20,27 +20,27 @@ from textual.message import Message
 from textual.screen import Screen
 
 from dsray_inspect.agent.errors import ExitCode
-from dsray_inspect.agent.feed import Seen
-from dsray_inspect.tui.asking import show_fetched
+from dsray_inspect.agent.feed import SampleTaken
 from dsray_inspect.tui.commands import Ranks
 from dsray_inspect.tui.files import save_picture, save_window
-from dsray_inspect.tui.interpreter import Interpreter
-from dsray_inspect.tui.lines import keys_of
+from dsray_inspect.tui.gc_tuning import GcTuning
 from dsray_inspect.tui.messages import Arrived, Broke, Fetched
+from dsray_inspect.tui.rank_status import standings
+from dsray_inspect.tui.requests import show_fetched
+from dsray_inspect.tui.rows import keys_of
 from dsray_inspect.tui.screens.base import View
 from dsray_inspect.tui.screens.dialogs import Sheet, help_rows
 from dsray_inspect.tui.screens.env import EnvView
 from dsray_inspect.tui.screens.findings import FindingsView
-from dsray_inspect.tui.screens.frame import VIEWS
 from dsray_inspect.tui.screens.functions import FunctionsView
+from dsray_inspect.tui.screens.header import VIEWS
 from dsray_inspect.tui.screens.overview import OverviewView, ordered
 from dsray_inspect.tui.screens.rank import RankView
 from dsray_inspect.tui.screens.stacks import StacksView
 from dsray_inspect.tui.screens.summary import functions
 from dsray_inspect.tui.screens.timeline import TimelineView, foremost
 from dsray_inspect.tui.source import Source
-from dsray_inspect.tui.standing import standings
-from dsray_inspect.tui.story import Story
+from dsray_inspect.tui.view_state import ViewState
 
 SHOW_EVERY_S: Final = 0.25
 TYPING_S: Final = 0.3
@@ -100,7 +100,7 @@ class InspectApp(App[int]):
         super().__init__()
         self.source = source
         self.job_name = job_name
-        self.story = Story()
+        self.story = ViewState()
         self.in_utc = in_utc
         self.broken: Broke | None = None
         self._clock = clock
@@ -110,7 +110,7 @@ class InspectApp(App[int]):
         self._is_due = False
         self.has_shown = False
         self._is_playing = False
-        self._interpreter = Interpreter(time.monotonic)
+        self._interpreter = GcTuning(time.monotonic)
 
     # Life
 
@@ -151,7 +151,7 @@ class InspectApp(App[int]):
     def _tell(self, message: Message) -> bool:
         """Pass on what is read; what all views ask of a look is worked out in the reader's thread."""
         for event in message.events[-1:] if isinstance(message, Arrived) else ():
-            if isinstance(event, Seen):
+            if isinstance(event, SampleTaken):
                 for work_out in (ordered, foremost, functions):
                     work_out(event.snapshot)
 

@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 from textual.message import Message
 
-from dsray_inspect.agent.feed import Ended, Event, Unseen
+from dsray_inspect.agent.feed import Ended, Event, SampleFailed
 from dsray_inspect.agent.recording import events_of
 from dsray_inspect.tui.messages import Arrived, Broke
 
@@ -137,12 +137,12 @@ class Follower:
         self._child = None
         return seen, code, text
 
-    def _lost(self, said: str, code: int, failures: int) -> Unseen:
+    def _lost(self, said: str, code: int, failures: int) -> SampleFailed:
         told = [
             line.removeprefix("error: ") for line in said.splitlines() if line.startswith("error: ")
         ]
         why = told[-1] if told else f"The reader ended with {code}: the cluster does not answer."
-        return Unseen(why=why, help_text="", failures=failures, at=time.time())
+        return SampleFailed(why=why, help_text="", failures=failures, at=time.time())
 
     def ask(self, *words: str) -> tuple[str, str]:
         """Run another command on the same cluster; returns what it printed, and why not."""

@@ -6,19 +6,18 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from dsray_inspect.agent.assemble.collector import without_collector
-from dsray_inspect.agent.assemble.threads import Seen, threads_of
-from dsray_inspect.agent.assemble.waiting import (
+from dsray_inspect.agent.assemble.gc_pause import without_collector
+from dsray_inspect.agent.assemble.role_waits import (
     controller_state,
     controller_waits_on,
     driver_waits_on,
     main_thread,
     telling_thread,
 )
-from dsray_inspect.agent.assemble.workers import Member, members_of
-from dsray_inspect.agent.cluster.records import JobRow
-from dsray_inspect.agent.cluster.runs import RunActors
-from dsray_inspect.agent.gather.answers import Answers
+from dsray_inspect.agent.assemble.threads import ThreadDump, threads_of
+from dsray_inspect.agent.assemble.workers import RankContext, members_of
+from dsray_inspect.agent.launchers.ray.adapters import RunActors
+from dsray_inspect.agent.launchers.ray.records import JobRow
 from dsray_inspect.agent.model import (
     Agent,
     Controller,
@@ -33,27 +32,30 @@ from dsray_inspect.agent.model import (
     Thread,
     Verdict,
 )
-from dsray_inspect.agent.stacks.inside import threads_inside
+from dsray_inspect.agent.sampling.observation import Observation
+from dsray_inspect.agent.stacks.decode import threads_inside
 from dsray_inspect.agent.stacks.merge import Entry, group
 
 ENDINGS = ("SUCCEEDED", "FAILED", "STOPPED")
 NOT_JUDGED = Verdict(state="unknown", cause=None, ranks=(), summary="not judged")
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
+class AnalysisInput(msgspec.Struct, frozen=True, kw_only=True):
     """A snapshot before its findings, with what only detectors need."""
 
     snapshot: Snapshot
-    answers: Answers
-    members: tuple[Member, ...]
-    driver: Seen
-    controller: Seen
-    earlier: Facts | None = None
+    answers: Observation
+    members: tuple[RankContext, ...]
+    driver: ThreadDump
+    controller: ThreadDump
+    earlier: AnalysisInput | None = None
     """The look before this one in the same session, without its own earlier ones."""
 
 
 @without_collector
-def assemble(answers: Answers, *, all_threads: bool = False, earlier: Facts | None = None) -> Facts:
+def assemble(
+    answers: Observation, *, all_threads: bool = False, earlier: AnalysisInput | None = None
+) -> AnalysisInput:
     """Return the snapshot without findings and verdict."""
     members = members_of(answers)
     driver_seen = threads_of(
@@ -94,7 +96,7 @@ def assemble(answers: Answers, *, all_threads: bool = False, earlier: Facts | No
         verdict=NOT_JUDGED,
         notes=(*answers.notes, *driver_notes(answers, driver_seen), *dump_notes(answers)),
     )
-    return Facts(
+    return AnalysisInput(
         snapshot=snapshot,
         answers=answers,
         members=tuple(members),
@@ -104,7 +106,7 @@ def assemble(answers: Answers, *, all_threads: bool = False, earlier: Facts | No
     )
 
 
-def job_state(answers: Answers) -> str:
+def job_state(answers: Observation) -> str:
     """Return RUNNING, how Ray says that the job ended, or FINISHED where it does not say."""
     if not answers.job.is_dead:
         return "RUNNING"
@@ -114,14 +116,14 @@ def job_state(answers: Answers) -> str:
     return status if status in ENDINGS else "FINISHED"
 
 
-def driver_notes(answers: Answers, seen: Seen) -> list[str]:
+def driver_notes(answers: Observation, seen: ThreadDump) -> list[str]:
     if answers.job.is_dead or seen.threads:
         return []
 
     return [f"The driver's stack was not seen: {seen.why}."]
 
 
-def dump_notes(answers: Answers) -> list[str]:
+def dump_notes(answers: Observation) -> list[str]:
     """Return what py-spy could not read of a process although it read the rest."""
     notes = {
         f"pid {pid} on {look.get('hostname', 'a node')}: {facts['dump']['note']}"
@@ -132,14 +134,14 @@ def dump_notes(answers: Answers) -> list[str]:
     return sorted(notes)
 
 
-def role_entries(role: Role, pid: int, seen: Seen, all_threads: bool) -> list[Entry]:
+def role_entries(role: Role, pid: int, seen: ThreadDump, all_threads: bool) -> list[Entry]:
     """Return the stacks of driver or controller: the main thread's, or all."""
     one = telling_thread(seen.threads) if role == "controller" else main_thread(seen.threads)
     shown: Sequence[Thread] = seen.threads if all_threads else ([one] if one else [])
     return [Entry(rank=None, role=role, pid=pid, thread=thread) for thread in shown]
 
 
-def worker_entries(members: Iterable[Member], all_threads: bool) -> Iterator[Entry]:
+def worker_entries(members: Iterable[RankContext], all_threads: bool) -> Iterator[Entry]:
     """Yield the stacks of ranks: their training threads', or all with those of their children."""
     for member in members:
         rank, pid = member.worker.rank, member.worker.pid
@@ -154,7 +156,7 @@ def worker_entries(members: Iterable[Member], all_threads: bool) -> Iterator[Ent
             yield Entry(rank, "child", one.pid, one)
 
 
-def run_of(answers: Answers) -> Run | None:
+def run_of(answers: Observation) -> Run | None:
     actors = answers.actors
 
     if actors is None:
@@ -178,7 +180,7 @@ def run_state(job: JobRow, actors: RunActors) -> str:
     return "INITIALIZING" if is_new else "RUNNING"
 
 
-def controller_of(answers: Answers, seen: Seen) -> Controller | None:
+def controller_of(answers: Observation, seen: ThreadDump) -> Controller | None:
     row = answers.actors.controller if answers.actors else None
 
     if row is None:
@@ -193,7 +195,7 @@ def controller_of(answers: Answers, seen: Seen) -> Controller | None:
     )
 
 
-def nodes_of(answers: Answers) -> tuple[Node, ...]:
+def nodes_of(answers: Observation) -> tuple[Node, ...]:
     """Return the nodes that hold a part of the job."""
     actors = answers.actors
     rows = [*actors.workers, *([actors.controller] if actors.controller else [])] if actors else []

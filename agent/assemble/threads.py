@@ -10,12 +10,12 @@ import msgspec
 from dsray_inspect.agent.model import OK, Thread
 from dsray_inspect.agent.stacks.layers import NO_ROOTS, label
 from dsray_inspect.agent.stacks.pyspy import PySpyUnreadable, parse
-from dsray_inspect.agent.stacks.silence import gil_keeper, read
+from dsray_inspect.agent.stacks.unresponsive import gil_keeper, read
 
 Source = Literal["in-process", "py-spy", "faulthandler"]
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class ThreadDump(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The threads of one process; `why` is "ok" or the reason there are none."""
 
     threads: tuple[Thread, ...]
@@ -26,13 +26,13 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The thread that had the GIL at the same place in two dumps."""
 
 
-def threads_of(own: tuple[Thread, ...], facts: Mapping[str, Any]) -> Seen:
+def threads_of(own: tuple[Thread, ...], facts: Mapping[str, Any]) -> ThreadDump:
     """Return py-spy's threads where it looked, else the process's own.
 
     `own` is what rung 1 or 2 gave, `facts` what the node look knows of the pid.
     """
     if own and not facts:
-        return Seen(threads=own, source="in-process", why=OK)
+        return ThreadDump(threads=own, source="in-process", why=OK)
 
     dump = facts.get("dump")
     idle, cpu = facts.get("idle_s") or {}, facts.get("cpu_times_s") or {}
@@ -47,7 +47,7 @@ def threads_of(own: tuple[Thread, ...], facts: Mapping[str, Any]) -> Seen:
 
         if threads:
             before = facts.get("dump_before", {}).get("json")
-            return Seen(
+            return ThreadDump(
                 threads=threads,
                 source="faulthandler" if dump.get("rung4") else "py-spy",
                 why=OK,
@@ -61,12 +61,12 @@ def threads_of(own: tuple[Thread, ...], facts: Mapping[str, Any]) -> Seen:
 
     if own:
         threads = tuple([with_times(one, idle, cpu) for one in own])
-        return Seen(threads=threads, source="in-process", why=OK)
+        return ThreadDump(threads=threads, source="in-process", why=OK)
 
     if facts.get("gone"):
         why = "the process has ended"
 
-    return Seen(threads=(), source=None, why=why or "nobody looked at this process")
+    return ThreadDump(threads=(), source=None, why=why or "nobody looked at this process")
 
 
 def children_of(processes: Mapping[int, Mapping[str, Any]], pid: int) -> list[Thread]:

@@ -8,12 +8,10 @@ from typing import Any
 
 import msgspec
 
-from dsray_inspect.agent.assemble.account import ranks_of
-from dsray_inspect.agent.assemble.threads import Seen, children_of, threads_of
-from dsray_inspect.agent.cluster.records import ActorRow, NodeRow
+from dsray_inspect.agent.assemble.threads import ThreadDump, children_of, threads_of
+from dsray_inspect.agent.assemble.train_log import ranks_of
 from dsray_inspect.agent.environment import explain
-from dsray_inspect.agent.gather.answers import Answers
-from dsray_inspect.agent.gather.told import NOBODY, NOTHING, Identity, Told, identity_of
+from dsray_inspect.agent.launchers.ray.records import ActorRow, NodeRow
 from dsray_inspect.agent.model import (
     OK,
     EnvVar,
@@ -26,9 +24,17 @@ from dsray_inspect.agent.model import (
     WorkerGpu,
     WorkerState,
 )
+from dsray_inspect.agent.sampling.observation import Observation
+from dsray_inspect.agent.sampling.rank_report import (
+    NOBODY,
+    NOTHING,
+    Identity,
+    RankReport,
+    identity_of,
+)
 from dsray_inspect.agent.stacks.phase import training_and_phase, user_function
 
-NOTHING_TOLD = Told()
+NOTHING_TOLD = RankReport()
 PLACE = Identity.__struct_fields__
 STATES: dict[str, WorkerState] = {
     "ALIVE": "alive",
@@ -39,25 +45,25 @@ STATES: dict[str, WorkerState] = {
 }
 
 
-class Member(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class RankContext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A worker with its threads, which the stacks are made of."""
 
     worker: Worker
-    seen: Seen
+    seen: ThreadDump
     training: Thread | None
     """The thread that runs the user's function, or sets up for it."""
     children: tuple[Thread, ...] = ()
     progress: Mapping[str, Any] = {}
-    """What `onsite.progress` read, empty where nobody asked."""
+    """What `remote.activity_counters` read, empty where nobody asked."""
     arrivals: Mapping[str, Any] = {}
     """By process group: (sequence, Unix ns) of its newest collectives."""
     health: Mapping[str, Any] = {}
-    """What `onsite.health` read of the engine."""
+    """What `remote.training_health` read of the engine."""
     locks: tuple[Mapping[str, Any], ...] = ()
     """The compile locks that it waits for."""
 
 
-def members_of(answers: Answers) -> list[Member]:
+def members_of(answers: Observation) -> list[RankContext]:
     """Return all workers of the group in the order of their ranks, unknown ranks last."""
     rows = answers.actors.workers if answers.actors else ()
     known = {**known_to_account(answers), **known_to_controller(answers.controller)}
@@ -73,7 +79,7 @@ def known_to_controller(answer: dict[str, Any] | str) -> dict[str, dict[str, Any
     return {worker["actor_id"]: worker for worker in answer.get("workers", ())}
 
 
-def known_to_account(answers: Answers) -> dict[str, dict[str, Any]]:
+def known_to_account(answers: Observation) -> dict[str, dict[str, Any]]:
     """Return the ranks of workers that have ended, as Ray Train wrote them down."""
     ranks = ranks_of(answers)
     rows = answers.actors.workers if answers.actors else ()
@@ -84,10 +90,10 @@ def known_to_account(answers: Answers) -> dict[str, dict[str, Any]]:
 
 
 def member_of(
-    row: ActorRow, known: Mapping[str, Any], nodes: Mapping[str, NodeRow], answers: Answers
-) -> Member:
+    row: ActorRow, known: Mapping[str, Any], nodes: Mapping[str, NodeRow], answers: Observation
+) -> RankContext:
     answer = answers.workers.get(row.actor_id) or f"the actor is {shown_state(row)}"
-    own, silence = (answer, "") if isinstance(answer, Told) else (NOTHING_TOLD, answer)
+    own, silence = (answer, "") if isinstance(answer, RankReport) else (NOTHING_TOLD, answer)
     look = answers.looks.get(row.node_id, NOTHING)
     facts = answers.process(row.node_id, row.pid)
     seen = threads_of(own.threads, facts)
@@ -137,7 +143,7 @@ def member_of(
         versions=dict(own.versions),
         log=log_of(row, nodes, answers),
     )
-    return Member(
+    return RankContext(
         worker=worker,
         seen=seen,
         training=training,
@@ -178,13 +184,13 @@ def progress_of(inside: Mapping[str, Any], outside: Mapping[str, Any]) -> Mappin
     }
 
 
-def phase_now(phase: Phase, seen: Seen, training: Thread | None, own: Told) -> Phase:
+def phase_now(phase: Phase, seen: ThreadDump, training: Thread | None, own: RankReport) -> Phase:
     """Return the phase; collectives come from the training function only, so without it it is over."""
     is_over = training is None and bool(seen.threads and own.collectives)
     return "finished" if is_over and phase in ("unknown", "starting") else phase
 
 
-def failure_of(own: Told, otherwise: str = OK) -> str:
+def failure_of(own: RankReport, otherwise: str = OK) -> str:
     """Return what went wrong in a rank's own read of itself."""
     return f"a read failed inside it: {'; '.join(own.failed)}" if own.failed else otherwise
 
@@ -217,7 +223,9 @@ def state_of(row: ActorRow, facts: Mapping[str, Any]) -> WorkerState:
     return "dead" if state == "alive" and facts.get("gone") else state
 
 
-def environment_of(row: ActorRow, source: Mapping[str, Any], answers: Answers) -> dict[str, EnvVar]:
+def environment_of(
+    row: ActorRow, source: Mapping[str, Any], answers: Observation
+) -> dict[str, EnvVar]:
     """Return the live variables with who set them, as rung 2 or else rung 3b read them."""
     if "env" not in source:
         return {}
@@ -277,7 +285,7 @@ def devices_of(
     return gpus, all(gpu.uuid for gpu in gpus)
 
 
-def log_of(row: ActorRow, nodes: Mapping[str, NodeRow], answers: Answers) -> Log | None:
+def log_of(row: ActorRow, nodes: Mapping[str, NodeRow], answers: Observation) -> Log | None:
     """Return the ends of a rank's log files, or why there are none; None where nobody asked."""
     ask, node = answers.ask, nodes.get(row.node_id)
 

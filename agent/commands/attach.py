@@ -9,17 +9,17 @@ from typing import Any
 import click
 import msgspec
 
-from dsray_inspect.agent.cluster.connect import choose_address
-from dsray_inspect.agent.cluster.resolve import Candidate
 from dsray_inspect.agent.commands.follow import follow, keep_on_leash
 from dsray_inspect.agent.commands.options import Options, common_options, take, without_limit
 from dsray_inspect.agent.commands.terminal import is_wanted, show_live, show_recorded
 from dsray_inspect.agent.errors import ExitCode, InspectError, PermissionMissing, UsageError
-from dsray_inspect.agent.feed import Remembered, Seen
-from dsray_inspect.agent.gather.answers import Ask
+from dsray_inspect.agent.feed import HistoryLoaded, SampleTaken
 from dsray_inspect.agent.history import History
+from dsray_inspect.agent.launchers.ray.connect import choose_address
+from dsray_inspect.agent.launchers.ray.resolve import Candidate
 from dsray_inspect.agent.model import OK, Snapshot
 from dsray_inspect.agent.recording import read_window
+from dsray_inspect.agent.sampling.observation import SampleRequest
 from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.text.report import report
 from dsray_inspect.agent.text.style import Style
@@ -97,7 +97,9 @@ def command(
     return code_of(snapshot)
 
 
-def past_of(session: Session, candidate: Candidate, snapshot: Snapshot, ask: Ask) -> History | None:
+def past_of(
+    session: Session, candidate: Candidate, snapshot: Snapshot, ask: SampleRequest
+) -> History | None:
     """Return what the ranks did until now; None where reading it would stop one that runs."""
     stands = all(one.evidence.collectives == OK for one in snapshot.workers)
 
@@ -116,8 +118,8 @@ def replayed(file: Path, job: str | None, on_terminal: bool, options: Options) -
         raise UsageError("Name a job or a file to replay, not both.")
 
     events = read_window(file)
-    last = [event.snapshot for event in events if isinstance(event, Seen)][-1]
-    past = next((event.history for event in events if isinstance(event, Remembered)), None)
+    last = [event.snapshot for event in events if isinstance(event, SampleTaken)][-1]
+    past = next((event.history for event in events if isinstance(event, HistoryLoaded)), None)
 
     if on_terminal:
         without_limit(options)

@@ -8,11 +8,11 @@ from typing import Any
 import click
 import msgspec
 
-from dsray_inspect.agent.cluster.connect import choose_address
 from dsray_inspect.agent.commands.attach import code_of
 from dsray_inspect.agent.commands.options import common_options, take
 from dsray_inspect.agent.environment import Difference, differences
 from dsray_inspect.agent.errors import ExitCode
+from dsray_inspect.agent.launchers.ray.connect import choose_address
 from dsray_inspect.agent.model import EnvVar, Job, Run, Snapshot
 from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.text.env import env_text

@@ -7,11 +7,11 @@ import signal
 import sys
 import threading
 
-from dsray_inspect.agent.cluster.connect import choose_address
-from dsray_inspect.agent.columns import Writer
 from dsray_inspect.agent.commands.options import Options
+from dsray_inspect.agent.delta_codec import Writer
 from dsray_inspect.agent.errors import ExitCode
-from dsray_inspect.agent.feed import Feed, Seen
+from dsray_inspect.agent.feed import Feed, SampleTaken
+from dsray_inspect.agent.launchers.ray.connect import choose_address
 from dsray_inspect.agent.recording import line_of
 from dsray_inspect.agent.session import Session
 
@@ -29,7 +29,7 @@ def follow(job: str | None, options: Options, every_s: float, *, as_columns: boo
         for event in feed:
             sys.stdout.buffer.write(
                 columns.line(event.snapshot)
-                if as_columns and isinstance(event, Seen)
+                if as_columns and isinstance(event, SampleTaken)
                 else line_of(event)
             )
             sys.stdout.buffer.flush()

@@ -8,13 +8,13 @@ from typing import Any
 import click
 import msgspec
 
-from dsray_inspect.agent.cluster.connect import choose_address
-from dsray_inspect.agent.cluster.resolve import Candidate
 from dsray_inspect.agent.commands.options import common_options, take
 from dsray_inspect.agent.errors import ExitCode
+from dsray_inspect.agent.launchers.ray.connect import choose_address
+from dsray_inspect.agent.launchers.ray.resolve import Candidate
 from dsray_inspect.agent.session import Session
-from dsray_inspect.agent.text.shorten import cut_end, cut_middle
 from dsray_inspect.agent.text.table import table
+from dsray_inspect.agent.text.truncate import cut_end, cut_middle
 
 HEADS = ("submission id", "job", "run", "name", "state", "ranks", "nodes", "entrypoint")
 

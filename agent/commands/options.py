@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from dsray_inspect.agent.gather.answers import Ask
+from dsray_inspect.agent.sampling.observation import SampleRequest
 
 F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_MAX_PAUSE_MS = 100.0
@@ -40,12 +40,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
         return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
-    def ask(self, job: str | None, **more: Any) -> Ask:
+    def ask(self, job: str | None, **more: Any) -> SampleRequest:
         """Return what to look for in JOB, with these limits."""
         pause_ms = DEFAULT_MAX_PAUSE_MS if self.max_pause is None else self.max_pause
         address = ("--address", self.address) if self.address else ()
         words = (*((job,) if job else ()), *address)
-        return Ask(inject=not self.no_inject, max_pause_ms=pause_ms, words=words, **more)
+        return SampleRequest(inject=not self.no_inject, max_pause_ms=pause_ms, words=words, **more)
 
 
 def common_options(command: F) -> F:

@@ -10,22 +10,22 @@ from typing import Final
 import click
 import msgspec
 
-from dsray_inspect.agent.cluster.connect import choose_address
 from dsray_inspect.agent.commands.attach import code_of
 from dsray_inspect.agent.commands.options import Options, say
 from dsray_inspect.agent.errors import ClusterUnreachable, ExitCode
-from dsray_inspect.agent.feed import Ended, Seen, Unseen
+from dsray_inspect.agent.feed import Ended, SampleFailed, SampleTaken
+from dsray_inspect.agent.launchers.ray.connect import choose_address
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.text.style import Style
-from dsray_inspect.agent.text.watch import change, is_news, verdict_line
-from dsray_inspect.exporters import discovery, listen
-from dsray_inspect.exporters.board import Board
+from dsray_inspect.agent.text.verdict_change import change, is_news, verdict_line
+from dsray_inspect.exporters import bind, discovery
 from dsray_inspect.exporters.endpoint import SILENT_S, Endpoint
+from dsray_inspect.exporters.latest_sample import LatestSample
 from dsray_inspect.exporters.otlp import Otlp, is_wanted
 from dsray_inspect.exporters.prometheus import Collector, registry
-from dsray_inspect.exporters.pushing import Pushing
-from dsray_inspect.exporters.watching import Waiting, Watching
+from dsray_inspect.exporters.run_watcher import RunWatcher, Waiting
+from dsray_inspect.exporters.span_pusher import SpanPusher
 
 LINGER_S: Final = 60.0
 """For so long the last state of a job that has ended waits to be scraped."""
@@ -48,10 +48,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 def serve(plan: Plan, options: Options) -> ExitCode:
     """Serve until the job ends, or, with `wait`, until somebody ends us."""
-    where = listen.parse(plan.listen)
-    token = listen.token_of(plan.token_file, where)
-    board = Board()
-    teller = Teller(options)
+    where = bind.parse(plan.listen)
+    token = bind.token_of(plan.token_file, where)
+    board = LatestSample()
+    teller = VerdictPrinter(options)
     address = cluster_address(plan, teller)
     ask = options.ask(plan.job, start=True)
 
@@ -69,20 +69,20 @@ def serve(plan: Plan, options: Options) -> ExitCode:
         endpoint = stack.enter_context(listening)
         stack.enter_context(discovery.written(plan.sd_file, endpoint.target))
         session = connection.enter_context(connected(address, plan, teller, endpoint))
-        pushing = Pushing(session, otlp, ask) if otlp and ask.inject else None
+        pushing = SpanPusher(session, otlp, ask) if otlp and ask.inject else None
 
         if otlp and not ask.inject:
             say(
                 options, "No spans: only the ranks themselves can read them, and --no-inject is on."
             )
 
-        watching = Watching(session, plan.job, ask, every_s=plan.every_s, wait=plan.wait)
+        watching = RunWatcher(session, plan.job, ask, every_s=plan.every_s, wait=plan.wait)
         last = Serving(board, endpoint, teller, pushing).follow(watching)
 
     return code_of(last) if last is not None else ExitCode.OK
 
 
-def cluster_address(plan: Plan, teller: Teller) -> str:
+def cluster_address(plan: Plan, teller: VerdictPrinter) -> str:
     """Return the cluster's address; with `wait` a cluster of this machine may come later."""
     while True:
         try:
@@ -95,7 +95,7 @@ def cluster_address(plan: Plan, teller: Teller) -> str:
             time.sleep(RETRY_S)
 
 
-def connected(address: str, plan: Plan, teller: Teller, endpoint: Endpoint) -> Session:
+def connected(address: str, plan: Plan, teller: VerdictPrinter, endpoint: Endpoint) -> Session:
     """Return a session; with `wait` the cluster may come later."""
     while True:
         endpoint.pulse.beat()
@@ -114,7 +114,11 @@ class Serving:
     """What is done with each look."""
 
     def __init__(
-        self, board: Board, endpoint: Endpoint, teller: Teller, pushing: Pushing | None
+        self,
+        board: LatestSample,
+        endpoint: Endpoint,
+        teller: VerdictPrinter,
+        pushing: SpanPusher | None,
     ) -> None:
         self._board = board
         self._endpoint = endpoint
@@ -122,7 +126,7 @@ class Serving:
         self._pushing = pushing
         self._no_spans = ""
 
-    def follow(self, watching: Watching) -> Snapshot | None:
+    def follow(self, watching: RunWatcher) -> Snapshot | None:
         """Put every look up; returns the last one when there is nothing more to come."""
         last = None
 
@@ -132,7 +136,7 @@ class Serving:
             if not number:
                 self._teller.serves(self._endpoint.target)
 
-            if isinstance(event, Seen):
+            if isinstance(event, SampleTaken):
                 last = event.snapshot
                 self._seen(watching, last)
             elif isinstance(event, Waiting):
@@ -140,13 +144,13 @@ class Serving:
                 self._teller.cannot(event.why)
             elif isinstance(event, Ended):
                 linger(self._endpoint, self._teller)
-            elif isinstance(event, Unseen):
+            elif isinstance(event, SampleFailed):
                 self._board.failed()
                 self._teller.cannot(f"Nothing can be seen: {event.why}")
 
         return last
 
-    def _seen(self, watching: Watching, snapshot: Snapshot) -> None:
+    def _seen(self, watching: RunWatcher, snapshot: Snapshot) -> None:
         self._board.seen(snapshot)
         self._teller.seen(snapshot)
 
@@ -158,7 +162,7 @@ class Serving:
                 self._no_spans = why
 
 
-def linger(endpoint: Endpoint, teller: Teller) -> None:
+def linger(endpoint: Endpoint, teller: VerdictPrinter) -> None:
     """Let whoever scrapes us see how the job ended, if anybody does."""
     scrapes, deadline = endpoint.scrapes, time.monotonic() + LINGER_S
 
@@ -172,7 +176,7 @@ def linger(endpoint: Endpoint, teller: Teller) -> None:
         time.sleep(0.1)
 
 
-class Teller:
+class VerdictPrinter:
     """Says on stdout what the verdict is when it changes, on stderr what is in the way."""
 
     def __init__(self, options: Options) -> None:

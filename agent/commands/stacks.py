@@ -8,10 +8,10 @@ from typing import Any
 import click
 import msgspec
 
-from dsray_inspect.agent.cluster.connect import choose_address
 from dsray_inspect.agent.commands.attach import code_of
 from dsray_inspect.agent.commands.options import common_options, say, take
 from dsray_inspect.agent.errors import ExitCode, UsageError
+from dsray_inspect.agent.launchers.ray.connect import choose_address
 from dsray_inspect.agent.model import OK, Job, Log, Run, Snapshot, StackGroup
 from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.stacks.collapsed import lines
@@ -23,7 +23,7 @@ LOG_LINES = 20
 MOST_LOG_LINES = 200
 
 
-class Unseen(msgspec.Struct, frozen=True, kw_only=True):
+class UnseenRank(msgspec.Struct, frozen=True, kw_only=True):
     """A rank whose stack could not be had, and why."""
 
     rank: int | None
@@ -41,7 +41,7 @@ class StacksDocument(msgspec.Struct, frozen=True, kw_only=True):
     job: Job
     run: Run | None
     groups: tuple[StackGroup, ...]
-    unseen: tuple[Unseen, ...]
+    unseen: tuple[UnseenRank, ...]
     pause_ms: dict[str, float]
     notes: tuple[str, ...]
     logs: dict[str, Log]
@@ -193,7 +193,7 @@ def document(snapshot: Snapshot) -> StacksDocument:
         run=snapshot.run,
         groups=snapshot.stacks.groups,
         unseen=tuple(
-            Unseen(rank=one.rank, pid=one.pid, node_ip=one.node_ip, why=one.evidence.stack)
+            UnseenRank(rank=one.rank, pid=one.pid, node_ip=one.node_ip, why=one.evidence.stack)
             for one in snapshot.workers
             if one.evidence.stack != OK
         ),

@@ -13,9 +13,9 @@ from typing import Any
 import click
 import msgspec
 
-from dsray_inspect.agent.cluster.connect import choose_address
 from dsray_inspect.agent.commands.options import LIMIT_S, Options, common_options, say, take
 from dsray_inspect.agent.errors import ClusterUnreachable, ExitCode, UsageError
+from dsray_inspect.agent.launchers.ray.connect import choose_address
 from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.text.style import Style
 from dsray_inspect.agent.text.trace import trace_text

@@ -10,17 +10,17 @@ from typing import Any
 import click
 import msgspec
 
-from dsray_inspect.agent.cluster.connect import choose_address
-from dsray_inspect.agent.cluster.records import JobRow
-from dsray_inspect.agent.cluster.resolve import Candidate
 from dsray_inspect.agent.commands.attach import code_of
 from dsray_inspect.agent.commands.options import LIMIT_S, Options, common_options, take
-from dsray_inspect.agent.detectors.process import HELD_S
-from dsray_inspect.agent.detectors.waits import stall_s
+from dsray_inspect.agent.detectors.evidence.collective_waits import stall_s
+from dsray_inspect.agent.detectors.stopped_and_gil import HELD_S
 from dsray_inspect.agent.errors import ExitCode
 from dsray_inspect.agent.explanation import Explanation, explain
-from dsray_inspect.agent.gather.answers import Ask
+from dsray_inspect.agent.launchers.ray.connect import choose_address
+from dsray_inspect.agent.launchers.ray.records import JobRow
+from dsray_inspect.agent.launchers.ray.resolve import Candidate
 from dsray_inspect.agent.model import Snapshot
+from dsray_inspect.agent.sampling.observation import SampleRequest
 from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.text.graph import graph_text
 from dsray_inspect.agent.text.style import Style
@@ -87,7 +87,7 @@ def command(
     return code_of(told.snapshot)
 
 
-def settle(session: Session, candidate: Candidate, ask: Ask) -> Explanation:
+def settle(session: Session, candidate: Candidate, ask: SampleRequest) -> Explanation:
     """Look twice, and on while what was seen is too young to be judged."""
     looks: tuple[Snapshot, ...] = (look(session, candidate, ask),)
 
@@ -105,7 +105,7 @@ def settle(session: Session, candidate: Candidate, ask: Ask) -> Explanation:
             return explain(looks)
 
 
-def look(session: Session, candidate: Candidate, ask: Ask) -> Snapshot:
+def look(session: Session, candidate: Candidate, ask: SampleRequest) -> Snapshot:
     """Look once; at a submitted job that has just ended until Ray says how, which it does soon."""
     until = time.monotonic() + UNTOLD_S
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dsray_inspect.agent.demo.dashboard import Dashboard
 from dsray_inspect.agent.demo.descendants import on_leash
-from dsray_inspect.agent.onsite.gpus import read_gpus
+from dsray_inspect.agent.remote.gpus import read_gpus
 
 HOST = "127.0.0.1"
 LOWEST_PORT = 20_000

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from dsray_inspect.agent.assemble.snapshot import Facts
+from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.model import Finding, Frame, Function, Worker
 
-Detector = Callable[[Facts], list[Finding]]
+Detector = Callable[[AnalysisInput], list[Finding]]
 
 MAX_CHOSEN = 4
 STALLED_S = 30.0
@@ -30,7 +30,7 @@ def name_ranks(numbers: Sequence[int], most: int = 8) -> str:
     return f"ranks {shown}" if len(numbers) <= most else f"ranks {shown} … ({len(numbers)} ranks)"
 
 
-def next_command(facts: Facts, command: str, numbers: Sequence[int], *flags: str) -> str:
+def next_command(facts: AnalysisInput, command: str, numbers: Sequence[int], *flags: str) -> str:
     """Return a command line on this job that can be pasted; the first ranks of many."""
     chosen = [f"--rank {rank}" for rank in numbers[:MAX_CHOSEN]]
     return " ".join(("dsray-inspect", command, *facts.answers.ask.words, *chosen, *flags))

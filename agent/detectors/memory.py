@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dsray_inspect.agent.assemble.snapshot import Facts
+from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.detectors.findings import duration, name_ranks, next_command, ranks
 from dsray_inspect.agent.model import Finding, Worker
 
@@ -13,7 +13,7 @@ FRESH_S = 15.0
 GIB = 1 << 30
 
 
-def memory_pressure(facts: Facts) -> list[Finding]:
+def memory_pressure(facts: AnalysisInput) -> list[Finding]:
     """Processes whose cgroup, or host, has hardly any memory left."""
     pressed: dict[tuple[str, str], list[Worker]] = {}
     texts: dict[tuple[str, str], str] = {}
@@ -48,7 +48,7 @@ def memory_pressure(facts: Facts) -> list[Finding]:
     ]
 
 
-def object_spilling(facts: Facts) -> list[Finding]:
+def object_spilling(facts: AnalysisInput) -> list[Finding]:
     """An object store beside ranks that moves objects to disk, now: it is too small for its load."""
     found = []
     used = {one.worker.node_id for one in facts.members if one.worker.state == "alive"}

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dsray_inspect.agent.assemble.snapshot import Facts
-from dsray_inspect.agent.detectors.census import in_phase
+from dsray_inspect.agent.assemble.snapshot import AnalysisInput
+from dsray_inspect.agent.detectors.evidence.rank_index import in_phase
 from dsray_inspect.agent.detectors.findings import name_ranks, next_command, ranks
 from dsray_inspect.agent.model import OK, Finding, Worker
 
 MOST_HOSTS = 4
 
 
-def network_unreachable(facts: Facts) -> list[Finding]:
+def network_unreachable(facts: AnalysisInput) -> list[Finding]:
     return [*silent_nodes(facts), *dialled_in_vain(facts)]
 
 
-def silent_nodes(facts: Facts) -> list[Finding]:
+def silent_nodes(facts: AnalysisInput) -> list[Finding]:
     """Nodes that Ray still counts among the living, and whose raylet does not answer us."""
     silent = {
         node.node_id: node
@@ -49,7 +49,7 @@ def silent_nodes(facts: Facts) -> list[Finding]:
     ]
 
 
-def dialled_in_vain(facts: Facts) -> list[Finding]:
+def dialled_in_vain(facts: AnalysisInput) -> list[Finding]:
     """Ranks in the rendezvous whose connection to the store is not answered, in both looks."""
     joining = in_phase(facts, "init_process_group")
     before = {
@@ -69,7 +69,9 @@ def dialled_in_vain(facts: Facts) -> list[Finding]:
     return [unanswered(facts, addresses, workers) for addresses, workers in alike.items()]
 
 
-def unanswered(facts: Facts, addresses: Sequence[str], workers: Sequence[Worker]) -> Finding:
+def unanswered(
+    facts: AnalysisInput, addresses: Sequence[str], workers: Sequence[Worker]
+) -> Finding:
     numbers = ranks(workers)
     masters = {one.rank: one.env["MASTER_ADDR"] for one in workers if "MASTER_ADDR" in one.env}
     return Finding(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dsray_inspect.agent.assemble.snapshot import Facts
-from dsray_inspect.agent.assemble.waiting import needs
-from dsray_inspect.agent.cluster.records import PlacementGroupRow
+from dsray_inspect.agent.assemble.role_waits import needs
+from dsray_inspect.agent.assemble.snapshot import AnalysisInput
+from dsray_inspect.agent.launchers.ray.records import PlacementGroupRow
 from dsray_inspect.agent.model import Finding
 
 
-def resources_pending(facts: Facts) -> list[Finding]:
+def resources_pending(facts: AnalysisInput) -> list[Finding]:
     answers = facts.answers
 
     if any(worker.state == "alive" for worker in facts.snapshot.workers):
@@ -20,7 +20,7 @@ def resources_pending(facts: Facts) -> list[Finding]:
     return [finding(facts, group) for group in waiting[-1:]]
 
 
-def finding(facts: Facts, group: PlacementGroupRow) -> Finding:
+def finding(facts: AnalysisInput, group: PlacementGroupRow) -> Finding:
     wanted: dict[str, float] = {}
 
     for bundle in group.bundles:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dsray_inspect.agent.assemble.snapshot import Facts
-from dsray_inspect.agent.assemble.workers import Member
-from dsray_inspect.agent.detectors.blame import (
+from dsray_inspect.agent.assemble.snapshot import AnalysisInput
+from dsray_inspect.agent.assemble.workers import RankContext
+from dsray_inspect.agent.detectors.evidence.activity import motion_of
+from dsray_inspect.agent.detectors.evidence.blocked_in import cause_of, is_reporting, place, quiet_s
+from dsray_inspect.agent.detectors.evidence.collective_waits import Wait, stall_s, waits
+from dsray_inspect.agent.detectors.evidence.stall_attribution import (
     Victims,
     behind_text,
     blame,
@@ -21,13 +24,10 @@ from dsray_inspect.agent.detectors.findings import (
     ranks,
 )
 from dsray_inspect.agent.detectors.findings import wait as waits_verb
-from dsray_inspect.agent.detectors.motion import motion_of
-from dsray_inspect.agent.detectors.standing import cause_of, is_reporting, place, quiet_s
-from dsray_inspect.agent.detectors.waits import Wait, stall_s, waits
 from dsray_inspect.agent.model import Finding
 
 
-def blocked_outside_collective(facts: Facts) -> list[Finding]:
+def blocked_outside_collective(facts: AnalysisInput) -> list[Finding]:
     """Some ranks wait for others, and these are somewhere else."""
     waiting = waits(facts)
     inside = [wait.member for wait in waiting]
@@ -56,17 +56,19 @@ def blocked_outside_collective(facts: Facts) -> list[Finding]:
     ]
 
 
-def is_quiet(member: Member) -> bool:
+def is_quiet(member: RankContext) -> bool:
     """Tell whether a rank has come to no collective for longer than its rhythm explains."""
     seconds = quiet_s(member)
     return seconds is not None and seconds >= stall_s(member.worker.longest_gap_s)
 
 
-def longest_s(waiting: Sequence[Wait], reporting: Sequence[Member]) -> float:
+def longest_s(waiting: Sequence[Wait], reporting: Sequence[RankContext]) -> float:
     return max((*(wait.waited_s for wait in waiting), *(quiet_s(one) or 0.0 for one in reporting)))
 
 
-def left(facts: Facts, member: Member, victims: Victims, *, in_collective: bool) -> Finding:
+def left(
+    facts: AnalysisInput, member: RankContext, victims: Victims, *, in_collective: bool
+) -> Finding:
     """The rank has returned from the training function while its peers go on."""
     worker = member.worker
     return Finding(
@@ -88,7 +90,7 @@ def left(facts: Facts, member: Member, victims: Victims, *, in_collective: bool)
     )
 
 
-def nobody_comes(facts: Facts, late: Sequence[Member]) -> list[Finding]:
+def nobody_comes(facts: AnalysisInput, late: Sequence[RankContext]) -> list[Finding]:
     """Every rank stands still outside of any collective, far longer than ever before."""
     motions = [motion_of(facts, member) for member in late]
     causes = {cause_of(member) for member in late}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from dsray_inspect.agent.model import Frame, StackGroup
-from dsray_inspect.agent.stacks.marks import path_of
+from dsray_inspect.agent.stacks.frame_rules import path_of
 
 _SEPARATORS = str.maketrans(";\n\r", ",  ")
 

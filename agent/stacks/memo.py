@@ -1,6 +1,6 @@
 """Answers to questions about a stack that many ranks have: each is worked out once.
 
-Equal stacks are made one object by `stacks.inside`, and what is asked of an object is kept by its
+Equal stacks are made one object by `stacks.decode`, and what is asked of an object is kept by its
 identity: a thousand ranks in one collective cost little more than one.
 """
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from dsray_inspect.agent.model import Frame, Layer, Record, Role, StackGroup, Thread
-from dsray_inspect.agent.stacks.marks import path_of
+from dsray_inspect.agent.stacks.frame_rules import path_of
 
 _FOLD_FROM = 4
 _MAX_PARTINGS = 60

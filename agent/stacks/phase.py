@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dsray_inspect.agent.model import Frame, Function, Phase, Thread
-from dsray_inspect.agent.stacks.marks import Mark, mark_of, path_of
+from dsray_inspect.agent.stacks.frame_rules import Mark, mark_of, path_of
 from dsray_inspect.agent.stacks.memo import by_identity, by_stacks
 
 _V2_THREAD = "TrainingThread("

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from dsray_inspect.agent.cluster.records import History, StoreTotals
+from dsray_inspect.agent.launchers.ray.records import StoreTotals, TaskHistory
 from dsray_inspect.agent.model import Cost, StartName, Startup
-from dsray_inspect.agent.startup.marks import Marks, S
-from dsray_inspect.agent.startup.parts import ONLY_SUBMIT
+from dsray_inspect.agent.startup.milestones import Milestones, S
+from dsray_inspect.agent.startup.phases import ONLY_SUBMIT
 from dsray_inspect.agent.startup.ranks import RankStart, length
 
 FROM_START: tuple[
@@ -30,7 +30,7 @@ INSIDE_REPORT = {
 
 def costs_of(
     startup: Startup | None,
-    history: History,
+    history: TaskHistory,
     ranks: Sequence[RankStart],
     builds: Sequence[Mapping[str, Any]] | None,
     train_s: Sequence[Mapping[str, float]] = (),
@@ -41,7 +41,7 @@ def costs_of(
     """Return every cost, those that are not known too.
 
     `builds`: what the ranks said of the ops that DeepSpeed built, None where none could say;
-    see `onsite.keepsakes`.
+    see `remote.startup_artifacts`.
     """
     parts = {part.name: part.seconds for part in startup.parts} if startup else {}
     why = "its start is not known"
@@ -103,7 +103,7 @@ def op_compile(ranks: Sequence[RankStart], builds: Sequence[Mapping[str, Any]] |
     )
 
 
-def serialization(history: History) -> Cost:
+def serialization(history: TaskHistory) -> Cost:
     """Return what all tasks of the job took to unpickle arguments and to store results."""
     spans = [
         span
@@ -166,7 +166,7 @@ def training(since_ns: int | None, now_ns: int) -> Cost:
     )
 
 
-def trains_since(marks: Marks, ranks: Sequence[RankStart]) -> int | None:
+def trains_since(marks: Milestones, ranks: Sequence[RankStart]) -> int | None:
     """Return since when the run trains, as far as is known: its first step, else its function."""
     steps = [rank.stepped_ns for rank in ranks]
 

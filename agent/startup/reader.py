@@ -13,15 +13,20 @@ from typing import Any
 
 import msgspec
 
-from dsray_inspect.agent.cluster.calls import CallFailed, Calls
-from dsray_inspect.agent.cluster.gcs import Gcs
-from dsray_inspect.agent.cluster.history import read_history
-from dsray_inspect.agent.cluster.records import ActorRow, History, JobRow, PlacementGroupRow
-from dsray_inspect.agent.cluster.runs import RunActors
-from dsray_inspect.agent.gather.answers import Answers
-from dsray_inspect.agent.gather.told import Told
-from dsray_inspect.agent.onsite.keepsakes import controller_log
-from dsray_inspect.agent.startup.marks import Marks, from_history, from_log, from_records
+from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls, CallFailed
+from dsray_inspect.agent.launchers.ray.adapters import RunActors
+from dsray_inspect.agent.launchers.ray.gcs import Gcs
+from dsray_inspect.agent.launchers.ray.records import (
+    ActorRow,
+    JobRow,
+    PlacementGroupRow,
+    TaskHistory,
+)
+from dsray_inspect.agent.launchers.ray.task_events import read_history
+from dsray_inspect.agent.remote.startup_artifacts import controller_log
+from dsray_inspect.agent.sampling.observation import Observation
+from dsray_inspect.agent.sampling.rank_report import RankReport
+from dsray_inspect.agent.startup.milestones import Milestones, from_history, from_log, from_records
 from dsray_inspect.agent.startup.ranks import RankStart, parse
 
 AGAIN_S = 5.0
@@ -33,15 +38,15 @@ CALL_S = 2.0
 class Read(msgspec.Struct, frozen=True, kw_only=True):
     """All that was read of one worker group's start."""
 
-    history: History = History()
+    history: TaskHistory = TaskHistory()
     groups: tuple[PlacementGroupRow, ...] = ()
-    marks: Marks = Marks()
+    marks: Milestones = Milestones()
     ranks: dict[str, RankStart] = {}
     """By actor id."""
     builds: dict[str, Sequence[Mapping[str, Any]]] = {}
     """By actor id: the ops that a rank has loaded."""
     train_s: dict[str, Mapping[str, float]] = {}
-    """By actor id: seconds that Ray Train sums up; see `onsite.keepsakes`."""
+    """By actor id: seconds that Ray Train sums up; see `remote.startup_artifacts`."""
     notes: tuple[str, ...] = ()
     is_done: bool = False
     """Whether nothing more of it will come."""
@@ -50,7 +55,7 @@ class Read(msgspec.Struct, frozen=True, kw_only=True):
 class StartReader:
     """What one session knows of the starts of the runs it looks at; close it."""
 
-    def __init__(self, gcs: Gcs, calls: Calls) -> None:
+    def __init__(self, gcs: Gcs, calls: ActorCalls) -> None:
         self._gcs = gcs
         self._calls = calls
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="start-read")
@@ -79,7 +84,7 @@ class StartReader:
 
         return True
 
-    def finish(self, answers: Answers, *, trains: bool, is_over: bool) -> Read | None:
+    def finish(self, answers: Observation, *, trains: bool, is_over: bool) -> Read | None:
         """Return what is known by now, with what the ranks' answers hold of it.
 
         The controller is asked for its log where Ray has forgotten what is long ago.
@@ -153,7 +158,7 @@ class StartReader:
         return [(int(at_ns), str(text)) for at_ns, text in found]
 
 
-def with_answers(read: Read, answers: Answers, known: Read | None) -> Read:
+def with_answers(read: Read, answers: Observation, known: Read | None) -> Read:
     """Return what was read with what the ranks keep, told by themselves or found on their node.
 
     A rank that is silent now may have answered before.
@@ -164,7 +169,7 @@ def with_answers(read: Read, answers: Answers, known: Read | None) -> Read:
 
     for row in answers.actors.workers if answers.actors else ():
         answer = answers.workers.get(row.actor_id)
-        own = answer if isinstance(answer, Told) else Told()
+        own = answer if isinstance(answer, RankReport) else RankReport()
         text = own.start or answers.process(row.node_id, row.pid).get("start")
         start = parse(text) if text else None
 

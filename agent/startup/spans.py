@@ -7,9 +7,9 @@ from typing import Final
 
 import msgspec
 
-from dsray_inspect.agent.cluster.records import TaskRow
+from dsray_inspect.agent.launchers.ray.records import TaskRow
 from dsray_inspect.agent.model import Snapshot, Worker
-from dsray_inspect.agent.startup.marks import ASKED, ENDED, JOIN, state
+from dsray_inspect.agent.startup.milestones import ASKED, ENDED, JOIN, state
 from dsray_inspect.agent.startup.ranks import RankSpan, RankStart
 from dsray_inspect.agent.startup.reader import Read
 from dsray_inspect.agent.timeline import Process, Span, Timeline, Value

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dsray_inspect.agent.diagnosis import (
+from dsray_inspect.agent.doctor.report import (
     RUNGS,
     ClusterReport,
     Diagnosis,
-    Facts,
     Fix,
+    NodeCheck,
     NodeReport,
     Rung,
     listed,
@@ -92,7 +92,7 @@ def circumstances(node: NodeReport) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def users(facts: Facts) -> str:
+def users(facts: NodeCheck) -> str:
     if facts.target is None or facts.target.uid == facts.me.uid:
         return f"user {facts.me.uid}"
 

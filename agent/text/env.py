@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from dsray_inspect.agent.environment import Difference, differences
 from dsray_inspect.agent.model import EnvSource, EnvVar, Snapshot
-from dsray_inspect.agent.onsite.redaction import REDACTED
+from dsray_inspect.agent.remote.redaction import REDACTED
+from dsray_inspect.agent.text.rank_ranges import compact, some_ranks
 from dsray_inspect.agent.text.report import has_ended
-from dsray_inspect.agent.text.shorten import cut_middle, wrap
-from dsray_inspect.agent.text.spans import compact, some_ranks
 from dsray_inspect.agent.text.style import PLAIN, Style
+from dsray_inspect.agent.text.truncate import cut_middle, wrap
 
 SOURCES: tuple[EnvSource, ...] = (
     "ray_train",

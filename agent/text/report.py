@@ -6,11 +6,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from dsray_inspect.agent.detectors.findings import duration
-from dsray_inspect.agent.gather.answers import NO_INJECT
 from dsray_inspect.agent.history import History
 from dsray_inspect.agent.model import OK, Controller, DeepSpeed, Driver, Finding, Snapshot, Worker
-from dsray_inspect.agent.text.past import past_lines
-from dsray_inspect.agent.text.shorten import (
+from dsray_inspect.agent.sampling.observation import NO_INJECT
+from dsray_inspect.agent.text.history_lines import past_lines
+from dsray_inspect.agent.text.rank_ranges import some_ranks
+from dsray_inspect.agent.text.startup import startup_lines
+from dsray_inspect.agent.text.style import PLAIN, Style
+from dsray_inspect.agent.text.table import table
+from dsray_inspect.agent.text.truncate import (
     cut_end,
     cut_front,
     cut_middle,
@@ -18,10 +22,6 @@ from dsray_inspect.agent.text.shorten import (
     without_domain,
     wrap,
 )
-from dsray_inspect.agent.text.spans import some_ranks
-from dsray_inspect.agent.text.startup import startup_lines
-from dsray_inspect.agent.text.style import PLAIN, Style
-from dsray_inspect.agent.text.table import table
 
 MAX_RANKS = 64
 MAX_EVIDENCE = 4

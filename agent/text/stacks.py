@@ -9,12 +9,18 @@ import msgspec
 
 from dsray_inspect.agent.detectors.findings import duration, name_ranks
 from dsray_inspect.agent.model import LAYERS, OK, Frame, Layer, Role, Snapshot, StackGroup
-from dsray_inspect.agent.stacks.marks import path_of
+from dsray_inspect.agent.stacks.frame_rules import path_of
 from dsray_inspect.agent.stacks.merge import Branch, Folded, fold, prefix_tree
+from dsray_inspect.agent.text.rank_ranges import compact, some_ranks
 from dsray_inspect.agent.text.report import controller_doing, driver_doing, has_ended
-from dsray_inspect.agent.text.shorten import WIDEST, cut_end, cut_path, cut_qualname, without_domain
-from dsray_inspect.agent.text.spans import compact, some_ranks
 from dsray_inspect.agent.text.style import PLAIN, Style
+from dsray_inspect.agent.text.truncate import (
+    WIDEST,
+    cut_end,
+    cut_path,
+    cut_qualname,
+    without_domain,
+)
 
 LAYER_WIDTH = max(map(len, LAYERS))
 WIDEST_PLACE = 28

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import Cost, CostName, Snapshot, StartName, Startup
-from dsray_inspect.agent.text.shorten import wrap
+from dsray_inspect.agent.text.truncate import wrap
 
 WORDS: dict[StartName, str] = {
     "controller": "controller",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dsray_inspect.agent.text.shorten import WIDEST, Cut
+from dsray_inspect.agent.text.truncate import WIDEST, Cut
 
 NARROWEST = 10
 """A column that may be cut keeps at least this width."""

@@ -6,10 +6,10 @@ import datetime
 from collections.abc import Iterator, Sequence
 
 from dsray_inspect.agent.detectors.findings import duration
-from dsray_inspect.agent.text.shorten import cut_middle, wrap
-from dsray_inspect.agent.text.spans import compact, some_ranks
+from dsray_inspect.agent.text.rank_ranges import compact, some_ranks
 from dsray_inspect.agent.text.style import PLAIN, Style
 from dsray_inspect.agent.text.table import table
+from dsray_inspect.agent.text.truncate import cut_middle, wrap
 from dsray_inspect.agent.tracing import names
 from dsray_inspect.agent.tracing.summary import RankSummary, Summary
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from dsray_inspect.agent.detectors.evidence.collective_waits import name_of
 from dsray_inspect.agent.detectors.findings import duration
-from dsray_inspect.agent.detectors.waits import name_of
-from dsray_inspect.agent.explanation import Explanation, Party
-from dsray_inspect.agent.text.shorten import cut_middle
-from dsray_inspect.agent.text.spans import some_ranks
+from dsray_inspect.agent.explanation import Explanation, RankSummary
+from dsray_inspect.agent.text.rank_ranges import some_ranks
 from dsray_inspect.agent.text.style import PLAIN, Style
+from dsray_inspect.agent.text.truncate import cut_middle
 
 MOST = 3
 HEAD = 10
@@ -63,7 +63,7 @@ def where(told: Explanation) -> Iterator[str]:
         yield line("where", " · ".join(fact for fact in facts if fact))
 
 
-def place(one: Party) -> str:
+def place(one: RankSummary) -> str:
     gpus = f"GPU {','.join(map(str, one.gpus))}  " if one.gpus else ""
     function = one.function
     file = function.file.rpartition("/")[2] if function else ""
@@ -72,9 +72,9 @@ def place(one: Party) -> str:
     return f"{some_ranks([one.rank])}  {host}  {gpus}pid {one.pid}{code}"
 
 
-def waiting(victims: Sequence[Party]) -> Iterator[str]:
+def waiting(victims: Sequence[RankSummary]) -> Iterator[str]:
     """One line for all that wait in one collective."""
-    by_collective: dict[str, list[Party]] = {}
+    by_collective: dict[str, list[RankSummary]] = {}
 
     for one in victims:
         if one.collective is not None:

@@ -10,10 +10,10 @@ from dsray_inspect.agent.model import Node
 from dsray_inspect.agent.probes.ring import records
 from dsray_inspect.agent.timeline import Process, Span, SpanKind, Timeline, Value
 from dsray_inspect.agent.tracing import names
+from dsray_inspect.agent.tracing.capture import Rank, TraceCapture
 from dsray_inspect.agent.tracing.collectives import Collective, Entry, collectives, entered, entries
-from dsray_inspect.agent.tracing.harvest import Harvest, Rank
 from dsray_inspect.agent.tracing.inferred import number_steps
-from dsray_inspect.agent.tracing.pieces import Clock, Piece, pieces, training_thread
+from dsray_inspect.agent.tracing.raw_spans import Clock, RawSpan, pieces, training_thread
 from dsray_inspect.agent.tracing.steps import Step, Steps, gaps, steps
 
 KINDS: dict[str, SpanKind] = {
@@ -25,7 +25,7 @@ KINDS: dict[str, SpanKind] = {
 }
 
 
-def timeline(harvest: Harvest) -> Timeline:
+def timeline(harvest: TraceCapture) -> Timeline:
     """Return all spans of all ranks."""
     recorded = {n: entries(rank.recordings) for n, rank in enumerate(harvest.ranks)}
     members = {name: ranks for one in harvest.ranks for name, ranks in one.group_ranks.items()}
@@ -57,7 +57,7 @@ def timeline(harvest: Harvest) -> Timeline:
     )
 
 
-def is_watched(one: Entry, harvest: Harvest) -> bool:
+def is_watched(one: Entry, harvest: TraceCapture) -> bool:
     return one.start_ns >= harvest.from_ns or not one.is_over
 
 
@@ -78,7 +78,7 @@ def process(rank: Rank, nodes: Sequence[Node]) -> Process:
     )
 
 
-def own_pieces(rank: Rank) -> list[Piece]:
+def own_pieces(rank: Rank) -> list[RawSpan]:
     """Return what a rank's ring holds, and the gaps in its training thread."""
     rows = records(bytes(rank.records))
     clock = Clock(rank.wall_ns, rank.clock_ns)
@@ -94,7 +94,7 @@ def own_pieces(rank: Rank) -> list[Piece]:
 
 def of_rank(
     n: int,
-    probed: Sequence[Piece],
+    probed: Sequence[RawSpan],
     *,
     steps_of_rank: Sequence[Step],
     found: Sequence[Collective],
@@ -123,7 +123,7 @@ def of_rank(
         yield collective_span(n, one, by_time.at(one.entry.start_ns), members)
 
 
-def first_micro_steps(probed: Sequence[Piece], by_time: Steps) -> dict[int, int]:
+def first_micro_steps(probed: Sequence[RawSpan], by_time: Steps) -> dict[int, int]:
     """Return the engine's micro step at the begin of each global step."""
     firsts: dict[int, int] = {}
 
@@ -136,7 +136,7 @@ def first_micro_steps(probed: Sequence[Piece], by_time: Steps) -> dict[int, int]
     return firsts
 
 
-def phase_span(n: int, piece: Piece, step: Step | None, firsts: Mapping[int, int]) -> Span:
+def phase_span(n: int, piece: RawSpan, step: Step | None, firsts: Mapping[int, int]) -> Span:
     number = step.number if step is not None else None
     micro = None
 
@@ -189,7 +189,7 @@ def collective_span(
     )
 
 
-def notes(harvest: Harvest, recorded: Mapping[int, Sequence[Entry]]) -> Iterator[str]:
+def notes(harvest: TraceCapture, recorded: Mapping[int, Sequence[Entry]]) -> Iterator[str]:
     """Yield what is not in the timeline, and why."""
     yield from harvest.notes
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from dsray_inspect.agent.tracing.capture import TraceCapture
 from dsray_inspect.agent.tracing.collectives import Entry
-from dsray_inspect.agent.tracing.harvest import Harvest
-from dsray_inspect.agent.tracing.pattern import Pattern, find, occurrences, token
+from dsray_inspect.agent.tracing.period import Period, find, occurrences, token
 from dsray_inspect.agent.tracing.steps import Step
 
 Key = tuple[str, int]
 
 
 def number_steps(
-    recorded: Mapping[int, Sequence[Entry]], harvest: Harvest
+    recorded: Mapping[int, Sequence[Entry]], harvest: TraceCapture
 ) -> dict[int, list[Step]]:
     """Return each rank's steps. A step goes from its first collective to the next step's.
 
@@ -59,7 +59,7 @@ def shift_of(
     numbers: Mapping[Key, int],
     rows: Mapping[int, Sequence[Entry]],
     begins: Mapping[int, Sequence[int]],
-    harvest: Harvest,
+    harvest: TraceCapture,
 ) -> int:
     """Return what makes the numbers the engine's: a rank at step N has ended N - 1 last."""
     if harvest.is_hung:
@@ -72,7 +72,7 @@ def shift_of(
 
 
 def steps_of(
-    rows: Sequence[Entry], begins: Sequence[int], pattern: Pattern, numbers: Mapping[Key, int]
+    rows: Sequence[Entry], begins: Sequence[int], pattern: Period, numbers: Mapping[Key, int]
 ) -> list[Step]:
     """Return a rank's steps, and the one it is in as an open one.
 

@@ -6,9 +6,9 @@ import os
 import time
 from typing import Any
 
-from dsray_inspect.agent.cluster.calls import CallFailed, Calls
+from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls, CallFailed
 from dsray_inspect.agent.probes.collect import Collector
-from dsray_inspect.agent.tracing.harvest import Rank
+from dsray_inspect.agent.tracing.capture import Rank
 
 AGENT_S = 6.0
 """What starting an actor and its first answer may take."""
@@ -17,7 +17,7 @@ AGENT_S = 6.0
 class Rings:
     """The collectors of one trace, by node."""
 
-    def __init__(self, calls: Calls, *, token: int, lease_s: float) -> None:
+    def __init__(self, calls: ActorCalls, *, token: int, lease_s: float) -> None:
         self._calls = calls
         self._token = token
         self._lease_s = lease_s

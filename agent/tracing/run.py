@@ -7,15 +7,15 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 
-from dsray_inspect.agent.cluster.calls import Calls
-from dsray_inspect.agent.cluster.records import ActorRow
 from dsray_inspect.agent.errors import PermissionMissing, TargetNotFound
+from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls
+from dsray_inspect.agent.launchers.ray.records import ActorRow
 from dsray_inspect.agent.model import Snapshot
-from dsray_inspect.agent.tracing.harvest import Harvest, Rank
+from dsray_inspect.agent.tracing.capture import Rank, TraceCapture
 from dsray_inspect.agent.tracing.tracer import Tracer, read_recorders
 
 
-def harvest_of(snapshot: Snapshot) -> Harvest:
+def harvest_of(snapshot: Snapshot) -> TraceCapture:
     """Return an empty harvest for the living ranks of a run.
 
     Raises:
@@ -30,7 +30,7 @@ def harvest_of(snapshot: Snapshot) -> Harvest:
         )
 
     ranks.sort(key=lambda one: (one.worker.rank is None, one.worker.rank))
-    return Harvest(
+    return TraceCapture(
         job=snapshot.job,
         run=snapshot.run,
         nodes=snapshot.nodes,
@@ -42,9 +42,9 @@ def harvest_of(snapshot: Snapshot) -> Harvest:
 
 
 def live(
-    calls: Calls,
+    calls: ActorCalls,
     rows: Mapping[str, ActorRow],
-    harvest: Harvest,
+    harvest: TraceCapture,
     *,
     seconds: float,
     max_pause_ms: float,
@@ -67,7 +67,7 @@ def live(
 
 
 def past(
-    calls: Calls, rows: Mapping[str, ActorRow], harvest: Harvest, *, max_pause_ms: float
+    calls: ActorCalls, rows: Mapping[str, ActorRow], harvest: TraceCapture, *, max_pause_ms: float
 ) -> None:
     """Read what every rank's flight recorder holds.
 
@@ -79,7 +79,7 @@ def past(
     check(harvest)
 
 
-def check(harvest: Harvest) -> None:
+def check(harvest: TraceCapture) -> None:
     first = harvest.ranks[0]
 
     if not any(isinstance(one.probe, dict) or one.recordings for one in harvest.ranks):

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from dsray_inspect.agent.tracing import names
-from dsray_inspect.agent.tracing.pieces import Piece
+from dsray_inspect.agent.tracing.raw_spans import RawSpan
 
 LEAST_NS = 5_000
 """Shorter gaps are the wrappers' own."""
@@ -29,9 +29,9 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     end_ns: int | None
 
 
-def steps(pieces: Sequence[Piece]) -> list[Step]:
+def steps(pieces: Sequence[RawSpan]) -> list[Step]:
     """Return the steps whose begin was seen, the last one open if anything of it was."""
-    ends: list[Piece] = []
+    ends: list[RawSpan] = []
 
     for one in pieces:
         if one.advanced and one.end_ns is not None and not (ends and ends[-1].holds(one)):
@@ -66,9 +66,9 @@ class Steps:
         return one if one.end_ns is None or time_ns < one.end_ns else None
 
 
-def outermost(pieces: Sequence[Piece], thread: int) -> list[Piece]:
+def outermost(pieces: Sequence[RawSpan], thread: int) -> list[RawSpan]:
     """Return the thread's pieces that lie in no other of them, by their start."""
-    kept: list[Piece] = []
+    kept: list[RawSpan] = []
 
     for one in pieces:
         if one.thread == thread and not (kept and kept[-1].holds(one)):
@@ -77,7 +77,7 @@ def outermost(pieces: Sequence[Piece], thread: int) -> list[Piece]:
     return kept
 
 
-def gaps(pieces: Sequence[Piece], thread: int) -> Iterator[Piece]:
+def gaps(pieces: Sequence[RawSpan], thread: int) -> Iterator[RawSpan]:
     """Yield the time of a thread that is in no piece, as `data` or `user`; the last is open."""
     top = outermost(pieces, thread)
 
@@ -91,5 +91,5 @@ def gaps(pieces: Sequence[Piece], thread: int) -> Iterator[Piece]:
         yield gap(name, top[-1].end_ns, None, thread)
 
 
-def gap(name: str, start_ns: int, end_ns: int | None, thread: int) -> Piece:
-    return Piece(name=name, start_ns=start_ns, end_ns=end_ns, thread=thread)
+def gap(name: str, start_ns: int, end_ns: int | None, thread: int) -> RawSpan:
+    return RawSpan(name=name, start_ns=start_ns, end_ns=end_ns, thread=thread)

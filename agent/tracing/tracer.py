@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from dsray_inspect.agent.cluster.calls import CallFailed, Calls
-from dsray_inspect.agent.cluster.records import ActorRow
-from dsray_inspect.agent.cluster.runs import Part
-from dsray_inspect.agent.gather.told import group_members
-from dsray_inspect.agent.onsite.recorder import recording
+from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls, CallFailed
+from dsray_inspect.agent.launchers.ray.adapters import Part
+from dsray_inspect.agent.launchers.ray.records import ActorRow
 from dsray_inspect.agent.probes.install import install, uninstall
 from dsray_inspect.agent.probes.wire import CAPACITY
+from dsray_inspect.agent.remote.flight_recorder import recording
+from dsray_inspect.agent.sampling.rank_report import group_members
+from dsray_inspect.agent.tracing.capture import Rank, TraceCapture
 from dsray_inspect.agent.tracing.collectives import entries
-from dsray_inspect.agent.tracing.harvest import Harvest, Rank
 from dsray_inspect.agent.tracing.rings import Rings
 
 LEASE_S = 15.0
@@ -41,9 +41,9 @@ class Tracer:
 
     def __init__(
         self,
-        calls: Calls,
+        calls: ActorCalls,
         rows: Mapping[str, ActorRow],
-        harvest: Harvest,
+        harvest: TraceCapture,
         *,
         max_pause_ms: float,
     ) -> None:
@@ -146,7 +146,7 @@ class Tracer:
 
 
 def ask(
-    calls: Calls,
+    calls: ActorCalls,
     rows: Mapping[str, ActorRow],
     ranks: Sequence[Rank],
     *,
@@ -187,7 +187,7 @@ def answer_of(
 
 
 def read_recorders(
-    calls: Calls, rows: Mapping[str, ActorRow], ranks: Sequence[Rank], *, max_pause_ms: float
+    calls: ActorCalls, rows: Mapping[str, ActorRow], ranks: Sequence[Rank], *, max_pause_ms: float
 ) -> float:
     """Add each rank's recording, and return after how many seconds the next should follow."""
     living = [rank for rank in ranks if rank.alive]

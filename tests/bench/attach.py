@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from dsray_inspect.agent.cluster.resolve import Candidate
 from dsray_inspect.agent.commands.options import Options
+from dsray_inspect.agent.launchers.ray.resolve import Candidate
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.session import Session
 from tests.bench.results import Result
-from tests.ray import processes, shapes
+from tests.ray import processes, scenarios
 from tests.ray.cluster import Cluster
 from tests.ray.jobs import Job
 
@@ -80,7 +80,7 @@ class Attached:
 
 def cold_attach(cluster: Cluster, repeats: int) -> Result:
     """A whole `attach --json` in a fresh process, against joining the cluster and nothing else."""
-    job = shapes.training(cluster)
+    job = scenarios.training(cluster)
     ours, theirs = in_turns(
         repeats,
         lambda: cluster.inspect("attach", job.submission_id, "--json"),
@@ -100,7 +100,7 @@ def cold_attach(cluster: Cluster, repeats: int) -> Result:
 
 def warm_snapshot(cluster: Cluster, repeats: int) -> list[Result]:
     """One look at 8 ranks that wait for one another, against py-spy and `ray stack`."""
-    job = shapes.asleep_in_user_code(cluster, "--workers", str(RANKS), "--zero", "3")
+    job = scenarios.asleep_in_user_code(cluster, "--workers", str(RANKS), "--zero", "3")
     pids = list(job.pids().values())
     stack_seen: list[int] = []
 
@@ -231,7 +231,7 @@ def longest_gap_ms(log: Path, call: Callable[[], object]) -> float:
 
 def throughput(cluster: Cluster, repeats: int) -> Result:
     """Steps of a training job in windows with a look a second, and in windows without."""
-    job = shapes.training(cluster)
+    job = scenarios.training(cluster)
     ours: list[float] = []
     theirs: list[float] = []
 

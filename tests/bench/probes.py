@@ -11,7 +11,7 @@ import time
 
 from tests.bench.attach import Attached
 from tests.bench.results import Result
-from tests.ray import shapes
+from tests.ray import scenarios
 from tests.ray.cluster import Cluster
 from tests.ray.jobs import Job
 
@@ -114,7 +114,7 @@ def traced_short_step(cluster: Cluster, repeats: int) -> Result:
 
 
 def paired(cluster: Cluster, repeats: int, sleep_s: str, *, limit: float) -> Result:
-    job = shapes.training(cluster, "--step-sleep-s", sleep_s)
+    job = scenarios.training(cluster, "--step-sleep-s", sleep_s)
     on: list[float] = []
     off: list[float] = []
 

@@ -14,13 +14,13 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any, NamedTuple
 
-from dsray_inspect.agent.assemble.collector import without_collector
-from dsray_inspect.agent.assemble.snapshot import Facts, assemble
-from dsray_inspect.agent.cluster.records import ActorRow, NodeRow
-from dsray_inspect.agent.cluster.runs import RunActors
-from dsray_inspect.agent.gather.answers import Answers, Ask
-from dsray_inspect.agent.gather.memory import Memory
-from dsray_inspect.agent.onsite.threads import packed
+from dsray_inspect.agent.assemble.gc_pause import without_collector
+from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
+from dsray_inspect.agent.launchers.ray.adapters import RunActors
+from dsray_inspect.agent.launchers.ray.records import ActorRow, NodeRow
+from dsray_inspect.agent.remote.threads import packed
+from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
+from dsray_inspect.agent.sampling.session_cache import SessionCache
 from dsray_inspect.agent.verdict import judge
 from tests.bench.results import Result
 from tests.unit.test_verdict import job
@@ -105,17 +105,17 @@ def answer(rank: int, size: int) -> bytes:
 
 
 def facts_of(
-    memory: Memory,
+    memory: SessionCache,
     raw: list[bytes],
     rows: tuple[ActorRow, ...],
     nodes: list[NodeRow],
-    earlier: Facts | None = None,
-) -> Facts:
-    answers = Answers(
+    earlier: AnalysisInput | None = None,
+) -> AnalysisInput:
+    answers = Observation(
         job=job(driver_node_id="n0"),
         actors=RunActors(generation="v2", controller=None, workers=rows),
         nodes=nodes,
-        ask=Ask(max_pause_ms=100),
+        ask=SampleRequest(max_pause_ms=100),
         workers={
             row.actor_id: memory.told(row.actor_id, pickle.loads(one))
             for row, one in zip(rows, raw, strict=True)
@@ -169,7 +169,7 @@ def measure(size: int) -> Measured:
         NodeRow(node_id=f"n{n}", ip="10.0.0.1", hostname=f"h{n}", alive=True, resources={})
         for n in range((size + PER_NODE - 1) // PER_NODE)
     ]
-    memory = Memory()
+    memory = SessionCache()
     cpu_s = time.process_time()
     started = time.perf_counter()
     facts = facts_of(memory, raw, rows, nodes)

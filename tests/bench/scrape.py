@@ -8,14 +8,14 @@ from pathlib import Path
 import msgspec
 
 from dsray_inspect.agent.model import Snapshot
-from dsray_inspect.exporters.board import Board
+from dsray_inspect.exporters.bind import BindAddress
 from dsray_inspect.exporters.endpoint import Endpoint
-from dsray_inspect.exporters.listen import Listen
+from dsray_inspect.exporters.latest_sample import LatestSample
 from dsray_inspect.exporters.prometheus import Collector, registry
 from tests.bench.attach import timed_ms
 from tests.bench.results import Result
 from tests.ray.cluster import Cluster
-from tests.unit.looks import changed, many_ranks
+from tests.unit.snapshots import changed, many_ranks
 
 RANKS = 1024
 LIMIT_MS = 1000.0
@@ -25,11 +25,11 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "snapshots" / "hung.json"
 def scrape(_cluster: Cluster, repeats: int) -> Result:
     """Scrape 1,024 ranks; the limit is a second, a tenth of Prometheus's own default."""
     look = many_ranks(msgspec.json.decode(GOLDEN.read_bytes(), type=Snapshot), RANKS)
-    board = Board()
+    board = LatestSample()
     sizes: list[int] = []
     own = registry(Collector(board))
 
-    with Endpoint(Listen(host="127.0.0.1", port=0), own, token=None, towards="") as endpoint:
+    with Endpoint(BindAddress(host="127.0.0.1", port=0), own, token=None, towards="") as endpoint:
 
         def get() -> None:
             with urllib.request.urlopen(f"http://{endpoint.target}/metrics", timeout=60) as answer:

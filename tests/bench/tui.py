@@ -26,7 +26,7 @@ import psutil
 from textual._compositor import CompositorUpdate
 from textual.screen import Screen
 
-from dsray_inspect.agent.columns import Writer
+from dsray_inspect.agent.delta_codec import Writer
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.recording import events_of
 from dsray_inspect.tui.app import InspectApp
@@ -35,10 +35,10 @@ from dsray_inspect.tui.source import Post
 from dsray_inspect.tui.widgets.rows import Rows
 from tests.bench.attach import in_turns
 from tests.bench.results import Result
-from tests.ray import shapes
+from tests.ray import scenarios
 from tests.ray.cluster import Cluster
+from tests.tui.histories import many
 from tests.tui.screen import press
-from tests.tui.windows import many
 
 RANKS = 10_000
 HZ = 2.0
@@ -52,7 +52,7 @@ FILL = 1300
 
 def first_screen(cluster: Cluster, repeats: int) -> Result:
     """A fresh `attach` on a terminal until its verdict stands there, against a whole `--json`."""
-    job = shapes.asleep_in_user_code(cluster)
+    job = scenarios.asleep_in_user_code(cluster)
     argv = ("dsray-inspect", "attach", "--address", cluster.address, job.submission_id)
     ours, theirs = in_turns(
         repeats,

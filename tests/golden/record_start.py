@@ -12,14 +12,14 @@ from pathlib import Path
 
 import msgspec
 
-from dsray_inspect.agent.cluster.connect import connect
-from dsray_inspect.agent.cluster.gcs import Gcs
-from dsray_inspect.agent.cluster.history import read_history
-from dsray_inspect.agent.cluster.records import ActorRow, History, PlacementGroupRow
-from dsray_inspect.agent.cluster.runs import RunActors
-from dsray_inspect.agent.cluster.train import find_runs
-from dsray_inspect.agent.onsite.keepsakes import telling_lines
-from dsray_inspect.agent.onsite.record import start_record
+from dsray_inspect.agent.launchers.ray.adapters import RunActors
+from dsray_inspect.agent.launchers.ray.connect import connect
+from dsray_inspect.agent.launchers.ray.gcs import Gcs
+from dsray_inspect.agent.launchers.ray.records import ActorRow, PlacementGroupRow, TaskHistory
+from dsray_inspect.agent.launchers.ray.task_events import read_history
+from dsray_inspect.agent.launchers.ray.train import find_runs
+from dsray_inspect.agent.remote.startup_artifacts import telling_lines
+from dsray_inspect.agent.remote.startup_record import start_record
 
 HERE = Path(__file__).parent
 
@@ -28,7 +28,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """All that a start can be rebuilt from."""
 
     actors: RunActors
-    history: History
+    history: TaskHistory
     groups: tuple[PlacementGroupRow, ...]
     log: tuple[tuple[int, str], ...]
     driver: str | None
@@ -73,7 +73,7 @@ def plain(row: ActorRow) -> ActorRow:
     return msgspec.structs.replace(row, raw=b"", node_ip="192.0.2.1", runtime_env_vars={})
 
 
-def own(history: History, run: RunActors) -> History:
+def own(history: TaskHistory, run: RunActors) -> TaskHistory:
     """Return the history with the run's own processes only."""
     ids = {row.worker_id for row in (run.controller, *run.workers) if row}
     kept = {key: times for key, times in history.processes.items() if key in ids}

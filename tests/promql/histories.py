@@ -27,16 +27,16 @@ from dsray_inspect.agent.model import (
     WorkerGpu,
 )
 from dsray_inspect.exporters import metrics as m
-from dsray_inspect.exporters.board import Board
+from dsray_inspect.exporters.latest_sample import LatestSample
 from dsray_inspect.exporters.prometheus import Collector
 from dsray_inspect.exporters.samples import Sample
-from tests.unit import looks
+from tests.unit import snapshots
 
 BEGIN_S: Final = 1_767_225_600
 """2026-01-01, where a block of Prometheus begins."""
 EVERY_S: Final = 30
 STEP_S: Final = 0.5
-HUNG: Final = looks.recorded("hung")
+HUNG: Final = snapshots.recorded("hung")
 FOUND: Final = HUNG.findings[0]
 Evolve = Callable[[int], Snapshot]
 """What the look after so many seconds sees."""
@@ -212,11 +212,11 @@ def restarting(begins_s: int, seed: int) -> Evolve:
             return now
 
         if for_s < 120:
-            dead = looks.changed(healthy_at(begins_s, seed), for_s, rank=0, state="dead")
+            dead = snapshots.changed(healthy_at(begins_s, seed), for_s, rank=0, state="dead")
             return blamed(dead, "degraded", "worker_dead", 0)
 
-        again = looks.restarted(now, 0)
-        back = looks.changed(again, 0, step=(after_s - begins_s) * 2)
+        again = snapshots.restarted(now, 0)
+        back = snapshots.changed(again, 0, step=(after_s - begins_s) * 2)
         assert back.run is not None
         run = msgspec.structs.replace(back.run, attempt="another")
         return msgspec.structs.replace(back, run=run)
@@ -272,7 +272,7 @@ def openmetrics() -> Iterator[str]:
 
 
 def told(one: History) -> Iterator[str]:
-    board = Board()
+    board = LatestSample()
     collector = Collector(board, spans)
     target = f'job="dsray",instance="{one.instance}",ray_io_cluster="{one.cluster}"'
 

@@ -13,7 +13,7 @@ import pytest
 from dsray_inspect.dashboards.boards import BOARDS as DRAWN
 from dsray_inspect.dashboards.foreign import FOREIGN
 from dsray_inspect.dashboards.model import Board
-from dsray_inspect.exporters.board import Board as Run
+from dsray_inspect.exporters.latest_sample import LatestSample
 from dsray_inspect.exporters.metrics import CATALOGUE, SERIES
 from dsray_inspect.exporters.prometheus import Collector
 from tests.promql import histories
@@ -28,7 +28,7 @@ from tests.promql.panels import (
     variables,
 )
 from tests.promql.server import RULES
-from tests.unit import looks
+from tests.unit import snapshots
 
 ROOT = Path(__file__).parents[2]
 TEXTS = {path.name: path.read_text() for path in sorted(RULES.glob("*.yml"))}
@@ -230,8 +230,8 @@ def test_series_at_1024_ranks() -> None:
     """10,000 or so a target are what Prometheus takes without thought; this stays in sight of that."""
 
     def size(ranks: int) -> int:
-        run = Run()
-        run.seen(looks.many_ranks(histories.healthy_at(0), ranks))
+        run = LatestSample()
+        run.seen(snapshots.many_ranks(histories.healthy_at(0), ranks))
         return sum(len(family.samples) for family in Collector(run, histories.spans).collect())
 
     few, more = size(64), size(128)

@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from tests.ray import shapes
+from tests.ray import scenarios
 from tests.ray.cluster import Cluster
+from tests.ray.inspecting import by_rank, causes, layers, look, training_stacks
 from tests.ray.jobs import Job
-from tests.ray.looks import by_rank, causes, layers, look, training_stacks
 from tests.ray.users import TOLERATED
 
 
 @pytest.fixture(scope="module")
 def asleep(cluster: Cluster) -> Iterator[Job]:
     """Rank 1 sleeps in `load_batch`, rank 0 waits for it in ZeRO-2's reduction."""
-    job = shapes.asleep_in_user_code(cluster, "--gpus", "1", "--talk")
+    job = scenarios.asleep_in_user_code(cluster, "--gpus", "1", "--talk")
     yield job
     job.stop()
 
@@ -89,7 +89,7 @@ def test_equal_configs_have_equal_digests(cluster: Cluster, asleep: Job) -> None
 
 
 def test_says_who_set_what(cluster: Cluster) -> None:
-    job = shapes.with_secrets(cluster)
+    job = scenarios.with_secrets(cluster)
 
     try:
         done = cluster.inspect("attach", job.submission_id, "--json")
@@ -109,7 +109,7 @@ def test_says_who_set_what(cluster: Cluster) -> None:
 
 
 def test_follows_a_rank_that_keeps_its_gil(cluster: Cluster) -> None:
-    job = shapes.holding_the_gil(cluster)
+    job = scenarios.holding_the_gil(cluster)
 
     try:
         snapshot = look(cluster, job)
@@ -150,7 +150,7 @@ def test_a_stopped_rank_does_not_hold_up_the_others(cluster: Cluster, asleep: Jo
 
 
 def test_shows_who_is_late_for_the_process_group(cluster: Cluster) -> None:
-    job = shapes.late_for_rendezvous(cluster)
+    job = scenarios.late_for_rendezvous(cluster)
 
     try:
         snapshot = look(cluster, job)
@@ -168,7 +168,7 @@ def test_shows_who_is_late_for_the_process_group(cluster: Cluster) -> None:
 
 
 def test_names_the_resources_that_are_missing(cluster: Cluster, asleep: Job) -> None:
-    job = shapes.without_resources(cluster)
+    job = scenarios.without_resources(cluster)
 
     try:
         snapshot = look(cluster, job)
@@ -183,7 +183,7 @@ def test_names_the_resources_that_are_missing(cluster: Cluster, asleep: Job) -> 
 
 
 def test_names_a_stale_compile_lock(cluster: Cluster, tmp_path: Path) -> None:
-    job = shapes.behind_a_stale_lock(cluster, tmp_path / "extensions")
+    job = scenarios.behind_a_stale_lock(cluster, tmp_path / "extensions")
 
     try:
         snapshot = look(cluster, job)
@@ -191,17 +191,17 @@ def test_names_a_stale_compile_lock(cluster: Cluster, tmp_path: Path) -> None:
         job.stop()
 
     assert {worker["phase"] for worker in snapshot["workers"]} == {"op_compile"}
-    assert str(shapes.stale_lock(tmp_path / "extensions")) in json.dumps(snapshot["findings"])
+    assert str(scenarios.stale_lock(tmp_path / "extensions")) in json.dumps(snapshot["findings"])
     assert causes(snapshot)["op_compile_lock"] == [0, 1]
 
 
 def test_reaches_the_data_workers_of_a_rank(cluster: Cluster) -> None:
-    job = shapes.with_a_dead_data_worker(cluster)
+    job = scenarios.with_a_dead_data_worker(cluster)
 
     try:
         snapshot = look(cluster, job)
         done = cluster.inspect("stacks", job.submission_id, "--all-threads", "--json")
-        children = set(shapes.data_workers(job.pids()[1]))
+        children = set(scenarios.data_workers(job.pids()[1]))
     finally:
         job.stop()
 
@@ -213,7 +213,7 @@ def test_reaches_the_data_workers_of_a_rank(cluster: Cluster) -> None:
 
 
 def test_eight_ranks_of_zero_3(cluster: Cluster) -> None:
-    job = shapes.training(cluster, "--zero", "3", ranks=8)
+    job = scenarios.training(cluster, "--zero", "3", ranks=8)
 
     try:
         inside = look(cluster, job)
@@ -234,7 +234,7 @@ def test_eight_ranks_of_zero_3(cluster: Cluster) -> None:
 
 
 def test_follows_a_group_that_was_restarted(cluster: Cluster) -> None:
-    job = shapes.restarted(cluster)
+    job = scenarios.restarted(cluster)
 
     try:
         job.wait_for(
@@ -247,7 +247,7 @@ def test_follows_a_group_that_was_restarted(cluster: Cluster) -> None:
 
 
 def test_looks_at_a_job_while_it_ends(cluster: Cluster) -> None:
-    job = shapes.training(cluster, "--steps", "400")
+    job = scenarios.training(cluster, "--steps", "400")
     looks = 0
 
     while job.ended() is None:
@@ -277,7 +277,7 @@ def test_tells_that_a_job_failed(cluster: Cluster) -> None:
 
 
 def test_hides_secrets_on_the_command_line(cluster: Cluster, asleep: Job) -> None:
-    job = shapes.training(cluster, "--drift", "API_KEY=sk-planted000000000000000000")
+    job = scenarios.training(cluster, "--drift", "API_KEY=sk-planted000000000000000000")
 
     try:
         shown = [
@@ -293,7 +293,7 @@ def test_hides_secrets_on_the_command_line(cluster: Cluster, asleep: Job) -> Non
 
 
 def test_one_job_with_two_runs(cluster: Cluster) -> None:
-    job = shapes.two_runs(cluster, "--name", "pair")
+    job = scenarios.two_runs(cluster, "--name", "pair")
 
     try:
         listed = job.wait_for("both controllers to answer", lambda: named_runs(cluster, job))
@@ -320,7 +320,7 @@ def named_runs(cluster: Cluster, job: Job) -> list[dict[str, Any]]:
 
 
 def test_ray_train_v1(cluster: Cluster) -> None:
-    job = shapes.on_train_v1(cluster)
+    job = scenarios.on_train_v1(cluster)
 
     try:
         snapshot = look(cluster, job)

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests import nvml
-from tests.ray import shapes
+from tests.ray import scenarios
 from tests.ray.cluster import Cluster
-from tests.ray.looks import by_rank, causes, look
+from tests.ray.inspecting import by_rank, causes, look
 
 UUID = "GPU-00000000-0000-0000-0000-00000000000{}"
 
@@ -27,7 +27,7 @@ def two_nodes() -> Iterator[Cluster]:
 
 
 def test_names_the_device_of_every_rank(cluster: Cluster, library: dict[str, str]) -> None:
-    job = shapes.training(cluster, "--gpus", "1")
+    job = scenarios.training(cluster, "--gpus", "1")
 
     try:
         snapshot = look(cluster, job, env={**library, "FAKE_NVML_GPUS": "8"})
@@ -48,7 +48,7 @@ def test_names_the_device_of_every_rank(cluster: Cluster, library: dict[str, str
 
 
 def test_finds_two_ranks_on_one_device(two_nodes: Cluster, library: dict[str, str]) -> None:
-    job = shapes.training(two_nodes, "--gpus", "1")
+    job = scenarios.training(two_nodes, "--gpus", "1")
 
     try:
         snapshot = look(two_nodes, job, env=library)
@@ -61,7 +61,7 @@ def test_finds_two_ranks_on_one_device(two_nodes: Cluster, library: dict[str, st
 
 
 def test_a_shared_device_is_no_conflict(cluster: Cluster, library: dict[str, str]) -> None:
-    job = shapes.training(cluster, "--gpus", "0.5")
+    job = scenarios.training(cluster, "--gpus", "0.5")
 
     try:
         snapshot = look(cluster, job, env={**library, "FAKE_NVML_GPUS": "8"})

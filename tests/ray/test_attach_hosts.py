@@ -11,8 +11,8 @@ import pytest
 
 from tests.ray.cluster import checked
 from tests.ray.hosts import TwoHosts
+from tests.ray.inspecting import Snapshot, by_rank, layers, look, training_stacks
 from tests.ray.jobs import Job
-from tests.ray.looks import Snapshot, by_rank, layers, look, training_stacks
 
 pytestmark = pytest.mark.hosts
 

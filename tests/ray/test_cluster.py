@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ray import processes, shapes
+from tests.ray import processes, scenarios
 from tests.ray.cluster import Cluster
 from tests.ray.drivers import LocalDriver
 
@@ -24,7 +24,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_job_advances_until_it_is_stopped(cluster: Cluster) -> None:
-    job = shapes.training(cluster, "--gpus", "1")
+    job = scenarios.training(cluster, "--gpus", "1")
     job.assert_moving()
     workers = job.actors()
     assert sorted(job.pids().values()) == [worker.pid for worker in workers]
@@ -35,7 +35,7 @@ def test_a_job_advances_until_it_is_stopped(cluster: Cluster) -> None:
 
 
 def test_a_stuck_job_is_stuck_where_it_should_be(cluster: Cluster) -> None:
-    job = shapes.asleep_in_user_code(cluster)
+    job = scenarios.asleep_in_user_code(cluster)
     pids = job.pids()
     processes.wait_for("rank 0 to wait", lambda: processes.is_in(pids[0], "all_reduce"))
     assert processes.is_in(pids[1], "load_batch")

@@ -9,11 +9,11 @@ import msgspec
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from dsray_inspect.agent.diagnosis import RUNGS, Diagnosis
-from tests.ray import shapes
+from dsray_inspect.agent.doctor.report import RUNGS, Diagnosis
+from tests.ray import scenarios
 from tests.ray.cluster import Cluster
 from tests.ray.jobs import Job
-from tests.ray.said import Done, answered
+from tests.ray.messages import Done, answered
 from tests.ray.users import TOLERATED
 
 AGENTS = ("NodeAgent", "Examiner")
@@ -23,7 +23,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives rights away")
 
 @pytest.fixture(scope="module")
 def job(cluster: Cluster) -> Iterator[Job]:
-    job = shapes.training(cluster)
+    job = scenarios.training(cluster)
     yield job
     job.stop()
 

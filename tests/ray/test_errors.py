@@ -19,10 +19,10 @@ import psutil
 import pytest
 import ray
 
-from tests.ray import processes, shapes
+from tests.ray import processes, scenarios
 from tests.ray.cluster import Cluster
 from tests.ray.jobs import Job
-from tests.ray.said import Done, answered, refused
+from tests.ray.messages import Done, answered, refused
 from tests.ray.users import NOBODY, READER
 
 SOON_S = 20.0
@@ -40,7 +40,7 @@ gcs.internal_kv_put(b"CLUSTER_METADATA", json.dumps(changed).encode(), True, nam
 @pytest.fixture(scope="module")
 def job(cluster: Cluster) -> Iterator[Job]:
     """A job that trains on a cluster with token auth off."""
-    job = shapes.training(cluster)
+    job = scenarios.training(cluster)
     yield job
     job.stop()
 

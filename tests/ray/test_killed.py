@@ -10,8 +10,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from dsray_inspect.agent.onsite.environ import live_environ
-from tests.ray import processes, shapes
+from dsray_inspect.agent.remote.environ import live_environ
+from tests.ray import processes, scenarios
 from tests.ray.cluster import Cluster
 
 KILLS = 20
@@ -29,7 +29,7 @@ WATCHED = (*LASTING, *COUNTED)
 
 
 def test_the_first_look_leaves_nothing(cluster: Cluster) -> None:
-    job = shapes.training(cluster)
+    job = scenarios.training(cluster)
     pids = list(job.pids().values())
     before = [steady_traces(pid) for pid in pids]
 
@@ -46,7 +46,7 @@ def test_the_first_look_leaves_nothing(cluster: Cluster) -> None:
 
 
 def test_twenty_killed_attachers_leave_nothing(cluster: Cluster) -> None:
-    job = shapes.training(cluster)
+    job = scenarios.training(cluster)
     pids = list(job.pids().values())
     name = job.submission_id
     longest_s = max(run_whole(cluster, *command, name) for command in COMMANDS)
@@ -73,7 +73,7 @@ def test_twenty_killed_attachers_leave_nothing(cluster: Cluster) -> None:
     steps = {rank: job.steps(rank) for rank in (0, 1)}
     job.stop()
 
-    undisturbed = shapes.training(cluster)
+    undisturbed = scenarios.training(cluster)
     undisturbed.wait_until_step(1, 100)
     undisturbed.stop()
 

@@ -12,7 +12,7 @@ from tests.ray import processes
 from tests.ray.conftest import skip_without_hosts
 from tests.ray.drivers import LocalDriver
 from tests.ray.hosts import Host
-from tests.ray.said import Done, answered, refused
+from tests.ray.messages import Done, answered, refused
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from dsray_inspect.exporters.metrics import SERIES
-from tests.ray import processes, shapes
+from tests.ray import processes, scenarios
 from tests.ray.cluster import Cluster
 from tests.ray.jobs import Job
 from tests.receiver import attributes, receiving
@@ -132,7 +132,7 @@ def test_a_job_from_before_its_start_through_a_restart_to_its_end(
         job = cluster.submit(
             *("--step-sleep-s", "0.1", "--max-failures", "1", "--workers", "2"),
             submission_id="served",
-            env=shapes.SECRETS,
+            env=scenarios.SECRETS,
         )
         job.wait_until_step(1, 5)
         first = served.wait_for(
@@ -201,7 +201,7 @@ def check_trace_of_a_hang(cluster: Cluster, job: Job) -> None:
 
 
 def test_it_ends_with_the_job_and_says_whose_fault_it_was(cluster: Cluster, tmp_path: Path) -> None:
-    job = shapes.asleep_in_user_code(cluster, "--step-sleep-s", "0.05")
+    job = scenarios.asleep_in_user_code(cluster, "--step-sleep-s", "0.05")
 
     with serving(cluster, tmp_path, job.submission_id) as served:
         samples = served.wait_for(

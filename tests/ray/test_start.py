@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests.ray.cluster import JOBS, Cluster, checked, submit_argv
+from tests.ray.inspecting import Snapshot, by_rank, look, training_stacks
 from tests.ray.jobs import Job
-from tests.ray.looks import Snapshot, by_rank, look, training_stacks
 from tests.ray.processes import is_in
 
 SHAPE = ("--compile-ops", "--step-sleep-s", "0.1")

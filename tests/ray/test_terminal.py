@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from tests.ray import processes, shapes
+from tests.ray import processes, scenarios
 from tests.ray.cluster import Cluster
 from tests.ray.jobs import Job
-from tests.ray.said import answered
+from tests.ray.messages import answered
 
 ESCAPE = "\033["
 SOON_S = 20.0
@@ -27,7 +27,7 @@ AGENTS = ("NodeAgent", "Examiner")
 @pytest.fixture(scope="module")
 def job(cluster: Cluster) -> Iterator[Job]:
     """A job of two ranks, one of them asleep in user code: there is something to colour."""
-    job = shapes.asleep_in_user_code(cluster)
+    job = scenarios.asleep_in_user_code(cluster)
     yield job
     job.stop()
 

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.ray import processes, shapes
+from tests.ray import processes, scenarios
 from tests.ray.cluster import Cluster
 from tests.ray.jobs import Job
 from tests.ray.test_killed import LASTING, changes, steady_traces
@@ -166,7 +166,7 @@ def were_left_alone(job: Job, pids: list[int], before: list[dict[str, Any]]) -> 
 @pytest.fixture(scope="module")
 def plain(cluster: Cluster) -> Iterator[Job]:
     """A ZeRO-2 job that nothing is wrong with, for tests that only look."""
-    job = shapes.training(cluster, "--step-sleep-s", "0.05")
+    job = scenarios.training(cluster, "--step-sleep-s", "0.05")
     yield job
     job.stop()
 
@@ -273,7 +273,7 @@ def test_the_past_of_a_job_that_nobody_watched(cluster: Cluster, plain: Job) -> 
 
 
 def test_a_rank_that_is_killed_leaves_its_last_span_open(cluster: Cluster) -> None:
-    job = shapes.training(cluster, "--step-sleep-s", "0.05")
+    job = scenarios.training(cluster, "--step-sleep-s", "0.05")
     pids = job.pids()
     tracer = start_trace(cluster, job, "8")
     wait_for_rings(job)

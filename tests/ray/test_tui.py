@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from dsray_inspect.agent.feed import Remembered
+from dsray_inspect.agent.feed import HistoryLoaded
 from dsray_inspect.agent.recording import events_of
-from tests.ray import processes, shapes
+from tests.ray import processes, scenarios
 from tests.ray.cluster import JOBS, Cluster
 from tests.ray.jobs import Job
 
@@ -69,7 +69,7 @@ class Terminal:
 
 @pytest.fixture(scope="module")
 def job(cluster: Cluster) -> Iterator[Job]:
-    job = shapes.asleep_in_user_code(cluster)
+    job = scenarios.asleep_in_user_code(cluster)
     yield job
     job.stop()
 
@@ -228,7 +228,7 @@ def test_following_as_json_lines(cluster: Cluster, job: Job) -> None:
 
     assert all(b'"load_batch"' in line and line.endswith(b"}\n") for line in (first, *others))
     (told,) = events_of([past])
-    assert isinstance(told, Remembered)
+    assert isinstance(told, HistoryLoaded)
     assert [one.rank for one in told.history.ranks] == [0, 1]
     assert told.history.ranks[0].cells.strip(" .")
     # Nobody reads any more, which is no error.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.ray import shapes
+from tests.ray import scenarios
 from tests.ray.cluster import Cluster
 from tests.ray.jobs import Job
 
@@ -70,7 +70,7 @@ def test_names_the_culprit_among_three(
 
 
 def test_a_healthy_job_gets_two_lines(cluster: Cluster) -> None:
-    job = shapes.training(cluster)
+    job = scenarios.training(cluster)
 
     try:
         job.wait_for("a healthy look", lambda: why(cluster, job)["verdict"]["state"] == "healthy")

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from dsray_inspect.agent.feed import Event, Seen, Unseen
+from dsray_inspect.agent.feed import Event, SampleFailed, SampleTaken
 from dsray_inspect.tui.app import InspectApp
 from dsray_inspect.tui.source import Source
-from tests.tui.windows import Live
+from tests.tui.histories import Live
 
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "tests" / "golden" / "tui"
@@ -25,8 +25,8 @@ def app_on(
     events: Sequence[Event], *, source: Source | None = None, folder: Path | None = None
 ) -> InspectApp:
     """Return the app on a window, at the moment of its last look."""
-    last = [event.snapshot for event in events if isinstance(event, Seen)]
-    silent = [event.at for event in events if isinstance(event, Unseen)]
+    last = [event.snapshot for event in events if isinstance(event, SampleTaken)]
+    silent = [event.at for event in events if isinstance(event, SampleFailed)]
     now = max([last[-1].taken_at + 0.2 if last else 0.0, *silent])
     name = last[-1].job.submission_id or "job" if last else "j1"
     return InspectApp(source or Live(events), name, clock=lambda: now, in_utc=True, folder=folder)

@@ -17,8 +17,8 @@ from dsray_inspect.tui.messages import Arrived
 from dsray_inspect.tui.screens.base import View
 from dsray_inspect.tui.screens.dialogs import KEYS
 from dsray_inspect.tui.source import Recorded
+from tests.tui.histories import Live, hung, many, restarting, seen
 from tests.tui.screen import app_on, press, shown, text_of, until
-from tests.tui.windows import Live, hung, many, restarting, seen
 
 Steps = Callable[[Pilot[int], InspectApp], Awaitable[None]]
 

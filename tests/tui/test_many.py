@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from dsray_inspect.tui.screens.heat import MOST_LINES, grid
-from dsray_inspect.tui.standing import standings
-from dsray_inspect.tui.story import KEEP_RANKS, Story
+from dsray_inspect.tui.rank_status import standings
+from dsray_inspect.tui.screens.rank_grid import MOST_LINES, grid
+from dsray_inspect.tui.view_state import KEEP_RANKS, ViewState
+from tests.tui.histories import many, seen
 from tests.tui.screen import app_on, shown, text_of
-from tests.tui.windows import many, seen
 
 
 @pytest.mark.parametrize(("ranks", "width"), [(97, 80), (1000, 80), (10_000, 80), (10_000, 160)])
@@ -39,7 +39,7 @@ def test_the_first_screen_of_a_thousand() -> None:
 
 
 def test_of_many_ranks_fewer_looks_are_kept() -> None:
-    story = Story()
+    story = ViewState()
     look = many(1000, blamed=(1,))
 
     for event in seen([look] * 300):

@@ -11,8 +11,8 @@ import asyncio
 
 import pytest
 
+from tests.tui.histories import WINDOWS
 from tests.tui.screen import app_on, held_to, press, shown, text_of
-from tests.tui.windows import WINDOWS
 
 SIZES = ((80, 24), (160, 48))
 VIEWS = ("overview", "functions", "stacks", "timeline", "findings", "env")

@@ -11,11 +11,11 @@ import psutil
 import pytest
 from textual.message import Message
 
-from dsray_inspect.agent.feed import Ended, Seen, Unseen
+from dsray_inspect.agent.feed import Ended, SampleFailed, SampleTaken
 from dsray_inspect.tui import source
 from dsray_inspect.tui.messages import Arrived, Broke
 from dsray_inspect.tui.source import Follower
-from tests.tui.windows import GOLDEN
+from tests.tui.histories import GOLDEN
 
 HEAD = f"""
 import json, os, sys, time
@@ -69,7 +69,7 @@ def test_it_is_asked_for_what_the_command_line_says(follow: Callable[[str], Foll
 def test_looks_come_until_the_job_has_ended(follow: Callable[[str], Follower]) -> None:
     script = "print(hung); print(hung); print(json.dumps({'event': 'ended'}))"
     told = told_by(follow(script), lambda told: isinstance(told[-1], Ended))
-    assert [type(one) for one in told] == [Seen, Seen, Ended]
+    assert [type(one) for one in told] == [SampleTaken, SampleTaken, Ended]
 
 
 def test_a_reader_that_dies_is_started_again(
@@ -81,14 +81,16 @@ def test_a_reader_that_dies_is_started_again(
         f"  open({str(again)!r}, 'w'); print('error: The GCS is gone.', file=sys.stderr)\n"
         f"  os.abort()\n{WAITS}"
     )
-    told = told_by(follow(script), lambda told: sum(isinstance(one, Seen) for one in told) == 2)
-    assert [type(one) for one in told] == [Seen, Unseen, Seen]
+    told = told_by(
+        follow(script), lambda told: sum(isinstance(one, SampleTaken) for one in told) == 2
+    )
+    assert [type(one) for one in told] == [SampleTaken, SampleFailed, SampleTaken]
     assert told[1].why == "The GCS is gone."
 
 
 def test_a_reader_ends_with_its_stdin(follow: Callable[[str], Follower]) -> None:
     told = told_by(follow(f"print(hung, flush=True); {WAITS}"), bool)
-    assert [type(one) for one in told] == [Seen]
+    assert [type(one) for one in told] == [SampleTaken]
 
 
 def test_a_reader_that_does_not_end_is_killed(
@@ -96,7 +98,7 @@ def test_a_reader_that_does_not_end_is_killed(
 ) -> None:
     monkeypatch.setattr(source, "END_S", 0.2)
     told = told_by(follow("print(hung, flush=True); time.sleep(3600)"), bool)
-    assert [type(one) for one in told] == [Seen]
+    assert [type(one) for one in told] == [SampleTaken]
 
 
 def test_an_answer_and_why_there_is_none(follow: Callable[[str], Follower]) -> None:

@@ -13,9 +13,9 @@ from typing import TypeAlias
 import pytest
 from textual.pilot import Pilot
 
+from tests.tui.histories import WINDOWS
 from tests.tui.screen import app_on, first_look, press, refuse_other_textual
 from tests.tui.test_pictures import SIZES, VIEWS
-from tests.tui.windows import WINDOWS
 
 Compare: TypeAlias = Callable[..., bool]
 KEYS = {

@@ -8,8 +8,8 @@ import pytest
 from rich.color_triplet import ColorTriplet
 
 from dsray_inspect.tui.app import InspectApp
+from tests.tui.histories import WINDOWS
 from tests.tui.screen import app_on, press, shown, text_of
-from tests.tui.windows import WINDOWS
 
 THEMES = ("textual-dark", "textual-light", "nord", "solarized-light")
 READABLE = 2.5

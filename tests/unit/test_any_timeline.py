@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dsray_inspect.agent.timeline import Span, SpanKind, Timeline
-from dsray_inspect.exporters.planned import planned
+from dsray_inspect.exporters.otel_spans import planned
 from tests.unit import timelines
 from tests.unit.test_trace_json import read
 

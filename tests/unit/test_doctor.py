@@ -8,24 +8,24 @@ import msgspec
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from dsray_inspect.agent.cluster.records import NodeRow
-from dsray_inspect.agent.diagnosis import (
+from dsray_inspect.agent.doctor.fixes import fixes
+from dsray_inspect.agent.doctor.probe import other_version, report
+from dsray_inspect.agent.doctor.report import (
     RUNGS,
     SYS_PTRACE,
     ClusterReport,
     Diagnosis,
-    Facts,
+    NodeCheck,
     NodeReport,
     Problem,
-    Process,
+    ProcessRights,
     Rung,
     summarize,
 )
-from dsray_inspect.agent.doctor import other_version, report
+from dsray_inspect.agent.launchers.ray.records import NodeRow
 from dsray_inspect.agent.model import OK
-from dsray_inspect.agent.onsite.environ import EnvironUnreadable
-from dsray_inspect.agent.onsite.pyspy import NEEDS_PTRACE
-from dsray_inspect.agent.remedies import fixes
+from dsray_inspect.agent.remote.environ import EnvironUnreadable
+from dsray_inspect.agent.remote.pyspy import NEEDS_PTRACE
 from dsray_inspect.agent.text.doctor import diagnosis_text
 
 EVERY_CAP = (1 << 41) - 1
@@ -33,7 +33,7 @@ DOCKERS_CAPS = 0xA80425FB
 NO_MEMORY = "no ptrace right to read the process's memory"
 
 
-def process(pid: int = 10, *, uid: int = 1000, caps: int = 0, **more: Any) -> Process:
+def process(pid: int = 10, *, uid: int = 1000, caps: int = 0, **more: Any) -> ProcessRights:
     given = {
         "title": "ray::RayTrainWorker",
         "cap_effective": caps,
@@ -43,10 +43,10 @@ def process(pid: int = 10, *, uid: int = 1000, caps: int = 0, **more: Any) -> Pr
         "seccomp": 0,
         "user_namespace": "user:[4026531837]",
     }
-    return Process(pid=pid, uid=uid, **{**given, **more})
+    return ProcessRights(pid=pid, uid=uid, **{**given, **more})
 
 
-def facts(**changes: Any) -> Facts:
+def facts(**changes: Any) -> NodeCheck:
     """Return what a whole node without GPUs says; `changes` make it ill."""
     whole: dict[str, Any] = {
         "hostname": "node-a",
@@ -65,15 +65,15 @@ def facts(**changes: Any) -> Facts:
         "gpus": 0,
         "gpu_why": "no GPU here",
     }
-    return Facts(**{**whole, **changes})
+    return NodeCheck(**{**whole, **changes})
 
 
-def denied(**changes: Any) -> Facts:
+def denied(**changes: Any) -> NodeCheck:
     return facts(**{"stacks": NEEDS_PTRACE, "environ": NO_MEMORY, **changes})
 
 
 def node(
-    found: Facts | None, *, slots: int = 0, name: str = "node-a", inside: str = OK
+    found: NodeCheck | None, *, slots: int = 0, name: str = "node-a", inside: str = OK
 ) -> NodeReport:
     row = NodeRow(
         node_id="n" * 56, ip="10.0.0.1", hostname=name, alive=True, resources={"GPU": float(slots)}
@@ -84,7 +84,7 @@ def node(
     )
 
 
-def prescribed(found: Facts, **options: Any) -> tuple[str, str]:
+def prescribed(found: NodeCheck, **options: Any) -> tuple[str, str]:
     """Return what the only fix says is wrong, and what is to be pasted."""
     (fix,) = fixes([node(found, **options)])
     return fix.what, "\n".join(fix.lines)

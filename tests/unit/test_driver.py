@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from dsray_inspect.agent.assemble.snapshot import Facts, assemble
-from dsray_inspect.agent.cluster.records import NodeRow
-from dsray_inspect.agent.gather.answers import Answers, Ask
+from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
+from dsray_inspect.agent.launchers.ray.records import NodeRow
 from dsray_inspect.agent.model import Snapshot
+from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
 from dsray_inspect.agent.verdict import judge
 from tests.unit.test_verdict import SITE, job
 
@@ -38,12 +38,12 @@ def driver(
     }
 
 
-def look(process: dict[str, Any], at: float, earlier: Facts | None = None) -> Facts:
-    answers = Answers(
+def look(process: dict[str, Any], at: float, earlier: AnalysisInput | None = None) -> AnalysisInput:
+    answers = Observation(
         job=job(),
         actors=None,
         nodes=[NodeRow(node_id="n1", ip="10.0.0.1", hostname="h", alive=True, resources={})],
-        ask=Ask(max_pause_ms=100),
+        ask=SampleRequest(max_pause_ms=100),
         looks={"n1": {"processes": {PID: process}}},
         taken_at=at,
     )

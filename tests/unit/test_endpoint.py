@@ -15,32 +15,32 @@ from pathlib import Path
 import pytest
 
 from dsray_inspect.agent.errors import UsageError
-from dsray_inspect.exporters import discovery, listen
-from dsray_inspect.exporters.board import Board
-from dsray_inspect.exporters.endpoint import SILENT_S, Endpoint, Pulse
+from dsray_inspect.exporters import bind, discovery
+from dsray_inspect.exporters.endpoint import SILENT_S, Endpoint, Heartbeat
+from dsray_inspect.exporters.latest_sample import LatestSample
 from dsray_inspect.exporters.prometheus import Collector, registry
-from tests.unit import looks
+from tests.unit import snapshots
 
 TOKEN = "0123456789abcdef0123"
-LOOPBACK = listen.Listen(host="127.0.0.1", port=0)
+LOOPBACK = bind.BindAddress(host="127.0.0.1", port=0)
 
 
 @pytest.fixture
-def board() -> Board:
-    one = Board()
-    one.seen(looks.recorded("hung"))
+def board() -> LatestSample:
+    one = LatestSample()
+    one.seen(snapshots.recorded("hung"))
     return one
 
 
 @pytest.fixture
-def endpoint(board: Board) -> Iterator[Endpoint]:
+def endpoint(board: LatestSample) -> Iterator[Endpoint]:
     own = registry(Collector(board))
     with Endpoint(LOOPBACK, own, token=None, towards="127.0.0.1:6379") as one:
         yield one
 
 
 @pytest.fixture
-def guarded(board: Board) -> Iterator[Endpoint]:
+def guarded(board: LatestSample) -> Iterator[Endpoint]:
     own = registry(Collector(board))
     with Endpoint(LOOPBACK, own, token=TOKEN, towards="127.0.0.1:6379") as one:
         yield one
@@ -94,7 +94,7 @@ def test_other_paths_and_methods(endpoint: Endpoint) -> None:
 def test_health_tells_when_no_look_is_taken(endpoint: Endpoint) -> None:
     assert get(endpoint, "/healthz")[:2] == (200, b"ok\n")
     now = [0.0]
-    endpoint.pulse = Pulse(monotonic=lambda: now[0])
+    endpoint.pulse = Heartbeat(monotonic=lambda: now[0])
     now[0] = SILENT_S + 1
     assert get(endpoint, "/healthz")[:2] == (503, b"no look for 121 s\n")
 
@@ -121,15 +121,15 @@ def test_a_client_that_says_nothing_keeps_nobody_out(endpoint: Endpoint) -> None
         assert get(endpoint, "/healthz")[0] == 200
 
 
-def test_scrapes_may_come_while_looks_are_put_up(board: Board, endpoint: Endpoint) -> None:
+def test_scrapes_may_come_while_looks_are_put_up(board: LatestSample, endpoint: Endpoint) -> None:
     stop = threading.Event()
-    first = looks.recorded("hung")
+    first = snapshots.recorded("hung")
 
     def look() -> None:
         number = 0
         while not stop.is_set():
             number += 1
-            board.seen(looks.restarted(first, number) if number % 2 else first)
+            board.seen(snapshots.restarted(first, number) if number % 2 else first)
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -141,16 +141,16 @@ def test_scrapes_may_come_while_looks_are_put_up(board: Board, endpoint: Endpoin
     assert all(body.count(b"\ndsray_rank_info{") == 3 for body in bodies)
 
 
-def test_a_taken_port_is_one_sentence(endpoint: Endpoint, board: Board) -> None:
+def test_a_taken_port_is_one_sentence(endpoint: Endpoint, board: LatestSample) -> None:
     port = int(endpoint.target.rpartition(":")[2])
-    where = listen.Listen(host="127.0.0.1", port=port)
+    where = bind.BindAddress(host="127.0.0.1", port=port)
     with pytest.raises(UsageError, match=f"Port {port} is taken") as error:
         Endpoint(where, registry(Collector(board)), token=None, towards="")
     assert f"--listen 127.0.0.1:{port + 1}" in error.value.help_text
 
 
-def test_an_address_that_is_not_ours_is_one_sentence(board: Board) -> None:
-    where = listen.Listen(host="192.0.2.7", port=9464)
+def test_an_address_that_is_not_ours_is_one_sentence(board: LatestSample) -> None:
+    where = bind.BindAddress(host="192.0.2.7", port=9464)
     with pytest.raises(UsageError, match=r"not possible to listen at 192\.0\.2\.7:9464"):
         Endpoint(where, registry(Collector(board)), token=TOKEN, towards="")
 
@@ -169,26 +169,26 @@ def test_an_address_that_is_not_ours_is_one_sentence(board: Board) -> None:
     ],
 )
 def test_addresses(text: str, host: str, port: int, loopback: bool) -> None:
-    parsed = listen.parse(text)
+    parsed = bind.parse(text)
     assert (parsed.host, parsed.port, parsed.is_loopback) == (host, port, loopback)
 
 
 @pytest.mark.parametrize("text", ["", ":", ":9464", "host:", "host:x", "host:70000", "::1:80"])
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(UsageError, match="is not an address"):
-        listen.parse(text)
+        bind.parse(text)
 
 
 def test_others_may_not_reach_us_without_a_token() -> None:
     with pytest.raises(UsageError, match="no token is set"):
-        listen.token_of(None, listen.parse("0.0.0.0:9464"))
-    assert listen.token_of(None, listen.parse("127.0.0.1:9464")) is None
+        bind.token_of(None, bind.parse("0.0.0.0:9464"))
+    assert bind.token_of(None, bind.parse("127.0.0.1:9464")) is None
 
 
 def test_tokens_are_read_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text(TOKEN + "\n")
-    assert listen.token_of(str(path), listen.parse("0.0.0.0:9464")) == TOKEN
+    assert bind.token_of(str(path), bind.parse("0.0.0.0:9464")) == TOKEN
 
 
 @pytest.mark.parametrize(
@@ -198,18 +198,18 @@ def test_what_is_no_token(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "token"
     path.write_bytes(content)
     with pytest.raises(UsageError, match="token"):
-        listen.token_of(str(path), LOOPBACK)
+        bind.token_of(str(path), LOOPBACK)
 
 
 def test_a_token_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read: No such file"):
-        listen.token_of(str(tmp_path / "none"), LOOPBACK)
+        bind.token_of(str(tmp_path / "none"), LOOPBACK)
 
 
 def test_how_others_reach_us() -> None:
-    assert listen.reachable_host(listen.parse("[::1]:1"), "") == "[::1]"
-    assert listen.reachable_host(listen.parse("10.1.2.3:1"), "") == "10.1.2.3"
-    assert listen.reachable_host(listen.parse("0.0.0.0:1"), "127.0.0.1:6379") == "127.0.0.1"
+    assert bind.reachable_host(bind.parse("[::1]:1"), "") == "[::1]"
+    assert bind.reachable_host(bind.parse("10.1.2.3:1"), "") == "10.1.2.3"
+    assert bind.reachable_host(bind.parse("0.0.0.0:1"), "127.0.0.1:6379") == "127.0.0.1"
 
 
 def test_the_file_for_service_discovery_comes_and_goes(tmp_path: Path) -> None:

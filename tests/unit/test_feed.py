@@ -9,16 +9,25 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from dsray_inspect.agent.cluster.resolve import Candidate
 from dsray_inspect.agent.errors import ClusterUnreachable
-from dsray_inspect.agent.feed import MOST_REST_S, Ended, Event, Feed, Past, Remembered, Seen, Unseen
-from dsray_inspect.agent.gather.answers import Ask
+from dsray_inspect.agent.feed import (
+    MOST_REST_S,
+    Ended,
+    Event,
+    Feed,
+    HistoryLoaded,
+    Past,
+    SampleFailed,
+    SampleTaken,
+)
 from dsray_inspect.agent.history import History
+from dsray_inspect.agent.launchers.ray.resolve import Candidate
 from dsray_inspect.agent.model import Snapshot
+from dsray_inspect.agent.sampling.observation import SampleRequest
 from tests.unit.test_verdict import job
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "snapshots"
-ASK = Ask(max_pause_ms=100)
+ASK = SampleRequest(max_pause_ms=100)
 GONE = ClusterUnreachable("Nothing answers at 127.0.0.1:1.", help_text="ray start --head")
 
 
@@ -34,7 +43,7 @@ class Script:
         self.refreshes += 1
         return Candidate(job=candidate.job, actors=None, attempt=str(self.refreshes))
 
-    def snapshot(self, candidate: Candidate, ask: Ask) -> Snapshot:
+    def snapshot(self, candidate: Candidate, ask: SampleRequest) -> Snapshot:
         assert ask is ASK
         self.asked.append(candidate)
         look = self._looks.pop(0)
@@ -69,7 +78,7 @@ def kinds(events: Iterator[Event]) -> list[type[Event]]:
 def test_it_looks_until_the_job_has_ended(hung: Snapshot) -> None:
     feed = feed_of(Script(hung, hung, ended(hung)))
     events = list(feed)
-    assert kinds(iter(events)) == [Seen, Seen, Seen, Ended]
+    assert kinds(iter(events)) == [SampleTaken, SampleTaken, SampleTaken, Ended]
     assert isinstance(events[-1], Ended)
     assert events[-1].snapshot.job.state == "SUCCEEDED"
     assert [one.job.state for one in feed.window] == ["RUNNING", "RUNNING", "SUCCEEDED"]
@@ -83,10 +92,17 @@ def test_each_look_is_at_the_run_as_it_is_then(hung: Snapshot) -> None:
 
 def test_an_error_is_an_event_and_the_next_look_is_taken(hung: Snapshot) -> None:
     events = list(feed_of(Script(hung, GONE, ValueError("odd\nmore"), hung, ended(hung))))
-    assert kinds(iter(events)) == [Seen, Unseen, Unseen, Seen, Seen, Ended]
+    assert kinds(iter(events)) == [
+        SampleTaken,
+        SampleFailed,
+        SampleFailed,
+        SampleTaken,
+        SampleTaken,
+        Ended,
+    ]
     first, second = events[1], events[2]
-    assert isinstance(first, Unseen)
-    assert isinstance(second, Unseen)
+    assert isinstance(first, SampleFailed)
+    assert isinstance(second, SampleFailed)
     assert (first.why, first.help_text, first.failures) == (str(GONE), "ray start --head", 1)
     assert (second.why, second.failures) == ("ValueError: odd", 2)
 
@@ -111,7 +127,7 @@ def test_what_did_not_change_is_kept_once(hung: Snapshot) -> None:
 def test_a_rest_ends_when_it_is_stopped_from_another_thread(hung: Snapshot) -> None:
     feed = feed_of(Script(hung, hung), every_s=3600)
     events = iter(feed)
-    assert isinstance(next(events), Seen)
+    assert isinstance(next(events), SampleTaken)
     threading.Timer(0.05, feed.stop).start()
     assert list(events) == []
 
@@ -145,8 +161,15 @@ def test_it_asks_less_and_less_often_while_nothing_answers() -> None:
 def test_the_past_is_told_once_after_the_first_look(hung: Snapshot) -> None:
     told = History(steps=3)
     events = list(feed_of(Script(GONE, hung, hung, ended(hung)), past=lambda *_: told))
-    assert kinds(iter(events)) == [Unseen, Seen, Remembered, Seen, Seen, Ended]
-    assert events[2] == Remembered(history=told)
+    assert kinds(iter(events)) == [
+        SampleFailed,
+        SampleTaken,
+        HistoryLoaded,
+        SampleTaken,
+        SampleTaken,
+        Ended,
+    ]
+    assert events[2] == HistoryLoaded(history=told)
 
 
 def test_a_past_that_cannot_be_read_is_told_with_its_reason(hung: Snapshot) -> None:
@@ -154,4 +177,4 @@ def test_a_past_that_cannot_be_read_is_told_with_its_reason(hung: Snapshot) -> N
         raise GONE
 
     events = list(feed_of(Script(hung, ended(hung)), past=silent))
-    assert events[1] == Remembered(history=History(note=str(GONE)))
+    assert events[1] == HistoryLoaded(history=History(note=str(GONE)))

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from dsray_inspect.agent.onsite.gpus import BINDINGS
+from dsray_inspect.agent.remote.gpus import BINDINGS
 from tests.nvml import build
 
 READ = """
 import json, warnings
-from dsray_inspect.agent.onsite import gpus
+from dsray_inspect.agent.remote import gpus as gpus
 warnings.simplefilter("ignore")
 gpus.BINDINGS = ({binding!r},)
 print(json.dumps(gpus.read_gpus()))

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from dsray_inspect.agent.history import CELLS, History, RankHistory, history_of
-from dsray_inspect.agent.text.past import past_lines
+from dsray_inspect.agent.text.history_lines import past_lines
 from dsray_inspect.agent.timeline import Span, Timeline
 from dsray_inspect.exporters import semconv
 from tests.unit.timelines import JOB, PROCESSES, RUN, span

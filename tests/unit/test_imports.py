@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 HEADLESS = ("agent", "dashboards", "exporters")
 # Code that runs in processes of other people, where nothing but Python is sure to be there.
-GUESTS = tuple(name for name in ("agent/onsite", "agent/probes") if (ROOT / name).is_dir())
+GUESTS = tuple(name for name in ("agent/remote", "agent/probes") if (ROOT / name).is_dir())
 HEAVY = frozenset(["deepspeed", "numpy", "pandas", "pyarrow", "ray", "textual", "torch"])
 # Code that others import in their own processes, on nodes, or to show a finished session.
 WITHOUT_RAY = (

@@ -21,8 +21,8 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from dsray_inspect.agent.errors import UsageError
 from dsray_inspect.agent.timeline import Timeline
 from dsray_inspect.exporters import otlp, semconv, span_ids
+from dsray_inspect.exporters.otel_spans import OtelSpan, planned
 from dsray_inspect.exporters.otlp import Otlp, PlannedIds, is_wanted, sent
-from dsray_inspect.exporters.planned import Planned, planned
 from tests.receiver import Receiver, attributes, receiving
 from tests.unit import timelines
 
@@ -77,11 +77,11 @@ def test_one_trace_a_step_and_one_of_the_start_that_all_link_to(receiver: Receiv
     assert {one[semconv.RAY_SUBMISSION_ID] for one in steps} == {"train-1"}
 
 
-def by_id(spans: list[Planned]) -> dict[int, Planned]:
+def by_id(spans: list[OtelSpan]) -> dict[int, OtelSpan]:
     return {one.span_id: one for one in spans}
 
 
-def chain(one: Planned, spans: dict[int, Planned]) -> list[str]:
+def chain(one: OtelSpan, spans: dict[int, OtelSpan]) -> list[str]:
     """Return the names from a span up to its root."""
     names = [one.name]
     while one.parent_id is not None:

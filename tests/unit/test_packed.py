@@ -7,7 +7,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsray_inspect.agent.onsite.threads import all_threads, packed, unpacked
+from dsray_inspect.agent.remote.threads import all_threads, packed, unpacked
 
 NAMES = st.text(st.characters(exclude_characters="\0"))
 FRAMES = st.lists(st.tuples(NAMES, NAMES, NAMES, st.integers(0, 1 << 31)))

@@ -26,27 +26,27 @@ from dsray_inspect.agent.model import (
     Startup,
     WorkerGpu,
 )
-from dsray_inspect.exporters.board import Board
+from dsray_inspect.exporters.latest_sample import LatestSample
 from dsray_inspect.exporters.metrics import CATALOGUE, SERIES
 from dsray_inspect.exporters.prometheus import Collector, registry
-from tests.unit import looks
+from tests.unit import snapshots
 
-HUNG = looks.recorded("hung")
+HUNG = snapshots.recorded("hung")
 RUN = HUNG.run.id if HUNG.run and HUNG.run.id else ""
 
 
-def board(*seen: Snapshot) -> Board:
-    one = Board()
+def board(*seen: Snapshot) -> LatestSample:
+    one = LatestSample()
     for look in seen:
         one.seen(look)
     return one
 
 
-def text(one: Board) -> str:
+def text(one: LatestSample) -> str:
     return generate_latest(registry(Collector(one))).decode()
 
 
-def scraped(one: Board) -> list[Sample]:
+def scraped(one: LatestSample) -> list[Sample]:
     return [
         sample for family in text_string_to_metric_families(text(one)) for sample in family.samples
     ]
@@ -74,11 +74,11 @@ def with_gpus() -> Snapshot:
     )
     nodes = tuple(msgspec.structs.replace(node, gpus=(gpu,)) for node in HUNG.nodes)
     slot = WorkerGpu(slot=0, visible="0", uuid="GPU-1")
-    return looks.changed(msgspec.structs.replace(HUNG, nodes=nodes), 0, rank=1, gpus=(slot,))
+    return snapshots.changed(msgspec.structs.replace(HUNG, nodes=nodes), 0, rank=1, gpus=(slot,))
 
 
 def test_the_facts_of_a_hung_run() -> None:
-    samples = scraped(board(HUNG, looks.changed(HUNG, 2.0)))
+    samples = scraped(board(HUNG, snapshots.changed(HUNG, 2.0)))
     assert value(samples, "dsray_verdict", state="hung", run_id=RUN) == 1
     assert sum(values(samples, "dsray_verdict")) == 1
     assert value(samples, "dsray_findings", kind="rank_blocked_in_user_code", severity="error") == 1
@@ -117,7 +117,7 @@ def test_what_the_start_took_and_what_everything_costs() -> None:
     engines = [one.deepspeed for one in HUNG.workers]
     assert engines[0] is not None
     init = (InitPhase(phase="config", seconds=0.5),)
-    look = looks.changed(
+    look = snapshots.changed(
         msgspec.structs.replace(HUNG, startup=startup, costs=costs),
         0,
         rank=0,
@@ -131,7 +131,7 @@ def test_what_the_start_took_and_what_everything_costs() -> None:
 
 
 def test_series_of_processes_and_ranks_that_are_gone_go() -> None:
-    again = looks.restarted(HUNG, 10)
+    again = snapshots.restarted(HUNG, 10)
     smaller = msgspec.structs.replace(again, workers=again.workers[:2])
     one = board(HUNG)
     before = scraped(one)
@@ -147,9 +147,9 @@ def test_series_of_processes_and_ranks_that_are_gone_go() -> None:
 def test_the_next_run_begins_anew() -> None:
     assert HUNG.run is not None
     other = msgspec.structs.replace(
-        looks.restarted(HUNG, 10), run=msgspec.structs.replace(HUNG.run, id="another")
+        snapshots.restarted(HUNG, 10), run=msgspec.structs.replace(HUNG.run, id="another")
     )
-    samples = scraped(board(HUNG, looks.at_step(HUNG, 1, 30), other))
+    samples = scraped(board(HUNG, snapshots.at_step(HUNG, 1, 30), other))
     assert {one.labels["run_id"] for one in samples if "run_id" in one.labels} == {"another"}
     assert value(samples, "dsray_run_group_restarts_total") == 0
     assert value(samples, "dsray_train_steps_total", rank="0") == 0
@@ -181,22 +181,22 @@ def test_a_failed_look_leaves_what_was_seen_with_its_time() -> None:
 @pytest.mark.parametrize("name", ["healthy", "hung", "pending", "stopped"])
 def test_every_sample_is_in_the_catalogue_with_its_labels(name: str) -> None:
     labels = {series: set(metric.labels) for metric in CATALOGUE for series in metric.series}
-    for sample in scraped(board(looks.recorded(name))):
+    for sample in scraped(board(snapshots.recorded(name))):
         assert sample.name in SERIES
         assert set(sample.labels) - {"le"} == labels[sample.name], sample.name
 
 
 def test_it_is_openmetrics_too() -> None:
-    own = registry(Collector(board(with_gpus(), looks.changed(HUNG, 1))))
+    own = registry(Collector(board(with_gpus(), snapshots.changed(HUNG, 1))))
     written = openmetrics(own)  # type: ignore[no-untyped-call]
     families = list(read_openmetrics(written.decode()))  # type: ignore[no-untyped-call]
     assert "dsray_train_steps" in {family.name for family in families}
 
 
 @pytest.mark.skipif(not shutil.which("promtool"), reason="needs promtool (Debian: prometheus)")
-@pytest.mark.parametrize("look", [HUNG, with_gpus(), looks.recorded("pending")])
+@pytest.mark.parametrize("look", [HUNG, with_gpus(), snapshots.recorded("pending")])
 def test_promtool_finds_nothing_to_mend(look: Snapshot) -> None:
-    written = text(board(look, looks.changed(look, 1)))
+    written = text(board(look, snapshots.changed(look, 1)))
     done = subprocess.run(
         ["promtool", "check", "metrics"], input=written, capture_output=True, text=True, timeout=60
     )
@@ -205,10 +205,10 @@ def test_promtool_finds_nothing_to_mend(look: Snapshot) -> None:
 
 def test_a_directory_for_multiprocess_metrics_is_left_alone(tmp_path: Path) -> None:
     code = (
-        "from dsray_inspect.exporters.board import Board\n"
+        "from dsray_inspect.exporters.latest_sample import LatestSample\n"
         "from dsray_inspect.exporters.prometheus import Collector, registry\n"
         "from prometheus_client import generate_latest\n"
-        "assert b'dsray_build_info' in generate_latest(registry(Collector(Board())))\n"
+        "assert b'dsray_build_info' in generate_latest(registry(Collector(LatestSample())))\n"
     )
     env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     subprocess.run([sys.executable, "-c", code], env=env, check=True, timeout=60)
@@ -219,6 +219,6 @@ def test_each_rank_has_few_series() -> None:
     """A rank's own are counted, so that 1,024 ranks stay within what a Prometheus takes."""
 
     def size(ranks: int) -> int:
-        return len(scraped(board(looks.many_ranks(HUNG, ranks))))
+        return len(scraped(board(snapshots.many_ranks(HUNG, ranks))))
 
     assert (size(64) - size(32)) / 32 <= 22

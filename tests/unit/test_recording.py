@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from dsray_inspect.agent.errors import UsageError
-from dsray_inspect.agent.feed import Ended, Event, Remembered, Seen, Unseen
+from dsray_inspect.agent.feed import Ended, Event, HistoryLoaded, SampleFailed, SampleTaken
 from dsray_inspect.agent.history import History, RankHistory
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.recording import (
@@ -18,7 +18,7 @@ from dsray_inspect.agent.recording import (
     write_window,
 )
 
-PAST = Remembered(
+PAST = HistoryLoaded(
     history=History(
         from_ns=1,
         until_ns=9,
@@ -36,24 +36,26 @@ def hung() -> Snapshot:
 
 
 def test_every_event_comes_back(hung: Snapshot) -> None:
-    silent = Unseen(why="Nothing answers.", help_text="ray status", failures=3, at=12.5)
-    events: list[Event] = [Seen(snapshot=hung), PAST, silent, Seen(snapshot=hung)]
+    silent = SampleFailed(why="Nothing answers.", help_text="ray status", failures=3, at=12.5)
+    events: list[Event] = [SampleTaken(snapshot=hung), PAST, silent, SampleTaken(snapshot=hung)]
     events.append(Ended(snapshot=hung))
     assert list(events_of([line_of(event) for event in events])) == events
 
 
 def test_a_snapshot_is_the_line_that_attach_json_prints(hung: Snapshot) -> None:
-    assert line_of(Seen(snapshot=hung)) == msgspec.json.encode(hung) + b"\n"
+    assert line_of(SampleTaken(snapshot=hung)) == msgspec.json.encode(hung) + b"\n"
 
 
 def test_a_torn_line_is_left_out(hung: Snapshot) -> None:
-    line = line_of(Seen(snapshot=hung))
-    assert list(events_of([line, line[:500]])) == [Seen(snapshot=hung)]
+    line = line_of(SampleTaken(snapshot=hung))
+    assert list(events_of([line, line[:500]])) == [SampleTaken(snapshot=hung)]
 
 
 def test_what_did_not_change_is_kept_once(hung: Snapshot) -> None:
-    line = line_of(Seen(snapshot=hung))
-    first, second = [one.snapshot for one in events_of([line, line]) if isinstance(one, Seen)]
+    line = line_of(SampleTaken(snapshot=hung))
+    first, second = [
+        one.snapshot for one in events_of([line, line]) if isinstance(one, SampleTaken)
+    ]
     assert first == second == hung
     assert first.workers[0].env is second.workers[0].env
 
@@ -61,7 +63,7 @@ def test_what_did_not_change_is_kept_once(hung: Snapshot) -> None:
 def test_a_window_in_a_file(hung: Snapshot, tmp_path: Path) -> None:
     path = tmp_path / "window.jsonl"
     write_window(path, [hung, hung], PAST.history)
-    assert read_window(path) == [Seen(snapshot=hung), PAST, Seen(snapshot=hung)]
+    assert read_window(path) == [SampleTaken(snapshot=hung), PAST, SampleTaken(snapshot=hung)]
     assert path.stat().st_mode & 0o077 == 0
 
     with pytest.raises(FileExistsError):
@@ -71,7 +73,7 @@ def test_a_window_in_a_file(hung: Snapshot, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["healthy", "hung", "pending", "stopped"])
 def test_a_single_document_is_a_window(name: str) -> None:
     (event,) = read_window(GOLDEN / f"{name}.json")
-    assert isinstance(event, Seen)
+    assert isinstance(event, SampleTaken)
 
 
 @pytest.mark.parametrize(

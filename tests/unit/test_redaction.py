@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from ray import cloudpickle
 
-from dsray_inspect.agent.onsite import redaction
-from dsray_inspect.agent.onsite.redaction import (
+from dsray_inspect.agent.remote import redaction as redaction
+from dsray_inspect.agent.remote.redaction import (
     REDACTED,
     flatten_config,
     redact_argv,
@@ -264,5 +264,5 @@ def test_is_sent_by_value() -> None:
         sent = cloudpickle.dumps(redaction.redact_env)
     finally:
         cloudpickle.unregister_pickle_by_value(redaction)
-    assert b"dsray_inspect.agent.onsite.redaction\x94\x8c\nredact_env" not in sent
+    assert b"dsray_inspect.agent.remote.redaction\x94\x8c\nredact_env" not in sent
     assert pickle.loads(sent)({"HF_TOKEN": "abc"}) == {"HF_TOKEN": REDACTED}

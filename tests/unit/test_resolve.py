@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dsray_inspect.agent.cluster.records import ActorRow, SubmissionRow
-from dsray_inspect.agent.cluster.resolve import without_driver
-from dsray_inspect.agent.cluster.runs import RunActors, present_group
+from dsray_inspect.agent.launchers.ray.adapters import RunActors, present_group
+from dsray_inspect.agent.launchers.ray.records import ActorRow, SubmissionRow
+from dsray_inspect.agent.launchers.ray.resolve import without_driver
 
 
 def row(

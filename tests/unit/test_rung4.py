@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from dsray_inspect.agent.cluster import submission
 from dsray_inspect.agent.errors import UsageError
-from dsray_inspect.agent.onsite import faultdump
-from dsray_inspect.agent.onsite.record import identity_of, start_record
+from dsray_inspect.agent.launchers.ray import submission as submission
+from dsray_inspect.agent.remote import faultdump as faultdump
+from dsray_inspect.agent.remote.startup_record import identity_of, start_record
 from dsray_inspect.agent.startup.ranks import parse
 from tests.ray.processes import wait_for
 

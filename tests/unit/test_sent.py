@@ -10,7 +10,7 @@ from types import ModuleType
 
 from ray import cloudpickle
 
-from dsray_inspect.agent import onsite
+from dsray_inspect.agent import remote
 
 ARRIVE = """
 import pickle, sys
@@ -21,18 +21,18 @@ sys.exit(any(name.startswith("dsray_inspect") for name in sys.modules))
 
 
 def test_every_function_arrives_where_this_package_is_not() -> None:
-    cloudpickle.register_pickle_by_value(onsite)
+    cloudpickle.register_pickle_by_value(remote)
 
     try:
-        sent = {info.name: packed(info.name) for info in pkgutil.iter_modules(onsite.__path__)}
+        sent = {info.name: packed(info.name) for info in pkgutil.iter_modules(remote.__path__)}
     finally:
-        cloudpickle.unregister_pickle_by_value(onsite)
+        cloudpickle.unregister_pickle_by_value(remote)
 
     subprocess.run([sys.executable, "-c", ARRIVE], input=cloudpickle.dumps(sent), check=True)
 
 
 def packed(name: str) -> bytes:
-    module = importlib.import_module(f"{onsite.__name__}.{name}")
+    module = importlib.import_module(f"{remote.__name__}.{name}")
     return bytes(cloudpickle.dumps(functions_of(module)))
 
 

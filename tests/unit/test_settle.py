@@ -11,7 +11,7 @@ import pytest
 from dsray_inspect.agent.commands import why
 from dsray_inspect.agent.explanation import Explanation
 from dsray_inspect.agent.model import Finding, Snapshot, Verdict
-from tests.tui.windows import recorded
+from tests.tui.histories import recorded
 
 replace = msgspec.structs.replace
 

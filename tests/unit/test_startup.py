@@ -7,12 +7,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from dsray_inspect.agent.cluster.records import History
+from dsray_inspect.agent.launchers.ray.records import TaskHistory
 from dsray_inspect.agent.model import Snapshot, Startup
-from dsray_inspect.agent.startup.account import with_start
 from dsray_inspect.agent.startup.costs import costs_of
-from dsray_inspect.agent.startup.marks import Marks, S, from_history, from_log, from_records
-from dsray_inspect.agent.startup.parts import startup_of
+from dsray_inspect.agent.startup.enrich import with_start
+from dsray_inspect.agent.startup.milestones import (
+    Milestones,
+    S,
+    from_history,
+    from_log,
+    from_records,
+)
+from dsray_inspect.agent.startup.phases import startup_of
 from dsray_inspect.agent.startup.ranks import RankStart, parse
 from dsray_inspect.agent.startup.reader import Read
 from dsray_inspect.agent.startup.spans import joined, start_timeline
@@ -32,7 +38,7 @@ def submitted() -> Kept:
     return kept("submitted")
 
 
-def marks_of(one: Kept) -> Marks:
+def marks_of(one: Kept) -> Milestones:
     return from_history(one.history, one.actors, one.groups)
 
 
@@ -123,7 +129,7 @@ def test_records_tell_the_same(submitted: Kept) -> None:
 
 
 def test_forgotten_task_events_are_made_up_for_by_the_log(submitted: Kept) -> None:
-    forgotten = History(processes=submitted.history.processes)
+    forgotten = TaskHistory(processes=submitted.history.processes)
     marks = from_history(forgotten, submitted.actors, submitted.groups)
     assert marks.fit_ns is None
     assert marks.trained_ns is None
@@ -136,13 +142,13 @@ def test_forgotten_task_events_are_made_up_for_by_the_log(submitted: Kept) -> No
 
 
 def test_what_nobody_keeps_is_said_not_guessed(submitted: Kept) -> None:
-    marks = from_history(History(), submitted.actors, submitted.groups)
+    marks = from_history(TaskHistory(), submitted.actors, submitted.groups)
     startup = startup_of(marks, [], now_ns=None)
     assert startup is not None
     assert startup.until == "partly"
     assert "nothing is kept of it" in " ".join(startup.notes)
 
-    costs = costs_of(startup, History(), [], None, trains_since_ns=None, now_ns=0)
+    costs = costs_of(startup, TaskHistory(), [], None, trains_since_ns=None, now_ns=0)
     unknown = {cost.name for cost in costs if cost.seconds is None}
     assert {"deepspeed_init", "op_compile", "report", "serialization", "training"} <= unknown
     assert all(cost.evidence for cost in costs)
@@ -171,7 +177,7 @@ def test_an_op_is_named_with_its_build(submitted: Kept) -> None:
     built = [{"name": "cpu_adam", "seconds": 31.0, "in_this_process": True}]
     (cost,) = [
         one
-        for one in costs_of(None, History(), [], built, trains_since_ns=None, now_ns=0)
+        for one in costs_of(None, TaskHistory(), [], built, trains_since_ns=None, now_ns=0)
         if one.name == "op_compile"
     ]
     assert (cost.seconds, cost.detail) == (31.0, "cpu_adam 31.0")

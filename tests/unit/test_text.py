@@ -23,12 +23,16 @@ from hypothesis import strategies as st
 
 from dsray_inspect.agent.cli import COMMANDS, group
 from dsray_inspect.agent.commands.options import Options
+from dsray_inspect.agent.doctor.fixes import KUBERAY_PTRACE, KUBERAY_SIDECAR, SETCAP
 from dsray_inspect.agent.explanation import explain
 from dsray_inspect.agent.model import LAYERS, EnvVar, Frame, Function, Local, Snapshot
-from dsray_inspect.agent.remedies import KUBERAY_PTRACE, KUBERAY_SIDECAR, SETCAP
 from dsray_inspect.agent.text.env import env_text
+from dsray_inspect.agent.text.rank_ranges import compact, some_ranks
 from dsray_inspect.agent.text.report import ranks, report
-from dsray_inspect.agent.text.shorten import (
+from dsray_inspect.agent.text.stacks import stacks_text
+from dsray_inspect.agent.text.style import PLAIN, Style
+from dsray_inspect.agent.text.table import table
+from dsray_inspect.agent.text.truncate import (
     READABLE,
     WIDEST,
     cut_end,
@@ -39,10 +43,6 @@ from dsray_inspect.agent.text.shorten import (
     without_domain,
     wrap,
 )
-from dsray_inspect.agent.text.spans import compact, some_ranks
-from dsray_inspect.agent.text.stacks import stacks_text
-from dsray_inspect.agent.text.style import PLAIN, Style
-from dsray_inspect.agent.text.table import table
 from dsray_inspect.agent.text.why import why_text
 
 ROOT = Path(__file__).parents[2]

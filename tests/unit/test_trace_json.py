@@ -11,7 +11,7 @@ import pytest
 
 from dsray_inspect.agent.timeline import Timeline
 from dsray_inspect.exporters import semconv, trace_json
-from dsray_inspect.exporters.lanes import lanes
+from dsray_inspect.exporters.track_layout import lanes
 from tests.unit import timelines
 
 Event = dict[str, Any]

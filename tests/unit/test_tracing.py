@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from dsray_inspect.agent.model import Evidence, Job, Worker
-from dsray_inspect.agent.onsite.recorder import spanned
 from dsray_inspect.agent.probes import wire
 from dsray_inspect.agent.probes.ring import records
+from dsray_inspect.agent.remote.flight_recorder import spanned
 from dsray_inspect.agent.text.trace import trace_text
 from dsray_inspect.agent.timeline import Process, Span, Timeline
-from dsray_inspect.agent.tracing import names, pattern
+from dsray_inspect.agent.tracing import names, period
+from dsray_inspect.agent.tracing.capture import Rank
 from dsray_inspect.agent.tracing.collectives import Entry, collectives, entered, entries
-from dsray_inspect.agent.tracing.harvest import Rank
-from dsray_inspect.agent.tracing.pieces import Clock, Piece, pieces, training_thread
+from dsray_inspect.agent.tracing.raw_spans import Clock, RawSpan, pieces, training_thread
 from dsray_inspect.agent.tracing.steps import Steps, gaps, outermost, steps
 from dsray_inspect.agent.tracing.summarize import summarize
 from dsray_inspect.agent.tracing.tracer import read_recorders
@@ -32,7 +32,7 @@ RECORDED: Rows = {row["name"]: row for row in map(json.loads, GOLDEN.read_text()
 MS = 1_000_000
 
 
-def recorded(name: str, rows: Rows = RECORDED) -> tuple[list[Piece], int]:
+def recorded(name: str, rows: Rows = RECORDED) -> tuple[list[RawSpan], int]:
     """Return the pieces of an engine with its gaps, and its training thread."""
     row = rows[name]
     words = records(base64.b64decode(row["records"]))
@@ -245,16 +245,16 @@ def row_of(ops: str, *, step: int = 100, pause: int = 50) -> list[Entry]:
 )
 def test_the_step_is_what_repeats_itself(ops: str, step: str | None, count: int) -> None:
     rows = row_of(ops)
-    found = pattern.find(rows)
+    found = period.find(rows)
     assert found is not None
     told = "".join(operation for _, operation, _ in found.tokens)
     assert step is None or told == step
-    assert len(pattern.occurrences(rows, found)) >= count - 1
+    assert len(period.occurrences(rows, found)) >= count - 1
 
 
 @pytest.mark.parametrize("ops", ["", "abc", "abcdefghijklmnop"])
 def test_what_does_not_repeat_itself_has_no_step(ops: str) -> None:
-    assert pattern.find(row_of(ops)) is None
+    assert period.find(row_of(ops)) is None
 
 
 # Summary

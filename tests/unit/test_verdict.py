@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from dsray_inspect.agent.assemble.snapshot import Facts, assemble
-from dsray_inspect.agent.cluster.records import ActorRow, JobRow, NodeRow, SubmissionRow
-from dsray_inspect.agent.cluster.runs import RunActors
-from dsray_inspect.agent.gather.answers import Answers, Ask
-from dsray_inspect.agent.gather.told import told
+from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
+from dsray_inspect.agent.launchers.ray.adapters import RunActors
+from dsray_inspect.agent.launchers.ray.records import ActorRow, JobRow, NodeRow, SubmissionRow
 from dsray_inspect.agent.model import Snapshot
-from dsray_inspect.agent.onsite.threads import packed
+from dsray_inspect.agent.remote.threads import packed
+from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
+from dsray_inspect.agent.sampling.rank_report import told
 from dsray_inspect.agent.verdict import judge
 
 SITE = "/venv/site-packages"
@@ -108,16 +108,18 @@ def entered(one: dict[str, Any], sequence: int, age_s: float, **more: Any) -> di
     }
 
 
-def look(*ranks: dict[str, Any] | str, actors: dict[int, Any] | None = None, **more: Any) -> Facts:
+def look(
+    *ranks: dict[str, Any] | str, actors: dict[int, Any] | None = None, **more: Any
+) -> AnalysisInput:
     """Return the facts of a look at these ranks; `actors` changes rows by rank."""
     changes = actors or {}
     rows = tuple(actor(number, **changes.get(number, {})) for number in range(len(ranks)))
     controller = actor(9, "TrainController", worker_id="wc", owner_worker_id="wd")
-    answers = Answers(
+    answers = Observation(
         job=more.pop("job", job()),
         actors=RunActors(generation="v2", controller=controller, workers=rows),
         nodes=[NodeRow(node_id="n1", ip="10.0.0.1", hostname="h", alive=True, resources={})],
-        ask=Ask(max_pause_ms=100, words=("j1", "--address", "10.0.0.1:6379")),
+        ask=SampleRequest(max_pause_ms=100, words=("j1", "--address", "10.0.0.1:6379")),
         controller={"state": "RUNNING", "workers": [], "threads": []},
         workers={
             row.actor_id: told(answer) if isinstance(answer, dict) else answer
@@ -315,7 +317,7 @@ def test_a_detector_that_throws_is_told_and_the_others_go_on(
 ) -> None:
     from dsray_inspect.agent import verdict
 
-    def broken(_facts: Facts) -> list[Any]:
+    def broken(_facts: AnalysisInput) -> list[Any]:
         raise KeyError("x")
 
     monkeypatch.setattr(verdict, "DETECTORS", (broken, *verdict.DETECTORS))

@@ -13,14 +13,14 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from dsray_inspect.agent.model import Snapshot
-from dsray_inspect.tui.lines import Row, blank, row
-from dsray_inspect.tui.screens.frame import (
+from dsray_inspect.tui.rows import Row, blank, row
+from dsray_inspect.tui.screens.header import (
     notice_lines,
     verdict_lines,
     views_with_marks,
     where_line,
 )
-from dsray_inspect.tui.story import Story
+from dsray_inspect.tui.view_state import ViewState
 from dsray_inspect.tui.widgets.bars import Bar, Tabs
 from dsray_inspect.tui.widgets.keys import Keys
 from dsray_inspect.tui.widgets.rows import Rows
@@ -46,7 +46,7 @@ class View(Screen[None]):
 
     # To be said by each view
 
-    def rows(self, snapshot: Snapshot, story: Story) -> Sequence[Row]:
+    def rows(self, snapshot: Snapshot, story: ViewState) -> Sequence[Row]:
         """Return what the view shows of a look."""
         raise NotImplementedError
 

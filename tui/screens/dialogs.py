@@ -11,8 +11,8 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from dsray_inspect.tui.lines import Row, blank, heading, row
-from dsray_inspect.tui.standing import ALL
+from dsray_inspect.tui.rank_status import ALL
+from dsray_inspect.tui.rows import Row, blank, heading, row
 from dsray_inspect.tui.widgets.rows import Rows
 
 KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (

@@ -9,11 +9,11 @@ from typing import ClassVar
 from dsray_inspect.agent.environment import Difference, differences
 from dsray_inspect.agent.model import EnvVar, Snapshot
 from dsray_inspect.agent.text.env import SOURCES, written
-from dsray_inspect.agent.text.shorten import cut_end, cut_middle
-from dsray_inspect.agent.text.spans import some_ranks
-from dsray_inspect.tui.lines import Cell, Look, Part, Row, blank, fitted, heading, row
+from dsray_inspect.agent.text.rank_ranges import some_ranks
+from dsray_inspect.agent.text.truncate import cut_end, cut_middle
+from dsray_inspect.tui.rows import Cell, Look, Part, Row, blank, fitted, heading, row
 from dsray_inspect.tui.screens.base import View
-from dsray_inspect.tui.story import Story
+from dsray_inspect.tui.view_state import ViewState
 
 
 class EnvView(View):
@@ -26,7 +26,7 @@ class EnvView(View):
     def crumbs(self) -> Sequence[str]:
         return ("Environment",)
 
-    def rows(self, snapshot: Snapshot, _story: Story) -> list[Row]:
+    def rows(self, snapshot: Snapshot, _story: ViewState) -> list[Row]:
         """Return the rows; they are the same as before while no rank's variables are others."""
         made_of = tuple(id(one.env) for one in snapshot.workers)
 

@@ -10,11 +10,11 @@ from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.explanation import Explanation, explain
 from dsray_inspect.agent.model import Finding, Snapshot
 from dsray_inspect.agent.text.graph import merged
-from dsray_inspect.agent.text.spans import compact, some_ranks
+from dsray_inspect.agent.text.rank_ranges import compact, some_ranks
 from dsray_inspect.agent.text.why import place
-from dsray_inspect.tui.lines import Look, Part, Row, blank, heading, row
+from dsray_inspect.tui.rows import Look, Part, Row, blank, heading, row
 from dsray_inspect.tui.screens.base import View
-from dsray_inspect.tui.story import Story
+from dsray_inspect.tui.view_state import ViewState
 from dsray_inspect.tui.widgets.bars import wrapped
 
 HEAD = 11
@@ -25,7 +25,7 @@ MOST = 24
 class FindingsView(View):
     VIEW: ClassVar[str] = "findings"
 
-    def rows(self, snapshot: Snapshot, story: Story) -> list[Row]:
+    def rows(self, snapshot: Snapshot, story: ViewState) -> list[Row]:
         return findings(snapshot, story.past, self.size.width)
 
 

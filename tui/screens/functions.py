@@ -9,13 +9,13 @@ from typing import ClassVar, NamedTuple
 
 from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import Frame, Layer, Snapshot, StackGroup, Worker
-from dsray_inspect.agent.text.shorten import cut_end, cut_front, cut_middle, without_domain
-from dsray_inspect.agent.text.spans import compact
+from dsray_inspect.agent.text.rank_ranges import compact
 from dsray_inspect.agent.text.stacks import place_of
-from dsray_inspect.tui.lines import Cell, Look, Part, Row, blank, fitted, heading, row
+from dsray_inspect.agent.text.truncate import cut_end, cut_front, cut_middle, without_domain
+from dsray_inspect.tui.rank_status import RankStatus, standings
+from dsray_inspect.tui.rows import Cell, Look, Part, Row, blank, fitted, heading, row
 from dsray_inspect.tui.screens.base import View
-from dsray_inspect.tui.standing import Standing, standings
-from dsray_inspect.tui.story import Story
+from dsray_inspect.tui.view_state import ViewState
 
 ORDER: tuple[Layer, ...] = (
     "user", "collective", "deepspeed", "torch", "library", "ray_train", "ray", "native", "python",
@@ -53,7 +53,7 @@ class FunctionsView(View):
         super().__init__()
         self._open: set[str] = set()
 
-    def rows(self, snapshot: Snapshot, story: Story) -> list[Row]:
+    def rows(self, snapshot: Snapshot, story: ViewState) -> list[Row]:
         return functions(snapshot, story.past, self._open)
 
     def chosen(self, row: Row) -> None:
@@ -131,7 +131,7 @@ def drawn(one: Held, where: str, is_open: bool, width: int) -> list[Part]:
     return fitted(cells, widths(width))
 
 
-def member(worker: Worker, by_actor: Mapping[str, Standing], key: str) -> Row:
+def member(worker: Worker, by_actor: Mapping[str, RankStatus], key: str) -> Row:
     standing = by_actor[worker.actor_id]
     gpus = ",".join(str(gpu.slot) for gpu in worker.gpus) or "–"
     moved = "" if worker.idle_s is None else f"moved {duration(worker.idle_s)} ago"

@@ -15,7 +15,7 @@ from dsray_inspect.agent.history import (
     History,
     RankHistory,
 )
-from dsray_inspect.tui.lines import Look, Part, Row, blank, heading, joined, row
+from dsray_inspect.tui.rows import Look, Part, Row, blank, heading, joined, row
 
 LEFT, RIGHT = 16, 20
 """Beside the strips of this view and of the looks."""

@@ -9,7 +9,7 @@ import msgspec
 
 from dsray_inspect.agent.model import OK, Log
 from dsray_inspect.agent.text.logs import STREAMS, missing, state_of
-from dsray_inspect.tui.lines import Part, Row, row
+from dsray_inspect.tui.rows import Part, Row, row
 from dsray_inspect.tui.source import Source
 
 NO_ANSWER = "The answer cannot be read."

@@ -12,11 +12,12 @@ from textual.containers import Horizontal
 from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import Node, Snapshot, Worker
 from dsray_inspect.agent.stacks.memo import of_newest
-from dsray_inspect.agent.text.shorten import cut_front, cut_middle, without_domain
-from dsray_inspect.tui.lines import Cell, Late, Look, Part, Row, blank, fitted, row
+from dsray_inspect.agent.text.truncate import cut_front, cut_middle, without_domain
+from dsray_inspect.tui.rank_status import PENDING, RankStatus, standings
+from dsray_inspect.tui.rows import Cell, LazyRows, Look, Part, Row, blank, fitted, row
 from dsray_inspect.tui.screens.base import View
-from dsray_inspect.tui.screens.heat import grid
-from dsray_inspect.tui.screens.page import Page, history
+from dsray_inspect.tui.screens.rank_grid import grid
+from dsray_inspect.tui.screens.rank_rows import RankRows, history
 from dsray_inspect.tui.screens.summary import (
     engine_row,
     functions,
@@ -26,8 +27,7 @@ from dsray_inspect.tui.screens.summary import (
     why_rows,
 )
 from dsray_inspect.tui.screens.timeline import timeline
-from dsray_inspect.tui.standing import PENDING, Standing, standings
-from dsray_inspect.tui.story import Story
+from dsray_inspect.tui.view_state import ViewState
 from dsray_inspect.tui.widgets.rows import Rows
 
 MANY = 96
@@ -42,7 +42,7 @@ class Place(NamedTuple):
     """A rank in the list."""
 
     worker: Worker
-    standing: Standing
+    standing: RankStatus
     host: str
     is_first: bool
     """Whether it is the first of its node."""
@@ -59,11 +59,11 @@ class OverviewView(View):
             yield Rows(id="rows")
             yield Rows(id="side")
 
-    def rows(self, snapshot: Snapshot, story: Story) -> Sequence[Row]:
+    def rows(self, snapshot: Snapshot, story: ViewState) -> Sequence[Row]:
         width = self.list.size.width or self.size.width
         rows = overview(snapshot, story.past, width)
 
-        if self.size.height < TALL or isinstance(rows, Late):
+        if self.size.height < TALL or isinstance(rows, LazyRows):
             return rows
 
         return [*rows, *strips(snapshot, story.past, width)]
@@ -98,7 +98,7 @@ class OverviewView(View):
                 is_live = self.inspect.source.is_live
                 past = history(self.inspect.story.past, worker)
                 width = side.size.width
-                page = Page(
+                page = RankRows(
                     snapshot, worker, past, folded, width=width, is_full=False, is_live=is_live
                 )
                 side.show(list(page.rows()))
@@ -119,7 +119,7 @@ def overview(snapshot: Snapshot, past: Sequence[Snapshot], width: int) -> Sequen
 
     if many:
         keys = [place.worker.actor_id for place in places]
-        return Late(head, keys, lambda at: rank_row(places[at]), tail)
+        return LazyRows(head, keys, lambda at: rank_row(places[at]), tail)
 
     return [*head, *map(rank_row, places), *tail]
 

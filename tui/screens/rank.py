@@ -8,13 +8,13 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from dsray_inspect.agent.model import Snapshot, Worker
-from dsray_inspect.tui.asking import ask_log, ask_stacks
-from dsray_inspect.tui.lines import Row, row
 from dsray_inspect.tui.messages import Logged
+from dsray_inspect.tui.requests import ask_log, ask_stacks
+from dsray_inspect.tui.rows import Row, row
 from dsray_inspect.tui.screens.base import View
 from dsray_inspect.tui.screens.log import Asked
-from dsray_inspect.tui.screens.page import Page, history
-from dsray_inspect.tui.story import Story
+from dsray_inspect.tui.screens.rank_rows import RankRows, history
+from dsray_inspect.tui.view_state import ViewState
 
 FOLDED_AT_FIRST = ("environment", "config")
 
@@ -50,14 +50,14 @@ class RankView(View):
         found = same or now
         return found[0] if found else None
 
-    def rows(self, snapshot: Snapshot, story: Story) -> list[Row]:
+    def rows(self, snapshot: Snapshot, story: ViewState) -> list[Row]:
         worker = self.worker_in(snapshot)
 
         if worker is None:
             return [row("", (" This rank is not in this look.", "dim"))]
 
         past = history(story.past, worker)
-        page = Page(
+        page = RankRows(
             snapshot,
             worker,
             past,

@@ -11,15 +11,15 @@ from textual.binding import Binding, BindingType
 from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import Frame, Role, Snapshot, StackGroup
 from dsray_inspect.agent.stacks.merge import Branch, Folded, fold, prefix_tree
+from dsray_inspect.agent.text.rank_ranges import compact, some_ranks
 from dsray_inspect.agent.text.report import controller_doing, driver_doing
-from dsray_inspect.agent.text.shorten import cut_path, cut_qualname
-from dsray_inspect.agent.text.spans import compact, some_ranks
 from dsray_inspect.agent.text.stacks import called, only_plumbing, place_of, telling_first, unseen
-from dsray_inspect.tui.asking import ask_stacks
-from dsray_inspect.tui.lines import Look, Part, Row, blank, row
+from dsray_inspect.agent.text.truncate import cut_path, cut_qualname
+from dsray_inspect.tui.requests import ask_stacks
+from dsray_inspect.tui.rows import Look, Part, Row, blank, row
 from dsray_inspect.tui.screens.base import View
 from dsray_inspect.tui.screens.functions import LOOKS
-from dsray_inspect.tui.story import Story
+from dsray_inspect.tui.view_state import ViewState
 
 WIDE = 100
 LAST = 12
@@ -39,7 +39,7 @@ class StacksView(View):
         self._toggled: set[str] = set()
         self._is_full = False
 
-    def rows(self, snapshot: Snapshot, _story: Story) -> list[Row]:
+    def rows(self, snapshot: Snapshot, _story: ViewState) -> list[Row]:
         return Tree(snapshot, self._toggled, is_full=self._is_full).rows()
 
     def chosen(self, row: Row) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import Snapshot, Worker
 from dsray_inspect.agent.stacks.memo import of_newest
+from dsray_inspect.agent.text.rank_ranges import compact
 from dsray_inspect.agent.text.report import controller_doing, driver_doing, facts_of
-from dsray_inspect.agent.text.shorten import cut_end
-from dsray_inspect.agent.text.spans import compact
 from dsray_inspect.agent.text.startup import parts
-from dsray_inspect.tui.lines import Part, Row, blank, row
-from dsray_inspect.tui.pace import chart, paces, step_s, top_step
+from dsray_inspect.agent.text.truncate import cut_end
+from dsray_inspect.tui.rows import Part, Row, blank, row
+from dsray_inspect.tui.throughput import chart, paces, step_s, top_step
 from dsray_inspect.tui.widgets.bars import wrapped
 
 TOP_FUNCTIONS = 4

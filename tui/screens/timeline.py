@@ -13,12 +13,12 @@ from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import Phase, Snapshot, Worker
 from dsray_inspect.agent.stacks.memo import of_newest
 from dsray_inspect.agent.text.startup import SHOWN_S, WORDS, spending, total_of
-from dsray_inspect.tui.lines import Look, Part, Row, blank, heading, joined, row
-from dsray_inspect.tui.pace import chart, paces
+from dsray_inspect.tui.rank_status import RankStatus, standings
+from dsray_inspect.tui.rows import Look, Part, Row, blank, heading, joined, row
 from dsray_inspect.tui.screens.base import View
 from dsray_inspect.tui.screens.history import LEFT, RIGHT, history_rows
-from dsray_inspect.tui.standing import Standing, standings
-from dsray_inspect.tui.story import Story
+from dsray_inspect.tui.throughput import chart, paces
+from dsray_inspect.tui.view_state import ViewState
 
 LETTERS: Mapping[Phase, tuple[str, Look]] = {
     "starting": ("s", "accent"),
@@ -49,7 +49,7 @@ class Track(NamedTuple):
     """One rank through the window; None where a look did not have it."""
 
     worker: Worker
-    standing: Standing
+    standing: RankStatus
     phases: tuple[Phase | None, ...]
     restarts: frozenset[int]
     behind: int
@@ -67,7 +67,7 @@ class TimelineView(View):
         super().__init__()
         self._zoom = 0
 
-    def rows(self, snapshot: Snapshot, story: Story) -> list[Row]:
+    def rows(self, snapshot: Snapshot, story: ViewState) -> list[Row]:
         rows = timeline(snapshot, story.past, self.size.width, ZOOMS[self._zoom])
         return [*rows, *history_rows(story.history)]
 

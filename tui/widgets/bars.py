@@ -13,9 +13,9 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from dsray_inspect.agent.text.shorten import cut_end
-from dsray_inspect.tui.lines import LOOKS, Look, Part, width_of
-from dsray_inspect.tui.widgets.looks import looks_of
+from dsray_inspect.agent.text.truncate import cut_end
+from dsray_inspect.tui.rows import LOOKS, Look, Part, width_of
+from dsray_inspect.tui.widgets.styles import looks_of
 
 
 class Bar(Widget):

@@ -15,8 +15,8 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from dsray_inspect.tui.lines import LOOKS, Part, Row, keys_of
-from dsray_inspect.tui.widgets.looks import looks_of
+from dsray_inspect.tui.rows import LOOKS, Part, Row, keys_of
+from dsray_inspect.tui.widgets.styles import looks_of
 
 
 class Rows(ScrollView, can_focus=True):

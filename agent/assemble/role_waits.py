@@ -1,0 +1,118 @@
+"""What the driver and the controller wait on, in words, from their state and stacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dsray_inspect.agent.launchers.ray.records import ActorRow, PlacementGroupRow
+from dsray_inspect.agent.model import Frame, Thread
+from dsray_inspect.agent.sampling.observation import Observation
+
+SETUP_WAITS = (
+    ("_setup_torch_process_group", "every rank to join init_process_group"),
+    ("on_start", "the backend's set-up on every worker (init_process_group)"),
+    ("_init_train_context_on_workers", "the workers' train context"),
+    ("_create_workers", "the worker actors to start"),
+    ("get_metadata", "the worker actors to start"),
+    ("_shutdown_worker_group", "the worker group to shut down"),
+)
+
+
+def main_thread(threads: Sequence[Thread]) -> Thread | None:
+    named = [thread for thread in threads if thread.name == "MainThread"]
+    return named[0] if named else (threads[0] if threads else None)
+
+
+def telling_thread(threads: Sequence[Thread]) -> Thread | None:
+    """Return the thread in which Ray Train's code runs, else the main thread.
+
+    An async actor's code runs in its event loop's thread, not on the main one.
+    """
+    inside = [
+        thread for thread in threads if any(frame.layer == "ray_train" for frame in thread.frames)
+    ]
+    return max(inside, key=lambda one: len(one.frames)) if inside else main_thread(threads)
+
+
+def driver_waits_on(threads: Sequence[Thread]) -> str | None:
+    """Return what the driver's main thread does, None where its stack is not known."""
+    thread = main_thread(threads)
+
+    if thread is None:
+        return None
+
+    users = [frame for frame in thread.frames if frame.layer == "user"]
+    place = f" at {short(users[-1].file)}:{users[-1].line}" if users else ""
+    names = {frame.name for frame in thread.frames}
+
+    if "fit" in names and any(
+        "ray/train" in frame.file or "ray/tune" in frame.file for frame in thread.frames
+    ):
+        return f"fit() waits for the TrainController{place}"
+
+    if any(
+        frame.name == "get" and "ray/_private/worker.py" in frame.file for frame in thread.frames
+    ):
+        return f"ray.get{place}"
+
+    inner = thread.frames[-1] if thread.frames else None
+    return f"{inner.name}{place}" if inner else None
+
+
+def controller_waits_on(
+    answers: Observation, row: ActorRow, threads: Sequence[Thread]
+) -> str | None:
+    """Return what the controller waits on: its own state, or else its blocked stack."""
+    if not row.alive:
+        return "its process to start" if row.starting else None
+
+    answer = answers.controller
+    state = answer.get("state") if isinstance(answer, dict) else None
+
+    if state == "RUNNING" and isinstance(answer, dict):
+        return f"polls {len(answer['workers'])} workers"
+
+    pending = [
+        group for group in answers.placement_groups if group.state in ("PENDING", "RESCHEDULING")
+    ]
+
+    if pending:
+        return f"a placement group: {needs(pending[-1])}"
+
+    thread = telling_thread(threads)
+    names = {frame.name for frame in thread.frames} if thread else set()
+
+    for name, text in SETUP_WAITS:
+        if name in names:
+            return text
+
+    return f"state {state}" if state else None
+
+
+def needs(group: PlacementGroupRow) -> str:
+    """Return the bundles of a placement group, as "2 × {CPU: 1, GPU: 8}"."""
+    shapes = [
+        ", ".join(f"{name}: {amount:g}" for name, amount in sorted(bundle.resources.items()))
+        for bundle in group.bundles
+    ]
+    counted = {shape: shapes.count(shape) for shape in shapes}
+    return " + ".join(f"{count} × {{{shape}}}" for shape, count in counted.items())
+
+
+def short(file: str) -> str:
+    return file.rpartition("/")[2]
+
+
+def innermost(frames: Sequence[Frame]) -> Frame | None:
+    return frames[-1] if frames else None
+
+
+def controller_state(answer: dict[str, Any] | str, row: ActorRow) -> str:
+    if isinstance(answer, dict) and answer.get("state"):
+        return str(answer["state"])
+
+    if row.starting:
+        return "starting"
+
+    return "unknown" if row.alive else "ended"

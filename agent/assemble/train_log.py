@@ -1,0 +1,67 @@
+"""Ray Train's own account of a run: which pid was which rank, and what each rank failed of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dsray_inspect.agent.model import Record
+from dsray_inspect.agent.sampling.observation import Observation
+
+PLACE = re.compile(r"\(ip=([^,]+), pid=(\d+)\) world_rank=(\d+)")
+SNIPPET = re.compile(r"^\[Rank ([\d,]+) Error Snippet\]:$", re.MULTILINE)
+
+
+class Failure(Record, frozen=True, kw_only=True):
+    """What some ranks failed of, in Ray Train's words."""
+
+    at: float
+    ranks: tuple[int, ...]
+    text: str
+
+    @property
+    def last_line(self) -> str:
+        lines = [line.strip() for line in self.text.splitlines() if line.strip()]
+        return lines[-1] if lines else ""
+
+
+def messages(answers: Observation) -> list[Mapping[str, Any]]:
+    """Return the controller's messages, oldest first."""
+    kept = [look.get("kept") or {} for look in answers.looks.values()]
+    return sorted((one for part in kept for one in part.get("account", ())), key=lambda m: m["at"])
+
+
+def ranks_of(answers: Observation) -> dict[tuple[str, int], int]:
+    """Return the rank of each worker process, by ip and pid; the newest group counts."""
+    return {
+        (ip, int(pid)): int(rank)
+        for one in messages(answers)
+        for ip, pid, rank in PLACE.findall(one["message"])
+    }
+
+
+def failures(answers: Observation) -> list[Failure]:
+    """Return what the newest group failed of, nothing when a newer one has been started."""
+    last = next(iter(reversed(messages(answers))), None)
+
+    if last is None or not last["message"].startswith("[FailurePolicy]"):
+        return []
+
+    return list(split(last["at"], last["message"]))
+
+
+def split(at: float, message: str) -> Iterable[Failure]:
+    text = message.partition("\nError: ")[2]
+    found = list(SNIPPET.finditer(text))
+
+    if not found:
+        yield Failure(at=at, ranks=(), text=text)
+
+    for number, head in enumerate(found):
+        end = found[number + 1].start() if number + 1 < len(found) else len(text)
+        yield Failure(
+            at=at,
+            ranks=tuple(int(rank) for rank in head[1].split(",")),
+            text=text[head.end() : end].strip(),
+        )

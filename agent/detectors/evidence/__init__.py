@@ -1,0 +1,1 @@
+"""Views of a sample that detectors share; no module here returns findings."""

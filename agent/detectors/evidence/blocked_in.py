@@ -1,0 +1,67 @@
+"""What a rank that waits in no collective stands in, and so what it would be to blame for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dsray_inspect.agent.assemble.workers import RankContext
+from dsray_inspect.agent.detectors.findings import place_of
+from dsray_inspect.agent.model import Cause, Frame
+from dsray_inspect.agent.stacks.frame_rules import path_of
+from dsray_inspect.agent.stacks.memo import by_identity
+
+BY_PHASE: dict[str, Cause] = {
+    "data": "data_stall",
+    "checkpoint": "checkpoint_stall",
+    "user": "rank_blocked_in_user_code",
+    "forward": "rank_blocked_in_user_code",
+    "backward": "rank_blocked_in_user_code",
+    "optimizer_step": "rank_blocked_in_user_code",
+}
+GETS = frozenset(["get", "wait", "get_objects"])
+
+
+def cause_of(member: RankContext) -> Cause | None:
+    """Return the cause, None for a phase that tells none."""
+    if member.worker.state != "alive":
+        return None
+
+    cause = BY_PHASE.get(member.worker.phase)
+
+    if cause == "rank_blocked_in_user_code" and object_wait_of(member) is not None:
+        return "object_wait"
+
+    return cause
+
+
+def object_wait_of(member: RankContext) -> Frame | None:
+    """Return the frame of `ray.get` or `ray.wait` that the training thread is in."""
+    thread = member.training
+    return get_frame(thread.frames) if thread else None
+
+
+@by_identity
+def get_frame(frames: Sequence[Frame]) -> Frame | None:
+    return next(
+        (
+            frame
+            for frame in reversed(frames)
+            if frame.name.rpartition(".")[2] in GETS and path_of(frame) == "ray/_private/worker.py"
+        ),
+        None,
+    )
+
+
+def is_reporting(member: RankContext) -> bool:
+    return member.worker.state == "alive" and member.worker.phase == "report"
+
+
+def quiet_s(member: RankContext) -> float | None:
+    """Return the seconds since the rank came to its newest collective, None when not known."""
+    return min((one.age_s for one in member.worker.collectives), default=None)
+
+
+def place(member: RankContext) -> str:
+    """Return "load_batch (train.py:25)", or the phase."""
+    function = member.worker.function
+    return place_of(function) if function is not None else member.worker.phase

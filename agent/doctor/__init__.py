@@ -1,0 +1,1 @@
+"""What attaching to a cluster could see, and how to fix what it could not."""

@@ -1,0 +1,38 @@
+"""Whether this Ray lets us call into actors: tried on an actor of our own, not on the job's."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls, CallFailed
+from dsray_inspect.agent.launchers.ray.gcs import Gcs
+from dsray_inspect.agent.launchers.ray.records import ActorRow
+from dsray_inspect.agent.remote.doctor_probe import hello
+
+REGISTERED_S = 5.0
+POLL_S = 0.02
+
+
+def try_handle(calls: ActorCalls, gcs: Gcs, agent: Any, until: float) -> Any:
+    """Forge a handle from an actor's record and call it; returns a reference.
+
+    Raises:
+        CallFailed: this Ray gives no handle.
+    """
+    return calls.send(record_of(gcs, agent), (hello,), {"until": until})
+
+
+def record_of(gcs: Gcs, agent: Any) -> ActorRow:
+    """Return the actor table's record of an actor that is being started."""
+    actor_id, job_id = agent._actor_id.hex(), agent._actor_id.job_id.hex()
+    deadline = time.monotonic() + REGISTERED_S
+
+    while time.monotonic() < deadline:
+        for row in gcs.actors(job_id):
+            if row.actor_id == actor_id:
+                return row
+
+        time.sleep(POLL_S)
+
+    raise CallFailed(f"the GCS did not register an actor in {REGISTERED_S:.0f} s")

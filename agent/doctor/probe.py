@@ -1,0 +1,248 @@
+"""The preflight: asks the cluster and every node what attaching to a job there could see.
+
+It needs no job and touches none: calls are tried on actors of our own, py-spy on a worker
+that it does not stop. All nodes are asked at once, and none is waited for longer than the
+others.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import msgspec
+
+from dsray_inspect.agent.doctor.fixes import beside, fixes
+from dsray_inspect.agent.doctor.handle_check import try_handle
+from dsray_inspect.agent.doctor.report import (
+    RUNGS,
+    ClusterReport,
+    Diagnosis,
+    Fix,
+    NodeCheck,
+    NodeReport,
+    Problem,
+    Rung,
+    summarize,
+)
+from dsray_inspect.agent.errors import ExitCode, InspectError
+from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls, CallFailed
+from dsray_inspect.agent.launchers.ray.connect import connect
+from dsray_inspect.agent.launchers.ray.gcs import Gcs
+from dsray_inspect.agent.launchers.ray.join_check import check_membership
+from dsray_inspect.agent.launchers.ray.records import NodeRow
+from dsray_inspect.agent.launchers.ray.token import token_source
+from dsray_inspect.agent.launchers.ray.versions import (
+    IMAGE,
+    Versions,
+    cannot_join,
+    cluster_versions,
+    mismatch,
+    our_versions,
+)
+from dsray_inspect.agent.model import OK
+from dsray_inspect.agent.remote.doctor_probe import Examiner, check, container, find_raylet
+
+AGENT_S = 20.0
+"""What starting an agent on a busy node may take, its look included."""
+PYSPY_S = 4.0
+
+
+def diagnose(address: str, found_by: str, *, inject: bool = True) -> Diagnosis:
+    """Return what can be seen in the cluster at `address`.
+
+    Raises:
+        ClusterUnreachable: nothing answers there.
+        PermissionMissing: it wants a token that we do not have.
+    """
+    taken_at, started = time.time(), time.monotonic()
+    connect(address)
+    cluster = cluster_report(address, found_by)
+    gcs = Gcs(address)
+    rows = [row for row in gcs.nodes() if row.alive]
+    problem = other_version(cluster)
+    nodes: tuple[NodeReport, ...] = ()
+
+    if problem is None:
+        try:
+            check_membership(rows)
+            calls = ActorCalls(address)
+        except InspectError as error:
+            problem = Problem(exit_code=error.exit_code, what=str(error), fix=error.help_text)
+        else:
+            try:
+                nodes = Examination(gcs, calls, rows, inject=inject).reports()
+            finally:
+                calls.close()
+
+    if problem is not None:
+        nodes = tuple(report(row, None, why="we cannot join the cluster") for row in rows)
+
+    return Diagnosis(
+        summary=summarize(nodes, problem),
+        taken_at=taken_at,
+        took_s=time.monotonic() - started,
+        cluster=cluster,
+        problem=problem,
+        nodes=nodes,
+        fixes=fixes(nodes) if problem is None else outside_the_cluster(problem),
+    )
+
+
+def cluster_report(address: str, found_by: str) -> ClusterReport:
+    ours, theirs = our_versions(), cluster_versions(address)
+    return ClusterReport(
+        address=address,
+        found_by=found_by,
+        ray=theirs.ray if theirs else None,
+        python=theirs.python if theirs else None,
+        our_ray=ours.ray,
+        our_python=ours.python,
+        token=token_source(),
+    )
+
+
+def other_version(cluster: ClusterReport) -> Problem | None:
+    if cluster.ray is None or cluster.python is None:
+        return None
+
+    theirs = Versions(ray=cluster.ray, python=cluster.python)
+    why = mismatch(theirs, Versions(ray=cluster.our_ray, python=cluster.our_python))
+
+    if not why:
+        return None
+
+    return Problem(exit_code=ExitCode.UNSUPPORTED, what=cannot_join(why), fix=IMAGE)
+
+
+def outside_the_cluster(problem: Problem) -> tuple[Fix, ...]:
+    """Return how a container beside Ray's becomes a part of the cluster's machine."""
+    if problem.exit_code != ExitCode.NOT_FOUND or not container():
+        return ()
+
+    lines = beside(container(), os.geteuid())
+    return (Fix(nodes=(), what="If this is a container beside Ray's:", lines=lines),)
+
+
+class Examination:
+    """The looks at all nodes of one cluster."""
+
+    def __init__(self, gcs: Gcs, calls: ActorCalls, rows: list[NodeRow], *, inject: bool) -> None:
+        self._gcs = gcs
+        self._calls = calls
+        self._rows = rows
+        self._inject = inject
+        self._own = calls.node_id()
+        self._until = time.time() + AGENT_S
+
+    def reports(self) -> tuple[NodeReport, ...]:
+        """Ask all nodes, wait until all have answered or the time is over."""
+        deadline = time.monotonic() + AGENT_S
+        here = {row.node_id for row in self._rows if self.is_here(row)}
+        agents = {
+            row.node_id: self._calls.start_agent(row.node_id, Examiner)
+            for row in self._rows
+            if self._inject or row.node_id not in here
+        }
+        looks = {
+            node_id: agent.check.remote(self.request(node_id, here=False))
+            for node_id, agent in agents.items()
+            if node_id not in here
+        }
+        answers: dict[str, Any] = {
+            node_id: check(self.request(node_id, here=True)) for node_id in here
+        }
+        trials, untried = self.trials(agents)
+        tried = {**untried, **self._calls.answers(trials, deadline - time.monotonic())}
+        answers |= self._calls.answers(looks, deadline - time.monotonic())
+        return tuple(
+            report(
+                row,
+                answers.get(row.node_id),
+                seen_here=row.node_id in here,
+                inside=self.inside(tried.get(row.node_id)),
+            )
+            for row in self._rows
+        )
+
+    def is_here(self, row: NodeRow) -> bool:
+        """Return whether attaching would read this node from this very process."""
+        own = next((one for one in self._rows if one.node_id == self._own), None)
+
+        if own is None or own.ip != row.ip:
+            return False
+
+        return row.node_id == self._own or find_raylet(row.node_id) is not None
+
+    def request(self, node_id: str, *, here: bool) -> dict[str, Any]:
+        return {"until": self._until, "node_id": node_id, "here": here, "timeout_s": PYSPY_S}
+
+    def trials(self, agents: dict[str, Any]) -> tuple[dict[str, Any], dict[str, CallFailed]]:
+        """Return the calls that are on their way, and those that this Ray does not allow."""
+        sent: dict[str, Any] = {}
+        failed: dict[str, CallFailed] = {}
+
+        for node_id, agent in agents.items() if self._inject else ():
+            try:
+                sent[node_id] = try_handle(self._calls, self._gcs, agent, self._until)
+            except CallFailed as error:
+                failed[node_id] = error
+
+        return sent, failed
+
+    def inside(self, answer: Any) -> Rung:
+        """Return how the call into an actor went."""
+        if not self._inject:
+            return Rung(state="off", why="switched off by --no-inject")
+
+        if isinstance(answer, CallFailed):
+            return Rung(state="no", why=str(answer))
+
+        if answer is None:
+            return Rung(state="no", why=f"no actor of ours answered in {AGENT_S:.0f} s")
+
+        return Rung(state="ok")
+
+
+def report(
+    row: NodeRow,
+    answer: Any,
+    *,
+    seen_here: bool = False,
+    inside: Rung | None = None,
+    why: str = "",
+) -> NodeReport:
+    """Return one node's rungs; `answer` is what the checkup there gave, or why it did not."""
+    facts = msgspec.convert(answer, NodeCheck) if isinstance(answer, dict) else None
+    reason = why or str(answer or f"no answer in {AGENT_S:.0f} s")
+    slots = int(row.resources.get("GPU", 0))
+    inside = inside or Rung(state="no", why=reason)
+    outside = {
+        "3": rung(facts.stacks) if facts else Rung(state="no", why=reason),
+        "3b": rung(facts.environ) if facts else Rung(state="no", why=reason),
+        "gpu": gpu_rung(facts, slots, reason),
+    }
+    return NodeReport(
+        node_id=row.node_id,
+        ip=row.ip,
+        hostname=row.hostname,
+        gpu_slots=slots,
+        seen_from=("here" if seen_here else "agent") if facts else "",
+        rungs=dict(zip(RUNGS, (Rung(state="ok"), inside, inside, *outside.values()), strict=True)),
+        facts=facts,
+    )
+
+
+def rung(why: str) -> Rung:
+    return Rung(state="ok") if why == OK else Rung(state="no", why=why)
+
+
+def gpu_rung(facts: NodeCheck | None, slots: int, reason: str) -> Rung:
+    if facts is None:
+        return Rung(state="no" if slots else "none", why=reason)
+
+    if facts.gpus:
+        return Rung(state="ok")
+
+    return Rung(state="no" if slots else "none", why=facts.gpu_why)

@@ -1,0 +1,185 @@
+"""What the doctor found: which rung of the evidence ladder every node can reach, and why not."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from dsray_inspect.agent.errors import ExitCode
+
+SCHEMA_VERSION: Final = 1
+SYS_PTRACE: Final = 1 << 19
+"""CAP_SYS_PTRACE in `/proc/PID/status` (linux/capability.h)."""
+
+State = Literal["ok", "no", "off", "none"]
+"""`off`: switched off by an option; `none`: the node has no such thing."""
+RUNGS: Final = ("0", "1", "2", "3", "3b", "gpu")
+LACKS: Final = {
+    "0": "no tables (rung 0)",
+    "1": "no Train controller (rung 1)",
+    "2": "no answers of the ranks (rung 2)",
+    "3": "no stacks from outside (rung 3)",
+    "3b": "no environment from outside (rung 3b)",
+}
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all records here."""
+
+
+class ProcessRights(Record, frozen=True, kw_only=True):
+    """What the kernel compares when one process wants to read another."""
+
+    pid: int
+    title: str
+    uid: int
+    cap_effective: int
+    cap_permitted: int
+    cap_bounding: int
+    no_new_privs: bool
+    seccomp: int
+    user_namespace: str | None
+
+    @property
+    def may_ptrace(self) -> bool:
+        return bool(self.cap_effective & SYS_PTRACE)
+
+
+class NodeCheck(Record, frozen=True, kw_only=True):
+    """What `remote.doctor_probe` found on a node. `stacks`, `environ` and `sched` are "ok" or why not."""
+
+    hostname: str
+    python: str
+    container: Literal["kubernetes", "container", ""]
+    me: ProcessRights
+    raylet: ProcessRights | None
+    target: ProcessRights | None
+    yama: int | None
+    hidepid: str
+    pyspy: str | None
+    pyspy_version: str | None
+    stacks: str
+    environ: str
+    sched: str
+    gpus: int
+    gpu_why: str
+
+
+class Rung(Record, frozen=True, kw_only=True):
+    state: State
+    why: str = ""
+
+
+class NodeReport(Record, frozen=True, kw_only=True):
+    """One node. `seen_from` is "here" for a look by this very process."""
+
+    node_id: str
+    ip: str
+    hostname: str
+    gpu_slots: int
+    seen_from: Literal["here", "agent", ""]
+    rungs: dict[str, Rung]
+    facts: NodeCheck | None
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """The rungs that do not answer; GPU readings are no rung, a rank is seen without them."""
+        return tuple(name for name in LACKS if self.rungs[name].state == "no")
+
+    @property
+    def gives_stacks(self) -> bool:
+        return any(self.rungs[name].state == "ok" for name in ("2", "3"))
+
+
+class Fix(Record, frozen=True, kw_only=True):
+    """One thing to mend on some nodes: what is wrong and why, and what to paste."""
+
+    nodes: tuple[str, ...]
+    what: str
+    lines: tuple[str, ...]
+
+
+class Problem(Record, frozen=True, kw_only=True):
+    """What keeps us from joining the cluster at all."""
+
+    exit_code: int
+    what: str
+    fix: str
+
+
+class ClusterReport(Record, frozen=True, kw_only=True):
+    address: str
+    found_by: str
+    ray: str | None
+    python: str | None
+    our_ray: str
+    our_python: str
+    token: str
+    """Where the token we send was found, "" when none is sent."""
+
+
+class Diagnosis(Record, frozen=True, kw_only=True):
+    """The document of `doctor --json`."""
+
+    summary: str
+    taken_at: float
+    took_s: float
+    cluster: ClusterReport
+    problem: Problem | None
+    nodes: tuple[NodeReport, ...]
+    fixes: tuple[Fix, ...]
+    schema_version: Literal[1] = SCHEMA_VERSION
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the command ends in: some rung must give stacks on every node."""
+        if self.problem is not None:
+            return ExitCode(self.problem.exit_code)
+
+        blind = [node for node in self.nodes if not node.gives_stacks]
+
+        if self.nodes and len(blind) == len(self.nodes):
+            return ExitCode.PERMISSION
+
+        return ExitCode.FINDINGS if blind else ExitCode.OK
+
+
+def summarize(nodes: tuple[NodeReport, ...], problem: Problem | None) -> str:
+    """Return the answer in a few words: how many nodes have every rung, what the others lack."""
+    if problem is not None:
+        return problem.what
+
+    if not nodes:
+        return "The cluster has no living node."
+
+    whole = [node for node in nodes if not node.lacks]
+    parts = [f"{len(whole)} of {len(nodes)} nodes: every rung."] if whole else []
+    by_lack: dict[tuple[tuple[str, ...], str], list[str]] = {}
+
+    for node in nodes:
+        if node.lacks:
+            by_lack.setdefault((node.lacks, consequence(node)), []).append(node.hostname)
+
+    for (lacks, then), names in by_lack.items():
+        gone = " and ".join(LACKS[name] for name in lacks)
+        parts.append(f"{listed(names)}: {gone}. {then}".strip())
+
+    blind = [node.hostname for node in nodes if node.rungs["gpu"].state == "no"]
+    parts += [f"{listed(blind)}: no GPU readings."] if blind else []
+    return " ".join(parts)
+
+
+def consequence(node: NodeReport) -> str:
+    if not node.gives_stacks:
+        return "A rank there cannot be seen."
+
+    if "3" in node.lacks:
+        return "Rung 2 sees a rank there while its main thread is free."
+
+    return ""
+
+
+def listed(names: list[str], most: int = 4) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

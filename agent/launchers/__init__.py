@@ -1,0 +1,1 @@
+"""Who starts runs: one package for each launcher, behind one protocol."""

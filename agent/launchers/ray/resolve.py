@@ -1,0 +1,121 @@
+"""Which run a user means: JOB is a submission id, a job id, a run id or a run's name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+import msgspec
+
+from dsray_inspect.agent.errors import AmbiguousTarget, TargetNotFound
+from dsray_inspect.agent.launchers.ray.adapters import RunActors
+from dsray_inspect.agent.launchers.ray.records import JobRow, SubmissionRow
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """One run that could be meant; `actors` is None for a job without Ray Train runs.
+
+    `run_id`, `run_name`, `state` and `attempt` come from the controller and are None when it
+    did not answer.
+    """
+
+    job: JobRow
+    actors: RunActors | None
+    run_id: str | None = None
+    run_name: str | None = None
+    state: str | None = None
+    attempt: str | None = None
+
+    @property
+    def label(self) -> str:
+        if self.run_name or self.run_id:
+            return f"{self.run_name} ({(self.run_id or 'no id')[:8]})"
+
+        return self.job.label
+
+    def is_called(self, name: str) -> bool:
+        """Return whether `name` is this run or its job; run ids may be shortened to 6 digits."""
+        if name in (self.job.submission_id, self.job.job_id, self.run_id, self.run_name):
+            return True
+
+        return bool(self.run_id and len(name) >= 6 and self.run_id.startswith(name))
+
+
+def choose(candidates: Sequence[Candidate], name: str | None) -> Candidate:
+    """Return the one run that `name` means, or the only running one.
+
+    Raises:
+        TargetNotFound: nothing is called so; near names are suggested.
+        AmbiguousTarget: several runs fit; they are listed.
+    """
+    running = [one for one in candidates if not one.job.is_dead]
+
+    if name is None:
+        with_runs = [one for one in running if one.actors is not None and one.actors.alive]
+        return only(with_runs, "Ray Train runs are running", candidates)
+
+    fitting = [one for one in candidates if one.is_called(name)]
+
+    if not fitting:
+        raise not_found(candidates, name)
+
+    living = [one for one in fitting if not one.job.is_dead]
+    active = [one for one in living if one.actors is not None and one.actors.alive]
+    chosen = active or living or fitting
+    return only(chosen, f"runs fit {name}", candidates)
+
+
+def only(chosen: Sequence[Candidate], what: str, candidates: Sequence[Candidate]) -> Candidate:
+    if not chosen:
+        raise TargetNotFound(
+            "No Ray Train run is running in this cluster.",
+            help_text=known(candidates)
+            or "Start one with `ray job submit`, or see `ray list jobs`.",
+        )
+
+    if len(chosen) > 1:
+        raise AmbiguousTarget(
+            f"{len(chosen)} {what}: " + ", ".join(one.label for one in chosen) + ".",
+            help_text=f"Name one, for example: dsray-inspect attach {name_of(chosen[0])}",
+        )
+
+    return chosen[0]
+
+
+def name_of(candidate: Candidate) -> str:
+    return (candidate.run_id or "")[:8] or candidate.run_name or candidate.job.label
+
+
+def known(candidates: Sequence[Candidate]) -> str:
+    labels = sorted({one.job.label for one in candidates})
+    return f"Jobs it remembers: {', '.join(labels[-8:])}." if labels else ""
+
+
+def without_driver(name: str, submission: SubmissionRow) -> TargetNotFound:
+    """Say of a job that Ray's job manager knows why there is nothing to attach to."""
+    if submission.status in ("PENDING", "RUNNING"):
+        return TargetNotFound(
+            f"Job {name} is {submission.status}, and its driver has not joined Ray yet.",
+            help_text=f"Look again in a moment; `ray job logs {name}` shows what it does.",
+        )
+
+    why = f": {submission.message.rstrip('.')}" if submission.message else ""
+    return TargetNotFound(
+        f"Job {name} ended ({submission.status}) before its driver joined Ray{why}.",
+        help_text=f"ray job logs {name}   shows what it printed.",
+    )
+
+
+def not_found(candidates: Sequence[Candidate], name: str) -> TargetNotFound:
+    names = {
+        text
+        for one in candidates
+        for text in (one.job.submission_id, one.job.job_id, one.run_id, one.run_name)
+        if text
+    }
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    hint = f"Did you mean {' or '.join(near)}? " if near else ""
+    return TargetNotFound(
+        f"This cluster has no job or run called {name}.",
+        help_text=hint + "`dsray-inspect ls` shows what there is.",
+    )

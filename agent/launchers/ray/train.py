@@ -1,0 +1,24 @@
+"""Ray Train's generations, one adapter module each.
+
+They are told apart by the module an actor's class comes from, never by Ray's version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dsray_inspect.agent.launchers.ray.adapters import Adapter, RunActors
+from dsray_inspect.agent.launchers.ray.records import ActorRow
+from dsray_inspect.agent.launchers.ray.train_v1 import TrainV1
+from dsray_inspect.agent.launchers.ray.train_v2 import TrainV2
+
+ADAPTERS: tuple[Adapter, ...] = (TrainV2(), TrainV1())
+
+
+def adapter_of(generation: str) -> Adapter:
+    return next(adapter for adapter in ADAPTERS if adapter.generation == generation)
+
+
+def find_runs(actors: Sequence[ActorRow]) -> list[RunActors]:
+    """Return all Ray Train runs among the actors of one job."""
+    return [run for adapter in ADAPTERS for run in adapter.runs(actors)]

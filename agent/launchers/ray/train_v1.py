@@ -1,0 +1,32 @@
+"""Ray Train V1 (`RAY_TRAIN_V2_ENABLED=0`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dsray_inspect.agent.launchers.ray.adapters import Part, RunActors, present_group
+from dsray_inspect.agent.launchers.ray.records import ActorRow
+
+
+class TrainV1:
+    """The workers belong to a Tune trial."""
+
+    generation = "v1"
+    controller_parts: Sequence[Part] = ()
+    without_controller = (
+        "Ray Train V1 has no controller actor; rungs 0 and 3 answer, ranks come from RANK"
+    )
+
+    def runs(self, actors: Sequence[ActorRow]) -> list[RunActors]:
+        by_owner: dict[str, list[ActorRow]] = {}
+
+        for actor in actors:
+            if actor.class_name == "RayTrainWorker" and actor.module.startswith(
+                "ray.train._internal."
+            ):
+                by_owner.setdefault(actor.owner_worker_id, []).append(actor)
+
+        return [
+            RunActors(generation=self.generation, controller=None, workers=present_group(workers))
+            for workers in by_owner.values()
+        ]

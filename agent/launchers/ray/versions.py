@@ -1,0 +1,74 @@
+"""Ray's and Python's versions, the cluster's and ours: Ray lets only equal ones join.
+
+The cluster's are read from the GCS beforehand, so that a mismatch is something to tell and
+not an error in the middle of `ray.init`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+
+from dsray_inspect.agent.errors import VersionUnsupported
+from dsray_inspect.agent.launchers.ray.records import Row
+
+LEVEL = "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL"
+IMAGE = "Run dsray-inspect from the cluster's own image or environment."
+
+
+class Versions(Row, frozen=True, kw_only=True):
+    ray: str
+    python: str
+
+
+def check_versions(address: str) -> None:
+    """Return when the cluster's versions are ours, or where it does not tell them.
+
+    Raises:
+        VersionUnsupported: it has other ones.
+    """
+    theirs = cluster_versions(address)
+    why = mismatch(theirs, our_versions()) if theirs else ""
+
+    if why:
+        raise VersionUnsupported(cannot_join(why), help_text=IMAGE)
+
+
+def cannot_join(why: str) -> str:
+    return f"This environment cannot join the cluster: {why}."
+
+
+def our_versions() -> Versions:
+    import ray
+
+    return Versions(ray=ray.__version__, python=platform.python_version())
+
+
+def cluster_versions(address: str) -> Versions | None:
+    """Return what the cluster was started with, None where this Ray does not keep it.
+
+    `launchers.ray.connect` must have succeeded before.
+    """
+    from ray._raylet import GcsClient
+
+    raw = GcsClient(address=address).internal_kv_get(b"CLUSTER_METADATA", namespace=b"cluster")
+
+    try:
+        metadata = json.loads(raw or b"{}")
+        return Versions(ray=metadata["ray_version"], python=metadata["python_version"])
+    except (ValueError, KeyError):
+        return None
+
+
+def mismatch(cluster: Versions, ours: Versions) -> str:
+    """Return what keeps us from joining the cluster, "" for nothing; Ray's own rule."""
+    if cluster.ray != ours.ray:
+        return f"the cluster has Ray {cluster.ray}, this environment Ray {ours.ray}"
+
+    digits = 2 if os.environ.get(LEVEL) == "minor" else 3
+
+    if cluster.python.split(".")[:digits] != ours.python.split(".")[:digits]:
+        return f"the cluster has Python {cluster.python}, this environment Python {ours.python}"
+
+    return ""

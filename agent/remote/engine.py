@@ -1,0 +1,142 @@
+"""Describe the live DeepSpeed engine of this process (stdlib only, sent by value).
+
+Only attributes are read. Nothing here may call a collective or synchronise a device: a
+`safe_get_full_*` would deadlock the job.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from typing import Any
+
+from dsray_inspect.agent.remote.gil import give_way
+from dsray_inspect.agent.remote.redaction import flatten_config
+
+MAX_TENSORS = 20_000
+
+
+def describe(engine: Any) -> dict[str, Any]:
+    """Return what the engine is, as plain values."""
+    deepspeed = sys.modules["deepspeed"]
+    config = effective_config(engine)
+    give_way()
+    lines = "\n".join(f"{key}={value}" for key, value in sorted(config.items()))
+    return {
+        "version": str(getattr(deepspeed, "__version__", "unknown")),
+        "zero_stage": int(engine.zero_optimization_stage()),
+        "dtype": dtype_of(engine),
+        "micro_batch_size": int(engine.train_micro_batch_size_per_gpu()),
+        "gradient_accumulation_steps": int(engine.gradient_accumulation_steps()),
+        "train_batch_size": attempt(lambda: int(engine.train_batch_size())),
+        "offload": offload_of(engine),
+        "optimizer": optimizer_of(engine),
+        "parameters": parameters_of(engine),
+        "process_groups": process_groups(),
+        "config_digest": hashlib.sha256(lines.encode()).hexdigest()[:16],
+        "config": config,
+    }
+
+
+def attempt(read: Any) -> Any:
+    """Return what `read` gives, None where this DeepSpeed has no such thing."""
+    try:
+        return read()
+    except Exception:
+        return None
+
+
+def dtype_of(engine: Any) -> str:
+    found = attempt(lambda: engine.get_data_types()[0])
+    return str(found).rpartition(".")[2] if found is not None else "unknown"
+
+
+def offload_of(engine: Any) -> str | None:
+    """Return "optimizer:cpu", "optimizer:cpu parameters:nvme" and the like, None without."""
+    zero = getattr(engine._config, "zero_config", None)
+    parts = []
+
+    for label, name in (("optimizer", "offload_optimizer"), ("parameters", "offload_param")):
+        device = getattr(getattr(zero, name, None), "device", None)
+        device = getattr(device, "value", device)
+
+        if device not in (None, "none"):
+            parts.append(f"{label}:{device}")
+
+    return " ".join(parts) or None
+
+
+def optimizer_of(engine: Any) -> str | None:
+    names = []
+
+    for attribute in ("basic_optimizer", "optimizer"):
+        found = getattr(engine, attribute, None)
+        name = type(found).__name__ if found is not None else None
+
+        if name and name not in names:
+            names.append(name)
+
+    return " in ".join(names) or None
+
+
+def parameters_of(engine: Any) -> int | None:
+    """Return the number of parameters before ZeRO-3 partitioned them."""
+    total = 0
+
+    for number, parameter in enumerate(engine.module.parameters()):
+        if number >= MAX_TENSORS:
+            return None
+
+        count = getattr(parameter, "ds_numel", None)
+        total += int(count if count is not None else parameter.numel())
+
+    return total
+
+
+def process_groups() -> list[str]:
+    """Return one line a process group: name, backend, ranks and what it is for."""
+    module = sys.modules.get("torch.distributed.distributed_c10d")
+    world = getattr(module, "_world", None)
+    lines = []
+
+    for group, name in list(getattr(world, "pg_names", {}).items()):
+        ranks = sorted(getattr(world, "pg_group_ranks", {}).get(group, {}))
+        backend = str((getattr(world, "pg_map", {}).get(group) or ("unknown",))[0])
+        purpose = attempt(lambda group=group: group.group_desc) or ""
+        span = f"{ranks[0]}-{ranks[-1]}" if ranks else "unknown"
+        contiguous = ranks == list(range(ranks[0], ranks[-1] + 1)) if ranks else True
+        shown = span if contiguous else ",".join(map(str, ranks[:16]))
+        lines.append(f"{name} {backend} ranks {shown} {purpose}".strip())
+
+    return lines
+
+
+def effective_config(engine: Any) -> dict[str, str]:
+    """Return the config as DeepSpeed resolved it, flattened to dotted keys."""
+    config = engine._config
+    merged: dict[str, Any] = dict(attempt(lambda: engine.config) or {})
+    zero: Any = getattr(config, "zero_config", None)
+    resolved = attempt(lambda: zero.model_dump(mode="json")) or attempt(lambda: zero.dict())
+
+    if isinstance(resolved, dict):
+        merged["zero_optimization"] = resolved
+
+    for name in (
+        "train_batch_size",
+        "train_micro_batch_size_per_gpu",
+        "gradient_accumulation_steps",
+        "gradient_clipping",
+        "world_size",
+    ):
+        value = getattr(config, name, None)
+
+        if value is not None:
+            merged[name] = value
+
+    flat: dict[str, str] = {}
+
+    for name in sorted(merged, key=str):
+        give_way()
+        flat.update(flatten_config({name: merged[name]}))
+
+    return flat

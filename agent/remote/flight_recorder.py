@@ -1,0 +1,203 @@
+"""What torch's flight recorder holds of this process's collectives (stdlib only, sent by value).
+
+The recorder is on by default, for gloo too. Dump functions and format (version 2.10):
+`torch/csrc/distributed/c10d/FlightRecorder.hpp`, verified on torch 2.13. With gloo an entry's
+`state` stays "scheduled", and `retired` tells that it is finished.
+"""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from dsray_inspect.agent.remote.gil import give_way
+from dsray_inspect.agent.remote.worker import all_idle
+
+DUMPS = ("_dump_fr_trace", "_dump_nccl_trace")
+FINISHED = ("completed", "COMPLETED")
+READ_MS = 20.0
+"""What reading 2,000 entries, the recorder's default size, takes."""
+KEPT = 2
+"""The newest entries of each group that are told."""
+ARRIVALS = 96
+"""So many of the newest entries of each group tell when the rank came to them."""
+PAUSE_NS = 20_000_000
+"""A collective is worth telling where a rank came to it, or to the next, so long after the last."""
+RHYTHM = 10
+"""So many gaps at least make a rhythm."""
+
+
+def collectives(_actor: Any, request: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
+    """Return the newest collectives of each process group, and the process's usual rhythm.
+
+    `request`: `recorder`, "always" or "idle", and `max_pause_ms`. Reading holds the GIL for a
+    while, which a rank that stands still does not notice.
+    """
+    may_pause = request["recorder"] == "always" and request["max_pause_ms"] >= READ_MS
+
+    if not may_pause and not all_idle(seen["threads"]):
+        return nothing("the rank runs, and reading its recorder would stop it for a moment")
+
+    entries = recorded()
+
+    if entries is None:
+        return nothing("this torch keeps no flight recorder, or is not imported")
+
+    give_way()
+    now_s = time.time()
+    return {
+        "collectives": [
+            describe(entry, now_s) for group in newest(entries) for entry in group[-KEPT:]
+        ],
+        "collectives_why": "ok",
+        "arrivals": arrivals(entries),
+        "longest_gap_s": longest_gap_s(entries),
+        "group_ranks": group_ranks(),
+    }
+
+
+def recording(_actor: Any, request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
+    """Return all that the flight recorder holds, as it dumps it, for `trace`.
+
+    `request`: `max_pause_ms`. The dump is one C++ call; it is read where it is sent to.
+    """
+    if request["max_pause_ms"] < READ_MS:
+        return {"recording": None, "recording_why": f"it would stop the rank for {READ_MS:.0f} ms"}
+
+    now_ns = time.time_ns()
+    raw = dumped()
+
+    if raw is None:
+        return {"recording": None, "recording_why": "this torch keeps no flight recorder"}
+
+    give_way()
+    return {
+        "recording": raw,
+        "recording_why": "ok",
+        "read_ns": now_ns,
+        "group_ranks": group_ranks(),
+    }
+
+
+def nothing(why: str) -> dict[str, Any]:
+    return {"collectives": None, "collectives_why": why}
+
+
+def recorded() -> list[dict[str, Any]] | None:
+    """Return all entries, oldest first; None where there is no recorder."""
+    for raw in dumps():
+        give_way()
+        entries: list[dict[str, Any]] = pickle.loads(raw).get("entries", [])
+
+        if entries:
+            return entries
+
+    return None
+
+
+def dumped() -> bytes | None:
+    """Return the dump that has most in it: a process with NCCL may have two recorders."""
+    return max(dumps(), key=len, default=None)
+
+
+def dumps() -> Iterator[bytes]:
+    module = sys.modules.get("torch._C._distributed_c10d")
+
+    for name in DUMPS:
+        dump = getattr(module, name, None)
+
+        if dump is not None:
+            yield dump(includeCollectives=True, includeStackTraces=False, onlyActive=False)
+
+
+def newest(entries: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Return the entries by group, each group's in order."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+
+    for entry in entries:
+        if not entry["is_p2p"]:
+            groups.setdefault(str(entry["process_group"][0]), []).append(entry)
+
+    return list(groups.values())
+
+
+def arrivals(entries: Iterable[dict[str, Any]]) -> dict[str, list[tuple[int, int]]]:
+    """Return by group when this rank came to its newest collectives: sequence, Unix ns.
+
+    Only those around a pause are told: a step of ZeRO-3 has hundreds, and a rank can be late to
+    one only where it, or whoever waited for it, paused.
+    """
+    return {
+        str(group[0]["process_group"][0]): [
+            (int(entry["collective_seq_id"]), int(entry["time_created_ns"]))
+            for entry in around_pauses(group)
+        ]
+        for group in newest(entries)
+    }
+
+
+def around_pauses(group: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Keep the collective before each pause, and three after it; the newest of them all.
+
+    Who is late pauses before the collective, who waits for it after it: what both keep holds that
+    one and two more, to which all come at once (by those the clocks of hosts are set).
+    """
+    kept: set[int] = set()
+
+    for place in range(len(group) - 1, 0, -1):
+        paused_ns = group[place]["time_created_ns"] - group[place - 1]["time_created_ns"]
+
+        if paused_ns >= PAUSE_NS:
+            kept.update(range(place - 1, min(place + 3, len(group))))
+
+        if len(kept) >= ARRIVALS:
+            break
+
+    return [group[place] for place in sorted(kept)[-ARRIVALS:]]
+
+
+def describe(entry: dict[str, Any], now_s: float) -> dict[str, Any]:
+    """Return one entry; its age is told by this process's own clock."""
+    timeout_ms = entry.get("timeout_ms")
+    return {
+        "group": str(entry["process_group"][0]),
+        "sequence": int(entry["collective_seq_id"]),
+        "operation": str(entry["profiling_name"]).rpartition(":")[2],
+        "sizes": [list(map(int, size)) for size in entry["input_sizes"]],
+        "dtype": str((entry.get("input_dtypes") or ["unknown"])[0]).lower(),
+        "age_s": max(0.0, now_s - entry["time_created_ns"] / 1e9),
+        "finished": bool(entry["retired"]) or entry.get("state") in FINISHED,
+        "timeout_s": timeout_ms / 1000 if timeout_ms else None,
+    }
+
+
+def longest_gap_s(entries: list[dict[str, Any]]) -> float | None:
+    """Return the longest time without a new collective, in the newer half of what is recorded.
+
+    The older half may hold the set-up, whose gaps are no part of a job's rhythm.
+    """
+    times = [entry["time_created_ns"] for entry in entries[len(entries) // 2 :]]
+    gaps = [(after - before) / 1e9 for before, after in itertools.pairwise(times)]
+    return max(gaps) if len(gaps) >= RHYTHM else None
+
+
+def group_ranks() -> dict[str, Any]:
+    """Return the ranks of each process group, by its name; evenly spaced ones as a span."""
+    module = sys.modules.get("torch.distributed.distributed_c10d")
+    world = getattr(module, "_world", None)
+    ranks = getattr(world, "pg_group_ranks", {})
+    return {
+        str(name): spanned(sorted(ranks.get(group, {})))
+        for group, name in list(getattr(world, "pg_names", {}).items())
+    }
+
+
+def spanned(ranks: list[int]) -> Any:
+    """Return first, end and stride of evenly spaced ranks, else the ranks."""
+    stride = ranks[1] - ranks[0] if len(ranks) > 1 else 1
+    even = ranks and ranks == list(range(ranks[0], ranks[-1] + 1, stride))
+    return {"first": ranks[0], "end": ranks[-1] + 1, "stride": stride} if even else ranks

@@ -1,0 +1,140 @@
+"""What rung 3 reads on a node from outside the workers (stdlib only, sent by value).
+
+The same function answers in the attaching process for its own node and in the node agent
+(an actor) for every other.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import socket
+import time
+from typing import Any
+
+from dsray_inspect.agent.remote import faultdump as faultdump
+from dsray_inspect.agent.remote.environ import (
+    EnvironUnreadable,
+    compare_environ,
+    live_environ,
+)
+from dsray_inspect.agent.remote.gpus import read_gpus
+from dsray_inspect.agent.remote.limits import memory_limits
+from dsray_inspect.agent.remote.log_tail import tails_of
+from dsray_inspect.agent.remote.postmortem import kept_of
+from dsray_inspect.agent.remote.process import descendants, facts
+from dsray_inspect.agent.remote.pyspy import dump_all
+from dsray_inspect.agent.remote.redaction import redact_pair
+from dsray_inspect.agent.remote.sockets import Tables
+from dsray_inspect.agent.remote.startup_record import identity_of, start_record
+
+
+def look(request: dict[str, Any]) -> dict[str, Any]:
+    """Read processes and GPUs of this node.
+
+    `request`: `until` (Unix seconds), `pids`, `threads`, `stacks` and `environs` (lists of pids),
+    `counters` (bool; see `remote.process`),
+    `session_dir` of Ray, `kept` (see `remote.postmortem`), `logs` (see `remote.log_tail`), `gpus`,
+    `signals` (bool: whether a process may be sent the signal it was submitted with), `native`,
+    `locals`, `children` (bool) and `timeout_s` for py-spy.
+    """
+    if time.time() > request["until"]:
+        return {"late": True}
+
+    # First: py-spy's pauses make the kernel run each thread, which resets its idle time.
+    tables: Tables = {}
+    counters, apart = request["counters"], set(request["threads"])
+    processes = {
+        pid: facts(pid, tables, threads=pid in apart, counters=counters) for pid in request["pids"]
+    }
+    below = descendants(request["stacks"]) if request["children"] else {}
+
+    for pid, children in below.items():
+        processes.setdefault(pid, {})["children"] = children
+        processes.update(
+            {child: facts(child, tables, threads=True, counters=counters) for child in children}
+        )
+
+    every = [*request["stacks"], *(child for children in below.values() for child in children)]
+
+    for pid, answer in dump_all(every, request).items():
+        if "json" not in answer and request.get("signals"):
+            answer = by_signal(pid, answer)
+
+        if "json" in answer:
+            answer["json"] = redact_locals(answer["json"]) if request["locals"] else answer["json"]
+
+        processes.setdefault(pid, {})["dump"] = answer
+
+    for pid in request["stacks"]:
+        record = start_record(pid)
+
+        if record is not None:
+            processes.setdefault(pid, {}).update(start=record, identity=identity_of(record))
+
+    for pid in request["environs"]:
+        processes.setdefault(pid, {}).update(environment(pid))
+
+    gpus, why = read_gpus() if request["gpus"] else ([], "not asked")
+    return {
+        "kept": kept_of(request["kept"]) if request.get("kept") else None,
+        "logs": tails_of(request["session_dir"], request["logs"]) if request.get("logs") else {},
+        "spilled": spilled(request.get("session_dir", "")),
+        "memory": memory_limits(os.getpid()),
+        "cpus": os.cpu_count(),
+        "hostname": socket.gethostname(),
+        "processes": processes,
+        "gpus": gpus,
+        "gpu_why": why,
+    }
+
+
+def by_signal(pid: int, failed: dict[str, Any]) -> dict[str, Any]:
+    """Return the stacks that a submitted process gives at a signal, else py-spy's failure."""
+    answer = faultdump.dump(pid)
+
+    if answer is None:
+        return failed
+
+    if "json" not in answer:
+        return {**failed, "error": f"{failed['error']}; {answer['error']}"}
+
+    return {**answer, "note": f"stacks by faulthandler's signal (rung 4), as {failed['error']}"}
+
+
+def spilled(session_dir: str) -> dict[str, Any]:
+    """Return the bytes that this node's object store has moved to its disk, and when it last did."""
+    found, newest_at = 0, 0.0
+
+    for path in glob.glob(f"{session_dir}/ray_spilled_objects*/*") if session_dir else ():
+        try:
+            status = os.stat(path)
+        except OSError:
+            continue
+
+        found, newest_at = found + status.st_size, max(newest_at, status.st_mtime)
+
+    return {"bytes": found, "newest_s": time.time() - newest_at if newest_at else None}
+
+
+def environment(pid: int) -> dict[str, Any]:
+    """Return the live variables of a process, redacted here, before they leave the node."""
+    try:
+        live = live_environ(pid)
+    except EnvironUnreadable as error:
+        return {"env_why": str(error)}
+
+    return compare_environ(live, str(pid))
+
+
+def redact_locals(text: bytes) -> bytes:
+    """Redact the values of local variables in py-spy's JSON, by name and by shape."""
+    threads = json.loads(text)
+
+    for thread in threads:
+        for frame in thread.get("frames") or ():
+            for local in frame.get("locals") or ():
+                local["repr"] = redact_pair(str(local.get("name")), str(local.get("repr")))
+
+    return json.dumps(threads).encode()

@@ -1,0 +1,111 @@
+"""What a node keeps of processes that have ended: their last words, Ray Train's account of the
+failure, and whom the kernel killed for memory (stdlib only, sent by value).
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+from typing import Any
+
+from dsray_inspect.agent.remote.redaction import redact_text
+
+TAIL_BYTES = 1 << 20
+TAIL_LINES = 12
+MAX_ACCOUNT = 12_000
+MAX_RECORDS = 20_000
+GROUP = "Started training worker group"
+FAILURE = "[FailurePolicy]"
+KILLED = re.compile(r"[Kk]illed process (\d+)")
+TELLING = re.compile(
+    r"what\(\)|\w*(?:Error|Exception|Interrupt)\b|SIG[A-Z]+ received|enforce fail|expected size"
+    r"|[Kk]illed|Fatal|[Oo]ut of memory|[Cc]annot allocate"
+)
+"""What is worth keeping of a crash's many lines."""
+
+
+def kept_of(request: dict[str, Any]) -> dict[str, Any]:
+    """Return what is kept.
+
+    `request`: `session_dir`, `controller` (a worker id or None) and `workers` (pid by worker id).
+    """
+    folder = os.path.join(request["session_dir"], "logs")
+    controller = request["controller"]
+    return {
+        "account": account_of(folder, controller) if controller else [],
+        "last_words": {
+            worker_id: last_words(folder, worker_id, pid)
+            for worker_id, pid in request["workers"].items()
+        },
+        "oom_killed": sorted(oom_killed() & set(request["workers"].values())),
+    }
+
+
+def account_of(folder: str, worker_id: str) -> list[dict[str, Any]]:
+    """Return the messages in which Ray Train's controller tells of groups and failures."""
+    found = []
+
+    for line in tail(os.path.join(folder, "train", f"ray-train-sys-controller-{worker_id}.log")):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+
+        message = str(record.get("message", ""))
+
+        if message.startswith(GROUP):
+            shown = message  # one line a rank, and every one is needed
+        elif message.startswith(FAILURE):
+            shown = redact_text(message)[:MAX_ACCOUNT]
+        else:
+            continue
+
+        found.append({"at": record.get("timestamp_ns", 0) / 1e9, "message": shown})
+
+    return found
+
+
+def last_words(folder: str, worker_id: str, pid: int) -> list[str]:
+    """Return the last lines that a process wrote to stderr."""
+    for path in glob.glob(os.path.join(folder, f"worker-{worker_id}-*-{pid}.err")):
+        lines = [line.strip() for line in tail(path) if TELLING.search(line)]
+        return [redact_text(line)[:300] for line in dict.fromkeys(lines)][-TAIL_LINES:]
+
+    return []
+
+
+def tail(path: str) -> list[str]:
+    try:
+        with open(path, "rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - TAIL_BYTES))
+            return file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+
+
+def oom_killed() -> set[int]:
+    """Return the pids that the kernel says it killed for memory; none where we may not read it."""
+    found: set[int] = set()
+
+    try:
+        log = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return found
+
+    try:
+        for _ in range(MAX_RECORDS):
+            try:
+                record = os.read(log, 8192).decode("utf-8", "replace")
+            except BrokenPipeError:
+                continue  # overwritten while we read
+            except OSError:
+                break
+
+            found.update(int(pid) for pid in KILLED.findall(record))
+    finally:
+        os.close(log)
+
+    return found

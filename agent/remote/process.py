@@ -1,0 +1,110 @@
+"""What /proc says of a process of this node (stdlib only, sent by value)."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+from dsray_inspect.agent.remote.activity_counters import progress
+from dsray_inspect.agent.remote.redaction import redact_text
+from dsray_inspect.agent.remote.sockets import Tables
+from dsray_inspect.agent.remote.threads import cpu_times, scheduled_at_ms
+
+STATES = {"T": "stopped", "t": "stopped", "Z": "dead", "X": "dead"}
+MAX_THREADS = 512
+MAX_CHILDREN = 64
+
+
+def facts(pid: int, tables: Tables, *, threads: bool, counters: bool) -> dict[str, Any]:
+    """Return state, resident memory and command of a process.
+
+    `threads` adds what is read thread by thread, its children too: a process that answers for
+    itself tells these cheaper. `counters` adds what it has done so far.
+    """
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            command = file.read().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+    except (OSError, ValueError):
+        return {"gone": True}
+
+    letter = status.get("State", "?").strip()[:1]
+    return {
+        "state": STATES.get(letter, "alive"),
+        "rss_bytes": kilobytes(status.get("VmRSS", "")),
+        "command": redact_text(command)[:200],
+        **({"idle_s": idle_times(pid), "cpu_times_s": thread_times(pid)} if threads else {}),
+        **({"progress": progress(pid, tables, threads=threads)} if counters else {}),
+    }
+
+
+def kilobytes(text: str) -> int | None:
+    found = re.match(r"\s*(\d+) kB", text)
+    return int(found.group(1)) * 1024 if found else None
+
+
+def idle_times(pid: int) -> dict[int, float]:
+    """Return the seconds since each thread last ran, by thread id."""
+    now_ms = scheduled_at_ms("/proc/thread-self/sched")
+    idle: dict[int, float] = {}
+
+    if now_ms is None:
+        return idle
+
+    try:
+        tids = os.listdir(f"/proc/{pid}/task")[:MAX_THREADS]
+    except OSError:
+        return idle
+
+    for tid in tids:
+        last_ms = scheduled_at_ms(f"/proc/{pid}/task/{tid}/sched")
+
+        if last_ms is not None:
+            idle[int(tid)] = max(0.0, (now_ms - last_ms) / 1000)
+
+    return idle
+
+
+def thread_times(pid: int) -> dict[int, tuple[float | None, float | None]]:
+    """Return the seconds that each thread has run and has queued for a CPU, by thread id."""
+    try:
+        tids = [int(name) for name in os.listdir(f"/proc/{pid}/task")[:MAX_THREADS]]
+    except OSError:
+        return {}
+
+    return {tid: cpu_times(pid, tid) for tid in tids}
+
+
+def descendants(pids: list[int]) -> dict[int, list[int]]:
+    """Return the processes below each of `pids`, children first."""
+    children: dict[int, list[int]] = {}
+
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            children.setdefault(parent_of(int(entry)), []).append(int(entry))
+
+    found: dict[int, list[int]] = {}
+
+    for pid in pids:
+        below = sorted(children.get(pid, ()))
+
+        for child in below:
+            below.extend(sorted(children.get(child, ())))
+
+            if len(below) > MAX_CHILDREN:
+                break
+
+        found[pid] = below[:MAX_CHILDREN]
+
+    return found
+
+
+def parent_of(pid: int) -> int:
+    """Return the parent's pid, 0 when the process is gone. The name may hold anything."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0

@@ -1,0 +1,45 @@
+"""Run the parts of a read inside an actor, one by one (stdlib only, sent by value).
+
+Each part comes pickled and is loaded when it is due: loading all at once, and running them
+in one go, would hold the GIL for longer than a training thread should have to wait.
+"""
+
+from __future__ import annotations
+
+import pickle
+import time
+from typing import Any
+
+from dsray_inspect.agent.remote.gil import give_way
+
+
+def run(actor: Any, parts: list[tuple[str, bytes]], request: dict[str, Any]) -> dict[str, Any]:
+    """Return what all parts saw; each is called with the actor, the request and what is seen so far.
+
+    A part whose name an earlier one put into `unchanged` is neither loaded nor run.
+
+    `request` holds `until` (Unix seconds): later the caller is gone, and nothing is done. The
+    answer's `pause_ms` is the CPU time of the whole, which no pause can be longer than; `failed`
+    holds what went wrong in a part, and the others go on.
+    """
+    if time.time() > request["until"]:
+        return {"late": True}
+
+    cpu_s = time.thread_time()
+    seen: dict[str, Any] = {}
+
+    for name, part in parts:
+        if name in seen.get("unchanged", ()):
+            continue
+
+        give_way()
+        read = pickle.loads(part)
+        give_way()
+
+        try:
+            seen.update(read(actor, request, seen))
+        except Exception as error:
+            seen.setdefault("failed", []).append(f"{type(error).__name__}: {error}"[:200])
+
+    seen["pause_ms"] = (time.thread_time() - cpu_s) * 1000
+    return seen

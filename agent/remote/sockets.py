@@ -1,0 +1,193 @@
+"""A process's TCP connections, asked of the kernel (stdlib only, sent by value).
+
+`sock_diag(7)` gives all of a network namespace in one answer, with the bytes that each has moved.
+Where it may not be used, /proc tells the addresses at least.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+from collections.abc import Iterator
+
+from dsray_inspect.agent.remote.gil import give_way
+
+NETLINK_SOCK_DIAG = 4
+SOCK_DIAG_BY_FAMILY = 20
+DUMP_REQUEST = 0x301
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+ESTABLISHED, SYN_SENT = 1, 2
+INET_DIAG_INFO = 2
+HEADER = "=IHHII"
+"""`struct nlmsghdr`: length, type, flags, …"""
+SOCKET = "=BBBBHH16s16sI8s4xIIII"
+"""`struct inet_diag_msg`: family, state, …, the remote port and address, …, the inode."""
+HEADER_BYTES, SOCKET_BYTES = struct.calcsize(HEADER), struct.calcsize(SOCKET)
+BYTES_AT = 120
+"""Of `bytes_acked` and `bytes_received` in `struct tcp_info`."""
+PATIENCE_S = 0.5
+ANSWER_BYTES = 1 << 14
+HEX_V4 = 8
+
+Connections = dict[int, tuple[str, int]]
+"""By inode: whom a connection without an answer dials, else "", and the bytes it has moved."""
+Tables = dict[str, Connections]
+"""By network namespace. The processes of one look share them."""
+
+
+def traffic(pid: int, tables: Tables, *, may_ask: bool = True) -> tuple[list[str], int]:
+    """Return the addresses that a process waits for an answer from, and the bytes it has moved.
+
+    The kernel is asked through a socket, and without `may_ask` not at all: no bytes are known then.
+    """
+    namespace = namespace_of(pid)
+
+    if namespace not in tables:
+        tables[namespace] = connections(pid) if may_ask else listed(pid)
+
+    own = [tables[namespace][inode] for inode in sockets(pid) if inode in tables[namespace]]
+    return sorted({dialled for dialled, _ in own if dialled}), sum(moved for _, moved in own)
+
+
+def namespace_of(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/net")
+    except OSError:
+        return f"that of {pid}"
+
+
+def connections(pid: int) -> Connections:
+    """Return the connections in the network namespace of a process."""
+    if namespace_of(pid) == namespace_of(os.getpid()):
+        with contextlib.suppress(OSError):
+            return dumped()
+
+    return listed(pid)
+
+
+def sockets(pid: int) -> list[int]:
+    """Return the inodes of a process's sockets."""
+    found = []
+
+    try:
+        names = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return []
+
+    for name in names:
+        try:
+            target = os.readlink(f"/proc/{pid}/fd/{name}")
+        except OSError:
+            continue
+
+        if target.startswith("socket:["):
+            found.append(int(target[8:-1]))
+
+    return found
+
+
+def dumped() -> Connections:
+    """Ask the kernel for this namespace's connections.
+
+    Raises:
+        OSError: it does not answer such questions here.
+    """
+    found: Connections = {}
+
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for message in answers(family):
+            found.update([connection(message)])
+
+    return found
+
+
+def answers(family: int) -> Iterator[bytes]:
+    """Yield one `inet_diag_msg` with its attributes for each connection of a family."""
+    states = 1 << ESTABLISHED | 1 << SYN_SENT
+    ask = struct.pack("=BBBxI48x", family, socket.IPPROTO_TCP, 1 << (INET_DIAG_INFO - 1), states)
+    head = struct.pack(HEADER, HEADER_BYTES + len(ask), SOCK_DIAG_BY_FAMILY, DUMP_REQUEST, 0, 0)
+
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as end:
+        end.settimeout(PATIENCE_S)
+        end.sendto(head + ask, (0, 0))
+
+        while True:
+            answer = end.recv(ANSWER_BYTES)
+
+            while len(answer) >= HEADER_BYTES:
+                size, kind, *_ = struct.unpack_from(HEADER, answer)
+
+                if kind == NLMSG_DONE:
+                    return
+
+                if kind == NLMSG_ERROR or size < HEADER_BYTES:
+                    raise OSError("the kernel does not list sockets")
+
+                yield answer[HEADER_BYTES:size]
+                answer = answer[size + -size % 4 :]
+
+            give_way()
+
+
+def connection(message: bytes) -> tuple[int, tuple[str, int]]:
+    """Return the inode of a socket, whom it dials, and the bytes it has moved."""
+    family, state, _, _, _, port, _, host, _, _, _, _, _, inode = struct.unpack_from(
+        SOCKET, message
+    )
+    dials = ""
+
+    if state == SYN_SENT:
+        packed = host[:4] if family == socket.AF_INET else host
+        dials = written(socket.inet_ntop(family, packed), socket.ntohs(port))
+
+    return inode, (dials, moved_bytes(message[SOCKET_BYTES:]))
+
+
+def moved_bytes(attributes: bytes) -> int:
+    """Return the bytes acknowledged and received, from the attribute that holds `tcp_info`."""
+    while len(attributes) >= 4:
+        size, kind = struct.unpack_from("=HH", attributes)
+
+        if kind == INET_DIAG_INFO and size >= 4 + BYTES_AT + 16:
+            return sum(struct.unpack_from("=QQ", attributes, 4 + BYTES_AT))
+
+        attributes = attributes[max(4, size + -size % 4) :]
+
+    return 0
+
+
+def listed(pid: int) -> Connections:
+    """Read the connections that wait for their first answer from /proc/PID/net."""
+    waiting: Connections = {}
+
+    for name in ("tcp", "tcp6"):
+        try:
+            with open(f"/proc/{pid}/net/{name}") as file:
+                rows = [line.split() for line in file][1:]
+        except OSError:
+            continue
+
+        waiting.update(
+            {
+                int(row[9]): (address(row[2]), 0)
+                for row in rows
+                if len(row) > 9 and int(row[3], 16) == SYN_SENT
+            }
+        )
+
+    return waiting
+
+
+def address(raw: str) -> str:
+    """Return "10.0.0.1:29500" for /proc's "0100000A:733C"."""
+    host, _, port = raw.partition(":")
+    words = [int(host[start : start + 8], 16) for start in range(0, len(host), 8)]
+    family = socket.AF_INET if len(host) == HEX_V4 else socket.AF_INET6
+    packed = struct.pack(f"={len(words)}I", *words)
+    return written(socket.inet_ntop(family, packed), int(port, 16))
+
+
+def written(host: str, port: int) -> str:
+    return f"{host.removeprefix('::ffff:')}:{port}"

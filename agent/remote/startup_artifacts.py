@@ -1,0 +1,122 @@
+"""What a process keeps of its own start without having been told to (stdlib only, sent by value)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from typing import Any
+
+from dsray_inspect.agent.remote.startup_record import start_record, start_ticks
+
+END_BYTES = 512 * 1024
+MAX_LINES = 200
+TELLING = ("[Worker Group Initialization]", "Attempting to start training worker group")
+
+
+def own_record(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
+    return {"start": start_record(os.getpid())}
+
+
+def keepsakes(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
+    """Return what a rank keeps: the record of its start, the ops it has built, Ray Train's sums."""
+    return {"start": start_record(os.getpid()), "builds": builds(), "train_s": train_totals()}
+
+
+def train_totals() -> dict[str, float]:
+    """Return the seconds that Ray Train itself sums up in a rank: for reports and checkpoints.
+
+    It keeps them for its metrics (`WorkerMetricsCallback`), which vanish from Ray's own endpoint.
+    """
+    module = sys.modules.get("ray.train.v2._internal.execution.context")
+    context = getattr(module, "_train_context", None)
+    execution = getattr(context, "execution_context", None)
+    metrics = [
+        getattr(one, "_metrics", None) or {}
+        for one in getattr(execution, "train_context_callbacks", None) or ()
+    ]
+    found = {
+        str(name): getattr(metric, "_current_value", None)
+        for one in metrics
+        for name, metric in one.items()
+    }
+    return {name: value for name, value in found.items() if isinstance(value, float)}
+
+
+def builds() -> list[dict[str, Any]]:
+    """Return the ops that DeepSpeed has built or loaded here, with how long ninja took.
+
+    An op that another process has built, and this one only loads, is older than the wait for
+    it: what counts is whether it was built since this process began.
+    """
+    builder = sys.modules.get("deepspeed.ops.op_builder.builder")
+    loaded = dict(getattr(getattr(builder, "OpBuilder", None), "_loaded_ops", None) or {})
+    found = [built(name, getattr(module, "__file__", None)) for name, module in loaded.items()]
+    return [one for one in found if one is not None]
+
+
+def built(name: str, library: str | None) -> dict[str, Any] | None:
+    """Return ninja's last word on an op: the end of its link is counted from ninja's own start."""
+    if library is None:
+        return None
+
+    try:
+        at = os.stat(library).st_mtime
+
+        with open(os.path.join(os.path.dirname(library), ".ninja_log"), encoding="utf-8") as log:
+            rows = [line.split("\t") for line in log.read(END_BYTES).splitlines()]
+    except (OSError, UnicodeDecodeError):
+        return None
+
+    ends = [row[1] for row in rows if len(row) == 5 and row[3] == os.path.basename(library)]
+
+    if not ends or not ends[-1].isdigit():
+        return None
+
+    seconds = int(ends[-1]) / 1000
+    return {"name": name, "seconds": seconds, "in_this_process": at >= started_at()}
+
+
+def started_at() -> float:
+    """Return when this process began, as Unix seconds."""
+    since_boot = time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.time() - since_boot + start_ticks("self") / os.sysconf("SC_CLK_TCK")
+
+
+def controller_log(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
+    """Return time and text of those lines in the controller's own log that tell of a start."""
+    lines: list[tuple[int, str]] = []
+
+    for path in log_files():
+        lines += telling_lines(path)
+
+    return {"log": lines[-MAX_LINES:]}
+
+
+def log_files() -> list[str]:
+    """Return the files that Ray Train's own logger writes here."""
+    paths = [getattr(one, "baseFilename", "") for one in logging.getLogger("ray.train").handlers]
+    return [path for path in paths if "ray-train-sys-controller" in path]
+
+
+def telling_lines(path: str) -> list[tuple[int, str]]:
+    """Return them from both ends of a file: the first start is in one, a restart in the other."""
+    with open(path, "rb") as file:
+        head = file.read(END_BYTES)
+        size = os.fstat(file.fileno()).st_size
+        file.seek(max(len(head), size - END_BYTES))
+        text = head + file.read(END_BYTES)
+
+    found = []
+
+    for line in text.decode(errors="replace").splitlines():
+        if any(words in line for words in TELLING):
+            try:
+                row = json.loads(line)
+                found.append((int(row["timestamp_ns"]), str(row["message"])))
+            except (ValueError, KeyError, TypeError):
+                continue
+
+    return found

@@ -1,0 +1,118 @@
+"""What rung 2 runs in a training process: reads of itself (stdlib only, sent by value).
+
+They run on the worker's main thread between Ray's own tasks. They start no thread, open no
+socket, patch nothing and leave nothing behind, and they give way to the training thread
+again and again.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from dsray_inspect.agent.remote.activity_counters import progress
+from dsray_inspect.agent.remote.engine import describe
+from dsray_inspect.agent.remote.engine_lookup import find_engine, looks
+from dsray_inspect.agent.remote.environ import compare_environ
+from dsray_inspect.agent.remote.gil import give_way
+from dsray_inspect.agent.remote.locks import awaited_locks
+from dsray_inspect.agent.remote.threads import all_threads
+from dsray_inspect.agent.remote.training_health import health
+
+IDENTITY = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")
+IDLE_S = 1.0
+VERSIONED = ("ray", "torch", "deepspeed", "transformers", "accelerate")
+
+
+def process(_actor: Any, request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
+    """Return the process's threads, its place in the group, and what it waits for.
+
+    `request`: `environment`, the `env_state` of an earlier answer, whose variables are known.
+    """
+    threads = all_threads()
+    give_way()
+    locks = awaited_locks()
+    env_state = hash(frozenset(os.environ.items()))
+    roots = {name: root_of(name) for name in ("ray", "torch", "deepspeed")}
+    return {
+        "pid": os.getpid(),
+        "threads": threads,
+        "hostname": socket.gethostname(),
+        "identity": {name: os.environ[name] for name in IDENTITY if name in os.environ},
+        "locks": locks,
+        "env_state": env_state,
+        "unchanged": ["environment"] if env_state == request["environment"] else [],
+        "versions": {name: version_of(name) for name in VERSIONED if name in sys.modules},
+        "roots": {**roots, "stdlib": os.path.dirname(os.__file__)},
+    }
+
+
+def environment(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
+    """Return the live variables, redacted, and where they come from."""
+    return compare_environ(dict(os.environ), "self")
+
+
+def step(_actor: Any, request: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
+    """Return the engine's step, if a frame knows it: for a caller that knows the engine."""
+    engine, why = find_engine(0.0, moments(request, seen))
+    return {"deepspeed": None, "deepspeed_why": why, **numbers(engine, moments(request, seen))}
+
+
+def deepspeed(_actor: Any, request: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
+    """Return the engine's description and step, or why there is none.
+
+    `request`: `max_pause_ms`, that a search of all objects may stop the rank for, and
+    `patience_s`, that this answer may take longer to see a method of the engine run.
+    """
+    engine, why = find_engine(request["max_pause_ms"], moments(request, seen))
+
+    if engine is None:
+        return {"deepspeed": None, "deepspeed_why": why, "step": None}
+
+    give_way()
+    described = None
+
+    try:
+        described = describe(engine)
+    except Exception as error:
+        why = f"this DeepSpeed keeps its engine differently: {type(error).__name__}: {error}"[:200]
+
+    found = numbers(engine, moments(request, seen))
+    return {"deepspeed": described, "deepspeed_why": why, **found}
+
+
+def moments(request: dict[str, Any], seen: dict[str, Any]) -> Iterable[None]:
+    """Return when to look at the frames: once where no thread has run of late."""
+    return (None,) if all_idle(seen["threads"]) else looks(request["patience_s"])
+
+
+def numbers(engine: Any, moments: Iterable[None] = (None,)) -> dict[str, Any]:
+    """Return what changes in an engine from step to step."""
+    return {"step": step_of(engine), "health": health(engine, moments)}
+
+
+def counters(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
+    """Return what this process has done so far: CPU time, bytes, children; see `remote.activity_counters`."""
+    return {"progress": progress(os.getpid())}
+
+
+def step_of(engine: Any) -> int | None:
+    count = getattr(engine, "global_steps", None)
+    return count if isinstance(count, int) else None
+
+
+def all_idle(threads: list[dict[str, Any]]) -> bool:
+    """Return whether no thread has run of late: its frames are the same at the next look."""
+    return all(one["idle_s"] is not None and one["idle_s"] >= IDLE_S for one in threads)
+
+
+def version_of(name: str) -> str:
+    return str(getattr(sys.modules[name], "__version__", "unknown"))
+
+
+def root_of(name: str) -> str | None:
+    file = getattr(sys.modules.get(name), "__file__", None)
+    return os.path.dirname(file) if file else None

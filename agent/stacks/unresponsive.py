@@ -1,0 +1,100 @@
+"""Why an actor's process gives no answer, read from its stacks.
+
+An actor answers from its main thread, which between tasks stands in `main_loop`; an async
+actor from its event loop. Whatever else they are in is the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dsray_inspect.agent.model import Frame, Thread
+from dsray_inspect.agent.stacks.frame_rules import path_of
+from dsray_inspect.agent.stacks.pyspy import PySpyUnreadable, parse
+
+WAITS = ("ray/_private/worker.py", "main_loop")
+LOOP = "asyncio/base_events.py"
+IDLE_IN_LOOP = ("select", "_run_once", "run_forever", "poll")
+
+
+def explain_silence(dump: bytes, before: bytes | None = None) -> str:
+    """Return one clause, or "" for a process that could answer.
+
+    `before` is an earlier dump of the same process, where there is one.
+    """
+    threads = read(dump)
+    keeper = gil_keeper(threads, read(before) if before is not None else None)
+    held = f"the GIL is held by {keeper.name}" if keeper is not None else ""
+    return held or busy_main(threads) or busy_loop(threads)
+
+
+def read(dump: bytes) -> Sequence[Thread]:
+    try:
+        return parse(dump)
+    except PySpyUnreadable:
+        return ()
+
+
+def gil_keeper(threads: Sequence[Thread], before: Sequence[Thread] | None) -> Thread | None:
+    """Return the thread, not the main one, that has the GIL, and had it at the same place before.
+
+    Somebody has the GIL of every process that computes; only who does not move keeps it.
+    """
+    holders = [one for one in threads if one.owns_gil and one.frames and one.name != "MainThread"]
+
+    if before is None:
+        return next(iter(holders), None)
+
+    then = [place(one) for one in before if one.owns_gil]
+    return next((one for one in holders if place(one) in then), None)
+
+
+def place(thread: Thread) -> tuple[object, ...]:
+    """Return what stays the same of a thread that does not move."""
+    python = [frame for frame in thread.frames if frame.layer != "native"]
+    return (thread.name, *((frame.name, frame.file, frame.line) for frame in python))
+
+
+def busy_main(threads: Sequence[Thread]) -> str:
+    main = next((thread for thread in threads if thread.name == "MainThread"), None)
+
+    if main is None or not main.frames or is_waiting(main.frames[-1]):
+        return ""
+
+    inner = main.frames[-1]
+    place = f"{inner.name} ({'/'.join(path_of(inner).split('/')[-2:])}:{inner.line})"
+    task = task_of(main.frames)
+    return f"its main thread is busy in {task + ', now in ' if task else ''}{place}"
+
+
+def is_waiting(frame: Frame) -> bool:
+    return (path_of(frame), frame.name) == WAITS
+
+
+def task_of(frames: Sequence[Frame]) -> str:
+    """Return the first function that Ray's loop called, which the task is named after."""
+    for number, frame in enumerate(frames):
+        if is_waiting(frame) and number + 1 < len(frames):
+            called = [one.name for one in frames[number + 1 :] if not is_wrapper(one)]
+            return called[0] if called else ""
+
+    return ""
+
+
+def is_wrapper(frame: Frame) -> bool:
+    return path_of(frame).startswith(("ray/_private/", "ray/util/tracing/")) or frame.name in (
+        "execute",
+        "__execute",
+    )
+
+
+def busy_loop(threads: Sequence[Thread]) -> str:
+    """Say what an event loop is in, when a callback of it does not return."""
+    for thread in threads:
+        in_loop = [n for n, one in enumerate(thread.frames) if path_of(one).endswith(LOOP)]
+
+        if in_loop and thread.frames[-1].name not in IDLE_IN_LOOP:
+            inner = thread.frames[-1]
+            return f"its event loop is blocked in {inner.name} ({path_of(inner)}:{inner.line})"
+
+    return ""

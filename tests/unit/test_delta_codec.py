@@ -1,0 +1,153 @@
+"""Looks as columns: every look comes back, and what did not change is not sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dsray_inspect.agent import delta_codec
+from dsray_inspect.agent.delta_codec import Writer, snapshot_of
+from dsray_inspect.agent.feed import Ended, SampleTaken
+from dsray_inspect.agent.model import Collective, Snapshot, Worker
+from dsray_inspect.agent.recording import events_of, line_of
+from tests.tui.histories import recorded
+
+replace = msgspec.structs.replace
+REDUCE = Collective(
+    group="0",
+    ranks=tuple(range(64)),
+    sequence=7,
+    operation="all_reduce",
+    sizes=((33030,),),
+    dtype="float",
+    age_s=1.5,
+    finished=False,
+    timeout_s=1800.0,
+)
+
+
+@pytest.fixture
+def hung() -> Snapshot:
+    return recorded("hung")
+
+
+def sent(looks: list[Snapshot]) -> tuple[list[bytes], list[Snapshot]]:
+    """Return the lines of looks, and what is read from them."""
+    writer = Writer()
+    lines = [writer.line(look) for look in looks]
+    read = [event.snapshot for event in events_of(lines) if isinstance(event, SampleTaken)]
+    return lines, read
+
+
+def later(look: Snapshot, by_s: float) -> Snapshot:
+    """Return a look at the same hung job after a while."""
+    workers = tuple(
+        replace(
+            one,
+            idle_s=(one.idle_s or 0.0) + by_s,
+            collectives=tuple(replace(each, age_s=each.age_s + by_s) for each in one.collectives),
+        )
+        for one in look.workers
+    )
+    return replace(look, workers=workers, taken_at=look.taken_at + by_s)
+
+
+def ten_thousand(like: Worker) -> tuple[Worker, ...]:
+    group = tuple(range(10_000))
+    return tuple(
+        replace(
+            like,
+            rank=rank,
+            actor_id=f"actor {rank}",
+            collectives=(replace(REDUCE, ranks=group, age_s=float(rank)),),
+        )
+        for rank in group
+    )
+
+
+def test_a_change_tells_the_times_alone(hung: Snapshot) -> None:
+    looks = [hung, later(hung, 0.5), later(hung, 1.0)]
+    lines, read = sent(looks)
+    assert read == looks
+    told = msgspec.json.decode(lines[1])
+    assert sorted(told["columns"]) == ["idle_s"]
+    assert sorted(told["fields"]) == ["taken_at"]
+    assert len(lines[1]) < len(lines[0]) / 10
+    assert read[1].workers[0].env is read[0].workers[0].env
+
+
+def test_ranks_that_are_alike_are_told_once(hung: Snapshot) -> None:
+    look = replace(hung, workers=ten_thousand(hung.workers[0]))
+    lines, read = sent([look, later(look, 0.5)])
+    assert read == [look, later(look, 0.5)]
+    # The group of a collective alone would be 10,000 × 10,000 numbers.
+    assert len(lines[0]) < 2 << 20
+    assert len({id(one.env) for one in read[0].workers}) == 1
+    assert len({id(one.collectives[0].ranks) for one in read[0].workers}) == 1
+
+
+def test_a_new_group_is_told_whole(hung: Snapshot) -> None:
+    grown = replace(hung, workers=(*hung.workers, replace(hung.workers[0], rank=9, actor_id="9")))
+    lines, read = sent([hung, grown, grown])
+    assert read == [hung, grown, grown]
+    assert [msgspec.json.decode(line)["is_whole"] for line in lines] == [True, True, False]
+
+
+def test_nothing_has_changed(hung: Snapshot) -> None:
+    lines, read = sent([hung, hung])
+    assert read[1].workers is read[0].workers
+    assert len(lines[1]) < 200
+
+
+def test_other_events_stand_between(hung: Snapshot) -> None:
+    writer, now = Writer(), later(hung, 0.5)
+    ended = Ended(snapshot=now)
+    lines = [writer.line(hung), writer.line(now), line_of(ended)]
+    assert list(events_of(lines)) == [SampleTaken(snapshot=hung), SampleTaken(snapshot=now), ended]
+
+
+def test_a_change_of_an_unknown_look_is_refused(hung: Snapshot) -> None:
+    writer = Writer()
+    writer.line(hung)
+    change = writer.line(later(hung, 0.5))
+
+    with pytest.raises(msgspec.ValidationError, match="is not known"):
+        snapshot_of(change, None)
+
+
+def test_a_line_says_what_it_is(hung: Snapshot) -> None:
+    assert Writer().line(hung).startswith(delta_codec.PREFIX)
+
+
+WORKERS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {
+        "phase": st.sampled_from(["data", "forward", "collective"]),
+        "step": st.none() | st.integers(0, 3),
+        "idle_s": st.none() | st.floats(0, 9),
+        "env": st.just({}),
+        "collectives": st.lists(
+            st.builds(
+                replace,
+                st.just(REDUCE),
+                sequence=st.integers(0, 2),
+                ranks=st.tuples(st.integers(0, 1)),
+                age_s=st.floats(0, 9),
+            ),
+            max_size=2,
+        ).map(tuple),
+    }
+)
+
+
+@given(st.lists(st.lists(WORKERS, max_size=3), min_size=1, max_size=4))
+def test_every_look_comes_back(changes: list[list[dict[str, Any]]]) -> None:
+    base = recorded("hung")
+    looks = [
+        replace(base, workers=tuple(replace(base.workers[0], **one) for one in workers))
+        for workers in changes
+    ]
+    assert sent(looks)[1] == looks

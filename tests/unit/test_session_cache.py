@@ -1,0 +1,110 @@
+"""What a session need not read again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dsray_inspect.agent.sampling import session_cache
+from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
+from dsray_inspect.agent.sampling.rank_report import RankReport
+from dsray_inspect.agent.sampling.session_cache import SessionCache
+from tests.unit.test_verdict import job
+
+ENGINE = {
+    "version": "0.19",
+    "zero_stage": 2,
+    "dtype": "fp32",
+    "micro_batch_size": 4,
+    "gradient_accumulation_steps": 1,
+    "train_batch_size": 8,
+    "offload": None,
+    "optimizer": "AdamW",
+    "parameters": 12,
+    "process_groups": [],
+    "config_digest": "d1",
+}
+ENV: dict[str, Any] = {"env": {"A": "1"}, "set_after_exec": [], "from_raylet": None, "env_state": 5}
+EVERYTHING = SampleRequest(max_pause_ms=100)
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(session_cache, "time", clock)
+    return clock
+
+
+def answer(*, idle_s: float | None = 0.0, **more: Any) -> dict[str, Any]:
+    thread = {"name": "MainThread", "tid": 7, "frames": "", "idle_s": idle_s}
+    return {"threads": [thread], "deepspeed": None, "step": None, **more}
+
+
+def completed(known: SessionCache, one: dict[str, Any]) -> RankReport:
+    return known.told("a", one)
+
+
+def names(known: SessionCache) -> list[str]:
+    return [part.__name__ for part in known.parts("a", EVERYTHING)]
+
+
+def test_the_engine_is_asked_for_once() -> None:
+    known = SessionCache()
+    assert names(known) == ["process", "environment", "deepspeed", "collectives", "tidy"]
+    completed(known, answer(deepspeed=ENGINE, step=3))
+    assert names(known) == ["process", "environment", "step", "collectives", "tidy"]
+    again = completed(known, answer(deepspeed_why="no frame"))
+    assert again.deepspeed is not None
+    assert (again.deepspeed.config_digest, again.deepspeed_why) == ("d1", "ok")
+
+
+def test_variables_that_are_the_same_are_not_read_again() -> None:
+    known = SessionCache()
+    assert known.env_state("a") is None
+    completed(known, answer(**ENV))
+    assert known.env_state("a") == 5
+    again = completed(known, answer(unchanged=["environment"], env_state=5))
+    assert again.environ["env"] == {"A": "1"}
+    assert not completed(known, answer(env_state=6)).environ
+
+
+@pytest.mark.parametrize(
+    ("idle_s", "step"), [(60.0, 3), (10.1, 3), (9.9, None), (0.0, None), (None, None)]
+)
+def test_a_rank_that_has_not_run_since_is_at_the_same_step(
+    clock: Clock, idle_s: float | None, step: int | None
+) -> None:
+    known = SessionCache()
+    completed(known, answer(deepspeed=ENGINE, step=3))
+    clock.now += 10
+    assert completed(known, answer(idle_s=idle_s)).step == step
+
+
+def test_the_driver_is_looked_at_every_few_seconds(clock: Clock) -> None:
+    known = SessionCache()
+    assert known.needs_driver("02000000", EVERYTHING)
+    assert driver_dump(known, {"dump": {"json": b"1"}}) == {"json": b"1"}
+    clock.now += session_cache.DRIVER_S - 0.1
+    assert not known.needs_driver("02000000", EVERYTHING)
+    assert driver_dump(known, {"state": "alive"}) == {"json": b"1"}
+    assert known.needs_driver("02000000", SampleRequest(max_pause_ms=100, native=True))
+    clock.now += 0.2
+    assert known.needs_driver("02000000", EVERYTHING)
+    assert driver_dump(known, {"dump": {"error": "gone"}}) == {"error": "gone"}
+
+
+def driver_dump(known: SessionCache, facts: dict[str, Any]) -> Any:
+    looks = {"n1": {"processes": {10: facts}}}
+    answers = Observation(job=job(), actors=None, nodes=[], ask=EVERYTHING, looks=looks)
+    known.complete_driver(answers)
+    return answers.process("n1", 10).get("dump")
