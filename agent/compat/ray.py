@@ -412,6 +412,52 @@ PYTHON_MATCH_VARIABLE: Annotated[
     ),
 ] = "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL"
 
+TRAIN_VARIABLES: Annotated[
+    frozenset[str],
+    Texts("Ray Train sets them in the running worker.", files=("ray/train/",)),
+] = frozenset(
+    "RANK LOCAL_RANK NODE_RANK WORLD_SIZE LOCAL_WORLD_SIZE MASTER_ADDR MASTER_PORT GROUP_RANK "
+    "GROUP_WORLD_SIZE ROLE_RANK ROLE_WORLD_RANK ROLE_WORLD_SIZE ACCELERATE_TORCH_DEVICE "
+    "TORCH_NCCL_ASYNC_ERROR_HANDLING NCCL_ASYNC_ERROR_HANDLING".split()
+)
+NEWER_TRAIN_VARIABLES: Annotated[
+    frozenset[str],
+    Texts("Ray Train sets them as well.", since="2.60", files=("ray/train/",)),
+] = frozenset(
+    "TORCHFT_LIGHTHOUSE NCCL_RAS_ADDR MEGASCALE_PORT MEGASCALE_COORDINATOR_ADDRESS "
+    "MEGASCALE_NUM_SLICES MEGASCALE_SLICE_ID".split()
+)
+DEVICE_VARIABLES: Annotated[
+    frozenset[str],
+    Texts(
+        "The devices of a process: Ray sets them for the actor, Ray Train again when the workers"
+        " of a node share theirs.",
+        files=("ray/_private/accelerators/",),
+    ),
+] = frozenset(
+    "CUDA_VISIBLE_DEVICES ROCR_VISIBLE_DEVICES ONEAPI_DEVICE_SELECTOR ASCEND_RT_VISIBLE_DEVICES "
+    "HABANA_VISIBLE_MODULES NEURON_RT_VISIBLE_CORES TPU_VISIBLE_CHIPS".split()
+)
+NEWER_DEVICE_VARIABLES: Annotated[
+    frozenset[str],
+    Texts("The same, of newer versions.", since="2.60", files=("ray/_private/accelerators/",)),
+] = frozenset(
+    "HIP_VISIBLE_DEVICES ZE_AFFINITY_MASK MBLT_RT_VISIBLE_DEVICES RBLN_DEVICES "
+    "FURIOSA_DEVICES".split()
+)
+PLUGIN_DEVICE_VARIABLES: Annotated[
+    frozenset[str], Convention("The same, of accelerators that Ray gets from elsewhere.")
+] = frozenset(["MACA_VISIBLE_DEVICES", "METAX_VISIBLE_DEVICES"])
+WORKER_VARIABLES: Annotated[
+    frozenset[str],
+    Texts("Ray sets them in a worker.", since="2.49", files=("ray/_private/", _RAYLET)),
+] = frozenset(
+    "OMP_NUM_THREADS PYTHONBREAKPOINT SPT_NOENV TPU_CHIPS_PER_HOST_BOUNDS TPU_HOST_BOUNDS "
+    "__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR".split()
+)
+VARIABLE_PREFIX: Annotated[str, Convention("How variables begin that Ray sets or reads.")] = "RAY_"
+TRAIN_VARIABLE_PREFIX: Annotated[str, Convention("The same for Ray Train.")] = "RAY_TRAIN_"
+
 # Log files
 
 APP_LOG: Annotated[

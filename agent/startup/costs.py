@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from dsray_inspect.agent.compat import ray
 from dsray_inspect.agent.launchers.ray.records import StoreTotals, TaskHistory
+from dsray_inspect.agent.launchers.ray.task_events import INIT_CONTEXT
 from dsray_inspect.agent.model import Cost, StartName, Startup
 from dsray_inspect.agent.startup.milestones import Milestones, S
 from dsray_inspect.agent.startup.phases import ONLY_SUBMIT
@@ -21,10 +23,9 @@ FROM_START: tuple[
     "rendezvous",
 )
 NO_TIMES = "Ray keeps no times of ray.get and ray.put outside of tasks"
-REPORT = "train_report_total_blocked_time_s"
 INSIDE_REPORT = {
-    "train_checkpoint_sync_total_time_s": "checkpoint barrier",
-    "train_checkpoint_transfer_total_time_s": "checkpoint upload",
+    ray.CHECKPOINT_SYNC_SECONDS: "checkpoint barrier",
+    ray.CHECKPOINT_TRANSFER_SECONDS: "checkpoint upload",
 }
 
 
@@ -109,8 +110,7 @@ def serialization(history: TaskHistory) -> Cost:
         span
         for task in history.tasks
         for span in task.spans
-        if span.name in ("task:deserialize_arguments", "task:store_outputs")
-        and task.name != "RayTrainWorker.init_train_context"
+        if span.name in (ray.UNPICKLE_SPAN, ray.STORE_SPAN) and task.name != INIT_CONTEXT
     ]
 
     if not spans:
@@ -145,11 +145,11 @@ def report(train_s: Sequence[Mapping[str, float]]) -> Cost:
     if not any(train_s):
         return Cost(name="report", seconds=None, evidence="no rank told Ray Train's own sums")
 
-    most = max(train_s, key=lambda sums: sums.get(REPORT, 0.0))
+    most = max(train_s, key=lambda sums: sums.get(ray.REPORT_SECONDS, 0.0))
     inside = [(word, most.get(name, 0.0)) for name, word in INSIDE_REPORT.items()]
     return Cost(
         name="report",
-        seconds=most.get(REPORT, 0.0),
+        seconds=most.get(ray.REPORT_SECONDS, 0.0),
         detail=", ".join(f"{word} {seconds:.1f}" for word, seconds in inside if seconds) or None,
         evidence="Ray Train's own sums in the ranks",
     )

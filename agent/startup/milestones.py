@@ -10,16 +10,22 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from dsray_inspect.agent.compat import ray
 from dsray_inspect.agent.launchers.ray.adapters import RunActors
 from dsray_inspect.agent.launchers.ray.records import PlacementGroupRow, TaskHistory, TaskRow
+from dsray_inspect.agent.launchers.ray.task_events import (
+    CREATE_WORKER,
+    INIT_CONTEXT,
+    JOIN_GROUP,
+    START_TRAINING,
+)
 from dsray_inspect.agent.model import Record
 from dsray_inspect.agent.startup.ranks import RankStart
 
 S = 1_000_000_000
-TOOK = re.compile(r"(?:in|completed in) ([\d.]+)s")
-JOIN = "execute._setup_torch_process_group"
-ASKED = ("PENDING_ARGS_AVAIL", "PENDING_NODE_ASSIGNMENT", "SUBMITTED_TO_WORKER")
-ENDED = ("FINISHED", "FAILED")
+TOOK = re.compile(ray.STEP_SECONDS)
+ASKED = ray.TASK_ASKED_STATES
+ENDED = ray.TASK_ENDED_STATES
 
 
 class Milestones(Record, frozen=True, kw_only=True):
@@ -85,11 +91,13 @@ def from_history(
         group_ready_ns=(group.created_ns if group else None)
         or first(state(task, *ASKED) for task in creations),
         launched_ns=times.launched_ns if times else None,
-        running_ns=state(last, "RUNNING"),
+        running_ns=state(last, ray.TASK_RUNNING_STATE),
         created_ns=state(last, *ENDED) if everyone(creations, present) else None,
-        join_ns=first(state(task, "RUNNING") for task in tasks if task.name == JOIN),
-        joined_ns=ended(tasks, JOIN, present),
-        trained_ns=ended(tasks, "RayTrainWorker.run_train_fn", present),
+        join_ns=first(
+            state(task, ray.TASK_RUNNING_STATE) for task in tasks if task.name == JOIN_GROUP
+        ),
+        joined_ns=ended(tasks, JOIN_GROUP, present),
+        trained_ns=ended(tasks, START_TRAINING, present),
         unpickled_ns=unpickled(tasks),
         restart=had_another_group(history, present, own),
     )
@@ -123,11 +131,7 @@ def ended(tasks: Sequence[TaskRow], name: str, present: Mapping[str, object]) ->
 
 def unpickled(tasks: Sequence[TaskRow]) -> int:
     """Return the longest time that a rank took for what the training function needs imported."""
-    spans = [
-        task.span("task:deserialize_arguments")
-        for task in tasks
-        if task.name == "RayTrainWorker.init_train_context"
-    ]
+    spans = [task.span(ray.UNPICKLE_SPAN) for task in tasks if task.name == INIT_CONTEXT]
     return max((span.end_ns - span.start_ns for span in spans if span), default=0)
 
 
@@ -138,7 +142,7 @@ def group_of(actors: RunActors, groups: Sequence[PlacementGroupRow]) -> Placemen
     if ids:
         return next((group for group in groups if group.placement_group_id in ids), None)
 
-    pending = [group for group in groups if group.state in ("PENDING", "PREPARED")]
+    pending = [group for group in groups if group.state in ray.UNPLACED_GROUP_STATES]
     return pending[0] if len(pending) == 1 else None
 
 
@@ -151,7 +155,7 @@ def had_another_group(
     began = first(firsts)
     return began is not None and any(
         task.is_creation
-        and task.name == "RayTrainWorker.__init__"
+        and task.name == CREATE_WORKER
         and task.parent_task_id in runs
         and task.actor_id not in present
         and (state(task, *ASKED) or began) < began
@@ -193,17 +197,17 @@ def from_log(lines: Sequence[tuple[int, str]]) -> Milestones:
     groups = 0
 
     for at_ns, message in lines:
-        if message.startswith("Attempting to start training worker group"):
+        if message.startswith(ray.GROUP_ATTEMPTED):
             groups += 1
             found = {"group_asked_ns": at_ns}
-        elif "Placement group ready" in message:
+        elif ray.PLACEMENT_READY in message:
             found["group_asked_ns"] = at_ns - took(message)
             found["group_ready_ns"] = at_ns
-        elif "worker actors created" in message:
+        elif ray.WORKERS_CREATED in message:
             found["created_ns"] = at_ns
-        elif "after_worker_group_start callbacks" in message:
+        elif f"{ray.CALLBACKS_DONE} callbacks" in message:
             found |= backend(at_ns, message)
-        elif "Train function launched" in message:
+        elif ray.FUNCTION_LAUNCHED in message:
             found["trained_ns"] = at_ns
 
     return Milestones(**found, restart=groups > 1)
@@ -214,14 +218,14 @@ def backend(at_ns: int, message: str) -> dict[str, int]:
 
     Only durations are logged, of callbacks that run one after the other.
     """
-    durations = re.findall(r"^\s+(\w+): ([\d.]+)s", message, re.MULTILINE)
+    durations = re.findall(ray.CALLBACK_SECONDS, message, re.MULTILINE)
     names = [name for name, _ in durations]
 
-    if "BackendSetupCallback" not in names:
+    if ray.BACKEND_CALLBACK not in names:
         return {}
 
     begin_ns = at_ns - took(message)
-    place = names.index("BackendSetupCallback")
+    place = names.index(ray.BACKEND_CALLBACK)
     before = sum(round(float(text) * S) for _, text in durations[:place])
     length = round(float(durations[place][1]) * S)
     return {"join_ns": begin_ns + before, "joined_ns": begin_ns + before + length}

@@ -7,9 +7,16 @@ from typing import Final
 
 import msgspec
 
+from dsray_inspect.agent.compat import ray
 from dsray_inspect.agent.launchers.ray.records import TaskRow
+from dsray_inspect.agent.launchers.ray.task_events import (
+    CREATE_WORKER,
+    INIT_CONTEXT,
+    JOIN_GROUP,
+    START_TRAINING,
+)
 from dsray_inspect.agent.model import Snapshot, Worker
-from dsray_inspect.agent.startup.milestones import ASKED, ENDED, JOIN, state
+from dsray_inspect.agent.startup.milestones import ASKED, ENDED, state
 from dsray_inspect.agent.startup.ranks import RankSpan, RankStart
 from dsray_inspect.agent.startup.reader import Read
 from dsray_inspect.agent.timeline import Process, Span, Timeline, Value
@@ -87,12 +94,12 @@ def rank_spans(number: int, worker: Worker, read: Read) -> Iterator[Span]:
         yield from recorded_spans(number, recorded)
         return
 
-    join, begun = tasks.get(JOIN), tasks.get("RayTrainWorker.run_train_fn")
+    join, begun = tasks.get(JOIN_GROUP), tasks.get(START_TRAINING)
 
-    if (start_ns := state(join, "RUNNING")) is not None:
+    if (start_ns := state(join, ray.TASK_RUNNING_STATE)) is not None:
         yield span(number, "rendezvous", start_ns, state(join, *ENDED))
 
-    if (start_ns := state(begun, "RUNNING")) is not None:
+    if (start_ns := state(begun, ray.TASK_RUNNING_STATE)) is not None:
         yield span(number, "train_func", start_ns, None)
 
 
@@ -100,8 +107,8 @@ def creation(
     number: int, worker: Worker, tasks: Mapping[str, TaskRow], read: Read
 ) -> Iterator[Span]:
     """Yield an actor's creation, and what it was spent on."""
-    made = tasks.get("RayTrainWorker.__init__")
-    asked_ns, running_ns = state(made, *ASKED), state(made, "RUNNING")
+    made = tasks.get(CREATE_WORKER)
+    asked_ns, running_ns = state(made, *ASKED), state(made, ray.TASK_RUNNING_STATE)
     created_ns = state(made, *ENDED)
     process = read.history.processes.get(worker.worker_id)
 
@@ -117,15 +124,15 @@ def creation(
     if running_ns is not None:
         yield span(number, "imports", running_ns, created_ns)
 
-    join_ns = state(tasks.get(JOIN), "RUNNING") or state(
-        tasks.get("RayTrainWorker.run_train_fn"), "RUNNING"
+    join_ns = state(tasks.get(JOIN_GROUP), ray.TASK_RUNNING_STATE) or state(
+        tasks.get(START_TRAINING), ray.TASK_RUNNING_STATE
     )
 
     if created_ns is not None:
         yield span(number, "ranks_and_env", created_ns, join_ns)
 
-    unpickled = tasks.get("RayTrainWorker.init_train_context")
-    found = unpickled.span("task:deserialize_arguments") if unpickled else None
+    unpickled = tasks.get(INIT_CONTEXT)
+    found = unpickled.span(ray.UNPICKLE_SPAN) if unpickled else None
 
     if found is not None:
         target = {IMPORT_TARGET: "the training function"}

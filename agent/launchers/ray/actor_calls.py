@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from dsray_inspect.agent.compat import ray as shelf
 from dsray_inspect.agent.errors import ClusterUnreachable
 from dsray_inspect.agent.launchers.ray.adapters import Part
 from dsray_inspect.agent.launchers.ray.connect import ray_kept_quiet, version_error, within
@@ -190,10 +191,10 @@ def silence(ray: Any) -> None:
     """
     worker, services = ray._private.worker, ray._private.services
 
-    if hasattr(worker, "print_to_stdstream"):
+    if hasattr(worker, shelf.PRINT_FUNCTION[0]):
         worker.print_to_stdstream = lambda *_, **__: None
 
-    find_own_ip = getattr(services, "node_ip_address_from_perspective", None)
+    find_own_ip = getattr(services, shelf.OWN_IP_FUNCTION, None)
 
     if find_own_ip is not None and not hasattr(find_own_ip, "__wrapped__"):
         services.node_ip_address_from_perspective = quietly(find_own_ip)

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from dsray_inspect.agent.compat import ray as shelf
 from dsray_inspect.agent.launchers.ray.records import (
     ActorRow,
     BundleRow,
@@ -45,7 +46,7 @@ class Gcs:
         """
         from ray._raylet import GcsClient
 
-        key = f"_ray_internal_job_info_{submission_id}".encode()
+        key = f"{shelf.INTERNAL_PREFIX}{shelf.JOB_INFO_KEY}{submission_id}".encode()
         raw = GcsClient(address=self.address).internal_kv_get(key, namespace=b"job", timeout=5)
         return submission_row(raw) if raw else None
 
@@ -128,7 +129,7 @@ class Gcs:
 def submission_row(raw: bytes) -> SubmissionRow | None:
     try:
         info = json.loads(raw)
-        message, _, tail = str(info.get("message") or "").partition(", last available logs")
+        message, _, tail = str(info.get("message") or "").partition(f", {shelf.JOB_LOG_TAIL}")
         lines = message.strip().splitlines() or [""]
         return SubmissionRow(
             status=str(info["status"]), message=redact_text(lines[0])[:200], tail=redact_text(tail)
@@ -156,7 +157,7 @@ def job_row(message: Any) -> JobRow:
     runtime_env = message.config.runtime_env_info.serialized_runtime_env
     return JobRow(
         job_id=message.job_id.hex(),
-        submission_id=metadata.get("job_submission_id"),
+        submission_id=metadata.get(shelf.JOB_ID_METADATA),
         entrypoint=redact_text(message.entrypoint.strip()),
         namespace=message.config.ray_namespace,
         driver_pid=message.driver_pid,

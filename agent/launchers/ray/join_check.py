@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from dsray_inspect.agent.compat import ray as shelf
 from dsray_inspect.agent.errors import ClusterUnreachable, InspectError, PermissionMissing
 from dsray_inspect.agent.launchers.ray.local import raylets
 from dsray_inspect.agent.launchers.ray.records import NodeRow
@@ -62,8 +63,8 @@ def seen_raylets() -> Iterable[Raylet]:
         flags = dict(word.partition("=")[::2] for word in command.split() if word.startswith("--"))
         yield Raylet(
             pid=pid,
-            node_id=flags.get("--node_id", ""),
-            socket=flags.get("--raylet_socket_name", ""),
+            node_id=flags.get(shelf.NODE_ID_FLAG, ""),
+            socket=flags.get(shelf.RAYLET_SOCKET_FLAG, ""),
         )
 
 

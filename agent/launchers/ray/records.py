@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-STARTING = ("DEPENDENCIES_UNREADY", "PENDING_CREATION", "RESTARTING")
-"""States of an actor that will be alive (`ActorTableData.ActorState`)."""
+from dsray_inspect.agent.compat import ray as shelf
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -89,11 +88,11 @@ class ActorRow(Row, frozen=True, kw_only=True):
 
     @property
     def alive(self) -> bool:
-        return self.state == "ALIVE"
+        return self.state == shelf.ALIVE_STATE
 
     @property
     def starting(self) -> bool:
-        return self.state in STARTING
+        return self.state in shelf.STARTING_STATES
 
 
 class BundleRow(Row, frozen=True, kw_only=True):

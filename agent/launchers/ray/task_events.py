@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from dsray_inspect.agent.compat import ray as shelf
 from dsray_inspect.agent.launchers.ray.records import (
     NodeRow,
     ProcessTimes,
@@ -19,14 +20,13 @@ from dsray_inspect.agent.launchers.ray.records import (
     TaskSpan,
 )
 
-POLLS = "RayTrainWorker.poll_status"
-START = (
-    "TrainController.__init__",
-    "RayTrainWorker.__init__",
-    "RayTrainWorker.init_train_context",
-    "execute._setup_torch_process_group",
-    "RayTrainWorker.run_train_fn",
-)
+POLLS = f"{shelf.WORKER_CLASS}.{shelf.POLL_TASK}"
+CREATE_CONTROLLER = f"{shelf.CONTROLLER_CLASS}.{shelf.CREATE_TASK}"
+CREATE_WORKER = f"{shelf.WORKER_CLASS}.{shelf.CREATE_TASK}"
+INIT_CONTEXT = f"{shelf.WORKER_CLASS}.{shelf.CONTEXT_TASK}"
+JOIN_GROUP = f"{shelf.EXECUTE_TASK}.{shelf.SETUP_TORCH[0]}"
+START_TRAINING = f"{shelf.WORKER_CLASS}.{shelf.TRAIN_TASK}"
+START = (CREATE_CONTROLLER, CREATE_WORKER, INIT_CONTEXT, JOIN_GROUP, START_TRAINING)
 """Enough to rebuild a start, where all tasks of a job are too many."""
 MAX_TASKS = 10_000
 MAX_PROCESSES = 10_000

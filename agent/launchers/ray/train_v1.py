@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dsray_inspect.agent.compat import ray as shelf
 from dsray_inspect.agent.launchers.ray.adapters import Part, RunActors, present_group
 from dsray_inspect.agent.launchers.ray.records import ActorRow
 
@@ -21,8 +22,8 @@ class TrainV1:
         by_owner: dict[str, list[ActorRow]] = {}
 
         for actor in actors:
-            if actor.class_name == "RayTrainWorker" and actor.module.startswith(
-                "ray.train._internal."
+            if actor.class_name == shelf.WORKER_CLASS and actor.module.startswith(
+                f"{shelf.V1_MODULE}."
             ):
                 by_owner.setdefault(actor.owner_worker_id, []).append(actor)
 

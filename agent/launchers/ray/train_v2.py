@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dsray_inspect.agent.compat import ray as shelf
 from dsray_inspect.agent.launchers.ray.adapters import Part, RunActors, present_group
 from dsray_inspect.agent.launchers.ray.records import ActorRow
 from dsray_inspect.agent.remote import controller as controller_read
@@ -20,12 +21,14 @@ class TrainV2:
         controllers = [
             actor
             for actor in actors
-            if actor.class_name == "TrainController" and actor.module.startswith("ray.train.v2.")
+            if actor.class_name == shelf.CONTROLLER_CLASS
+            and actor.module.startswith(f"{shelf.V2_MODULE}.")
         ]
         workers = [
             actor
             for actor in actors
-            if actor.class_name == "RayTrainWorker" and actor.module.startswith("ray.train.v2.")
+            if actor.class_name == shelf.WORKER_CLASS
+            and actor.module.startswith(f"{shelf.V2_MODULE}.")
         ]
         return [
             RunActors(
