@@ -10,18 +10,18 @@ from dsray_inspect.agent.probes import startup
 
 def test_the_recorded_start_times_what_the_shelves_name() -> None:
     module, (function, _) = ray.START_FUNCTION
-    assert startup.FUNCTIONS == {
+    assert {
         module: ((function, "rendezvous"),),
         **deepspeed.START_FUNCTIONS,
-    }
+    } == startup.FUNCTIONS
     assert startup.METHODS == deepspeed.START_METHODS
     assert set(startup.IMPORTS) == {*deepspeed.START_IMPORTS, *torch.START_IMPORTS}
 
 
 def test_the_recorded_start_hooks_into_what_the_shelves_name() -> None:
     assert startup.ENGINE == deepspeed.ENGINE_MODULE
-    assert startup.RUNNER == ray.START_RUNNER[0]
-    assert startup.CALLBACKS == ray.START_CALLBACKS[0]
+    assert ray.START_RUNNER[0] == startup.RUNNER
+    assert ray.START_CALLBACKS[0] == startup.CALLBACKS
     assert startup.CALLBACK_BASES == ray.CALLBACK_BASES
     assert startup.DRIVER == ray.JOB_CONFIG_VARIABLE
     used = inspect.getsource(startup)
