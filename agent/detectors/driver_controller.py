@@ -6,12 +6,14 @@ from dsray_inspect.agent.assemble.role_waits import main_thread
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.detectors.evidence.activity import between
 from dsray_inspect.agent.detectors.findings import STALLED_S, duration, place_of
+from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.model import Finding, Thread
 from dsray_inspect.agent.unavailable import Unavailable
 
 LEAST_AGE_S = 8.0
 
 
+@detector(causes=("driver_blocked",), after=("resources_pending",))
 def driver_blocked(facts: AnalysisInput) -> list[Finding]:
     """The job runs, has no Train run yet, and its driver stands still in its own code."""
     job, actors = facts.observation.job, facts.observation.actors
@@ -74,6 +76,7 @@ def places(thread: Thread) -> list[str]:
     return [frame.name for frame in thread.frames]
 
 
+@detector(causes=("controller_blocked",), after=("stopped",))
 def controller_blocked(facts: AnalysisInput) -> list[Finding]:
     """The controller gives no answer, and a function of the user keeps its event loop."""
     actors = facts.observation.actors

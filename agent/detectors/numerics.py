@@ -7,6 +7,7 @@ import msgspec
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.assemble.workers import RankContext
 from dsray_inspect.agent.detectors.findings import name_ranks, next_command, ranks
+from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.model import Finding
 from dsray_inspect.agent.remote.training_health import OVERFLOWED
 
@@ -15,6 +16,7 @@ LEAST_SKIPPED = 3
 LEAST_SHARE = 0.05
 
 
+@detector(causes=("nonfinite_loss",), after=("memory_pressure",))
 def nonfinite_loss(facts: AnalysisInput) -> list[Finding]:
     """A loss, or the weights themselves, are not finite."""
     losses = [one for one in facts.members if one.health and one.health.loss in NOT_FINITE]
@@ -42,6 +44,7 @@ def nonfinite_loss(facts: AnalysisInput) -> list[Finding]:
     ]
 
 
+@detector(causes=("overflow_skips",), after=("nonfinite_loss",))
 def overflow_skips(facts: AnalysisInput) -> list[Finding]:
     """The newest step was skipped for an overflow, as were many before it."""
     skipping = [one for one in facts.members if is_skipping(one)]
