@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dsray_inspect.agent.compat import ray
 from dsray_inspect.agent.launchers.ray.records import ActorRow, PlacementGroupRow
 from dsray_inspect.agent.model import Thread
 from dsray_inspect.agent.sampling.observation import Observation
@@ -11,12 +12,12 @@ from dsray_inspect.agent.sampling.rank_report import ControllerReport
 from dsray_inspect.agent.unavailable import Unavailable
 
 SETUP_WAITS = (
-    ("_setup_torch_process_group", "every rank to join init_process_group"),
-    ("on_start", "the backend's set-up on every worker (init_process_group)"),
-    ("_init_train_context_on_workers", "the workers' train context"),
-    ("_create_workers", "the worker actors to start"),
-    ("get_metadata", "the worker actors to start"),
-    ("_shutdown_worker_group", "the worker group to shut down"),
+    (ray.SETUP_TORCH[0], "every rank to join init_process_group"),
+    (ray.BACKEND_ON_START[0], "the backend's set-up on every worker (init_process_group)"),
+    (ray.INIT_CONTEXTS[0], "the workers' train context"),
+    (ray.CREATE_WORKERS[0], "the worker actors to start"),
+    (ray.GET_METADATA[0], "the worker actors to start"),
+    (ray.SHUTDOWN_GROUP[0], "the worker group to shut down"),
 )
 
 
@@ -47,14 +48,12 @@ def driver_waits_on(threads: Sequence[Thread]) -> str | None:
     place = f" at {short(users[-1].file)}:{users[-1].line}" if users else ""
     names = {frame.name for frame in thread.frames}
 
-    if "fit" in names and any(
-        "ray/train" in frame.file or "ray/tune" in frame.file for frame in thread.frames
+    if ray.FIT[0] in names and any(
+        ray.TRAIN_FOLDER in frame.file or ray.TUNE_FOLDER in frame.file for frame in thread.frames
     ):
         return f"fit() waits for the TrainController{place}"
 
-    if any(
-        frame.name == "get" and "ray/_private/worker.py" in frame.file for frame in thread.frames
-    ):
+    if any(frame.name == ray.GET[0] and ray.GET[1] in frame.file for frame in thread.frames):
         return f"ray.get{place}"
 
     inner = thread.frames[-1] if thread.frames else None
@@ -71,13 +70,11 @@ def controller_waits_on(
     report = observation.controller
     state = report.state if isinstance(report, ControllerReport) else None
 
-    if state == "RUNNING" and isinstance(report, ControllerReport):
+    if state == ray.RUNNING_STATE and isinstance(report, ControllerReport):
         return f"polls {len(report.workers)} workers"
 
     pending = [
-        group
-        for group in observation.placement_groups
-        if group.state in ("PENDING", "RESCHEDULING")
+        group for group in observation.placement_groups if group.state in ray.PENDING_GROUP_STATES
     ]
 
     if pending:

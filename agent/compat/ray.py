@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from dsray_inspect.agent.compat.rows import (
+    AttributePaths,
     Convention,
     EnumValues,
     Fields,
@@ -561,54 +562,56 @@ BACKEND_CALLBACK: Annotated[
 
 # Attributes that are read in the controller, and in a rank
 
-CONTROLLER_ATTRIBUTES: Annotated[
-    tuple[str, ...],
-    Names("The run, its state and its attempt.", since="2.43", files=(V2_CONTROLLER_FILE,)),
-] = (
-    "_train_run_context",
-    "_state",
-    "_state_type",
-    "_run_attempt_id",
-    "_worker_group",
-)
-RUN_CONTEXT_ATTRIBUTES: Annotated[
-    tuple[str, ...],
-    Names(
-        "The run's id, name and size.",
+CONTROLLER_PATHS: Annotated[
+    dict[str, str],
+    AttributePaths(
+        "The run, its state and its attempt, by what they are called in our answer.",
         since="2.49",
-        files=("ray/train/v2/_internal/execution/context.py", "ray/train/v2/api/config.py"),
+        files=(
+            V2_CONTROLLER_FILE,
+            "ray/train/v2/_internal/execution/context.py",
+            "ray/train/v2/_internal/execution/controller/state.py",
+            "ray/train/v2/api/config.py",
+        ),
     ),
-] = ("run_id", "run_config", "scaling_config", "name", "num_workers")
-CONTROLLER_STATE: Annotated[
-    str,
-    Names(
-        "The name of the controller's state.",
+] = {
+    "run_id": "_train_run_context.run_id",
+    "run_name": "_train_run_context.run_config.name",
+    "state": "_state._state_type.state_name",
+    "attempt": "_run_attempt_id",
+}
+WORKER_GROUP_PATHS: Annotated[
+    dict[str, str],
+    AttributePaths(
+        "The present worker group; without a state it is being started or shut down.",
         since="2.43",
-        files=("ray/train/v2/_internal/execution/controller/state.py",),
+        files=(V2_CONTROLLER_FILE, V2_GROUP_FILE),
     ),
-] = "state_name"
-GROUP_ATTRIBUTES: Annotated[
-    tuple[str, ...], Names("The workers of a group.", since="2.43", files=(V2_GROUP_FILE,))
-] = ("_worker_group_state", "get_workers")
-WORKER_ATTRIBUTES: Annotated[
-    tuple[str, ...],
-    Names(
-        "A worker's place and log.",
-        since="2.44",
+] = {"group": "_worker_group", "state": "_worker_group._worker_group_state"}
+GET_WORKERS: Annotated[
+    str, Names("Returns the workers of a group.", since="2.41", files=(V2_GROUP_FILE,))
+] = "get_workers"
+WORKER_PATHS: Annotated[
+    dict[str, str],
+    AttributePaths(
+        "A worker's place, by what it is called in our answer.",
+        since="2.41",
         files=(V2_WORKER_FILE, "ray/train/v2/_internal/execution/context.py"),
     ),
-] = (
-    "actor",
-    "distributed_context",
-    "metadata",
-    "world_rank",
-    "local_rank",
-    "node_rank",
-    "world_size",
-    "hostname",
-    "accelerator_ids",
-    "log_file_path",
-)
+] = {
+    "rank": "distributed_context.world_rank",
+    "local_rank": "distributed_context.local_rank",
+    "node_rank": "distributed_context.node_rank",
+    "world_size": "distributed_context.world_size",
+    "hostname": "metadata.hostname",
+}
+WORKER_ACTOR: Annotated[
+    str,
+    AttributePaths("A worker's actor id.", since="2.41", files=(V2_WORKER_FILE, "ray/actor.py")),
+] = "actor._actor_id"
+WORKER_ACCELERATORS: Annotated[
+    str, AttributePaths("A worker's accelerators, by kind.", since="2.41", files=(V2_WORKER_FILE,))
+] = "metadata.accelerator_ids"
 CONTEXT_MODULE: Annotated[str, Modules("A rank's own context.", since="2.41")] = (
     "ray.train.v2._internal.execution.context"
 )

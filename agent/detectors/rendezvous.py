@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.assemble.workers import RankContext
+from dsray_inspect.agent.compat import torch
 from dsray_inspect.agent.detectors.evidence.activity import motion_of
 from dsray_inspect.agent.detectors.evidence.rank_index import in_phase
 from dsray_inspect.agent.detectors.findings import duration, name_ranks, next_command, ranks, wait
@@ -68,7 +69,7 @@ def in_lock(member: RankContext) -> bool:
 @by_identity
 def is_lock_wait(frames: Sequence[Frame]) -> bool:
     return any(
-        frame.name == "wait" and frame.file.endswith("torch/utils/file_baton.py")
+        frame.name == torch.BATON_WAIT[0] and frame.file.endswith(torch.BATON_WAIT[1])
         for frame in frames
     )
 
