@@ -11,12 +11,12 @@ import msgspec
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
 from dsray_inspect.agent.errors import TargetNotFound
 from dsray_inspect.agent.history import MOST_RANKS, History, history_of
+from dsray_inspect.agent.launchers.handles import Candidate, JobHandle
 from dsray_inspect.agent.launchers.ray.actor_calls import NAMESPACE, ActorCalls, CallFailed
 from dsray_inspect.agent.launchers.ray.connect import connect
 from dsray_inspect.agent.launchers.ray.gcs import Gcs
 from dsray_inspect.agent.launchers.ray.join_check import check_membership
-from dsray_inspect.agent.launchers.ray.records import JobRow
-from dsray_inspect.agent.launchers.ray.resolve import Candidate, choose, without_driver
+from dsray_inspect.agent.launchers.ray.resolve import choose, without_driver
 from dsray_inspect.agent.launchers.ray.train import adapter_of, find_runs
 from dsray_inspect.agent.launchers.ray.versions import check_versions
 from dsray_inspect.agent.model import Snapshot
@@ -239,7 +239,7 @@ def far_future() -> float:
     return time.time() + NAMING_S + 1
 
 
-def is_our_own(job: JobRow) -> bool:
+def is_our_own(job: JobHandle) -> bool:
     """Return whether a driver is a dsray-inspect or a part of Ray itself."""
     return job.namespace == NAMESPACE or job.entrypoint.startswith("ray::")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dsray_inspect.agent.compat import ray
-from dsray_inspect.agent.launchers.ray.records import ActorRow, PlacementGroupRow
+from dsray_inspect.agent.launchers.handles import PlacementGroup, ProcessHandle
 from dsray_inspect.agent.model import Thread
 from dsray_inspect.agent.sampling.observation import Observation
 from dsray_inspect.agent.sampling.rank_report import ControllerReport
@@ -61,7 +61,7 @@ def driver_waits_on(threads: Sequence[Thread]) -> str | None:
 
 
 def controller_waits_on(
-    observation: Observation, row: ActorRow, threads: Sequence[Thread]
+    observation: Observation, row: ProcessHandle, threads: Sequence[Thread]
 ) -> str | None:
     """Return what the controller waits on: its own state, or else its blocked stack."""
     if not row.alive:
@@ -90,7 +90,7 @@ def controller_waits_on(
     return f"state {state}" if state else None
 
 
-def needs(group: PlacementGroupRow) -> str:
+def needs(group: PlacementGroup) -> str:
     """Return the bundles of a placement group, as "2 × {CPU: 1, GPU: 8}"."""
     shapes = [
         ", ".join(f"{name}: {amount:g}" for name, amount in sorted(bundle.resources.items()))
@@ -104,7 +104,7 @@ def short(file: str) -> str:
     return file.rpartition("/")[2]
 
 
-def controller_state(report: ControllerReport | Unavailable, row: ActorRow) -> str:
+def controller_state(report: ControllerReport | Unavailable, row: ProcessHandle) -> str:
     if isinstance(report, ControllerReport) and report.state:
         return report.state
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
+from dsray_inspect.agent.launchers.handles import NodeHandle
 from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls, CallFailed
-from dsray_inspect.agent.launchers.ray.records import NodeRow
 from dsray_inspect.agent.model import Agent
 from dsray_inspect.agent.remote.node import read_node
 from dsray_inspect.agent.remote.node_agent import NodeAgent
@@ -39,7 +39,7 @@ class NodeReaders:
     def is_own(self, node_id: str) -> bool:
         return node_id == self._here
 
-    def can_read(self, node: NodeRow, nodes: dict[str, NodeRow], pids: list[int]) -> bool:
+    def can_read(self, node: NodeHandle, nodes: dict[str, NodeHandle], pids: list[int]) -> bool:
         """Return whether a node's processes can be read from this very process.
 
         True for our own node, and for another raylet on the same machine, as long as its
@@ -161,7 +161,7 @@ class ExternalReadBatch:
 
         self._local, self._remote = [], []
 
-    def _start(self, node: NodeRow, request: dict[str, Any]) -> None:
+    def _start(self, node: NodeHandle, request: dict[str, Any]) -> None:
         if self._readers.can_read(node, self._nodes, request["pids"]):
             agent = Agent(state="local", detail="read from here")
             self._observation.agents[node.node_id] = agent

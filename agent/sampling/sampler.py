@@ -14,10 +14,10 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from dsray_inspect.agent.launchers.handles import JobHandle, NodeHandle, ProcessHandle, RunHandle
 from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls, CallFailed
-from dsray_inspect.agent.launchers.ray.adapters import Part, RunActors
+from dsray_inspect.agent.launchers.ray.adapters import Part
 from dsray_inspect.agent.launchers.ray.gcs import Gcs
-from dsray_inspect.agent.launchers.ray.records import ActorRow, JobRow, NodeRow
 from dsray_inspect.agent.launchers.ray.train import adapter_of, find_runs
 from dsray_inspect.agent.model import OK
 from dsray_inspect.agent.remote.startup_artifacts import own_record
@@ -53,7 +53,9 @@ class Sampler:
     def close(self) -> None:
         self._readers.close()
 
-    def sample(self, job: JobRow, actors: RunActors | None, request: SampleRequest) -> Observation:
+    def sample(
+        self, job: JobHandle, actors: RunHandle | None, request: SampleRequest
+    ) -> Observation:
         """Return one sample; takes another when the worker group changed meanwhile."""
         started, taken_at = time.monotonic(), time.time()
         observation = self._take(job, actors, request)
@@ -73,21 +75,25 @@ class Sampler:
         observation.taken_at, observation.took_s = taken_at, time.monotonic() - started
         return observation
 
-    def refresh(self, job: JobRow, actors: RunActors | None) -> tuple[JobRow, RunActors | None]:
+    def refresh(
+        self, job: JobHandle, actors: RunHandle | None
+    ) -> tuple[JobHandle, RunHandle | None]:
         """Return job and run as Ray's tables have them now."""
         jobs = {row.job_id: row for row in self._gcs.jobs()}
         runs = find_runs(self._gcs.actors(job.job_id))
         same = [run for run in runs if actors is not None and run.is_same(actors)]
         return jobs.get(job.job_id, job), same[0] if same else actors
 
-    def _take(self, job: JobRow, actors: RunActors | None, request: SampleRequest) -> Observation:
+    def _take(
+        self, job: JobHandle, actors: RunHandle | None, request: SampleRequest
+    ) -> Observation:
         observation = self._from_tables(job, actors, request)
         SamplePass(self._calls, self._readers, observation, self._cache).take()
         self._cache.complete_driver(observation)
         return observation
 
     def _from_tables(
-        self, job: JobRow, actors: RunActors | None, request: SampleRequest
+        self, job: JobHandle, actors: RunHandle | None, request: SampleRequest
     ) -> Observation:
         """Return what Ray's tables say, before any process was asked."""
         observation = Observation(job=job, actors=actors, nodes=self._gcs.nodes(), request=request)
@@ -110,21 +116,21 @@ class Sampler:
 
         return observation
 
-    def _helpers(self, job: JobRow) -> list[ActorRow]:
+    def _helpers(self, job: JobHandle) -> list[ProcessHandle]:
         rows = self._gcs.actors(job.job_id)
         known = {
             row.actor_id for run in find_runs(rows) for row in (run.controller, *run.workers) if row
         }
         return [row for row in rows if row.alive and row.actor_id not in known][:MOST_HELPERS]
 
-    def _dirs_of(self, nodes: list[NodeRow]) -> dict[str, str]:
+    def _dirs_of(self, nodes: list[NodeHandle]) -> dict[str, str]:
         if any(node.alive and node.node_id not in self._session_dirs for node in nodes):
             self._session_dirs = {node.node_id: "" for node in nodes} | self._gcs.session_dirs()
 
         return self._session_dirs
 
 
-def living(actors: RunActors | None) -> set[tuple[str, int]]:
+def living(actors: RunHandle | None) -> set[tuple[str, int]]:
     """Return node and pid of each living worker."""
     return {(row.node_id, row.pid) for row in actors.workers if row.alive} if actors else set()
 
@@ -144,7 +150,7 @@ class SamplePass:
         self._observation = observation
         self._cache = cache
         self._batch = ExternalReadBatch(readers, observation)
-        self._pending: dict[str, tuple[ActorRow, Any]] = {}
+        self._pending: dict[str, tuple[ProcessHandle, Any]] = {}
         """By actor id: calls without an answer so far."""
 
     def take(self) -> None:
@@ -194,7 +200,7 @@ class SamplePass:
                 env_state = self._cache.env_state(row.actor_id)
                 self._send(row, parts, {**request, "environment": env_state})
 
-    def _send(self, row: ActorRow, parts: Sequence[Part], request: dict[str, Any]) -> None:
+    def _send(self, row: ProcessHandle, parts: Sequence[Part], request: dict[str, Any]) -> None:
         try:
             self._pending[row.actor_id] = (row, self._calls.send(row, parts, request))
         except CallFailed as failure:
@@ -212,7 +218,7 @@ class SamplePass:
             row, _ = self._pending.pop(actor_id)
             self._keep(row, failed_call(answer) if isinstance(answer, CallFailed) else answer)
 
-    def _keep(self, row: ActorRow, answer: dict[str, Any] | Unavailable) -> None:
+    def _keep(self, row: ProcessHandle, answer: dict[str, Any] | Unavailable) -> None:
         if self._is_controller(row):
             self._observation.controller = (
                 answer if isinstance(answer, Unavailable) else controller_report(answer)
@@ -239,7 +245,7 @@ class SamplePass:
 
     # Who is silent, and why
 
-    def _living_rows(self) -> Iterator[ActorRow]:
+    def _living_rows(self) -> Iterator[ProcessHandle]:
         """Yield the living actors of the run."""
         actors = self._observation.actors
 
@@ -249,14 +255,14 @@ class SamplePass:
             if actors.controller is not None and actors.controller.alive:
                 yield actors.controller
 
-    def _is_controller(self, row: ActorRow) -> bool:
+    def _is_controller(self, row: ProcessHandle) -> bool:
         return self._observation.actors is not None and row is self._observation.actors.controller
 
-    def _silent_rows(self) -> list[ActorRow]:
+    def _silent_rows(self) -> list[ProcessHandle]:
         """Return the actors that gave no stacks so far."""
         return [row for row in self._living_rows() if not self._gave_stacks(row)]
 
-    def _gave_stacks(self, row: ActorRow) -> bool:
+    def _gave_stacks(self, row: ProcessHandle) -> bool:
         if self._is_controller(row):
             controller = self._observation.controller
             return isinstance(controller, ControllerReport) and controller.threads != ()
@@ -276,13 +282,13 @@ class SamplePass:
         }
         self._observation.reachable = knock(places)
 
-    def _is_reachable(self, row: ActorRow) -> bool:
+    def _is_reachable(self, row: ProcessHandle) -> bool:
         return self._observation.reachable.get(row.node_id, OK) == OK
 
-    def _is_stopped(self, row: ActorRow) -> bool:
+    def _is_stopped(self, row: ProcessHandle) -> bool:
         return self._observation.process(row.node_id, row.pid).state == "stopped"
 
-    def _why_silent(self, row: ActorRow) -> str:
+    def _why_silent(self, row: ProcessHandle) -> str:
         """Return what explains that a process does not answer, as far as it was seen."""
         if self._is_stopped(row):
             return "the process is stopped (state T: SIGSTOP or a debugger)"

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from dsray_inspect.agent.compat import ray
-from dsray_inspect.agent.launchers.ray.adapters import RunActors
-from dsray_inspect.agent.launchers.ray.records import PlacementGroupRow, TaskHistory, TaskRow
+from dsray_inspect.agent.launchers.handles import PlacementGroup, RunHandle
+from dsray_inspect.agent.launchers.ray.records import TaskHistory, TaskRow
 from dsray_inspect.agent.launchers.ray.task_events import (
     CREATE_WORKER,
     INIT_CONTEXT,
@@ -70,7 +70,7 @@ class Milestones(Record, frozen=True, kw_only=True):
 
 
 def from_history(
-    history: TaskHistory, actors: RunActors, groups: Sequence[PlacementGroupRow]
+    history: TaskHistory, actors: RunHandle, groups: Sequence[PlacementGroup]
 ) -> Milestones:
     """Return the marks of a run's present worker group."""
     controller = actors.controller
@@ -135,7 +135,7 @@ def unpickled(tasks: Sequence[TaskRow]) -> int:
     return max((span.end_ns - span.start_ns for span in spans if span), default=0)
 
 
-def group_of(actors: RunActors, groups: Sequence[PlacementGroupRow]) -> PlacementGroupRow | None:
+def group_of(actors: RunHandle, groups: Sequence[PlacementGroup]) -> PlacementGroup | None:
     """Return the placement group of the workers; without any, the only one that is pending."""
     ids = {row.placement_group_id for row in actors.workers}
 

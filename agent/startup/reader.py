@@ -12,15 +12,15 @@ from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError
 
 import msgspec
 
-from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls, CallFailed
-from dsray_inspect.agent.launchers.ray.adapters import RunActors
-from dsray_inspect.agent.launchers.ray.gcs import Gcs
-from dsray_inspect.agent.launchers.ray.records import (
-    ActorRow,
-    JobRow,
-    PlacementGroupRow,
-    TaskHistory,
+from dsray_inspect.agent.launchers.handles import (
+    JobHandle,
+    PlacementGroup,
+    ProcessHandle,
+    RunHandle,
 )
+from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls, CallFailed
+from dsray_inspect.agent.launchers.ray.gcs import Gcs
+from dsray_inspect.agent.launchers.ray.records import TaskHistory
 from dsray_inspect.agent.launchers.ray.task_events import read_history
 from dsray_inspect.agent.remote.startup_artifacts import controller_log
 from dsray_inspect.agent.sampling.observation import Observation
@@ -38,7 +38,7 @@ class Read(msgspec.Struct, frozen=True, kw_only=True):
     """All that was read of one worker group's start."""
 
     history: TaskHistory = TaskHistory()
-    groups: tuple[PlacementGroupRow, ...] = ()
+    groups: tuple[PlacementGroup, ...] = ()
     marks: Milestones = Milestones()
     ranks: dict[str, RankStart] = {}
     """By actor id."""
@@ -64,7 +64,7 @@ class StartReader:
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def begin(self, job: JobRow, actors: RunActors | None) -> bool:
+    def begin(self, job: JobHandle, actors: RunHandle | None) -> bool:
         """Begin to read the tables in a thread; returns whether the ranks are to be asked too.
 
         The tables are read until the start is over; what the ranks sum up goes on.
@@ -118,7 +118,7 @@ class StartReader:
         self._known[key] = (time.monotonic(), read)
         return read
 
-    def known(self, actors: RunActors) -> Read | None:
+    def known(self, actors: RunHandle) -> Read | None:
         """Return what was read of a worker group's start by now."""
         return self._known[key_of(actors)][1] if key_of(actors) in self._known else None
 
@@ -134,7 +134,7 @@ class StartReader:
         except Exception as error:
             return Read(notes=(f"Ray's tables cannot be read: {type(error).__name__}",))
 
-    def _with_log(self, read: Read, controller: ActorRow) -> Read:
+    def _with_log(self, read: Read, controller: ProcessHandle) -> Read:
         lines = self._log_of(controller) if controller.alive else []
         note = (
             "Ray has forgotten task events of it: in part it is from the controller's log"
@@ -145,7 +145,7 @@ class StartReader:
             read, marks=read.marks.or_else(from_log(lines)), notes=(*read.notes, note)
         )
 
-    def _log_of(self, controller: ActorRow) -> list[tuple[int, str]]:
+    def _log_of(self, controller: ProcessHandle) -> list[tuple[int, str]]:
         try:
             request = {"until": time.time() + CALL_S}
             reference = self._calls.send(controller, (controller_log,), request)
@@ -193,13 +193,13 @@ def with_reports(read: Read, observation: Observation, known: Read | None) -> Re
     )
 
 
-def key_of(actors: RunActors) -> tuple[str, ...]:
+def key_of(actors: RunHandle) -> tuple[str, ...]:
     """Return what names a worker group: its controller's and its workers' actors."""
     controller = actors.controller.actor_id if actors.controller else ""
     return (controller, *(row.actor_id for row in actors.workers))
 
 
-def read_tables(gcs: Gcs, job: JobRow, actors: RunActors) -> Read:
+def read_tables(gcs: Gcs, job: JobHandle, actors: RunHandle) -> Read:
     on = {row.node_id for row in actors.workers}
     nodes = [node for node in gcs.nodes() if node.alive and node.node_id in on]
     history = read_history(gcs.address, job.job_id, nodes)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dsray_inspect.agent.commands.options import Options
-from dsray_inspect.agent.launchers.ray.resolve import Candidate
+from dsray_inspect.agent.launchers.handles import Candidate
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.session import Session
 from tests.bench.results import Result

@@ -18,9 +18,9 @@ from typing import Any
 
 from dsray_inspect.agent.compat import ray as shelf
 from dsray_inspect.agent.errors import ClusterUnreachable
+from dsray_inspect.agent.launchers.handles import ProcessHandle
 from dsray_inspect.agent.launchers.ray.adapters import Part
 from dsray_inspect.agent.launchers.ray.connect import ray_kept_quiet, version_error, within
-from dsray_inspect.agent.launchers.ray.records import ActorRow
 from dsray_inspect.agent.remote.reads import run
 
 NAMESPACE = "dsray-inspect"
@@ -49,7 +49,7 @@ class ActorCalls:
         """Return the node this process is on."""
         return str(self._ray.get_runtime_context().get_node_id())
 
-    def send(self, actor: ActorRow, parts: Sequence[Part], request: dict[str, Any]) -> Any:
+    def send(self, actor: ProcessHandle, parts: Sequence[Part], request: dict[str, Any]) -> Any:
         """Ask an actor to run the parts of a read; returns at once with a reference.
 
         `request` must hold `until`; see `remote.reads`.
@@ -216,7 +216,7 @@ class AnyActor:
         raise NotImplementedError
 
 
-def forge_handle(actor: ActorRow) -> Any:
+def forge_handle(actor: ProcessHandle) -> Any:
     """Return a weak handle made from the actor table's record."""
     import ray
     from ray._raylet import PythonFunctionDescriptor

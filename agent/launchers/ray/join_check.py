@@ -15,8 +15,8 @@ import msgspec
 
 from dsray_inspect.agent.compat import ray as shelf
 from dsray_inspect.agent.errors import ClusterUnreachable, InspectError, PermissionMissing
+from dsray_inspect.agent.launchers.handles import NodeHandle
 from dsray_inspect.agent.launchers.ray.local import raylets
-from dsray_inspect.agent.launchers.ray.records import NodeRow
 
 SOCKET_S = 2.0
 
@@ -29,7 +29,7 @@ class Raylet(msgspec.Struct, frozen=True, kw_only=True):
     socket: str
 
 
-def check_membership(nodes: Iterable[NodeRow]) -> None:
+def check_membership(nodes: Iterable[NodeHandle]) -> None:
     """Return when one of the nodes is ours and its raylet can be talked to.
 
     Raises:

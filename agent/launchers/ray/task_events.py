@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dsray_inspect.agent.compat import ray as shelf
+from dsray_inspect.agent.launchers.handles import NodeHandle
 from dsray_inspect.agent.launchers.ray.records import (
-    NodeRow,
     ProcessTimes,
     StoreTotals,
     TaskHistory,
@@ -37,7 +37,7 @@ NEVER_MS = 2**63
 """Times that were never set come as 2^64-1."""
 
 
-def read_history(address: str, job_id: str, nodes: Sequence[NodeRow] = ()) -> TaskHistory:
+def read_history(address: str, job_id: str, nodes: Sequence[NodeHandle] = ()) -> TaskHistory:
     """Return a job's tasks, its cluster's processes and its nodes' object stores, as far as kept.
 
     Never raises: what cannot be read is said in `why`.
@@ -113,7 +113,7 @@ def read_processes(open_channel: Any) -> dict[str, ProcessTimes]:
     }
 
 
-def read_stores(nodes: Sequence[NodeRow]) -> StoreTotals | None:
+def read_stores(nodes: Sequence[NodeHandle]) -> StoreTotals | None:
     """Return the sums of the nodes' object stores; None where one does not tell in time."""
     from ray.core.generated import node_manager_pb2, node_manager_pb2_grpc
 

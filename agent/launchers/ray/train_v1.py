@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dsray_inspect.agent.compat import ray as shelf
-from dsray_inspect.agent.launchers.ray.adapters import Part, RunActors, present_group
-from dsray_inspect.agent.launchers.ray.records import ActorRow
+from dsray_inspect.agent.launchers.handles import ProcessHandle, RunHandle
+from dsray_inspect.agent.launchers.ray.adapters import Part, present_group
 
 
 class TrainV1:
@@ -18,8 +18,8 @@ class TrainV1:
         "Ray Train V1 has no controller actor; rungs 0 and 3 answer, ranks come from RANK"
     )
 
-    def runs(self, actors: Sequence[ActorRow]) -> list[RunActors]:
-        by_owner: dict[str, list[ActorRow]] = {}
+    def runs(self, actors: Sequence[ProcessHandle]) -> list[RunHandle]:
+        by_owner: dict[str, list[ProcessHandle]] = {}
 
         for actor in actors:
             if actor.class_name == shelf.WORKER_CLASS and actor.module.startswith(
@@ -28,6 +28,6 @@ class TrainV1:
                 by_owner.setdefault(actor.owner_worker_id, []).append(actor)
 
         return [
-            RunActors(generation=self.generation, controller=None, workers=present_group(workers))
+            RunHandle(generation=self.generation, controller=None, workers=present_group(workers))
             for workers in by_owner.values()
         ]

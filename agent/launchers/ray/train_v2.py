@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dsray_inspect.agent.compat import ray as shelf
-from dsray_inspect.agent.launchers.ray.adapters import Part, RunActors, present_group
-from dsray_inspect.agent.launchers.ray.records import ActorRow
+from dsray_inspect.agent.launchers.handles import ProcessHandle, RunHandle
+from dsray_inspect.agent.launchers.ray.adapters import Part, present_group
 from dsray_inspect.agent.remote import controller as controller_read
 
 
@@ -17,7 +17,7 @@ class TrainV2:
     controller_parts: Sequence[Part] = (controller_read.read_controller,)
     without_controller = ""
 
-    def runs(self, actors: Sequence[ActorRow]) -> list[RunActors]:
+    def runs(self, actors: Sequence[ProcessHandle]) -> list[RunHandle]:
         controllers = [
             actor
             for actor in actors
@@ -31,7 +31,7 @@ class TrainV2:
             and actor.module.startswith(f"{shelf.V2_MODULE}.")
         ]
         return [
-            RunActors(
+            RunHandle(
                 generation=self.generation,
                 controller=controller,
                 workers=present_group(
