@@ -81,22 +81,22 @@ class ProcessHandle(Row, frozen=True, kw_only=True):
 
     actor_id: str
     job_id: str
-    class_name: str
-    module: str
+    class_name: str = ""
+    module: str = ""
     state: str
     pid: int
     node_id: str
     node_ip: str
-    worker_id: str
-    owner_worker_id: str
-    placement_group_id: str | None
-    gpu_slots: tuple[int, ...]
-    gpu_share: float
+    worker_id: str = ""
+    owner_worker_id: str = ""
+    placement_group_id: str | None = None
+    gpu_slots: tuple[int, ...] = ()
+    gpu_share: float = 1.0
     """The part of each of its GPUs that it was given, 0 to 1; 1 without any."""
     runtime_env_vars: dict[str, str]
     started_at: float
-    death_cause: str
-    raw: bytes
+    death_cause: str = ""
+    raw: bytes = b""
     """What its launcher needs to reach it."""
 
     @property
@@ -142,6 +142,10 @@ class RunHandle(msgspec.Struct, frozen=True, kw_only=True):
     def some_ended(self) -> bool:
         """Whether a worker of the group is no longer, or not yet, alive."""
         return not all(row.alive for row in self.workers)
+
+    @property
+    def has_living_workers(self) -> bool:
+        return any(process.alive for process in self.workers)
 
     def is_same(self, other: RunHandle) -> bool:
         """Return whether both are one run, perhaps at different attempts."""

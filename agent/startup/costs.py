@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from dsray_inspect.agent.compat import ray
-from dsray_inspect.agent.launchers.ray.records import StoreTotals, TaskHistory
-from dsray_inspect.agent.launchers.ray.task_events import INIT_CONTEXT
+from dsray_inspect.agent.launchers.start import Milestones, S, StartFacts, StoreTotals
 from dsray_inspect.agent.model import Cost, StartName, Startup
 from dsray_inspect.agent.sampling.rank_report import OpBuild
-from dsray_inspect.agent.startup.milestones import Milestones, S
 from dsray_inspect.agent.startup.phases import ONLY_SUBMIT
 from dsray_inspect.agent.startup.ranks import RankStart, length
 
@@ -32,7 +30,7 @@ INSIDE_REPORT = {
 
 def costs_of(
     startup: Startup | None,
-    history: TaskHistory,
+    facts: StartFacts,
     ranks: Sequence[RankStart],
     builds: Sequence[OpBuild] | None,
     train_s: Sequence[Mapping[str, float]] = (),
@@ -60,8 +58,8 @@ def costs_of(
         ),
         deepspeed_init(parts, ranks),
         op_compile(ranks, builds),
-        object_store(history.stores),
-        serialization(history),
+        object_store(facts.stores),
+        serialization(facts),
         report(train_s),
         training(trains_since_ns, now_ns),
     )
@@ -105,23 +103,18 @@ def op_compile(ranks: Sequence[RankStart], builds: Sequence[OpBuild] | None) -> 
     )
 
 
-def serialization(history: TaskHistory) -> Cost:
+def serialization(facts: StartFacts) -> Cost:
     """Return what all tasks of the job took to unpickle arguments and to store results."""
-    spans = [
-        span
-        for task in history.tasks
-        for span in task.spans
-        if span.name in (ray.UNPICKLE_SPAN, ray.STORE_SPAN) and task.name != INIT_CONTEXT
-    ]
+    known = facts.serialization
 
-    if not spans:
-        why = history.why or "Ray has forgotten this job's task events"
+    if known is None:
+        why = facts.why or "Ray has forgotten this job's task events"
         return Cost(name="serialization", seconds=None, evidence=why)
 
     return Cost(
         name="serialization",
-        seconds=sum(span.end_ns - span.start_ns for span in spans) / S,
-        count=len(history.tasks),
+        seconds=known.seconds,
+        count=known.tasks,
         evidence="arguments and results of the tasks that Ray's task events still hold",
     )
 

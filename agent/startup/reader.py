@@ -12,20 +12,18 @@ from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError
 
 import msgspec
 
+from dsray_inspect.agent.unavailable import Unavailable
+from dsray_inspect.agent.launchers.base import Launcher
+from dsray_inspect.agent.launchers.start import Milestones, StartFacts
 from dsray_inspect.agent.launchers.handles import (
     JobHandle,
     PlacementGroup,
     ProcessHandle,
     RunHandle,
 )
-from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls, CallFailed
-from dsray_inspect.agent.launchers.ray.gcs import Gcs
-from dsray_inspect.agent.launchers.ray.records import TaskHistory
-from dsray_inspect.agent.launchers.ray.task_events import read_history
-from dsray_inspect.agent.remote.startup_artifacts import controller_log
 from dsray_inspect.agent.sampling.observation import Observation
 from dsray_inspect.agent.sampling.rank_report import ControllerReport, OpBuild, RankReport
-from dsray_inspect.agent.startup.milestones import Milestones, from_history, from_log, from_records
+from dsray_inspect.agent.startup.milestones import from_records
 from dsray_inspect.agent.startup.ranks import RankStart, parse
 
 AGAIN_S = 5.0
@@ -37,9 +35,9 @@ CALL_S = 2.0
 class Read(msgspec.Struct, frozen=True, kw_only=True):
     """All that was read of one worker group's start."""
 
-    history: TaskHistory = TaskHistory()
-    groups: tuple[PlacementGroup, ...] = ()
+    facts: StartFacts = StartFacts()
     marks: Milestones = Milestones()
+    """The moments of all sources."""
     ranks: dict[str, RankStart] = {}
     """By actor id."""
     builds: dict[str, Sequence[OpBuild]] = {}
@@ -54,9 +52,8 @@ class Read(msgspec.Struct, frozen=True, kw_only=True):
 class StartReader:
     """What one session knows of the starts of the runs it looks at; close it."""
 
-    def __init__(self, gcs: Gcs, calls: ActorCalls) -> None:
-        self._gcs = gcs
-        self._calls = calls
+    def __init__(self, launcher: Launcher) -> None:
+        self._launcher = launcher
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="start-read")
         self._pending: dict[tuple[str, ...], Future[Read]] = {}
         self._known: dict[tuple[str, ...], tuple[float, Read]] = {}
@@ -79,7 +76,7 @@ class StartReader:
             return False
 
         if known is None or not known.is_done:
-            self._pending[key] = self._pool.submit(read_tables, self._gcs, job, actors)
+            self._pending[key] = self._pool.submit(self._read, job, actors)
 
         return True
 
@@ -112,7 +109,7 @@ class StartReader:
         read = with_reports(tables, observation, known)
 
         if trains and not read.marks.complete and not read.is_done and observation.request.inject:
-            read = self._with_log(read, actors.controller)
+            read = self._with_log(read, actors)
 
         read = msgspec.structs.replace(read, is_done=is_over)
         self._known[key] = (time.monotonic(), read)
@@ -134,27 +131,23 @@ class StartReader:
         except Exception as error:
             return Read(notes=(f"Ray's tables cannot be read: {type(error).__name__}",))
 
-    def _with_log(self, read: Read, controller: ProcessHandle) -> Read:
-        lines = self._log_of(controller) if controller.alive else []
+    def _read(self, job: JobHandle, actors: RunHandle) -> Read:
+        facts = self._launcher.start(job, actors)
+
+        if isinstance(facts, Unavailable):
+            return Read(notes=(str(facts),))
+
+        return Read(facts=facts, marks=facts.marks, notes=(facts.why,) if facts.why else ())
+
+    def _with_log(self, read: Read, actors: RunHandle) -> Read:
+        logged = self._launcher.start_from_log(actors)
         note = (
             "Ray has forgotten task events of it: in part it is from the controller's log"
-            if lines
+            if logged is not None
             else "Ray has forgotten task events of it, and the controller's log was not read"
         )
-        return msgspec.structs.replace(
-            read, marks=read.marks.or_else(from_log(lines)), notes=(*read.notes, note)
-        )
-
-    def _log_of(self, controller: ProcessHandle) -> list[tuple[int, str]]:
-        try:
-            request = {"until": time.time() + CALL_S}
-            reference = self._calls.send(controller, (controller_log,), request)
-        except CallFailed:
-            return []
-
-        answer = self._calls.answers({"": reference}, CALL_S).get("")
-        found = answer.get("log", ()) if isinstance(answer, dict) else ()
-        return [(int(at_ns), str(text)) for at_ns, text in found]
+        marks = read.marks.or_else(logged or Milestones())
+        return msgspec.structs.replace(read, marks=marks, notes=(*read.notes, note))
 
 
 def with_reports(read: Read, observation: Observation, known: Read | None) -> Read:
@@ -197,16 +190,3 @@ def key_of(actors: RunHandle) -> tuple[str, ...]:
     """Return what names a worker group: its controller's and its workers' actors."""
     controller = actors.controller.actor_id if actors.controller else ""
     return (controller, *(row.actor_id for row in actors.workers))
-
-
-def read_tables(gcs: Gcs, job: JobHandle, actors: RunHandle) -> Read:
-    on = {row.node_id for row in actors.workers}
-    nodes = [node for node in gcs.nodes() if node.alive and node.node_id in on]
-    history = read_history(gcs.address, job.job_id, nodes)
-    groups = gcs.placement_groups(job.job_id)
-    return Read(
-        history=history,
-        groups=tuple(groups),
-        marks=from_history(history, actors, groups),
-        notes=(history.why,) if history.why else (),
-    )

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
+from dsray_inspect.agent.launchers.base import Part
 from dsray_inspect.agent.launchers.handles import ProcessHandle, RunHandle
-
-Part = Callable[[Any, dict[str, Any], dict[str, Any]], dict[str, Any]]
-"""What runs inside an actor: `part(actor, request, seen)`; see `remote.reads`."""
-
 
 class Adapter(Protocol):
     """One generation of Ray Train."""

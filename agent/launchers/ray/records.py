@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from dsray_inspect.agent.launchers.handles import Row
+from dsray_inspect.agent.launchers.start import StoreTotals
 
 
 class TaskSpan(Row, frozen=True, kw_only=True):
@@ -35,14 +36,6 @@ class ProcessTimes(Row, frozen=True, kw_only=True):
 
     launched_ns: int
     registered_ns: int
-
-
-class StoreTotals(Row, frozen=True, kw_only=True):
-    """What went through the object stores of some nodes since these began, whosever it was."""
-
-    created_bytes: int
-    spilled_bytes: int
-    spill_s: float
 
 
 class TaskHistory(Row, frozen=True, kw_only=True):

@@ -14,11 +14,11 @@ from dsray_inspect.agent.compat import ray as shelf
 from dsray_inspect.agent.launchers.handles import NodeHandle
 from dsray_inspect.agent.launchers.ray.records import (
     ProcessTimes,
-    StoreTotals,
     TaskHistory,
     TaskRow,
     TaskSpan,
 )
+from dsray_inspect.agent.launchers.start import StoreTotals
 
 POLLS = f"{shelf.WORKER_CLASS}.{shelf.POLL_TASK}"
 CREATE_CONTROLLER = f"{shelf.CONTROLLER_CLASS}.{shelf.CREATE_TASK}"
