@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dsray_inspect.agent.compat import ray
-from dsray_inspect.agent.launchers.handles import PlacementGroup, ProcessHandle
+from dsray_inspect.agent.handles import PlacementGroup, ProcessHandle
 from dsray_inspect.agent.model import Thread
 from dsray_inspect.agent.sampling.observation import Observation
 from dsray_inspect.agent.sampling.rank_report import ControllerReport

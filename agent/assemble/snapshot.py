@@ -16,7 +16,7 @@ from dsray_inspect.agent.assemble.role_waits import (
 )
 from dsray_inspect.agent.assemble.threads import ThreadDump, threads_of
 from dsray_inspect.agent.assemble.workers import RankContext, members_of
-from dsray_inspect.agent.launchers.handles import JobHandle, ProcessHandle, RunHandle
+from dsray_inspect.agent.handles import JobHandle, ProcessHandle, RunHandle
 from dsray_inspect.agent.model import (
     Agent,
     Controller,

@@ -10,7 +10,7 @@ import msgspec
 from dsray_inspect.agent.assemble.threads import ThreadDump, children_of, threads_of
 from dsray_inspect.agent.assemble.train_log import ranks_of
 from dsray_inspect.agent.environment import explain
-from dsray_inspect.agent.launchers.handles import NodeHandle, ProcessHandle
+from dsray_inspect.agent.handles import NodeHandle, ProcessHandle
 from dsray_inspect.agent.model import (
     OK,
     EnvVar,

@@ -11,7 +11,7 @@ from dsray_inspect.agent.assemble.workers import RankContext
 from dsray_inspect.agent.detectors.evidence.rank_index import in_state
 from dsray_inspect.agent.detectors.findings import name_ranks, next_command, ranks
 from dsray_inspect.agent.detectors.registry import detector
-from dsray_inspect.agent.launchers.handles import ProcessExit
+from dsray_inspect.agent.handles import ProcessExit
 from dsray_inspect.agent.model import Cause, Finding
 from dsray_inspect.agent.sampling.node_report import PostMortem
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dsray_inspect.agent.assemble.role_waits import needs
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.detectors.registry import detector
-from dsray_inspect.agent.launchers.handles import PlacementGroup
+from dsray_inspect.agent.handles import PlacementGroup
 from dsray_inspect.agent.model import Finding
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from dsray_inspect.agent.launchers.handles import ProcessHandle
+from dsray_inspect.agent.handles import ProcessHandle
 from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls, CallFailed
 from dsray_inspect.agent.launchers.ray.gcs import Gcs
 from dsray_inspect.agent.remote.doctor_probe import hello

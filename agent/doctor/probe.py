@@ -27,7 +27,7 @@ from dsray_inspect.agent.doctor.report import (
     summarize,
 )
 from dsray_inspect.agent.errors import ExitCode, InspectError
-from dsray_inspect.agent.launchers.handles import NodeHandle
+from dsray_inspect.agent.handles import NodeHandle
 from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls, CallFailed
 from dsray_inspect.agent.launchers.ray.connect import connect
 from dsray_inspect.agent.launchers.ray.gcs import Gcs

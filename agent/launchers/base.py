@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from dsray_inspect.agent.launchers.handles import (
+from dsray_inspect.agent.handles import (
     Candidate,
     JobHandle,
     NodeHandle,
@@ -118,9 +118,7 @@ class Launcher(Protocol):
         """
         ...
 
-    def refresh(
-        self, job: JobHandle, run: RunHandle | None
-    ) -> tuple[JobHandle, RunHandle | None]:
+    def refresh(self, job: JobHandle, run: RunHandle | None) -> tuple[JobHandle, RunHandle | None]:
         """Return a job and its run as they are now."""
         ...
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import msgspec
 
-from dsray_inspect.agent.unavailable import Unavailable
-from dsray_inspect.agent.launchers.handles import NodeHandle
+from dsray_inspect.agent.handles import NodeHandle
 from dsray_inspect.agent.launchers.base import CallFailed, NodeReaderHost
 from dsray_inspect.agent.model import Agent
 from dsray_inspect.agent.remote.node import read_node
 from dsray_inspect.agent.remote.node_agent import NodeAgent
 from dsray_inspect.agent.sampling.decode import node_report
 from dsray_inspect.agent.sampling.observation import Observation
+from dsray_inspect.agent.unavailable import Unavailable
 
 PYSPY_S = 4.0
 LOCAL_S = PYSPY_S + 4.0

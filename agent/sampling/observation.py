@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from dsray_inspect.agent.launchers.handles import (
+from dsray_inspect.agent.handles import (
     JobHandle,
     NodeHandle,
     PlacementGroup,

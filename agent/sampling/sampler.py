@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dsray_inspect.agent.launchers.handles import JobHandle, NodeHandle, ProcessHandle, RunHandle
+from dsray_inspect.agent.handles import JobHandle, ProcessHandle, RunHandle
 from dsray_inspect.agent.launchers.base import CallFailed, InProcessReads, Launcher, Part
 from dsray_inspect.agent.model import OK
 from dsray_inspect.agent.remote.startup_artifacts import own_record

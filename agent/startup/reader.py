@@ -12,19 +12,17 @@ from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError
 
 import msgspec
 
-from dsray_inspect.agent.unavailable import Unavailable
-from dsray_inspect.agent.launchers.base import Launcher
-from dsray_inspect.agent.launchers.start import Milestones, StartFacts
-from dsray_inspect.agent.launchers.handles import (
+from dsray_inspect.agent.handles import (
     JobHandle,
-    PlacementGroup,
-    ProcessHandle,
     RunHandle,
 )
+from dsray_inspect.agent.launchers.base import Launcher
+from dsray_inspect.agent.launchers.start import Milestones, StartFacts
 from dsray_inspect.agent.sampling.observation import Observation
 from dsray_inspect.agent.sampling.rank_report import ControllerReport, OpBuild, RankReport
 from dsray_inspect.agent.startup.milestones import from_records
 from dsray_inspect.agent.startup.ranks import RankStart, parse
+from dsray_inspect.agent.unavailable import Unavailable
 
 AGAIN_S = 5.0
 WAIT_S = 1.0

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 
 from dsray_inspect.agent.errors import PermissionMissing, TargetNotFound
-from dsray_inspect.agent.launchers.handles import ProcessHandle
+from dsray_inspect.agent.handles import ProcessHandle
 from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.tracing.capture import Rank, TraceCapture

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from dsray_inspect.agent.launchers.handles import ProcessHandle
+from dsray_inspect.agent.handles import ProcessHandle
 from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls, CallFailed
 from dsray_inspect.agent.launchers.ray.adapters import Part
 from dsray_inspect.agent.probes.install import install, uninstall

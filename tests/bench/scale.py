@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from dsray_inspect.agent.assemble.gc_pause import without_collector
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
-from dsray_inspect.agent.launchers.handles import NodeHandle, ProcessHandle, RunHandle
+from dsray_inspect.agent.handles import NodeHandle, ProcessHandle, RunHandle
 from dsray_inspect.agent.remote.threads import packed
 from dsray_inspect.agent.sampling.decode import rank_report
 from dsray_inspect.agent.sampling.observation import Observation, SampleRequest

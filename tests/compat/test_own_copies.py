@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 
+from dsray_inspect.agent import handles
 from dsray_inspect.agent.compat import deepspeed, ray, torch
 from dsray_inspect.agent.probes import startup
 
@@ -36,3 +37,8 @@ def test_the_recorded_start_hooks_into_what_the_shelves_name() -> None:
         *ray.CALLBACK_END_HOOKS,
     )
     assert [name for name in named if name not in used] == []
+
+
+def test_neutral_process_states_are_those_of_rays_actors() -> None:
+    assert handles.ALIVE == ray.ALIVE_STATE
+    assert handles.STARTING == ray.STARTING_STATES

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from dsray_inspect.agent.launchers.handles import PlacementGroup, ProcessHandle, RunHandle
+from dsray_inspect.agent.handles import PlacementGroup, ProcessHandle, RunHandle
 from dsray_inspect.agent.launchers.ray.connect import connect
 from dsray_inspect.agent.launchers.ray.gcs import Gcs
 from dsray_inspect.agent.launchers.ray.records import TaskHistory

@@ -23,7 +23,7 @@ from dsray_inspect.agent.doctor.report import (
     Rung,
     summarize,
 )
-from dsray_inspect.agent.launchers.handles import NodeHandle
+from dsray_inspect.agent.handles import NodeHandle
 from dsray_inspect.agent.model import OK
 from dsray_inspect.agent.remote import doctor_probe
 from dsray_inspect.agent.remote.environ import EnvironUnreadable

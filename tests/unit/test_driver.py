@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
-from dsray_inspect.agent.launchers.handles import NodeHandle
+from dsray_inspect.agent.handles import NodeHandle
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
 from dsray_inspect.agent.verdict import judge

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
-from dsray_inspect.agent.launchers.handles import NodeHandle, ProcessExit, Submission
+from dsray_inspect.agent.handles import NodeHandle, ProcessExit, Submission
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.remote import flight_recorder
 from dsray_inspect.agent.unavailable import Unavailable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dsray_inspect.agent.launchers.handles import ProcessHandle, RunHandle, Submission
+from dsray_inspect.agent.handles import ProcessHandle, RunHandle, Submission
 from dsray_inspect.agent.launchers.ray.adapters import present_group
 from dsray_inspect.agent.launchers.ray.resolve import without_driver
 

@@ -10,7 +10,7 @@ import pytest
 
 from dsray_inspect.agent.errors import TargetNotFound
 from dsray_inspect.agent.feed import Ended, SampleTaken
-from dsray_inspect.agent.launchers.handles import Candidate, JobHandle, ProcessHandle, RunHandle
+from dsray_inspect.agent.handles import Candidate, JobHandle, ProcessHandle, RunHandle
 from dsray_inspect.agent.launchers.ray.resolve import choose
 from dsray_inspect.agent.model import Run, Snapshot
 from dsray_inspect.agent.sampling.observation import SampleRequest

@@ -9,7 +9,7 @@ import pytest
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
 from dsray_inspect.agent.detectors.registry import Registration
-from dsray_inspect.agent.launchers.handles import (
+from dsray_inspect.agent.handles import (
     JobHandle,
     NodeHandle,
     ProcessHandle,

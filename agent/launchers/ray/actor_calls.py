@@ -18,7 +18,7 @@ from typing import Any
 
 from dsray_inspect.agent.compat import ray as shelf
 from dsray_inspect.agent.errors import ClusterUnreachable
-from dsray_inspect.agent.launchers.handles import ProcessHandle, RunHandle
+from dsray_inspect.agent.handles import ProcessHandle, RunHandle
 from dsray_inspect.agent.launchers.base import CallFailed, Part
 from dsray_inspect.agent.launchers.ray.connect import ray_kept_quiet, version_error, within
 from dsray_inspect.agent.launchers.ray.train import adapter_of

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from dsray_inspect.agent.handles import ProcessHandle, RunHandle
 from dsray_inspect.agent.launchers.base import Part
-from dsray_inspect.agent.launchers.handles import ProcessHandle, RunHandle
+
 
 class Adapter(Protocol):
     """One generation of Ray Train."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from dsray_inspect.agent.compat import ray as shelf
-from dsray_inspect.agent.launchers.handles import (
+from dsray_inspect.agent.handles import (
     Bundle,
     JobHandle,
     NodeHandle,

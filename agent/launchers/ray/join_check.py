@@ -15,7 +15,7 @@ import msgspec
 
 from dsray_inspect.agent.compat import ray as shelf
 from dsray_inspect.agent.errors import ClusterUnreachable, InspectError, PermissionMissing
-from dsray_inspect.agent.launchers.handles import NodeHandle
+from dsray_inspect.agent.handles import NodeHandle
 from dsray_inspect.agent.launchers.ray.local import raylets
 
 SOCKET_S = 2.0

@@ -6,14 +6,14 @@ import time
 from typing import Any
 
 from dsray_inspect.agent.errors import TargetNotFound
-from dsray_inspect.agent.launchers.base import CallFailed, Layout
-from dsray_inspect.agent.launchers.handles import (
+from dsray_inspect.agent.handles import (
     Candidate,
     JobHandle,
     NodeHandle,
     ProcessHandle,
     RunHandle,
 )
+from dsray_inspect.agent.launchers.base import CallFailed, Layout
 from dsray_inspect.agent.launchers.ray.actor_calls import NAMESPACE, ActorCalls
 from dsray_inspect.agent.launchers.ray.connect import connect
 from dsray_inspect.agent.launchers.ray.gcs import Gcs
@@ -30,9 +30,7 @@ from dsray_inspect.agent.unavailable import Unavailable
 NAMING_S = 6.0
 LOG_S = 2.0
 MOST_HELPERS = 64
-WITHOUT_CONTROLLER = Unavailable(
-    reason="not_running", detail="it is not rebuilt for Ray Train V1"
-)
+WITHOUT_CONTROLLER = Unavailable(reason="not_running", detail="it is not rebuilt for Ray Train V1")
 
 
 class RayLauncher:
@@ -95,9 +93,7 @@ class RayLauncher:
 
             raise without_driver(str(name), submission) from None
 
-    def refresh(
-        self, job: JobHandle, run: RunHandle | None
-    ) -> tuple[JobHandle, RunHandle | None]:
+    def refresh(self, job: JobHandle, run: RunHandle | None) -> tuple[JobHandle, RunHandle | None]:
         jobs = {row.job_id: row for row in self._gcs.jobs()}
         runs = find_runs(self._gcs.actors(job.job_id))
         same = [other for other in runs if run is not None and other.is_same(run)]

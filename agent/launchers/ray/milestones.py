@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from dsray_inspect.agent.compat import ray
-from dsray_inspect.agent.launchers.handles import PlacementGroup, RunHandle
+from dsray_inspect.agent.handles import PlacementGroup, RunHandle
 from dsray_inspect.agent.launchers.ray.records import TaskHistory, TaskRow
 from dsray_inspect.agent.launchers.ray.task_events import (
     CREATE_WORKER,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dsray_inspect.agent.launchers.handles import Row
+from dsray_inspect.agent.handles import Row
 from dsray_inspect.agent.launchers.start import StoreTotals
 
 

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 
 from dsray_inspect.agent.errors import AmbiguousTarget, TargetNotFound
-from dsray_inspect.agent.launchers.handles import Candidate, Submission
+from dsray_inspect.agent.handles import Candidate, Submission
 
 
 def choose(candidates: Sequence[Candidate], name: str | None) -> Candidate:

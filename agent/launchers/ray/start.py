@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from dsray_inspect.agent.compat import ray
-from dsray_inspect.agent.launchers.handles import JobHandle, RunHandle
+from dsray_inspect.agent.handles import JobHandle, RunHandle
 from dsray_inspect.agent.launchers.ray.gcs import Gcs
 from dsray_inspect.agent.launchers.ray.milestones import ASKED, ENDED, from_history, state
 from dsray_inspect.agent.launchers.ray.records import TaskHistory, TaskRow
@@ -19,7 +19,6 @@ from dsray_inspect.agent.launchers.ray.task_events import (
     read_history,
 )
 from dsray_inspect.agent.launchers.start import S, Serialization, StartFacts, StartSpan
-
 
 
 def read_start(gcs: Gcs, job: JobHandle, run: RunHandle) -> StartFacts:

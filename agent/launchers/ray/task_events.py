@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dsray_inspect.agent.compat import ray as shelf
-from dsray_inspect.agent.launchers.handles import NodeHandle
+from dsray_inspect.agent.handles import NodeHandle
 from dsray_inspect.agent.launchers.ray.records import (
     ProcessTimes,
     TaskHistory,

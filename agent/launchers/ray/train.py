@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dsray_inspect.agent.launchers.handles import ProcessHandle, RunHandle
+from dsray_inspect.agent.handles import ProcessHandle, RunHandle
 from dsray_inspect.agent.launchers.ray.adapters import Adapter
 from dsray_inspect.agent.launchers.ray.train_v1 import TrainV1
 from dsray_inspect.agent.launchers.ray.train_v2 import TrainV2

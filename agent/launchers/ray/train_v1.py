@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dsray_inspect.agent.launchers.base import Part
 from dsray_inspect.agent.compat import ray as shelf
-from dsray_inspect.agent.launchers.handles import ProcessHandle, RunHandle
+from dsray_inspect.agent.handles import ProcessHandle, RunHandle
+from dsray_inspect.agent.launchers.base import Part
 from dsray_inspect.agent.launchers.ray.adapters import present_group
 
 

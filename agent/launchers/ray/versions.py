@@ -12,7 +12,7 @@ import platform
 
 from dsray_inspect.agent.compat import ray as shelf
 from dsray_inspect.agent.errors import VersionUnsupported
-from dsray_inspect.agent.launchers.handles import Row
+from dsray_inspect.agent.handles import Row
 
 IMAGE = "Run dsray-inspect from the cluster's own image or environment."
 
