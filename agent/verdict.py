@@ -15,7 +15,6 @@ from dsray_inspect.agent.detectors.registry import registered
 from dsray_inspect.agent.detectors.stopped_and_gil import unseen
 from dsray_inspect.agent.graph import graph_of
 from dsray_inspect.agent.model import Finding, Snapshot, Verdict, VerdictState, WaitGraph, Worker
-from dsray_inspect.agent.stacks.phase import user_function
 
 DETECTORS: Final = registered()
 
@@ -126,7 +125,7 @@ def before_workers(facts: AnalysisInput) -> str:
         return f"No workers yet; the controller waits on {waits}."
 
     thread = main_thread(facts.driver.threads)
-    inside = user_function(thread.frames) if thread else None
+    inside = thread.stack.user_function if thread else None
     where = f" is in {place_of(inside)} and" if inside else ""
     return f"No workers yet: the driver{where} has not come to fit()."
 
