@@ -98,7 +98,7 @@ class Sampler:
             nodes=self._gcs.nodes(),
             request=request,
             stacks=self._stacks,
-        ), request=request)
+        )
 
         if actors is not None and actors.controller is not None and not living(actors):
             observation.placement_groups = self._gcs.placement_groups(job.job_id)
@@ -223,11 +223,17 @@ class SamplePass:
     def _keep(self, row: ActorRow, answer: dict[str, Any] | Unavailable) -> None:
         if self._is_controller(row):
             self._observation.controller = (
-                answer if isinstance(answer, Unavailable) else controller_report(answer, self._observation.stacks)
+                answer
+                if isinstance(answer, Unavailable)
+                else controller_report(answer, self._observation.stacks)
             )
             return
 
-        report = answer if isinstance(answer, Unavailable) else rank_report(answer, self._observation.stacks)
+        report = (
+            answer
+            if isinstance(answer, Unavailable)
+            else rank_report(answer, self._observation.stacks)
+        )
 
         if isinstance(report, RankReport):
             report = self._cache.completed(row.actor_id, report)

@@ -22,9 +22,6 @@ _SPECIFIC: tuple[Phase, ...] = (
 )
 _STEP: tuple[Phase, ...] = ("forward", "backward", "optimizer_step")
 _NAMELESS = frozenset(["<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>", "<lambda>"])
-_GETS = frozenset(["get", "wait", "get_objects"])
-_WORKER_API = "ray/_private/worker.py"
-_LOCK_FILE = "torch/utils/file_baton.py"
 
 
 class StackInfo:
@@ -94,7 +91,7 @@ class StackInfo:
             (
                 frame
                 for frame in reversed(self.frames)
-                if frame.name.rpartition(".")[2] in _GETS and path_of(frame) == _WORKER_API
+                if (frame.name.rpartition(".")[2], path_of(frame)) in ray.GETS
             ),
             None,
         )
@@ -103,7 +100,7 @@ class StackInfo:
     def lock_wait(self) -> bool:
         """Whether it waits for a lock of torch's extension compiler."""
         return any(
-            frame.name == "wait" and frame.file.endswith(_LOCK_FILE) for frame in self.frames
+            frame.name == "wait" and frame.file.endswith(torch.BATON_FILE) for frame in self.frames
         )
 
     @cached_property
