@@ -6,7 +6,6 @@ from typing import Final
 
 import msgspec
 
-from dsray_inspect.agent.assemble.gc_pause import without_collector
 from dsray_inspect.agent.assemble.role_waits import main_thread
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.causes import spec_of
@@ -25,7 +24,6 @@ PENDING = ("pending", "restarting")
 SETUP_PHASES = ("starting", "init_process_group", "deepspeed_init", "op_compile")
 
 
-@without_collector
 def judge(facts: AnalysisInput) -> Snapshot:
     """Return the snapshot with its findings and verdict."""
     findings: list[Finding] = []

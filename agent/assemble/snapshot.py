@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from dsray_inspect.agent.assemble.gc_pause import without_collector
 from dsray_inspect.agent.assemble.role_waits import (
     controller_state,
     controller_waits_on,
@@ -68,7 +67,6 @@ class AnalysisInput(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return found
 
 
-@without_collector
 def assemble(
     observation: Observation, *, all_threads: bool = False, earlier: AnalysisInput | None = None
 ) -> AnalysisInput:

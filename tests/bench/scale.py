@@ -14,7 +14,6 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any, NamedTuple
 
-from dsray_inspect.agent.assemble.gc_pause import without_collector
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
 from dsray_inspect.agent.launchers.ray.adapters import RunActors
 from dsray_inspect.agent.launchers.ray.records import ActorRow, NodeRow
@@ -172,7 +171,6 @@ class Measured(NamedTuple):
     """All of it for a second look, which is judged by what moved since the first."""
 
 
-@without_collector
 def measure(size: int) -> Measured:
     raw = [answer(rank, size) for rank in range(size)]
     rows = actor_rows(size)
