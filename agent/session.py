@@ -24,6 +24,7 @@ from dsray_inspect.agent.sampling.decode import controller_report
 from dsray_inspect.agent.sampling.observation import NO_INJECT, Observation, SampleRequest
 from dsray_inspect.agent.sampling.rank_report import ControllerReport
 from dsray_inspect.agent.sampling.sampler import Sampler
+from dsray_inspect.agent.stacks.table import StackTable
 from dsray_inspect.agent.startup.enrich import is_over, trains, with_start
 from dsray_inspect.agent.startup.reader import StartReader
 from dsray_inspect.agent.startup.spans import joined, start_timeline
@@ -245,7 +246,7 @@ def is_our_own(job: JobRow) -> bool:
 
 
 def with_names(candidate: Candidate, answer: Any) -> Candidate:
-    report = controller_report(answer) if isinstance(answer, dict) else None
+    report = controller_report(answer, StackTable()) if isinstance(answer, dict) else None
 
     if not isinstance(report, ControllerReport):
         return candidate

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dsray_inspect.agent.launchers.ray.records import ActorRow, PlacementGroupRow
-from dsray_inspect.agent.model import Thread
 from dsray_inspect.agent.sampling.observation import Observation
 from dsray_inspect.agent.sampling.rank_report import ControllerReport
+from dsray_inspect.agent.stacks.thread import Thread
 from dsray_inspect.agent.unavailable import Unavailable
 
 SETUP_WAITS = (

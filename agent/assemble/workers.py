@@ -17,7 +17,6 @@ from dsray_inspect.agent.model import (
     Evidence,
     Log,
     Phase,
-    Thread,
     Worker,
     WorkerGpu,
     WorkerState,
@@ -41,7 +40,7 @@ from dsray_inspect.agent.sampling.rank_report import (
     RankReport,
     TrainingHealth,
 )
-from dsray_inspect.agent.stacks.phase import training_and_phase, user_function
+from dsray_inspect.agent.stacks.thread import Thread
 from dsray_inspect.agent.unavailable import NOT_ASKED, Unavailable
 
 NO_REPORT = RankReport()
@@ -129,7 +128,7 @@ def member_of(
     report = observation.node_reports.get(row.node_id)
     probe = report.process(row.pid) if report is not None else NOT_PROBED
     seen = threads_of(own.threads, probe)
-    training, phase = training_and_phase(seen.threads)
+    training, phase = observation.stacks.training_and_phase(seen.threads)
     env = environment_of(row, own.environ, probe.environ, observation)
     place = own.identity if own.identity != NO_IDENTITY else identity_outside(env, probe)
 
@@ -152,7 +151,7 @@ def member_of(
         hostname=(known.hostname if known else None) or (node.hostname if node else ""),
         state=state_of(row, probe),
         gpus=gpus,
-        function=user_function(training.frames) if training else None,
+        function=training.stack.user_function if training else None,
         phase=phase_now(phase, seen, training, own),
         step=own.step,
         env=env,

@@ -28,6 +28,7 @@ from dsray_inspect.agent.sampling.process_probe import StackDump
 from dsray_inspect.agent.sampling.rank_report import ControllerReport, RankReport
 from dsray_inspect.agent.sampling.reachability import knock
 from dsray_inspect.agent.sampling.session_cache import SessionCache
+from dsray_inspect.agent.stacks.table import StackTable
 from dsray_inspect.agent.stacks.unresponsive import explain_silence, gil_keeper
 from dsray_inspect.agent.unavailable import Unavailable
 
@@ -48,6 +49,7 @@ class Sampler:
         self._calls = calls
         self._readers = NodeReaders(calls)
         self._cache = SessionCache()
+        self._stacks = StackTable()
         self._session_dirs: dict[str, str] = {}
 
     def close(self) -> None:
@@ -90,7 +92,13 @@ class Sampler:
         self, job: JobRow, actors: RunActors | None, request: SampleRequest
     ) -> Observation:
         """Return what Ray's tables say, before any process was asked."""
-        observation = Observation(job=job, actors=actors, nodes=self._gcs.nodes(), request=request)
+        observation = Observation(
+            job=job,
+            actors=actors,
+            nodes=self._gcs.nodes(),
+            request=request,
+            stacks=self._stacks,
+        )
 
         if actors is not None and actors.controller is not None and not living(actors):
             observation.placement_groups = self._gcs.placement_groups(job.job_id)
@@ -215,11 +223,17 @@ class SamplePass:
     def _keep(self, row: ActorRow, answer: dict[str, Any] | Unavailable) -> None:
         if self._is_controller(row):
             self._observation.controller = (
-                answer if isinstance(answer, Unavailable) else controller_report(answer)
+                answer
+                if isinstance(answer, Unavailable)
+                else controller_report(answer, self._observation.stacks)
             )
             return
 
-        report = answer if isinstance(answer, Unavailable) else rank_report(answer)
+        report = (
+            answer
+            if isinstance(answer, Unavailable)
+            else rank_report(answer, self._observation.stacks)
+        )
 
         if isinstance(report, RankReport):
             report = self._cache.completed(row.actor_id, report)

@@ -17,6 +17,7 @@ from dsray_inspect.agent.sampling.decode import node_report, rank_report
 from dsray_inspect.agent.sampling.node_report import NodeReport
 from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
 from dsray_inspect.agent.sampling.rank_report import ControllerReport, RankReport
+from dsray_inspect.agent.stacks.table import StackTable
 from dsray_inspect.agent.unavailable import Unavailable
 from dsray_inspect.agent.verdict import judge
 
@@ -114,14 +115,14 @@ def entered(one: dict[str, Any], sequence: int, age_s: float, **more: Any) -> di
 def reported(answer: dict[str, Any] | str) -> RankReport | Unavailable:
     """Return a rank's answer decoded; a text is why its main thread did not answer in time."""
     if isinstance(answer, dict):
-        return rank_report(answer)
+        return rank_report(answer, StackTable())
 
     return Unavailable(reason="timeout", detail=answer)
 
 
 def node(told: dict[str, Any]) -> NodeReport:
     """Return what a node tells, decoded."""
-    return node_report({"hostname": "h", "processes": {}, **told})
+    return node_report({"hostname": "h", "processes": {}, **told}, StackTable())
 
 
 def look(
