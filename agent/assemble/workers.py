@@ -13,6 +13,7 @@ from dsray_inspect.agent.environment import explain
 from dsray_inspect.agent.launchers.ray.records import ActorRow, NodeRow
 from dsray_inspect.agent.model import (
     OK,
+    Collective,
     EnvVar,
     Evidence,
     Log,
@@ -137,6 +138,7 @@ def member_of(
 
     node = nodes.get(row.node_id)
     gpus, gpu_evidence = gpus_of(row, known, env, report)
+    collectives = () if isinstance(own.collectives, Unavailable) else own.collectives
     none_asked = silence or failure_of(own) or NOT_ASKED
     worker = Worker(
         rank=place.rank,
@@ -152,7 +154,7 @@ def member_of(
         state=state_of(row, probe),
         gpus=gpus,
         function=training.stack.user_function if training else None,
-        phase=phase_now(phase, seen, training, own),
+        phase=phase_now(phase, seen, training, collectives),
         step=own.step,
         env=env,
         deepspeed=None if isinstance(own.deepspeed, Unavailable) else own.deepspeed,
@@ -167,7 +169,7 @@ def member_of(
         ),
         pause_ms=round(own.pause_ms + seen.pause_ms, 3),
         idle_s=training.idle_s if training else None,
-        collectives=() if isinstance(own.collectives, Unavailable) else own.collectives,
+        collectives=collectives,
         longest_gap_s=own.longest_gap_s,
         stack_source=seen.source,
         rss_bytes=probe.rss_bytes,
@@ -226,9 +228,11 @@ def both(
     )
 
 
-def phase_now(phase: Phase, seen: ThreadDump, training: Thread | None, own: RankReport) -> Phase:
-    """Return the phase; collectives come from the training function only, so without it it is over."""
-    is_over = training is None and bool(seen.threads and own.collectives)
+def phase_now(
+    phase: Phase, seen: ThreadDump, training: Thread | None, collectives: tuple[Collective, ...]
+) -> Phase:
+    """Return the phase; only the training function enters collectives, so without it it is over."""
+    is_over = training is None and seen.threads != () and collectives != ()
     return "finished" if is_over and phase in ("unknown", "starting") else phase
 
 

@@ -365,3 +365,20 @@ def test_what_a_node_without_ranks_of_the_run_spills_is_not_its_trouble() -> Non
     elsewhere = {"node_id": "n2"}
     facts = look(rank(0, IN_USER, 0.1), actors={0: elsewhere}, looks=spilled(2.0))
     assert judge(facts).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("collectives", "phase"),
+    [
+        ({"reason": "failed", "detail": "this torch keeps no flight recorder"}, "starting"),
+        ([], "starting"),
+        (entered({}, 69, 5.0)["collectives"], "finished"),
+    ],
+)
+def test_only_a_rank_that_has_been_in_a_collective_is_done(collectives: Any, phase: str) -> None:
+    """Without a training thread it is on its way there, or has returned from it."""
+    loop = ("main_loop", "main_loop", f"{SITE}/ray/_private/worker.py", 1010)
+    told = rank(0, (loop,), 1.0)
+    told = {**told, "threads": [{**told["threads"][0], "name": "Thread-1"}]}
+    worker = judged({**told, "collectives": collectives}).workers[0]
+    assert worker.phase == phase
