@@ -9,6 +9,7 @@ from dsray_inspect.agent.model import (
     Collective,
     Finding,
     Function,
+    GroupKey,
     Phase,
     Record,
     Snapshot,
@@ -119,20 +120,19 @@ def edges(
     """Return who waits for whom: a victim for the culprits of its process group, the first of many."""
     found = []
     blamed = {one.rank for one in culprits if one.rank is not None}
-    awaited: dict[int, list[int]] = {}  # by the identity of a group's ranks, which all of it share
+    awaited: dict[GroupKey, list[int]] = {}
 
     for victim, collective in victims:
-        group = collective.ranks
+        key = collective.group_key
 
-        if id(group) not in awaited:
-            here = blamed.intersection(group) if group else blamed
-            awaited[id(group)] = sorted(here)[:MOST_AWAITED]
+        if key not in awaited:
+            here = blamed.intersection(collective.ranks) if collective.ranks else blamed
+            awaited[key] = sorted(here)[:MOST_AWAITED]
 
         if victim.rank is not None:
             because = f"{collective.operation} #{collective.sequence} of group {collective.group}"
             found += [
-                Edge(waiter=victim.rank, awaited=rank, because=because)
-                for rank in awaited[id(group)]
+                Edge(waiter=victim.rank, awaited=rank, because=because) for rank in awaited[key]
             ]
 
     return tuple(found)

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from dsray_inspect.agent.causes import badge_of
 from dsray_inspect.agent.model import OK, Snapshot, VerdictState, Worker
-from dsray_inspect.agent.stacks.memo import of_newest
 from dsray_inspect.agent.text.humanize import compact
+from dsray_inspect.tui.newest import of_newest
 from dsray_inspect.tui.rows import Look
 
 MOST_NAMED = 3

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from dsray_inspect.agent.model import Snapshot, Worker
-from dsray_inspect.agent.stacks.memo import of_newest
 from dsray_inspect.agent.text.humanize import compact, duration
 from dsray_inspect.agent.text.report import controller_doing, driver_doing, facts_of
 from dsray_inspect.agent.text.startup import parts
 from dsray_inspect.agent.text.truncate import cut_end
+from dsray_inspect.tui.newest import of_newest
 from dsray_inspect.tui.rows import Part, Row, blank, row
 from dsray_inspect.tui.throughput import chart, paces, step_s, top_step
 from dsray_inspect.tui.widgets.bars import wrapped
