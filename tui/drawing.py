@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import Frame, Phase
+from dsray_inspect.agent.text.humanize import duration
 from dsray_inspect.agent.text.stacks import place_of
 from dsray_inspect.agent.text.truncate import cut_end, cut_path, cut_qualname
 from dsray_inspect.tui.rows import Part, StyleName, joined, width_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from dsray_inspect.agent.model import OK, Snapshot
-from dsray_inspect.agent.text.rank_ranges import compact, some_ranks
+from dsray_inspect.agent.text.humanize import compact, name_ranks
 from dsray_inspect.tui.view_state import ViewState
 
 _MAX_HOSTS: Final = 3
@@ -37,7 +37,7 @@ def notices(state: ViewState, now: float) -> list[str]:
         ago_s = snapshot.taken_at - restart.at
         plural = len(restart.ranks) > 1
         what = "have new processes" if plural else "has a new process"
-        lines.append(f"↻ restarted {ago_s:.0f} s ago: {some_ranks(restart.ranks)} {what}.")
+        lines.append(f"↻ restarted {ago_s:.0f} s ago: {name_ranks(restart.ranks)} {what}.")
 
     return [*lines, *_unread_stacks(snapshot)]
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import Snapshot
+from dsray_inspect.agent.text.humanize import duration
 from dsray_inspect.tui.drawing import WIDE, both_ends, wrapped
 from dsray_inspect.tui.notices import notices
 from dsray_inspect.tui.rank_status import VERDICTS

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
-from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import Phase, Snapshot, Worker
+from dsray_inspect.agent.text.humanize import duration
 from dsray_inspect.tui.drawing import STRIP_LEFT, STRIP_RIGHT, phase_strip
 from dsray_inspect.tui.memo import cache_latest
 from dsray_inspect.tui.rank_status import RankStatus, rank_statuses

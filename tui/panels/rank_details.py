@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
-from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import OK, Gpu, Snapshot, Worker
 from dsray_inspect.agent.text.env import written
+from dsray_inspect.agent.text.humanize import duration
 from dsray_inspect.agent.text.report import facts_of
 from dsray_inspect.tui.drawing import phase_strip
 from dsray_inspect.tui.rows import Part, Row, blank, row

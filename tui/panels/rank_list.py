@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final, NamedTuple
 
-from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import Node, Snapshot, Worker
+from dsray_inspect.agent.text.humanize import duration
 from dsray_inspect.agent.text.truncate import cut_front, cut_middle, without_domain
 from dsray_inspect.tui.drawing import WIDE
 from dsray_inspect.tui.memo import cache_latest

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence, Set
 from functools import partial
 from typing import Final
 
-from dsray_inspect.agent.detectors.evidence.collective_waits import name_of
-from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import OK, Finding, Frame, Snapshot, StackGroup, Worker
 from dsray_inspect.agent.stacks.merge import Folded, fold
+from dsray_inspect.agent.text.humanize import collective_name, duration
 from dsray_inspect.agent.text.stacks import called
 from dsray_inspect.tui.drawing import LAYER_STYLES, drawn_frame, function_name, wrapped
 from dsray_inspect.tui.panels.log import LogRequest, log_rows, request_part
@@ -230,7 +229,7 @@ class RankPage:
 
             yield fact(
                 "IN IT" if is_waiting else "finished",
-                (name_of(collective), "collective" if is_waiting else "dim"),
+                (collective_name(collective), "collective" if is_waiting else "dim"),
                 (f"  entered {duration(collective.age_s)} ago{limit}", "dim"),
                 key=f"collective {collective.group} {collective.sequence}",
             )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.history import (
     BETWEEN,
     CELLS,
@@ -15,6 +14,7 @@ from dsray_inspect.agent.history import (
     History,
     RankHistory,
 )
+from dsray_inspect.agent.text.humanize import duration
 from dsray_inspect.tui.drawing import STRIP_LEFT, STRIP_RIGHT
 from dsray_inspect.tui.rows import Part, Row, StyleName, blank, heading, joined, row
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from dsray_inspect.agent.model import Frame, Role, Snapshot, StackGroup
 from dsray_inspect.agent.stacks.merge import Branch, Folded, fold, prefix_tree
-from dsray_inspect.agent.text.rank_ranges import compact, some_ranks
+from dsray_inspect.agent.text.humanize import compact, name_ranks
 from dsray_inspect.agent.text.report import controller_doing, driver_doing
 from dsray_inspect.agent.text.stacks import called, only_plumbing, telling_first, unseen
 from dsray_inspect.tui.drawing import LAYER_STYLES, drawn_frame, function_name
@@ -102,7 +102,7 @@ class StackTree:
             heading = row(
                 key,
                 (f"   {'└' if is_last else '├'} {'▾' if is_open else '▸'} ", "dim"),
-                (f"{whose}{some_ranks(ranks)}  ", "bold"),
+                (f"{whose}{name_ranks(ranks)}  ", "bold"),
                 (called(thread), "dim"),
                 target=FoldTarget(key),
             )

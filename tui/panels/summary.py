@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import Snapshot, Worker
-from dsray_inspect.agent.text.rank_ranges import some_ranks
+from dsray_inspect.agent.text.humanize import duration, name_ranks
 from dsray_inspect.agent.text.report import controller_doing, driver_doing, facts_of
 from dsray_inspect.agent.text.startup import parts
 from dsray_inspect.agent.text.truncate import cut_end
@@ -46,7 +45,7 @@ def function_rows(snapshot: Snapshot) -> list[Row]:
     for number, (place, _) in enumerate(counts.most_common(_MAX_FUNCTIONS)):
         name, file, line = place
         workers = ranks_in[place]
-        ranks = some_ranks([worker.rank for worker in workers if worker.rank is not None])
+        ranks = name_ranks([worker.rank for worker in workers if worker.rank is not None])
         idle_s = max(
             (worker.idle_s for worker in workers if worker.idle_s is not None), default=None
         )

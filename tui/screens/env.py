@@ -10,7 +10,7 @@ from typing import ClassVar
 from dsray_inspect.agent.environment import Difference, differences
 from dsray_inspect.agent.model import EnvVar, Snapshot
 from dsray_inspect.agent.text.env import SOURCES, written
-from dsray_inspect.agent.text.rank_ranges import some_ranks
+from dsray_inspect.agent.text.humanize import name_ranks
 from dsray_inspect.agent.text.truncate import cut_end, cut_middle
 from dsray_inspect.tui.rows import Cell, Part, Row, StyleName, blank, columns, heading, row
 from dsray_inspect.tui.screens.base import View
@@ -57,7 +57,7 @@ def _env_rows(snapshot: Snapshot) -> list[Row]:
     rows += _difference_rows("differs, as expected", found.expected, "")
     rows += _common_rows(next(iter(by_rank.values())), differing)
     missing = [worker.rank for worker in snapshot.workers if not worker.env]
-    rows += [row("", (f" ? not read: {some_ranks(missing)}", "warning"))] if missing else []
+    rows += [row("", (f" ? not read: {name_ranks(missing)}", "warning"))] if missing else []
     return rows
 
 
@@ -81,11 +81,11 @@ def _difference_rows(title: str, found: Sequence[Difference], style: StyleName) 
             cells = [
                 Cell(" !" if style and not number else "", style),
                 Cell(difference.name if not number else "", style or "bold", cut_middle),
-                Cell(some_ranks(value.ranks), "", cut_end),
+                Cell(name_ranks(value.ranks), "", cut_end),
                 Cell(shown, "dim" if value.value is None else ""),
                 Cell(value.source or "", "dim"),
             ]
-            text = f"{difference.name} {shown} {value.source or ''} {some_ranks(value.ranks)}"
+            text = f"{difference.name} {shown} {value.source or ''} {name_ranks(value.ranks)}"
             key, copy = f"{difference.name} {number}", f"{difference.name}={shown}"
             rows.append(Row(key, partial(_draw_value, cells), None, text, copy))
 

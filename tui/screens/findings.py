@@ -6,10 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Final
 
-from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.explanation import Explanation, explain
 from dsray_inspect.agent.model import OK, Finding, Snapshot
-from dsray_inspect.agent.text.rank_ranges import some_ranks
+from dsray_inspect.agent.text.humanize import duration, name_ranks
 from dsray_inspect.tui.drawing import wrapped
 from dsray_inspect.tui.panels.wait_graph import wait_rows
 from dsray_inspect.tui.rows import Row, StyleName, blank, heading, row
@@ -74,7 +73,7 @@ def _finding_rows(finding: Finding, number: int, snapshot: Snapshot, width: int)
     yield row(
         key,
         (f" {'✗' if is_error else '!'} {finding.cause}", style),
-        (f"   {some_ranks(finding.ranks)}" if finding.ranks else "", "bold"),
+        (f"   {name_ranks(finding.ranks)}" if finding.ranks else "", "bold"),
         target=_rank_target(finding.ranks, snapshot),
         copy=finding.summary,
     )
@@ -131,7 +130,7 @@ def _evidence_rows(snapshot: Snapshot, width: int) -> Iterator[Row]:
                 ranks_by_reason[why].append(worker.rank)
 
     for number, (why, ranks) in enumerate(list(ranks_by_reason.items())[:_MAX_REASONS]):
-        text = f"{some_ranks(ranks)}: {why}"
+        text = f"{name_ranks(ranks)}: {why}"
         yield from _fact_rows(f"unseen {number}", "not seen", text, width, style="warning")
 
     for number, note in enumerate(snapshot.notes):

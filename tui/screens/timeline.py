@@ -7,8 +7,8 @@ from typing import ClassVar, Final
 
 from textual.binding import Binding, BindingType
 
-from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import Snapshot
+from dsray_inspect.agent.text.humanize import duration
 from dsray_inspect.agent.text.startup import SHOWN_S, WORDS, spending, total_of
 from dsray_inspect.tui.drawing import PHASE_LETTERS, STRIP_LEFT
 from dsray_inspect.tui.panels.phase_tracks import (
