@@ -66,9 +66,11 @@ def show_live(job: str | None, options: Options, every_s: float) -> Snapshot | E
     finally:
         source.close()
 
-    if app.failure is not None:
-        click.echo(app.failure.text.rstrip() or "error: The reader ended.", err=True)
-        return ExitCode(app.failure.code) if app.failure.code in set(ExitCode) else ExitCode.NOT_FOUND
+    failure = app.failure
+
+    if failure is not None:
+        click.echo(failure.text.rstrip() or "error: The reader ended.", err=True)
+        return ExitCode(failure.code) if failure.code in set(ExitCode) else ExitCode.NOT_FOUND
 
     if app.return_code == ExitCode.INTERRUPTED or not app.view_state.window:
         return ExitCode.INTERRUPTED if app.return_code else ExitCode.OK

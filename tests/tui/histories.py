@@ -19,6 +19,9 @@ from dsray_inspect.agent.model import (
     Snapshot,
     Stacks,
     Verdict,
+    WaitEdge,
+    WaitGraph,
+    WaitNode,
     Worker,
 )
 from dsray_inspect.agent.remote.pyspy import NEEDS_PTRACE
@@ -84,7 +87,7 @@ def trains(snapshot: Snapshot, back: int) -> Snapshot:
         ranks=(),
         summary=f"{len(snapshot.workers)} ranks at step {step}; last moved 10 ms ago.",
     )
-    return each_worker(snapshot, earlier, findings=(), verdict=fine)
+    return each_worker(snapshot, earlier, findings=(), verdict=fine, graph=WaitGraph())
 
 
 def healthy() -> list[Event]:
@@ -297,6 +300,37 @@ def many(ranks: int, *, blamed: Sequence[int] = (), step: int = 20, back: int = 
         stacks=Stacks(groups=tuple(groups)),
         findings=(cause,),
         verdict=replace(base.verdict, ranks=tuple(blamed)),
+        graph=graph_of_many(rest, blamed),
+    )
+
+
+def graph_of_many(waiting: Sequence[int], blamed: Sequence[int]) -> WaitGraph:
+    """Return the graph of ranks that wait in one collective which others have not entered."""
+    collective = "all_reduce #69 (16,640 float, group 1)"
+    recorder = f"flight recorder, {collective}"
+    ranks = [WaitNode(name=f"rank {rank}", kind="rank") for rank in (*waiting, *blamed)]
+    entered = [
+        WaitEdge(
+            waiter=f"rank {rank}",
+            awaited=collective,
+            because="in it for 1 min 51 s",
+            evidence=recorder,
+        )
+        for rank in waiting
+    ]
+    missing = [
+        WaitEdge(
+            waiter=collective,
+            awaited=f"rank {rank}",
+            because="has not come to it",
+            evidence=f"alive, user, in load_batch (train.py:81), rank {rank}",
+        )
+        for rank in blamed
+    ]
+    return WaitGraph(
+        nodes=(*ranks, WaitNode(name=collective, kind="process_group")),
+        edges=(*entered, *missing),
+        roots=tuple(f"rank {rank}" for rank in blamed),
     )
 
 

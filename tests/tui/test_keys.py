@@ -294,7 +294,7 @@ async def test_the_log_of_a_rank() -> None:
         await terminal.press("space")
         assert "step 3" not in terminal.text
         await terminal.press("greater_than_sign")
-        assert "L reads" in terminal.line_with("▸ log")
+        assert "press L to read" in terminal.line_with("▸ log")
     assert source.asked == [("stacks", "j47", "--log", "--rank=1", "--json")]
 
 

@@ -34,11 +34,11 @@ def wait_rows(snapshot: Snapshot, width: int) -> Iterator[Row]:
             (f"{waiters} ", "bold"),
             ("──▶ ", ""),
             (awaited, "error" if awaited in graph.roots else "bold"),
-            (f"   {because}", "collective"),
             target=targets.get(awaited),
         )
+        why = f"{because} · {evidence}"
 
-        for line, text in enumerate(wrapped(evidence, max(20, width - 10), 3)):
+        for line, text in enumerate(wrapped(why, max(20, width - 10), 3)):
             yield row(f"wait {number} evidence {line}", (f"       {text}", "dim"))
 
     if len(waits) > _MAX_SHOWN:
