@@ -7,11 +7,12 @@ Only attributes are read. Nothing here may call a collective or synchronise a de
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from typing import Any
 
 from dsray_inspect.agent.remote.gil import give_way
-from dsray_inspect.agent.remote.redaction import flatten_config
+from dsray_inspect.agent.remote.redaction import flatten_config, known_secrets
 
 MAX_TENSORS = 20_000
 
@@ -133,10 +134,12 @@ def effective_config(engine: Any) -> dict[str, str]:
         if value is not None:
             merged[name] = value
 
+    known = known_secrets(os.environ)
+    give_way()
     flat: dict[str, str] = {}
 
     for name in sorted(merged, key=str):
         give_way()
-        flat.update(flatten_config({name: merged[name]}))
+        flat.update(flatten_config({name: merged[name]}, known=known))
 
     return flat

@@ -7,6 +7,8 @@ import re
 from typing import Any
 
 from dsray_inspect.agent.remote.activity_counters import progress
+from dsray_inspect.agent.remote.environ import EnvironUnreadable
+from dsray_inspect.agent.remote.process_secrets import exec_secrets
 from dsray_inspect.agent.remote.redaction import redact_text
 from dsray_inspect.agent.remote.sockets import Tables
 from dsray_inspect.agent.remote.threads import cpu_times, scheduled_at_ms
@@ -26,7 +28,7 @@ def facts(pid: int, tables: Tables, *, threads: bool, counters: bool) -> dict[st
         with open(f"/proc/{pid}/status") as file:
             status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            command = file.read().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+            command = file.read()
     except (OSError, ValueError):
         return {"gone": True}
 
@@ -34,10 +36,24 @@ def facts(pid: int, tables: Tables, *, threads: bool, counters: bool) -> dict[st
     return {
         "state": STATES.get(letter, "alive"),
         "rss_bytes": kilobytes(status.get("VmRSS", "")),
-        "command": redact_text(command)[:200],
+        "command": shown_command(pid, command),
         **({"idle_s": idle_times(pid), "cpu_times_s": thread_times(pid)} if threads else {}),
         **({"progress": progress(pid, tables, threads=threads)} if counters else {}),
     }
+
+
+def shown_command(pid: int, command: bytes) -> str:
+    """Return a command line without secrets; only the program where these are not known."""
+    text = command.replace(b"\0", b" ").decode("utf-8", "replace").strip()
+
+    # A title that Ray gave the process: no arguments in it.
+    if text.startswith("ray::"):
+        return redact_text(text)[:200]
+
+    try:
+        return redact_text(text, exec_secrets(pid))[:200]
+    except EnvironUnreadable:
+        return redact_text(command.partition(b"\0")[0].decode("utf-8", "replace"))[:200]
 
 
 def kilobytes(text: str) -> int | None:
