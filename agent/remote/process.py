@@ -9,7 +9,7 @@ from typing import Any
 from dsray_inspect.agent.remote.activity_counters import progress
 from dsray_inspect.agent.remote.environ import EnvironUnreadable
 from dsray_inspect.agent.remote.process_secrets import exec_secrets
-from dsray_inspect.agent.remote.redaction import redact_text
+from dsray_inspect.agent.remote.redaction import redact_argv
 from dsray_inspect.agent.remote.sockets import Tables
 from dsray_inspect.agent.remote.threads import cpu_times, scheduled_at_ms
 
@@ -44,16 +44,15 @@ def facts(pid: int, tables: Tables, *, threads: bool, counters: bool) -> dict[st
 
 def shown_command(pid: int, command: bytes) -> str:
     """Return a command line without secrets; only the program where these are not known."""
-    text = command.replace(b"\0", b" ").decode("utf-8", "replace").strip()
+    argv = command.decode("utf-8", "replace").rstrip("\0 ").split("\0")
 
-    # A title that Ray gave the process: no arguments in it.
-    if text.startswith("ray::"):
-        return redact_text(text)[:200]
-
+    # Not for a title that Ray gave the process: it has no arguments.
     try:
-        return redact_text(text, exec_secrets(pid))[:200]
+        known = () if argv[0].startswith("ray::") else exec_secrets(pid)
     except EnvironUnreadable:
-        return redact_text(command.partition(b"\0")[0].decode("utf-8", "replace"))[:200]
+        argv, known = argv[:1], ()
+
+    return redact_argv(argv, known)[:200]
 
 
 def kilobytes(text: str) -> int | None:

@@ -226,6 +226,16 @@ def known_secrets(env: Mapping[str, str]) -> list[str]:
     )
 
 
+def redact_argv(argv: Sequence[str], known: Iterable[str] = ()) -> str:
+    """Return a command line as it may be shown, without the known secrets."""
+    shown: list[str] = []
+    for before, item in zip(("", *argv), argv, strict=False):
+        option = before.lstrip("-") if before.startswith("-") and "=" not in before else ""
+        shown.append(redact_pair(option, item, known))
+
+    return " ".join(shown)
+
+
 def flatten_config(
     config: Mapping[str, Any], max_items: int = MAX_CONFIG_KEYS, *, known: Sequence[str] = ()
 ) -> dict[str, str]:

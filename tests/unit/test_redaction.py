@@ -17,6 +17,7 @@ from dsray_inspect.agent.remote.redaction import (
     REDACTED,
     flatten_config,
     known_secrets,
+    redact_argv,
     redact_pair,
     redact_text,
 )
@@ -152,9 +153,10 @@ def test_a_secret_is_hidden_in_other_variables_too() -> None:
 
 
 def test_argv() -> None:
-    argv = "train.py --api-key abc --db=postgres://u:p@h/d --lr 0.1"
+    argv = ["train.py", "--api-key", "a b c", "--db=postgres://u:p@h/d", "--lr", "0.1"]
     shown = f"train.py --api-key {REDACTED} --db=postgres://u:{REDACTED}@h/d --lr 0.1"
-    assert redact_text(argv) == shown
+    assert redact_argv(argv) == shown
+    assert redact_argv(argv, ["train"]) == shown.replace("train", REDACTED)
 
 
 @given(name=SECRET_NAMES, secret=SECRETS)
@@ -169,7 +171,7 @@ def test_no_leak_from_a_command_line(
     name: str, secret: str, before: list[str], after: list[str]
 ) -> None:
     for argv in ([f"--{name}={secret}"], [f"--{name}", secret], ["env", f"{name}={secret}"]):
-        assert secret not in redact_text(" ".join([*before, *argv, *after]))
+        assert secret not in redact_argv([*before, *argv, *after])
 
 
 @given(name=SECRET_NAMES, secret=SECRETS, before=st.lists(WORDS), after=st.lists(WORDS))
