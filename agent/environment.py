@@ -1,4 +1,4 @@
-"""Who set each environment variable of a rank, and where ranks differ."""
+"""Which component set each environment variable of a rank, and where ranks differ."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _RAY_TRAIN = frozenset(
     "TORCH_NCCL_ASYNC_ERROR_HANDLING NCCL_ASYNC_ERROR_HANDLING TORCHFT_LIGHTHOUSE NCCL_RAS_ADDR "
     "MEGASCALE_PORT MEGASCALE_COORDINATOR_ADDRESS MEGASCALE_NUM_SLICES MEGASCALE_SLICE_ID".split()
 )
-# Which devices a process may see: Ray sets them for the actor, Ray Train again when the
-# workers of a node share theirs.
+# Visible devices: set by Ray for the actor, and again by Ray Train when the workers of a node share
+# theirs.
 _DEVICES = frozenset(
     "CUDA_VISIBLE_DEVICES ROCR_VISIBLE_DEVICES HIP_VISIBLE_DEVICES ZE_AFFINITY_MASK "
     "ONEAPI_DEVICE_SELECTOR ASCEND_RT_VISIBLE_DEVICES HABANA_VISIBLE_MODULES "
@@ -30,7 +30,7 @@ _DEEPSPEED = frozenset(
     "PYTORCH_NVML_BASED_CUDA_CHECK TORCH_CUDA_ARCH_LIST PYTORCH_ROCM_ARCH CROSS_RANK CROSS_SIZE "
     "LOCAL_SIZE MORI_ENABLE_SDMA".split()
 )
-# Python itself sets it when it starts in the C locale (PEP 538).
+# Set by Python itself when it starts in the C locale (PEP 538).
 _INTERPRETER = frozenset(["LC_CTYPE"])
 
 _PER_RANK = frozenset(
@@ -52,7 +52,7 @@ _MPI_IDENTITY = re.compile(r"(?:OMPI_COMM_WORLD|PMIX?|MPI)_\w*(?:RANK|ID|NAMESPA
 
 
 class ValueOnRanks(Record, frozen=True, kw_only=True):
-    """One value of a variable and the ranks that have it; None where it is not set."""
+    """One value of a variable and the ranks that have it; None if it is not set."""
 
     value: str | None
     source: EnvSource | None
@@ -67,7 +67,7 @@ class Difference(Record, frozen=True, kw_only=True):
 
 
 class Differences(Record, frozen=True, kw_only=True):
-    """What differs as it must (`expected`), and what differs although it should not (`drift`)."""
+    """Variables that are expected to differ between ranks, and those that are not (`drift`)."""
 
     expected: tuple[Difference, ...] = ()
     drift: tuple[Difference, ...] = ()
@@ -80,12 +80,12 @@ def explain(
     from_raylet: frozenset[str] | None,
     runtime_env: Mapping[str, str],
 ) -> dict[str, EnvVar]:
-    """Return each variable with who set it, by name.
+    """Return each variable with the component that set it, by name.
 
     Args:
         env: The live environment.
-        set_after_exec: Names whose value is not the one that the process was started with.
-        from_raylet: Names in the environment of the node's raylet, None when unknown.
+        set_after_exec: Names whose value differs from the one at process start.
+        from_raylet: Names in the environment of the node's raylet, None if unknown.
         runtime_env: The `env_vars` of the job's or worker's runtime environment.
     """
     sources = {
@@ -109,7 +109,7 @@ def _set_at_start(
     if name.startswith("RAY_TRAIN_") or name in _RAY_TRAIN:
         return "ray_train"
 
-    # What the raylet did not have, the raylet gave to the worker.
+    # The raylet does not have it itself, so it added it for the worker.
     by_ray = name.startswith("RAY_") or name in _RAY or name in _DEVICES or from_raylet is not None
     return "ray" if by_ray else "inherited"
 
@@ -131,7 +131,7 @@ def _set_later(name: str, env: Mapping[str, str]) -> EnvSource:
 
 
 def _is_shared(devices: str, env: Mapping[str, str]) -> bool:
-    """Tell whether a list of devices is that of all workers of the node."""
+    """Return whether a list of devices covers all workers of the node."""
     try:
         workers = int(env.get("LOCAL_WORLD_SIZE", ""))
     except ValueError:
@@ -141,7 +141,7 @@ def _is_shared(devices: str, env: Mapping[str, str]) -> bool:
 
 
 def is_expected_to_differ(name: str) -> bool:
-    """Tell whether a variable has every right to differ between ranks."""
+    """Return whether a variable normally differs between ranks."""
     return (
         name in _PER_RANK
         or name in _PER_PROCESS
@@ -153,12 +153,12 @@ def is_expected_to_differ(name: str) -> bool:
 
 
 def differences(envs: Mapping[int, Mapping[str, EnvVar]]) -> Differences:
-    """Return the variables that are not the same on all ranks; ranks not seen do not count."""
-    seen = {rank: env for rank, env in envs.items() if env}
+    """Return the variables that differ between ranks; ranks without a known environment do not count."""
+    known = {rank: env for rank, env in envs.items() if env}
     expected: list[Difference] = []
     drift: list[Difference] = []
-    for name in sorted({name for env in seen.values() for name in env}):
-        values = _values(name, seen)
+    for name in sorted({name for env in known.values() for name in env}):
+        values = _values(name, known)
         if len(values) > 1:
             kind = expected if is_expected_to_differ(name) else drift
             kind.append(Difference(name=name, values=values))

@@ -10,7 +10,7 @@ import msgspec
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
 from dsray_inspect.agent.errors import TargetNotFound
-from dsray_inspect.agent.history import MOST_RANKS, History, history_of
+from dsray_inspect.agent.history import MAX_RANKS, History, history_of
 from dsray_inspect.agent.launchers.ray.actor_calls import NAMESPACE, ActorCalls, CallFailed
 from dsray_inspect.agent.launchers.ray.connect import connect
 from dsray_inspect.agent.launchers.ray.gcs import Gcs
@@ -207,9 +207,9 @@ class Session:
         if not ask.inject:
             return History(note=NO_INJECT)
 
-        if len(snapshot.workers) > MOST_RANKS:
+        if len(snapshot.workers) > MAX_RANKS:
             return History(
-                note=f"the recorders of more than {MOST_RANKS} ranks: dsray-inspect trace --past"
+                note=f"the recorders of more than {MAX_RANKS} ranks: dsray-inspect trace --past"
             )
 
         told, _ = self.trace(candidate, snapshot, seconds=None, ask=ask)
