@@ -133,7 +133,7 @@ class Feed:
 
         self._failures = 0
         before = self.window[-1] if self.window else None
-        snapshot = _sharing_parts(snapshot, before) if before is not None else snapshot
+        snapshot = sharing_parts(snapshot, before) if before is not None else snapshot
         self.window.append(snapshot)
         return SampleTaken(snapshot=snapshot)
 
@@ -157,7 +157,7 @@ def _failure(error: Exception, failures: int) -> SampleFailed:
     return SampleFailed(why=why, help_text=help_text, failures=failures, at=time.time())
 
 
-def _sharing_parts(snapshot: Snapshot, before: Snapshot) -> Snapshot:
+def sharing_parts(snapshot: Snapshot, before: Snapshot) -> Snapshot:
     """Return the snapshot with large unchanged parts taken from the previous one.
 
     Otherwise a window would hold each rank's environment hundreds of times.

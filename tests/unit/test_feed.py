@@ -152,7 +152,7 @@ def test_it_asks_less_and_less_often_while_nothing_answers() -> None:
     rests = []
 
     for _ in range(6):
-        feed._look()
+        feed._sample()
         rests.append(feed._rest_s(0.0))
 
     assert rests == [0.5, 1.0, 2.0, 4.0, MAX_REST_S, MAX_REST_S]
