@@ -11,7 +11,7 @@ from typing import Final
 
 from dsray_inspect.agent.model import Record
 from dsray_inspect.agent.timeline import Span, Timeline
-from dsray_inspect.agent.tracing.summarize import together
+from dsray_inspect.agent.tracing.summarize import spans_by_collective
 
 CELLS: Final = 240
 """Number of equal intervals that the time is divided into."""
@@ -99,7 +99,7 @@ def _lateness_ns(timeline: Timeline) -> dict[int, int]:
     """Return how long the second-to-last rank waited for each process that entered last."""
     late: dict[int, int] = {}
 
-    for spans in together(timeline).values():
+    for spans in spans_by_collective(timeline).values():
         starts = sorted((span.start_ns, span.process) for span in spans)
 
         if len(starts) > 1:

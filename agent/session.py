@@ -180,20 +180,20 @@ class Session:
 
         Also returns whether it was as long as it was meant to be.
         """
-        harvest = run.harvest_of(snapshot)
+        capture = run.new_capture(snapshot)
         actors = candidate.actors.workers if candidate.actors else ()
         rows = {row.actor_id: row for row in actors}
-        harvest.ranks = [one for one in harvest.ranks if one.worker.actor_id in rows]
+        capture.ranks = [one for one in capture.ranks if one.worker.actor_id in rows]
         whole = True
 
         if seconds is None:
-            run.past(self.calls(), rows, harvest, max_pause_ms=ask.max_pause_ms)
+            run.read_past(self.calls(), rows, capture, max_pause_ms=ask.max_pause_ms)
         else:
-            whole = run.live(
-                self.calls(), rows, harvest, seconds=seconds, max_pause_ms=ask.max_pause_ms
+            whole = run.trace_live(
+                self.calls(), rows, capture, seconds=seconds, max_pause_ms=ask.max_pause_ms
             )
 
-        spans = timeline(harvest)
+        spans = timeline(capture)
         start = self.start_timeline(candidate, snapshot) if seconds is None else None
         return (joined(spans, start) if start is not None else spans), whole
 
