@@ -58,7 +58,7 @@ def serve(plan: Plan, options: Options) -> ExitCode:
     # The session ends last: who is told to end has little time, and Ray may take it all.
     with contextlib.ExitStack() as connection, contextlib.ExitStack() as stack:
         otlp = stack.enter_context(Otlp()) if plan.otlp or is_wanted() else None
-        collector = Collector(board, otlp.samples) if otlp else Collector(board)
+        collector = Collector(board, otlp.metric_samples) if otlp else Collector(board)
         listening = Endpoint(
             where,
             registry(collector),
