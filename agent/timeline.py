@@ -11,7 +11,6 @@ from typing import Literal
 import msgspec
 
 from dsray_inspect.agent.model import Job, Record, Run
-from dsray_inspect.agent.tracing.names import COLLECTIVE_GROUP, COLLECTIVE_SEQUENCE
 
 SpanKind = Literal["step", "phase", "collective", "checkpoint", "report", "object", "startup"]
 Value = str | int | float | bool
@@ -53,14 +52,6 @@ class Span(Record, frozen=True, kw_only=True):
     def end_by(self, last_ns: int) -> int:
         """Return the end; an open span lasts until `last_ns`, and none ends before it starts."""
         return max(self.start_ns, last_ns if self.end_ns is None else self.end_ns)
-
-    @property
-    def collective_id(self) -> str | None:
-        """The group and sequence number of a collective: equal on all of its ranks."""
-        group = self.attributes.get(COLLECTIVE_GROUP)
-        sequence = self.attributes.get(COLLECTIVE_SEQUENCE)
-        known = self.kind == "collective" and group is not None and sequence is not None
-        return f"{group}/{sequence}" if known else None
 
 
 class Timeline(Record, frozen=True, kw_only=True):

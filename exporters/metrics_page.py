@@ -16,20 +16,20 @@ newest one. Metrics with `estimated` in their name accumulate over samples, so t
 interval. Series of a rank disappear with the rank. Labels that change from one process to the next (pid, actor) exist
 only on `_info` metrics; join them by `run_id` and `rank`:
 
-```
+```promql
 dsray_train_step * on (run_id, rank) group_left (hostname, pid) dsray_rank_info
 ```
 
 Join GPUs by UUID, with the DCGM exporter or with Ray's own metrics:
 
-```
+```promql
 DCGM_FI_DEV_GPU_UTIL * on (UUID) group_left (run_id, rank) label_replace(dsray_rank_gpu_info, "UUID", "$1", "gpu_uuid", "(.+)")
 ray_node_gpus_utilization * on (GpuUuid) group_left (run_id, rank) label_replace(dsray_rank_gpu_info, "GpuUuid", "$1", "gpu_uuid", "(.+)")
 ```
 
 An idle rank, and a run without a new step:
 
-```
+```promql
 time() - dsray_rank_last_moved_timestamp_seconds > 60
 time() - max by (run_id) (dsray_train_last_step_timestamp_seconds) > 300
 ```

@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from dsray_inspect.agent.timeline import Process, Span, Timeline, Value
+from dsray_inspect.agent.tracing.collectives import collective_id
 from dsray_inspect.exporters import semconv, span_ids
 
 STEP_ROOT: Final = "train.step"
@@ -106,7 +107,7 @@ def _inferred_step_keys(timeline: Timeline) -> dict[int | str, str]:
     firsts: dict[int | str, str] = {}
 
     for span in sorted(timeline.spans, key=lambda span: span.start_ns):
-        collective = span.collective_id
+        collective = collective_id(span)
 
         if span.step in inferred and span.step is not None and collective is not None:
             firsts.setdefault(span.step, f"inferred/{collective}")
@@ -122,7 +123,7 @@ def _trace_key(span: Span, timeline: Timeline) -> tuple[int | str, str]:
     if span.kind == "startup":
         return span_ids.START, START_ROOT
 
-    collective = span.collective_id
+    collective = collective_id(span)
 
     if collective is not None:
         return f"collective/{collective}", span.name

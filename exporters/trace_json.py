@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from dsray_inspect.agent.timeline import Process, Span, SpanKind, Timeline
+from dsray_inspect.agent.tracing.collectives import collective_id
 from dsray_inspect.exporters import semconv
 from dsray_inspect.exporters.track_layout import assign_lanes
 
@@ -201,7 +202,7 @@ CollectiveKey = tuple[str, bool, int]
 
 
 def collective_key(one: Placed) -> CollectiveKey | None:
-    found = one.span.collective_id
+    found = collective_id(one.span)
     is_p2p = bool(one.span.attributes.get(semconv.COLLECTIVE_P2P))
     return (found, is_p2p, one.incarnation) if found is not None else None
 

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from dsray_inspect.agent.remote.gil import give_way
+from dsray_inspect.agent.remote.gil import yield_gil
 from dsray_inspect.agent.remote.redaction import known_secrets, redact_pair
 
 _VARIABLES_AT_ONCE = 8
@@ -28,7 +28,14 @@ _LOADED = 1
 
 
 class EnvironUnreadable(Exception):
-    """Raised when a process's live environment cannot be read; the text says why."""
+    """Raised when a process's live environment cannot be read; the text says why.
+
+    `reason` is one of `agent.unavailable.Reason`.
+    """
+
+    def __init__(self, detail: str, *, reason: str = "failed") -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 def live_environ(pid: int) -> dict[str, str]:
@@ -43,9 +50,13 @@ def live_environ(pid: int) -> dict[str, str]:
         with open(f"/proc/{pid}/mem", "rb") as memory:
             return _read_variables(memory, _read_u64(memory, pointer_address))
     except PermissionError as error:
-        raise EnvironUnreadable("no ptrace right to read the process's memory") from error
+        raise EnvironUnreadable(
+            "no ptrace right to read the process's memory", reason="no_ptrace"
+        ) from error
     except FileNotFoundError as error:
-        raise EnvironUnreadable("the process is gone or not visible from here") from error
+        raise EnvironUnreadable(
+            "the process is gone or not visible from here", reason="not_running"
+        ) from error
     except (OSError, struct.error, ValueError, IndexError) as error:
         raise EnvironUnreadable(f"its memory does not read as expected: {error}") from error
 
@@ -198,7 +209,7 @@ def compare_environ(live: dict[str, str], pid: str) -> dict[str, Any]:
     `from_raylet` is None where the raylet's own variables may not be read.
     """
     at_exec = environ_block(f"/proc/{pid}/environ") or {}
-    give_way()
+    yield_gil()
     known = sorted({*known_secrets(live), *known_secrets(at_exec)}, key=len, reverse=True)
     shown: dict[str, str] = {}
 
@@ -206,13 +217,13 @@ def compare_environ(live: dict[str, str], pid: str) -> dict[str, Any]:
         shown[name] = redact_pair(name, value, known)
 
         if number % _VARIABLES_AT_ONCE == 0:
-            give_way()
+            yield_gil()
 
     raylet_pid = live.get("RAY_RAYLET_PID")
     raylet = environ_block(f"/proc/{raylet_pid}/environ") if raylet_pid else None
-    give_way()
+    yield_gil()
     return {
-        "env": shown,
+        "variables": shown,
         "set_after_exec": [name for name, value in live.items() if at_exec.get(name) != value],
         "from_raylet": [name for name, value in live.items() if raylet.get(name) == value]
         if raylet

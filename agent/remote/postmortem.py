@@ -31,7 +31,7 @@ TELLING = re.compile(
 """What is worth keeping of a crash's many lines."""
 
 
-def kept_of(request: dict[str, Any]) -> dict[str, Any]:
+def post_mortem(request: dict[str, Any]) -> dict[str, Any]:
     """Return what is kept.
 
     `request`: `session_dir`, `controller` (a worker id or None) and `workers` (pid by worker id).
@@ -40,7 +40,7 @@ def kept_of(request: dict[str, Any]) -> dict[str, Any]:
     controller = request["controller"]
     hide = redactor()
     return {
-        "account": account_of(folder, controller, hide) if controller else [],
+        "train_log": train_log_of(folder, controller, hide) if controller else [],
         "last_words": {
             worker_id: last_words(folder, worker_id, pid, hide=hide)
             for worker_id, pid in request["workers"].items()
@@ -62,7 +62,7 @@ def redactor() -> Callable[[str], str]:
     return lambda text: redact_text(text, known)
 
 
-def account_of(folder: str, worker_id: str, hide: Callable[[str], str]) -> list[dict[str, Any]]:
+def train_log_of(folder: str, worker_id: str, hide: Callable[[str], str]) -> list[dict[str, Any]]:
     """Return the messages in which Ray Train's controller tells of groups and failures."""
     found = []
 

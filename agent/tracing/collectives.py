@@ -22,6 +22,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from dsray_inspect.agent.timeline import Span
+from dsray_inspect.agent.tracing import names
+
 EndSource = Literal["duration", "watchdog", "next", "last_entry", "open"]
 SIZES = {
     "byte": 1, "char": 1, "bool": 1, "uint8": 1, "int8": 1, "half": 2, "bfloat16": 2, "short": 2,
@@ -74,6 +77,14 @@ class Collective(msgspec.Struct, frozen=True, kw_only=True):
     """From this rank's entry to the last rank's; None if not all entries are known."""
     late_ns: int | None
     """From the first rank's entry to this one's."""
+
+
+def collective_id(span: Span) -> str | None:
+    """Return the group and sequence number of a collective's span: equal on all of its ranks."""
+    group = span.attributes.get(names.COLLECTIVE_GROUP)
+    sequence = span.attributes.get(names.COLLECTIVE_SEQUENCE)
+    known = span.kind == "collective" and group is not None and sequence is not None
+    return f"{group}/{sequence}" if known else None
 
 
 def entries(dumps: Iterable[bytes]) -> list[Entry]:

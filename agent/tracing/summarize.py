@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from dsray_inspect.agent.timeline import Span, Timeline
 from dsray_inspect.agent.tracing import names
+from dsray_inspect.agent.tracing.collectives import collective_id
 from dsray_inspect.agent.tracing.summary import (
     Change,
     CollectiveSummary,
@@ -148,7 +149,7 @@ def spans_by_collective(timeline: Timeline) -> dict[str | None, list[Span]]:
 
     for span in timeline.spans:
         if span.kind == "collective" and names.COLLECTIVE_P2P not in span.attributes:
-            found.setdefault(span.collective_id, []).append(span)
+            found.setdefault(collective_id(span), []).append(span)
 
     return found
 

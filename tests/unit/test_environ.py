@@ -15,7 +15,7 @@ from dsray_inspect.agent.remote import environ, process, process_secrets
 from dsray_inspect.agent.remote.environ import EnvironUnreadable, live_environ
 from dsray_inspect.agent.remote.log_tail import tail_of
 from dsray_inspect.agent.remote.node import redact_locals
-from dsray_inspect.agent.remote.postmortem import kept_of
+from dsray_inspect.agent.remote.postmortem import post_mortem
 from dsray_inspect.agent.remote.process_secrets import node_secrets
 from dsray_inspect.agent.remote.redaction import REDACTED
 
@@ -135,11 +135,11 @@ def test_a_command_line_without_its_secrets(monkeypatch: pytest.MonkeyPatch) -> 
     argv = (sys.executable, "-c", CHANGES, "plain first word")
 
     with running(*argv, **AT_EXEC) as pid:
-        shown = process.facts(pid, {}, threads=False, counters=False)
+        shown = process.probe(pid, {}, threads=False, counters=False)
         assert shown["command"].startswith(sys.executable)
         assert "plain" not in shown["command"].replace("plain late word", "")
         monkeypatch.setattr(process, "exec_secrets", unreadable)
-        shown = process.facts(pid, {}, threads=False, counters=False)
+        shown = process.probe(pid, {}, threads=False, counters=False)
 
     assert shown["command"] == sys.executable
 
@@ -161,8 +161,8 @@ def session(tmp_path: Path) -> str:
 
 
 def kept(session: str) -> tuple[list[str], str]:
-    found = kept_of({"session_dir": session, "controller": "c1", "workers": {"w1": 7}})
-    return found["last_words"]["w1"], found["account"][0]["message"]
+    found = post_mortem({"session_dir": session, "controller": "c1", "workers": {"w1": 7}})
+    return found["last_words"]["w1"], found["train_log"][0]["message"]
 
 
 def test_what_a_process_wrote_before_it_died_is_checked_against_its_siblings(session: str) -> None:
