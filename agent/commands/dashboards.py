@@ -12,7 +12,7 @@ import msgspec
 
 from dsray_inspect.agent.commands.options import common_options, take
 from dsray_inspect.agent.errors import ExitCode, UsageError
-from dsray_inspect.dashboards.files import Place, everything
+from dsray_inspect.dashboards.files import Locations, all_files
 from dsray_inspect.dashboards.writing import write
 
 PROMETHEUS: Final = "http://127.0.0.1:9090"
@@ -48,10 +48,10 @@ def command(folder: Path, force: bool, **given: Any) -> ExitCode:
     Needs no cluster. Running it again updates only the files it wrote before.
     """
     names = ("prometheus_url", "ray_targets", "runbooks")
-    place = Place(folder=folder.resolve(), **{name: given.pop(name) for name in names})
+    place = Locations(folder=folder.resolve(), **{name: given.pop(name) for name in names})
     options = take(given)
     check(place)
-    texts = everything(place)
+    texts = all_files(place)
     changed = write(place.folder, texts, force=force)
 
     if options.as_json:
@@ -68,7 +68,7 @@ def command(folder: Path, force: bool, **given: Any) -> ExitCode:
     return ExitCode.OK
 
 
-def check(place: Place) -> None:
+def check(place: Locations) -> None:
     """Refuse what would make files that cannot be read."""
     if urlsplit(place.prometheus_url).scheme not in ("http", "https"):
         raise UsageError(
@@ -89,7 +89,7 @@ def check(place: Place) -> None:
         )
 
 
-def after(place: Place, unchanged: int) -> str:
+def after(place: Locations, unchanged: int) -> str:
     """Return what to do with the files."""
     targets = place.folder / "prometheus" / "targets" / "dsray.json"
     lines = [f"{unchanged} files were already up to date."] if unchanged else []

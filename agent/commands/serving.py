@@ -58,7 +58,7 @@ def serve(plan: Plan, options: Options) -> ExitCode:
     # The session ends last: who is told to end has little time, and Ray may take it all.
     with contextlib.ExitStack() as connection, contextlib.ExitStack() as stack:
         otlp = stack.enter_context(Otlp()) if plan.otlp or is_wanted() else None
-        collector = Collector(board, otlp.samples) if otlp else Collector(board)
+        collector = Collector(board, otlp.metric_samples) if otlp else Collector(board)
         listening = Endpoint(
             where,
             registry(collector),
@@ -67,7 +67,7 @@ def serve(plan: Plan, options: Options) -> ExitCode:
             silent_s=max(SILENT_S, LATE * plan.every_s),
         )
         endpoint = stack.enter_context(listening)
-        stack.enter_context(discovery.written(plan.sd_file, endpoint.target))
+        stack.enter_context(discovery.published_file(plan.sd_file, endpoint.target))
         session = connection.enter_context(connected(address, plan, teller, endpoint))
         pushing = SpanPusher(session, otlp, ask) if otlp and ask.inject else None
 
@@ -99,7 +99,7 @@ def cluster_address(plan: Plan, teller: VerdictPrinter) -> str:
 def connected(address: str, plan: Plan, teller: VerdictPrinter, endpoint: Endpoint) -> Session:
     """Return a session; with `wait` the cluster may come later."""
     while True:
-        endpoint.pulse.beat()
+        endpoint.heartbeat.beat()
 
         try:
             return Session(address)
@@ -132,7 +132,7 @@ class Serving:
         last = None
 
         for number, event in enumerate(watching):
-            self._endpoint.pulse.beat()
+            self._endpoint.heartbeat.beat()
 
             if not number:
                 self._teller.serves(self._endpoint.target)
@@ -146,13 +146,13 @@ class Serving:
             elif isinstance(event, Ended):
                 linger(self._endpoint, self._teller)
             elif isinstance(event, SampleFailed):
-                self._board.failed()
+                self._board.note_failure()
                 self._teller.cannot(f"Sampling failed: {event.why}")
 
         return last
 
     def _seen(self, watching: RunWatcher, snapshot: Snapshot) -> None:
-        self._board.seen(snapshot)
+        self._board.put(snapshot)
         self._teller.seen(snapshot)
 
         if self._pushing is not None and watching.candidate is not None:

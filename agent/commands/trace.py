@@ -138,7 +138,7 @@ def without_start(spans: Timeline) -> Timeline:
 def pusher() -> Callable[[Timeline, Options], None]:
     """Return what sends spans to a collector; what is missing for that is said before any is made."""
     try:
-        from dsray_inspect.exporters.otlp import exporter, sent
+        from dsray_inspect.exporters.otlp import exporter, send_once
     except ModuleNotFoundError as error:
         raise UsageError(
             f"--otlp needs the package {error.name}, which is not installed.",
@@ -148,7 +148,7 @@ def pusher() -> Callable[[Timeline, Options], None]:
     sender = exporter()
 
     def push(spans: Timeline, options: Options) -> None:
-        taken, dropped = sent(spans, sender)
+        taken, dropped = send_once(spans, sender)
 
         if dropped:
             raise ClusterUnreachable(

@@ -42,7 +42,7 @@ from dsray_inspect.agent.text.verdict_change import verdict_line
 from dsray_inspect.agent.text.why import why_text
 from dsray_inspect.agent.timeline import Timeline
 from dsray_inspect.agent.tracing.summarize import summarize
-from dsray_inspect.dashboards.files import Place, everything
+from dsray_inspect.dashboards.files import Locations, all_files
 from tests.docs.pages import ROOT
 
 GOLDEN: Final = ROOT / "tests" / "golden"
@@ -240,13 +240,13 @@ def doctor(*, may_ptrace: bool) -> str:
 
 
 def dashboards() -> str:
-    place = Place(
+    place = Locations(
         folder=Path("/home/me/monitoring"),
         prometheus_url=PROMETHEUS,
         ray_targets=RAY_TARGETS,
         runbooks=None,
     )
-    return "\n".join(f"monitoring/{path}" for path in sorted(everything(place)))
+    return "\n".join(f"monitoring/{path}" for path in sorted(all_files(place)))
 
 
 EXAMPLES: Final[dict[str, Callable[[], str]]] = {
