@@ -238,8 +238,8 @@ def test_what_cannot_be_probed_is_said_to_be(tmp_path: Path) -> None:
     probe.put_in((target("Frozen", "forward"), target("Engine", "gone"), target("Gone", "x")))
     assert probe.missing == [
         "Frozen.forward: TypeError: this class is frozen",
-        "Engine.gone is not in this process",
-        "Gone.x is not in this process",
+        "Engine.gone does not exist in this process",
+        "Gone.x does not exist in this process",
     ]
     assert Frozen().forward() == "loss"
     assert probe.take_out() == []
