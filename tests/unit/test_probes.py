@@ -415,7 +415,7 @@ def test_another_version_is_not_joined() -> None:
     installed().version = wire.VERSION + 1
     assert put_in(2) == {
         "probe": None,
-        "probe_why": "another version of dsray-inspect traces this rank",
+        "probe_why": "another version of dsray-inspect is tracing this rank",
     }
 
 
