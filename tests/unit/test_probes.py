@@ -433,7 +433,7 @@ def test_a_full_shm_is_said_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) 
 
     before = set(Path("/dev/shm").glob("dsray*"))
     monkeypatch.setattr(os, "posix_fallocate", full)
-    assert "no room" in put_in(1)["probe_why"]
+    assert "no ring can be created" in put_in(1)["probe_why"]
     assert set(Path("/dev/shm").glob("dsray*")) == before
 
 
