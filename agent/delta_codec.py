@@ -91,7 +91,7 @@ def changed_columns(workers: Sequence[Worker], old: Snapshot | None) -> dict[str
 def collectives_column(workers: Sequence[Worker], old: Snapshot | None) -> dict[str, Column]:
     """Return the collectives without their ages: those of all ranks in one of them are alike.
 
-    The ranks of a group are told apart by identity, as one tuple is made for all of them.
+    Groups are told apart by their keys: one may have a hundred thousand ranks.
     """
     keys = keys_of(workers)
 
@@ -108,7 +108,7 @@ def ages_of(workers: Sequence[Worker]) -> tuple[tuple[float, ...], ...]:
 
 def keys_of(workers: Sequence[Worker]) -> list[tuple[object, ...]]:
     return [
-        tuple((id(one.ranks), *same_but_for_age(one)) for one in worker.collectives)
+        tuple((one.group_key, *same_but_for_age(one)) for one in worker.collectives)
         for worker in workers
     ]
 

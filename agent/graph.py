@@ -20,7 +20,7 @@ from dsray_inspect.agent.detectors.evidence.blocked_in import (
 from dsray_inspect.agent.detectors.evidence.collective_waits import Wait, name_of, waits
 from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.detectors.rendezvous import in_lock
-from dsray_inspect.agent.model import NodeKind, WaitEdge, WaitGraph, WaitNode
+from dsray_inspect.agent.model import Collective, GroupKey, NodeKind, WaitEdge, WaitGraph, WaitNode
 
 MOST_ELSEWHERE = 64
 """How many of the ranks that wait in something else a collective points at."""
@@ -97,7 +97,7 @@ def in_collectives(builder: Builder, facts: AnalysisInput, waiting: Sequence[Wai
         for wait in held:
             builder.edge(name(wait.member), node, f"in it for {duration(wait.waited_s)}", evidence)
 
-        for member in groups.absent(first.ranks if first else (), here):
+        for member in groups.absent(first, here):
             builder.edge(node, name(member), "has not come to it", whereabouts(member))
 
 
@@ -108,26 +108,27 @@ class Groups:
         self._members = members
         self._waiting = {id(wait.member) for wait in waiting}
         self._by_rank = {member.worker.rank: member for member in members}
-        self._known: dict[int, tuple[list[RankContext], list[RankContext]]] = {}
+        self._known: dict[GroupKey | None, tuple[list[RankContext], list[RankContext]]] = {}
 
-    def absent(self, ranks: tuple[int, ...], here: Set[int]) -> Iterator[RankContext]:
+    def absent(self, collective: Collective | None, here: Set[int]) -> Iterator[RankContext]:
         """Yield who is not `here` (by identity); of those that wait elsewhere the first of many.
 
         Whoever waits for nothing may be a root, and none is left out.
         """
-        others, waiting = self._parts(ranks)
+        others, waiting = self._parts(collective)
         yield from others
         yield from islice((one for one in waiting if id(one) not in here), MOST_ELSEWHERE)
 
-    def _parts(self, ranks: tuple[int, ...]) -> tuple[list[RankContext], list[RankContext]]:
-        """Return a group's members; all of them where its ranks are not known."""
-        # All ranks of a group share one tuple, as a rule: see `sampling.rank_report.span`.
-        found = self._known.get(id(ranks))
+    def _parts(self, collective: Collective | None) -> tuple[list[RankContext], list[RankContext]]:
+        """Return the members of a collective's group; all ranks where these are not known."""
+        key = collective.group_key if collective is not None else None
+        found = self._known.get(key)
 
         if found is None:
+            ranks = collective.ranks if collective is not None else ()
             known = [self._by_rank[rank] for rank in ranks if rank in self._by_rank]
             members = known or self._members
-            found = self._known[id(ranks)] = (
+            found = self._known[key] = (
                 [one for one in members if id(one) not in self._waiting],
                 [one for one in members if id(one) in self._waiting],
             )

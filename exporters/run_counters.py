@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import msgspec
 
 from dsray_inspect.agent.model import Snapshot, Worker
-from dsray_inspect.agent.stacks.phase import waits_in_collective
+from dsray_inspect.agent.stacks.stack import StackInfo
 from dsray_inspect.exporters.metrics import STEP_BUCKETS_S
 
 UNNAMED_SAMPLES = 5
@@ -179,6 +179,6 @@ def _waiting_ranks(snapshot: Snapshot) -> set[int]:
     return {
         rank
         for group in snapshot.stacks.groups
-        if group.role == "worker" and waits_in_collective(group.frames)
+        if group.role == "worker" and StackInfo(group.frames).in_collective
         for rank in group.ranks
     }

@@ -26,11 +26,12 @@ from dsray_inspect.agent.doctor.report import (
     summarize,
 )
 from dsray_inspect.agent.errors import ExitCode, InspectError
-from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls, CallFailed
+from dsray_inspect.agent.handles import NodeHandle
+from dsray_inspect.agent.launchers.base import CallFailed
+from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls
 from dsray_inspect.agent.launchers.ray.connect import connect
 from dsray_inspect.agent.launchers.ray.gcs import Gcs
 from dsray_inspect.agent.launchers.ray.join_check import check_membership
-from dsray_inspect.agent.launchers.ray.records import NodeRow
 from dsray_inspect.agent.launchers.ray.token import token_source
 from dsray_inspect.agent.launchers.ray.versions import (
     IMAGE,
@@ -129,7 +130,9 @@ def _sidecar_fixes(problem: Problem) -> tuple[Fix, ...]:
 class _Examination:
     """The checks of all nodes of one cluster."""
 
-    def __init__(self, gcs: Gcs, calls: ActorCalls, rows: list[NodeRow], *, inject: bool) -> None:
+    def __init__(
+        self, gcs: Gcs, calls: ActorCalls, rows: list[NodeHandle], *, inject: bool
+    ) -> None:
         self._gcs = gcs
         self._calls = calls
         self._rows = rows
@@ -142,12 +145,12 @@ class _Examination:
         deadline = time.monotonic() + AGENT_S
         local = {row.node_id for row in self._rows if self._is_local(row)}
         agents = {
-            row.node_id: self._calls.start_agent(row.node_id, Examiner)
+            row.node_id: self._calls.start_reader(row.node_id, Examiner)
             for row in self._rows
             if self._inject or row.node_id not in local
         }
         checks = {
-            node_id: agent.check.remote(self._request(node_id, here=False))
+            node_id: self._calls.ask_reader(agent, "check", self._request(node_id, here=False))
             for node_id, agent in agents.items()
             if node_id not in local
         }
@@ -167,7 +170,7 @@ class _Examination:
             for row in self._rows
         )
 
-    def _is_local(self, row: NodeRow) -> bool:
+    def _is_local(self, row: NodeHandle) -> bool:
         """Return whether attaching would read this node from its own process."""
         own = next((other for other in self._rows if other.node_id == self._own), None)
 
@@ -207,7 +210,7 @@ class _Examination:
 
 
 def node_report(
-    row: NodeRow,
+    row: NodeHandle,
     answer: Any,
     *,
     seen_here: bool = False,

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from dsray_inspect.agent.compat.ray import RAYLET_PID_VARIABLE
 from dsray_inspect.agent.remote.gil import yield_gil
 from dsray_inspect.agent.remote.redaction import known_secrets, redact_pair
 
@@ -219,7 +220,7 @@ def compare_environ(live: dict[str, str], pid: str) -> dict[str, Any]:
         if number % _VARIABLES_AT_ONCE == 0:
             yield_gil()
 
-    raylet_pid = live.get("RAY_RAYLET_PID")
+    raylet_pid = live.get(RAYLET_PID_VARIABLE)
     raylet = environ_block(f"/proc/{raylet_pid}/environ") if raylet_pid else None
     yield_gil()
     return {

@@ -11,6 +11,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from dsray_inspect.agent.compat.ray import (
+    CONTROLLER_LOG,
+    FAILURE_POLICY,
+    GROUP_STARTED,
+    TRAIN_LOG_FOLDER,
+)
 from dsray_inspect.agent.remote.environ import EnvironUnreadable
 from dsray_inspect.agent.remote.process_secrets import WITHHELD, node_secrets
 from dsray_inspect.agent.remote.redaction import redact_text
@@ -19,8 +25,6 @@ TAIL_BYTES = 1 << 20
 TAIL_LINES = 12
 MAX_ACCOUNT = 12_000
 MAX_RECORDS = 20_000
-GROUP = "Started training worker group"
-FAILURE = "[FailurePolicy]"
 HEADS = re.compile(r"(?m)^\[FailurePolicy\].*|^Error: |^\[Rank [\d,]+ Error Snippet\]:$")
 """The lines of a failure that say whose it is, and hold nothing of the failure itself."""
 KILLED = re.compile(r"[Kk]illed process (\d+)")
@@ -66,7 +70,7 @@ def train_log_of(folder: str, worker_id: str, hide: Callable[[str], str]) -> lis
     """Return the messages in which Ray Train's controller tells of groups and failures."""
     found = []
 
-    for line in tail(os.path.join(folder, "train", f"ray-train-sys-controller-{worker_id}.log")):
+    for line in tail(os.path.join(folder, TRAIN_LOG_FOLDER, f"{CONTROLLER_LOG}-{worker_id}.log")):
         try:
             record = json.loads(line)
         except ValueError:
@@ -74,9 +78,9 @@ def train_log_of(folder: str, worker_id: str, hide: Callable[[str], str]) -> lis
 
         message = str(record.get("message", ""))
 
-        if message.startswith(GROUP):
+        if message.startswith(GROUP_STARTED):
             shown = message  # one line a rank, and every one is needed
-        elif message.startswith(FAILURE):
+        elif message.startswith(FAILURE_POLICY):
             shown = hide(message)[:MAX_ACCOUNT]
         else:
             continue

@@ -8,11 +8,12 @@ import time
 from collections.abc import Iterator, Mapping
 
 from dsray_inspect.agent.errors import PermissionMissing, TargetNotFound
-from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls
-from dsray_inspect.agent.launchers.ray.records import ActorRow
+from dsray_inspect.agent.handles import ProcessHandle
+from dsray_inspect.agent.launchers.base import InProcessReads, NodeReaderHost
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.tracing.capture import Rank, TraceCapture
 from dsray_inspect.agent.tracing.tracer import Tracer, read_recorders
+from dsray_inspect.agent.unavailable import Unavailable
 
 
 def new_capture(snapshot: Snapshot) -> TraceCapture:
@@ -44,8 +45,9 @@ def new_capture(snapshot: Snapshot) -> TraceCapture:
 
 
 def trace_live(
-    calls: ActorCalls,
-    rows: Mapping[str, ActorRow],
+    reads: InProcessReads,
+    host: NodeReaderHost | Unavailable,
+    rows: Mapping[str, ProcessHandle],
     capture: TraceCapture,
     *,
     seconds: float,
@@ -58,7 +60,10 @@ def trace_live(
     """
     is_complete = True
 
-    with defer_shutdown(), Tracer(calls, rows, capture, max_pause_ms=max_pause_ms) as tracer:
+    with (
+        defer_shutdown(),
+        Tracer(reads, host, rows, capture, max_pause_ms=max_pause_ms) as tracer,
+    ):
         try:
             tracer.collect_for(seconds)
         except KeyboardInterrupt:
@@ -69,14 +74,18 @@ def trace_live(
 
 
 def read_past(
-    calls: ActorCalls, rows: Mapping[str, ActorRow], capture: TraceCapture, *, max_pause_ms: float
+    reads: InProcessReads,
+    rows: Mapping[str, ProcessHandle],
+    capture: TraceCapture,
+    *,
+    max_pause_ms: float,
 ) -> None:
     """Read the flight recorders of all ranks.
 
     Raises:
         PermissionMissing: None could be read.
     """
-    read_recorders(calls, rows, capture.ranks, max_pause_ms=max_pause_ms)
+    read_recorders(reads, rows, capture.ranks, max_pause_ms=max_pause_ms)
     capture.until_ns = time.time_ns()
     _require_data(capture)
 

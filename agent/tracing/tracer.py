@@ -7,9 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls, CallFailed
-from dsray_inspect.agent.launchers.ray.adapters import Part
-from dsray_inspect.agent.launchers.ray.records import ActorRow
+from dsray_inspect.agent.handles import ProcessHandle
+from dsray_inspect.agent.launchers.base import CallFailed, InProcessReads, NodeReaderHost, Part
 from dsray_inspect.agent.probes.install import install, uninstall
 from dsray_inspect.agent.probes.wire import CAPACITY
 from dsray_inspect.agent.remote.flight_recorder import recording
@@ -17,6 +16,7 @@ from dsray_inspect.agent.sampling.decode import group_members
 from dsray_inspect.agent.tracing.capture import Rank, TraceCapture
 from dsray_inspect.agent.tracing.collectives import entries
 from dsray_inspect.agent.tracing.rings import Rings
+from dsray_inspect.agent.unavailable import Unavailable
 
 LEASE_S = 15.0
 """How long a probe stays after its session has disappeared."""
@@ -40,18 +40,19 @@ class Tracer:
 
     def __init__(
         self,
-        calls: ActorCalls,
-        rows: Mapping[str, ActorRow],
+        reads: InProcessReads,
+        host: NodeReaderHost | Unavailable,
+        rows: Mapping[str, ProcessHandle],
         capture: TraceCapture,
         *,
         max_pause_ms: float,
     ) -> None:
-        self._calls = calls
+        self._reads = reads
         self._rows = rows
         self._capture = capture
         self._max_pause_ms = max_pause_ms
         self._token = secrets.randbits(62)
-        self._rings = Rings(calls, token=self._token, lease_s=LEASE_S)
+        self._rings = Rings(host, token=self._token, lease_s=LEASE_S)
         self._next_recording = 0.0
 
     def __enter__(self) -> Tracer:
@@ -127,7 +128,7 @@ class Tracer:
     def read_recorders(self) -> None:
         """Read the flight recorders of all ranks, and schedule the next read."""
         next_s = read_recorders(
-            self._calls, self._rows, self._capture.ranks, max_pause_ms=self._max_pause_ms
+            self._reads, self._rows, self._capture.ranks, max_pause_ms=self._max_pause_ms
         )
         self._next_recording = time.monotonic() + next_s
 
@@ -139,13 +140,13 @@ class Tracer:
         timeout_s: float,
     ) -> list[tuple[Rank, dict[str, Any] | str]]:
         return _run_in_ranks(
-            self._calls, self._rows, ranks, parts=parts, request=request, timeout_s=timeout_s
+            self._reads, self._rows, ranks, parts=parts, request=request, timeout_s=timeout_s
         )
 
 
 def _run_in_ranks(
-    calls: ActorCalls,
-    rows: Mapping[str, ActorRow],
+    reads: InProcessReads,
+    rows: Mapping[str, ProcessHandle],
     ranks: Sequence[Rank],
     *,
     parts: Sequence[Part],
@@ -161,11 +162,11 @@ def _run_in_ranks(
         actor_id = rank.worker.actor_id
 
         try:
-            sent[actor_id] = calls.send(rows[actor_id], parts, request)
+            sent[actor_id] = reads.send(rows[actor_id], parts, request)
         except CallFailed as failure:
             failed[actor_id] = str(failure)
 
-    answers = calls.answers(sent, timeout_s)
+    answers = reads.answers(sent, timeout_s)
     return [(rank, _answer(rank, answers, failed, timeout_s)) for rank in ranks]
 
 
@@ -185,7 +186,11 @@ def _answer(
 
 
 def read_recorders(
-    calls: ActorCalls, rows: Mapping[str, ActorRow], ranks: Sequence[Rank], *, max_pause_ms: float
+    reads: InProcessReads,
+    rows: Mapping[str, ProcessHandle],
+    ranks: Sequence[Rank],
+    *,
+    max_pause_ms: float,
 ) -> float:
     """Add each rank's recording; return after how many seconds to read again."""
     live = [rank for rank in ranks if rank.alive]
@@ -193,7 +198,7 @@ def read_recorders(
     longest_ms, fill_s = 0.0, [3600.0]
 
     for rank, answer in _run_in_ranks(
-        calls, rows, live, parts=[recording], request=request, timeout_s=ANSWER_S
+        reads, rows, live, parts=[recording], request=request, timeout_s=ANSWER_S
     ):
         if isinstance(answer, str):
             rank.recording_why = rank.recording_why if rank.recordings else answer
