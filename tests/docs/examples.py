@@ -29,6 +29,7 @@ from dsray_inspect.agent.model import (
 from dsray_inspect.agent.stacks.layers import label
 from dsray_inspect.agent.stacks.merge import Entry, group
 from dsray_inspect.agent.stacks.pyspy import parse
+from dsray_inspect.agent.stacks.stack import StackInfo
 from dsray_inspect.agent.text.doctor import diagnosis_text
 from dsray_inspect.agent.text.env import env_text
 from dsray_inspect.agent.text.graph import graph_text
@@ -127,7 +128,12 @@ def stacks_of_loaders() -> str:
     """Return a rank that waits for a DataLoader worker, and that worker."""
     scenes: tuple[tuple[Role, str], ...] = (("worker", "loader-waits"), ("child", "loader-child"))
     entries = [
-        Entry(0, role, thread.pid, msgspec.structs.replace(thread, frames=label(thread.frames)))
+        Entry(
+            0,
+            role,
+            thread.pid,
+            msgspec.structs.replace(thread, stack=StackInfo(label(thread.frames))),
+        )
         for role, scene in scenes
         for thread in parse((GOLDEN / "pyspy" / f"{scene}.json").read_bytes())
         if thread.name.startswith("TrainingThread")
