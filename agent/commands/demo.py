@@ -60,7 +60,7 @@ def command(
                 sys.stdout.buffer.write(msgspec.json.encode(snapshot) + b"\n")
                 sys.stdout.flush()
             else:
-                show.print_look(color=options.color)
+                show.print_attach(color=options.color)
 
             if stays:
                 progress.say(suggestions(show.cluster.address))
