@@ -430,6 +430,10 @@ class Verdict(Record, frozen=True, kw_only=True):
     ranks: tuple[int, ...]
     summary: str
 
+    def differs_from(self, other: Verdict) -> bool:
+        """Return whether it says something else, not just the same in other words."""
+        return (self.state, self.cause, self.ranks) != (other.state, other.cause, other.ranks)
+
 
 class StartPart(Record, frozen=True, kw_only=True):
     """One part of a run's start on its critical path: that of the ranks which came last."""

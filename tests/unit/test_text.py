@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsray_inspect.agent.cli import COMMANDS, group
-from dsray_inspect.agent.commands.options import Options
+from dsray_inspect.agent.commands._support.options import Options
 from dsray_inspect.agent.doctor.fixes import KUBERAY_PTRACE, KUBERAY_SIDECAR, SETCAP
 from dsray_inspect.agent.explanation import explain
 from dsray_inspect.agent.model import LAYERS, EnvVar, Frame, Function, Local, Snapshot
