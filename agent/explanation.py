@@ -9,6 +9,7 @@ from dsray_inspect.agent.model import (
     Collective,
     Finding,
     Function,
+    Group,
     Phase,
     Record,
     Snapshot,
@@ -86,7 +87,7 @@ def explain(looks: tuple[Snapshot, ...]) -> Explanation:
         verdict=last.verdict,
         culprits=tuple(party(one, one.waiting_in) for one in culprits),
         victims=tuple(party(one, waited) for one, waited in victims),
-        waits_for=edges(culprits, victims),
+        waits_for=edges(culprits, victims, last.groups),
         graph=last.graph,
         lasts_s=max((one.age_s for one in waits), default=None),
         gives_up_in_s=min(left, default=None),
@@ -114,25 +115,24 @@ def party(worker: Worker, collective: Collective | None) -> RankSummary:
 
 
 def edges(
-    culprits: Sequence[Worker], victims: Iterable[tuple[Worker, Collective]]
+    culprits: Sequence[Worker],
+    victims: Iterable[tuple[Worker, Collective]],
+    groups: Iterable[Group],
 ) -> tuple[Edge, ...]:
     """Return who waits for whom: a victim for the culprits of its process group, the first of many."""
     found = []
     blamed = {one.rank for one in culprits if one.rank is not None}
-    awaited: dict[int, list[int]] = {}  # by the identity of a group's ranks, which all of it share
+    awaited: dict[str | None, list[int]] = {None: sorted(blamed)[:MOST_AWAITED]}
+
+    for group in groups:
+        awaited[group.id] = sorted(blamed.intersection(group.ranks))[:MOST_AWAITED]
 
     for victim, collective in victims:
-        group = collective.ranks
-
-        if id(group) not in awaited:
-            here = blamed.intersection(group) if group else blamed
-            awaited[id(group)] = sorted(here)[:MOST_AWAITED]
-
         if victim.rank is not None:
             because = f"{collective.operation} #{collective.sequence} of group {collective.group}"
             found += [
                 Edge(waiter=victim.rank, awaited=rank, because=because)
-                for rank in awaited[id(group)]
+                for rank in awaited.get(collective.group_id, awaited[None])
             ]
 
     return tuple(found)

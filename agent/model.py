@@ -272,12 +272,22 @@ class DeepSpeed(Record, frozen=True, kw_only=True):
     init: tuple[InitPhase, ...] = ()
 
 
+class Group(Record, frozen=True, kw_only=True):
+    """A process group. Groups of different ranks may have the same name, but never the same id."""
+
+    id: str
+    name: str
+    """What torch calls it."""
+    ranks: tuple[int, ...]
+
+
 class Collective(Record, frozen=True, kw_only=True):
     """One collective as a rank's flight recorder has it."""
 
     group: str
-    ranks: tuple[int, ...]
-    """The ranks of its process group, empty when not known."""
+    """The name of its process group."""
+    group_id: str | None
+    """Its process group in `Snapshot.groups`; None if the group's ranks are not known."""
     sequence: int
     """Counts the collectives of a group: equal numbers on all ranks are one collective."""
     operation: str
@@ -488,6 +498,8 @@ class Snapshot(Record, frozen=True, kw_only=True):
     controller: Controller | None
     nodes: tuple[Node, ...]
     workers: tuple[Worker, ...]
+    groups: tuple[Group, ...] = ()
+    """The process groups of the workers' collectives, each once."""
     stacks: Stacks
     findings: tuple[Finding, ...]
     verdict: Verdict

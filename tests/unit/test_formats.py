@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from types import ModuleType
@@ -9,7 +10,6 @@ from types import ModuleType
 import msgspec
 import pytest
 
-from dsray_inspect.agent import formats
 from dsray_inspect.agent.cli import group
 from dsray_inspect.agent.doctor.report import Diagnosis
 from dsray_inspect.agent.documents import (
@@ -129,7 +129,7 @@ def test_the_document_of_stacks_has_each_rank_that_was_not_read() -> None:
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    load = formats.importlib.import_module
+    load = importlib.import_module
 
     def without_exporters(name: str) -> ModuleType:
         if name.endswith(".perfetto"):
@@ -137,7 +137,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return load(name)
 
-    monkeypatch.setattr(formats.importlib, "import_module", without_exporters)
+    monkeypatch.setattr(importlib, "import_module", without_exporters)
 
     with pytest.raises(UsageError, match="perfetto needs the package opentelemetry"):
         renderer_of(TraceView, "perfetto")

@@ -13,7 +13,7 @@ from dsray_inspect.agent.model import Collective
 from dsray_inspect.agent.stacks.memo import of_newest
 from dsray_inspect.agent.stacks.phase import waits_in_collective
 
-Group = tuple[str, int, tuple[int, ...], tuple[int, ...]]
+Group = tuple[str, str | None]
 PROMPT_S = 4.0
 """However quick the rhythm, no shorter wait is a stall."""
 USUAL_GAPS = 10
@@ -95,8 +95,8 @@ def least_newest(members: Sequence[RankContext]) -> dict[Group, int]:
 
 
 def group_of(one: Collective) -> Group:
-    """Return what tells process groups apart, of one name too; all their ranks are too many."""
-    return one.group, len(one.ranks), one.ranks[:1], one.ranks[-1:]
+    """Return the name of its process group, and its id, as groups may share a name."""
+    return one.group, one.group_id
 
 
 def wait_of(member: RankContext) -> Wait | None:
