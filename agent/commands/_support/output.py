@@ -39,7 +39,7 @@ class Printer(Generic[_DocumentT]):
 
         if isinstance(rendered, bytes):
             sys.stdout.buffer.write(rendered)
-        else:
+        elif rendered:
             click.echo(rendered, color=self._color)
 
         sys.stdout.flush()
