@@ -98,13 +98,13 @@ def command(
 
         if ranks and (request.from_outside or log_line_count):
             # Which actor is which rank is known only after a sample.
-            chosen = _only_ranks(session.snapshot(candidate, plain), ranks).workers
+            chosen = only_ranks(session.snapshot(candidate, plain), ranks).workers
             only = frozenset(worker.actor_id for worker in chosen)
             request = msgspec.structs.replace(request, only=only, log_lines=log_line_count)
 
         snapshot = session.snapshot(candidate, request, all_threads=all_threads)
 
-    snapshot = _only_ranks(snapshot, ranks)
+    snapshot = only_ranks(snapshot, ranks)
     printer.print(StacksView(snapshot=snapshot, full=full, all_threads=all_threads))
     exit_code_of(snapshot)  # Raises if nothing could be read.
     return ExitCode.OK
@@ -135,7 +135,7 @@ def _log_line_count(
     return _DEFAULT_LOG_LINES if lines is None else lines
 
 
-def _only_ranks(snapshot: Snapshot, ranks: tuple[int, ...]) -> Snapshot:
+def only_ranks(snapshot: Snapshot, ranks: tuple[int, ...]) -> Snapshot:
     """Return the snapshot with the stacks of these ranks only, or unchanged if there are none.
 
     Raises:

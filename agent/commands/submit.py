@@ -35,12 +35,12 @@ def command(context: click.Context, arguments: tuple[str, ...]) -> int:
     added to the job's `py_modules`; its code and its runtime environment are not changed
     otherwise. `attach` then shows the startup, with every phase of `deepspeed.initialize`.
     """
-    options, entrypoint = _split(arguments)
+    options, entrypoint = split(arguments)
     sys.stdout.flush()
     context.exit(submit(options, entrypoint))
 
 
-def _split(arguments: tuple[str, ...]) -> tuple[list[str], list[str]]:
+def split(arguments: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """Return the options, and the command after `--`.
 
     Raises:
