@@ -301,7 +301,7 @@ def many(ranks: int, *, blamed: Sequence[int] = (), step: int = 20, back: int = 
 
 
 def one_of_many(like: Worker, rank: int, ranks: int, step: int) -> Worker:
-    group: tuple[Collective, ...] = tuple(replace(one, ranks=()) for one in like.collectives)
+    group: tuple[Collective, ...] = tuple(replace(one, group_id=None) for one in like.collectives)
     return replace(
         like,
         rank=rank,
