@@ -88,7 +88,7 @@ dashboards: setup ## Write dashboards/grafana/*.json from the code beside them.
 
 test: setup system-packages ## Run all tests, the quick ones first.
 	$(BIN)/pytest -n 2 tests/unit $(wildcard tests/promql tests/tui) $(ARGS) $(CHOSEN)
-	$(BIN)/pytest $(wildcard tests/ray tests/faults) $(ARGS) $(CHOSEN)
+	$(BIN)/pytest -n 2 --dist loadgroup $(wildcard tests/ray tests/faults) $(ARGS) $(CHOSEN)
 
 test-unit: setup ## Run the tests that need no cluster.
 	$(BIN)/pytest -n 2 tests/unit $(ARGS)

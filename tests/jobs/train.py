@@ -233,6 +233,7 @@ def parse() -> Options:
         metavar="NAME=VALUE",
         help="set in the environment of the rank at fault only",
     )
+    parser.add_argument("--note", default="", help="is only there to be seen on the command line")
     parser.add_argument("--talk", action="store_true", help="print a line a step, a secret in it")
     parser.add_argument("--max-failures", type=int, default=0, help="restarts of the group")
     parser.add_argument("--runs", type=int, default=1, help="fits at once; logs in OUT/run0 …")

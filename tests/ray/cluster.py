@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -298,8 +299,9 @@ class Cluster:
         out = self.dir / "out" / name
         out.mkdir(parents=True)
         argv = submit_argv(self.url, name, out, (script, *args), env=env, runtime_env=runtime_env)
+        submitted_at = time.time()
         checked(self.run(*argv, timeout=180))
-        return Job(name, out, self.call)
+        return Job(name, out, self.call, submitted_at=submitted_at)
 
     def inspect(
         self, command: str, *args: str, timeout: float = 120.0, env: Mapping[str, str] | None = None

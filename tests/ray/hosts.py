@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -260,8 +261,9 @@ class TwoHosts:
         argv = submit_argv(
             URL, name, out, (script, *args), env={**own, **(env or {})}, runtime_env=runtime_env
         )
+        submitted_at = time.time()
         checked(self.a.run(*argv, timeout=180))
-        return Job(name, out, self.call)
+        return Job(name, out, self.call, submitted_at=submitted_at)
 
     def inspect(
         self,

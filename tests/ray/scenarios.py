@@ -7,6 +7,7 @@ a rank that trains is in TrainingThread(…): train_fn → teach → DeepSpeed, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -20,6 +21,11 @@ SECRETS = {
     "HF_TOKEN": "hf_planted0000000000000000000000000",
     "DATABASE_URL": "postgres://planted:planted-password@db.example.org/runs",
 }
+SECRET_ARGUMENT = "API_KEY=sk-planted000000000000000000"
+HANG_STEP = 200
+"""Where the shared job hangs: late enough to compare the losses of another job with its own."""
+COMPILES = ("--compile-ops", "--step-sleep-s", "0.1")
+"""A job that builds DeepSpeed's op, so that there is more to tell about its start."""
 
 
 def training(cluster: Cluster, *args: str, ranks: int = 2) -> Job:
@@ -30,13 +36,15 @@ def training(cluster: Cluster, *args: str, ranks: int = 2) -> Job:
     return job
 
 
-def asleep_in_user_code(cluster: Cluster, *args: str) -> Job:
-    """Rank 1 sleeps in `load_batch` at step 20; rank 0 is in ZeRO-2's reduction (`all_reduce`).
+def asleep_in_user_code(
+    cluster: Cluster, *args: str, step: int = 20, env: Mapping[str, str] | None = None
+) -> Job:
+    """Rank 1 sleeps in `load_batch` at a step; rank 0 is in ZeRO-2's reduction (`all_reduce`).
 
     `backward` → `_backward_epilogue` → `allreduce_gradients` → `allreduce_bucket` → `all_reduce`.
     """
-    job = cluster.submit("--fault", "sleep", *args)
-    job.wait_until_stuck(after_step=19)
+    job = cluster.submit("--fault", "sleep", "--fault-step", str(step), *args, env=env)
+    job.wait_until_stuck(after_step=step - 1)
     return job
 
 
@@ -115,14 +123,6 @@ def stale_lock(extensions: Path) -> Path:
     return extensions / "deepspeed_shm_comm" / "lock"
 
 
-def restarted(cluster: Cluster) -> Job:
-    """Rank 1's process ended at step 20; the second attempt trains, with new pids, from step 0."""
-    job = cluster.submit("--fault", "die", "--max-failures", "1")
-    first = job.wait_until_step(1, 19).pid
-    job.wait_for("the second attempt", lambda: job.pids()[1] != first)
-    return job
-
-
 def two_runs(cluster: Cluster, *args: str) -> Job:
     """Two fits train at once, `NAME-0` and `NAME-1`: one job, two controllers, 2×2 workers."""
     job = cluster.submit("--runs", "2", *args)
@@ -138,14 +138,6 @@ def on_train_v1(cluster: Cluster, *args: str) -> Job:
     `Thread-N (teach)`, and a Tune trainable stands in for the controller.
     """
     job = cluster.submit(*args, env={"RAY_TRAIN_V2_ENABLED": "0"})
-    for rank in (0, 1):
-        job.wait_until_step(rank, 2)
-    return job
-
-
-def with_secrets(cluster: Cluster, *args: str) -> Job:
-    """All ranks train, with SECRETS in the job's runtime_env."""
-    job = cluster.submit(*args, env=SECRETS)
     for rank in (0, 1):
         job.wait_until_step(rank, 2)
     return job

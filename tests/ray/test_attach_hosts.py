@@ -1,17 +1,22 @@
-"""`attach` across two hosts: what is seen of each, and what is left to see when the link is cut."""
+"""`attach` across two hosts: what it sees of each, and what is left when the link is cut."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 
 import psutil
 import pytest
 
 from tests.ray.cluster import checked
 from tests.ray.hosts import TwoHosts
-from tests.ray.inspecting import Snapshot, by_rank, layers, look, training_stacks
+from tests.ray.inspecting import (
+    Snapshot,
+    layers_entered,
+    take_snapshot,
+    training_frames,
+    workers_by_rank,
+)
 from tests.ray.jobs import Job
 
 pytestmark = pytest.mark.hosts
@@ -19,31 +24,20 @@ pytestmark = pytest.mark.hosts
 RANKS = 3
 
 
-@pytest.fixture(scope="module")
-def job(two_hosts: TwoHosts) -> Iterator[Job]:
-    """Three ranks train on two hosts."""
-    job = two_hosts.submit("--workers", str(RANKS), "--gpus", "1", "--talk")
-    for rank in range(RANKS):
-        job.wait_until_step(rank, 2)
-    yield job
-    two_hosts.mend()
-    job.stop()
-
-
 def hostnames(two_hosts: TwoHosts, snapshot: Snapshot) -> dict[int, str]:
-    """Return where the dashboard says that each rank's node is."""
+    """Return the host of each rank, by the dashboard."""
     return {
         rank: two_hosts.host_of(worker["node_id"]).name
-        for rank, worker in by_rank(snapshot).items()
+        for rank, worker in workers_by_rank(snapshot).items()
     }
 
 
-def test_places_every_rank_on_its_host(two_hosts: TwoHosts, job: Job) -> None:
-    snapshot = look(two_hosts, job)
-    ranks = by_rank(snapshot)
+def test_places_every_rank_on_its_host(two_hosts: TwoHosts, spread_job: Job) -> None:
+    snapshot = take_snapshot(two_hosts, spread_job)
+    ranks = workers_by_rank(snapshot)
 
-    assert {rank: worker["pid"] for rank, worker in ranks.items()} == job.pids()
-    actors = {(actor.pid, actor.node_id) for actor in job.actors()}
+    assert {rank: worker["pid"] for rank, worker in ranks.items()} == spread_job.pids()
+    actors = {(actor.pid, actor.node_id) for actor in spread_job.actors()}
     assert {(worker["pid"], worker["node_id"]) for worker in ranks.values()} == actors
     homes = {rank: worker["hostname"] for rank, worker in ranks.items()}
     assert homes == hostnames(two_hosts, snapshot)
@@ -55,34 +49,34 @@ def test_places_every_rank_on_its_host(two_hosts: TwoHosts, job: Job) -> None:
     assert all(worker["gpus"][0]["visible"] is not None for worker in ranks.values())
 
 
-def test_reads_the_ranks_of_both_hosts(two_hosts: TwoHosts, job: Job) -> None:
-    snapshot = look(two_hosts, job)
+def test_reads_the_ranks_of_both_hosts(two_hosts: TwoHosts, spread_job: Job) -> None:
+    snapshot = take_snapshot(two_hosts, spread_job)
 
-    for rank, worker in by_rank(snapshot).items():
+    for rank, worker in workers_by_rank(snapshot).items():
         assert worker["evidence"]["worker"] == worker["evidence"]["stack"] == "ok"
         assert worker["env"]["RANK"] == {"value": str(rank), "source": "ray_train"}
         assert worker["env"]["GLOO_SOCKET_IFNAME"] == {"value": "eth0", "source": "runtime_env"}
-        assert {"ray_train", "user"} <= set(layers(training_stacks(snapshot)[rank]))
+        assert {"ray_train", "user"} <= set(layers_entered(training_frames(snapshot)[rank]))
         assert worker["stack_source"] == "in-process"
 
 
-def test_looks_from_outside_through_an_agent_on_the_other_host(
-    two_hosts: TwoHosts, job: Job
+def test_reads_from_outside_through_an_agent_on_the_other_host(
+    two_hosts: TwoHosts, spread_job: Job
 ) -> None:
-    snapshot = look(two_hosts, job, "--no-inject")
+    snapshot = take_snapshot(two_hosts, spread_job, "--no-inject")
     agents = {node["hostname"]: node["agent"]["state"] for node in snapshot["nodes"]}
     assert agents == {"host-a": "local", "host-b": "actor"}
 
-    for rank, worker in by_rank(snapshot).items():
+    for rank, worker in workers_by_rank(snapshot).items():
         assert worker["stack_source"] == "py-spy"
         assert worker["env"]["RANK"]["value"] == str(rank)
         assert worker["function"]["file"].endswith("tests/jobs/train.py")
 
 
-def test_reads_the_logs_of_the_other_host_there(two_hosts: TwoHosts, job: Job) -> None:
-    homes = hostnames(two_hosts, look(two_hosts, job))
+def test_reads_the_logs_of_the_other_host_there(two_hosts: TwoHosts, spread_job: Job) -> None:
+    homes = hostnames(two_hosts, take_snapshot(two_hosts, spread_job))
     rank = next(rank for rank, host in homes.items() if host == "host-b")
-    words = ("stacks", "--json", "--address", two_hosts.address, job.submission_id)
+    words = ("stacks", "--json", "--address", two_hosts.address, spread_job.submission_id)
     done = two_hosts.a.run("dsray-inspect", *words, "--log", "--rank", str(rank))
     assert done.returncode == 0, done.stderr
     log = json.loads(done.stdout)["logs"][str(rank)]
@@ -92,23 +86,23 @@ def test_reads_the_logs_of_the_other_host_there(two_hosts: TwoHosts, job: Job) -
     assert "planted-word" not in done.stdout
 
 
-def test_attaches_from_the_host_that_is_not_the_head(two_hosts: TwoHosts, job: Job) -> None:
-    snapshot = look(two_hosts, job, on=two_hosts.b)
+def test_attaches_from_the_host_that_is_not_the_head(two_hosts: TwoHosts, spread_job: Job) -> None:
+    snapshot = take_snapshot(two_hosts, spread_job, on=two_hosts.b)
     assert {worker["evidence"]["worker"] for worker in snapshot["workers"]} == {"ok"}
     agents = {node["hostname"]: node["agent"]["state"] for node in snapshot["nodes"]}
     assert agents == {"host-a": "actor", "host-b": "local"}, "the driver is on host-a"
     assert "fit()" in snapshot["driver"]["waiting_on"]
 
 
-def test_no_agent_stays(two_hosts: TwoHosts, job: Job) -> None:
-    look(two_hosts, job, "--no-inject")
+def test_no_agent_stays(two_hosts: TwoHosts, spread_job: Job) -> None:
+    take_snapshot(two_hosts, spread_job, "--no-inject")
     two_hosts.wait_until_gone("NodeAgent")
 
 
-def test_a_killed_attacher_takes_its_agent_along(two_hosts: TwoHosts, job: Job) -> None:
+def test_a_killed_attacher_takes_its_agent_along(two_hosts: TwoHosts, spread_job: Job) -> None:
     argv = ["dsray-inspect", "stacks", "--native", "--address", two_hosts.address]
     attacher = subprocess.Popen(
-        two_hosts.a.inside(*argv, job.submission_id),
+        two_hosts.a.inside(*argv, spread_job.submission_id),
         env=two_hosts.a.env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -120,62 +114,67 @@ def test_a_killed_attacher_takes_its_agent_along(two_hosts: TwoHosts, job: Job) 
     inside[0].kill()
     attacher.wait()
     two_hosts.wait_until_gone("NodeAgent")
-    job.assert_moving(ranks=RANKS)
+    spread_job.assert_moving(ranks=RANKS)
 
 
-def test_a_cut_link_leaves_one_host_to_see(two_hosts: TwoHosts, job: Job) -> None:
-    before = look(two_hosts, job)
-    homes = {rank: worker["hostname"] for rank, worker in by_rank(before).items()}
+def test_a_cut_link_leaves_one_host_to_see(two_hosts: TwoHosts, spread_job: Job) -> None:
+    before = take_snapshot(two_hosts, spread_job)
+    homes = {rank: worker["hostname"] for rank, worker in workers_by_rank(before).items()}
     two_hosts.cut()
 
     try:
-        snapshot = look(two_hosts, job)
+        snapshot = take_snapshot(two_hosts, spread_job)
     finally:
         two_hosts.mend()
 
-    for rank, worker in by_rank(snapshot).items():
+    for rank, worker in workers_by_rank(snapshot).items():
         seen = worker["evidence"]["stack"] == "ok"
         assert seen == (homes[rank] == "host-a"), worker["evidence"]
         assert worker["hostname"] == homes[rank]
 
-    job.assert_moving(ranks=RANKS)
-    after = look(two_hosts, job)
+    spread_job.assert_moving(ranks=RANKS)
+    after = take_snapshot(two_hosts, spread_job)
     assert {worker["evidence"]["worker"] for worker in after["workers"]} == {"ok"}
 
 
 def test_a_silent_controller_leaves_the_ranks_behind_a_cut_link_known(
-    two_hosts: TwoHosts, job: Job
+    two_hosts: TwoHosts, spread_job: Job
 ) -> None:
-    before = look(two_hosts, job)
-    homes = {rank: worker["hostname"] for rank, worker in by_rank(before).items()}
+    before = take_snapshot(two_hosts, spread_job)
+    homes = {rank: worker["hostname"] for rank, worker in workers_by_rank(before).items()}
     controller = str(before["controller"]["pid"])
     checked(two_hosts.a.run("kill", "-STOP", controller))
     two_hosts.cut()
 
     try:
-        snapshot = look(two_hosts, job)
+        snapshot = take_snapshot(two_hosts, spread_job)
     finally:
         two_hosts.mend()
         checked(two_hosts.a.run("kill", "-CONT", controller))
 
-    seen = {rank: worker["hostname"] for rank, worker in by_rank(snapshot).items()}
+    seen = {rank: worker["hostname"] for rank, worker in workers_by_rank(snapshot).items()}
     assert seen == homes
-    job.assert_moving(ranks=RANKS)
+    spread_job.assert_moving(ranks=RANKS)
 
 
-def test_why_blames_the_host_behind_a_cut_link(two_hosts: TwoHosts, job: Job) -> None:
-    homes = {rank: worker["hostname"] for rank, worker in by_rank(look(two_hosts, job)).items()}
+def test_why_blames_the_host_behind_a_cut_link(two_hosts: TwoHosts, spread_job: Job) -> None:
+    homes = {
+        rank: worker["hostname"]
+        for rank, worker in workers_by_rank(take_snapshot(two_hosts, spread_job)).items()
+    }
     two_hosts.cut()
 
     try:
-        done = two_hosts.inspect("why", job.submission_id, "--json")
+        done = two_hosts.inspect("why", spread_job.submission_id, "--json")
     finally:
         two_hosts.mend()
 
     assert done.returncode == 1, done.stderr
-    told = json.loads(done.stdout)
-    assert told["verdict"]["cause"] in ("network_unreachable", "node_lost"), told["verdict"]
+    explained = json.loads(done.stdout)
+    assert explained["verdict"]["cause"] in ("network_unreachable", "node_lost"), explained[
+        "verdict"
+    ]
     behind = [rank for rank, home in homes.items() if home == "host-b"]
-    assert sorted(told["verdict"]["ranks"]) == sorted(behind)
-    assert "host-b" in told["verdict"]["summary"]
-    job.assert_moving(ranks=RANKS)
+    assert sorted(explained["verdict"]["ranks"]) == sorted(behind)
+    assert "host-b" in explained["verdict"]["summary"]
+    spread_job.assert_moving(ranks=RANKS)
