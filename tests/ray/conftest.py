@@ -32,6 +32,7 @@ GROUPS = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
@@ -79,7 +80,7 @@ def hung_job(cluster: Cluster) -> Iterator[Job]:
 @pytest.fixture(scope="session")
 def healthy_job(cluster: Cluster) -> Iterator[Job]:
     """Two ranks train with ZeRO-2 and share one GPU slot; leave them training."""
-    job = scenarios.training(cluster, *scenarios.COMPILES, "--gpus", "0.5")
+    job = scenarios.training(cluster, "--gpus", "0.5", "--step-sleep-s", "0.05")
     pids = job.pids()
     yield job
     job.assert_moving()

@@ -22,10 +22,10 @@ SECRETS = {
     "DATABASE_URL": "postgres://planted:planted-password@db.example.org/runs",
 }
 SECRET_ARGUMENT = "API_KEY=sk-planted000000000000000000"
+PLANTED = ("planted0000", "planted-password", "planted-word")
+"""What must never be printed of the secrets above and of what `--talk` prints."""
 HANG_STEP = 200
 """Where the shared job hangs: late enough to compare the losses of another job with its own."""
-COMPILES = ("--compile-ops", "--step-sleep-s", "0.1")
-"""A job that builds DeepSpeed's op, so that there is more to tell about its start."""
 
 
 def training(cluster: Cluster, *args: str, ranks: int = 2) -> Job:

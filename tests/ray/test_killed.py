@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -46,47 +46,51 @@ def unwatched_job(cluster: Cluster) -> Iterator[Job]:
     )
 
 
-def test_the_first_commands_leave_nothing(cluster: Cluster, unwatched_job: Job) -> None:
-    job = unwatched_job
-    pids = list(job.pids().values())
-    before = [steady_traces(pid) for pid in pids]
+class FirstCommands(NamedTuple):
+    """The first commands that anybody ran on a job."""
 
-    for command in COMMANDS:
-        run_whole(cluster, *command, job.submission_id)
+    before: list[dict[str, Any]]
+    """What the ranks looked like before."""
+    seconds: dict[tuple[str, ...], float]
+    """How long each command took."""
 
-    job.assert_moving()
-    processes.wait_until_equal(
-        "the ranks to be as they were",
-        [{}, {}],
-        lambda: [changes(pid, before, LASTING) for pid in pids],
+
+@pytest.fixture(scope="module")
+def first_commands(cluster: Cluster, unwatched_job: Job) -> FirstCommands:
+    """Run each command once, to its end."""
+    before = [steady_traces(pid) for pid in unwatched_job.pids().values()]
+    name = unwatched_job.submission_id
+    return FirstCommands(
+        before, {command: run_to_end(cluster, *command, name) for command in COMMANDS}
     )
 
 
+def test_the_first_commands_leave_nothing(
+    unwatched_job: Job, first_commands: FirstCommands
+) -> None:
+    unwatched_job.assert_moving()
+    wait_until_unchanged(unwatched_job, first_commands.before, LASTING)
+
+
 def test_twenty_killed_attachers_leave_nothing(
-    cluster: Cluster, unwatched_job: Job, hung_job: Job
+    cluster: Cluster, unwatched_job: Job, first_commands: FirstCommands, hung_job: Job
 ) -> None:
     job = unwatched_job
     pids = list(job.pids().values())
-    name = job.submission_id
-    longest_s = max(run_whole(cluster, *command, name) for command in COMMANDS)
     before = [steady_traces(pid) for pid in pids]
     files = files_of_ours(cluster)
     instants = random.Random(20)
 
     for number in range(KILLS):
         command = COMMANDS[number % len(COMMANDS)]
-        attacher = start(cluster, *command, name)
-        time.sleep(instants.uniform(0, longest_s))
+        attacher = start(cluster, *command, job.submission_id)
+        time.sleep(instants.uniform(0, first_commands.seconds[command]))
         attacher.kill()
         attacher.wait()
 
     job.assert_moving()
     cluster.wait_for("our actors to be gone", lambda: not our_actors(cluster))
-    processes.wait_until_equal(
-        "the ranks to be as they were",
-        [{}, {}],
-        lambda: [changes(pid, before) for pid in pids],
-    )
+    wait_until_unchanged(job, before)
     assert files_of_ours(cluster) == files
     assert list(job.pids().values()) == pids
 
@@ -110,7 +114,7 @@ def start(cluster: Cluster, *argv: str) -> subprocess.Popen[bytes]:
     )
 
 
-def run_whole(cluster: Cluster, *argv: str) -> float:
+def run_to_end(cluster: Cluster, *argv: str) -> float:
     """Return the seconds that a command takes when nobody kills it."""
     started = time.monotonic()
     assert start(cluster, *argv).wait(120) in (0, 1), argv
@@ -157,6 +161,16 @@ def changes(
         for name in names
         if (now[name] > then[name] if name in COUNTED else now[name] != then[name])
     }
+
+
+def wait_until_unchanged(
+    job: Job, before: list[dict[str, Any]], names: Collection[str] = WATCHED
+) -> None:
+    processes.wait_until_equal(
+        "the ranks to be as they were",
+        [{}, {}],
+        lambda: [changes(pid, before, names) for pid in job.pids().values()],
+    )
 
 
 def files_of_ours(cluster: Cluster) -> set[str]:

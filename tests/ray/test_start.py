@@ -12,13 +12,15 @@ from typing import Any
 
 import pytest
 
-from tests.ray import scenarios
 from tests.ray.cluster import JOBS, Cluster, checked, submit_argv
 from tests.ray.inspecting import Snapshot, take_snapshot, training_frames, workers_by_rank
 from tests.ray.jobs import Job
 from tests.ray.processes import is_in
 
+SHAPE = ("--compile-ops", "--step-sleep-s", "0.1")
 STEPS = 8
+COMPILE_LIMIT_S = 400.0
+"""The first job on a machine compiles the op, which takes minutes on a busy one."""
 NO_PTRACE = ("setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace")
 needs_root = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("setpriv") is None, reason="gives rights away"
@@ -40,10 +42,20 @@ def submit(cluster: Cluster, *args: str, **runtime_env: Any) -> Job:
 
 
 @pytest.fixture(scope="module")
+def plain_job(cluster: Cluster) -> Iterator[Job]:
+    """A job that `ray job submit` started; it builds DeepSpeed's op, as `recorded` does."""
+    job = cluster.submit(*SHAPE)
+    for rank in (0, 1):
+        job.wait_until_step(rank, STEPS, timeout=COMPILE_LIMIT_S)
+    yield job
+    job.stop()
+
+
+@pytest.fixture(scope="module")
 def recorded(cluster: Cluster) -> Iterator[Job]:
     job = submit(
         cluster,
-        *scenarios.COMPILES,
+        *SHAPE,
         env_vars={"PYTHONPATH": str(JOBS), "SET_BY_THE_USER": "yes"},
         worker_process_setup_hook="hooks.leave_a_mark",
     )
@@ -73,15 +85,15 @@ def costs_of(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
     return {cost["name"]: cost for cost in snapshot["costs"]}
 
 
-def test_a_job_without_us_has_its_start(cluster: Cluster, healthy_job: Job) -> None:
-    snapshot = take_snapshot(cluster, healthy_job)
+def test_a_job_without_us_has_its_start(cluster: Cluster, plain_job: Job) -> None:
+    snapshot = take_snapshot(cluster, plain_job)
     startup, parts = snapshot["startup"], parts_of(snapshot)
 
     assert (startup["until"], startup["restart"]) == ("train_func", False)
     assert sum(parts.values()) == pytest.approx(startup["seconds"], abs=1e-3)
     assert {"controller", "process_start", "imports", "rendezvous"} <= set(parts)
-    first = min(healthy_job.steps(rank)[0].at for rank in (0, 1))
-    assert healthy_job.submitted_at <= startup["began_at"]
+    first = min(plain_job.steps(rank)[0].at for rank in (0, 1))
+    assert plain_job.submitted_at <= startup["began_at"]
     assert startup["began_at"] + startup["seconds"] <= first
     assert parts["imports"] > 0.1
     training = costs_of(snapshot)["training"]["seconds"]
@@ -90,8 +102,8 @@ def test_a_job_without_us_has_its_start(cluster: Cluster, healthy_job: Job) -> N
     )
 
 
-def test_what_it_does_not_know_is_null_with_the_reason(cluster: Cluster, healthy_job: Job) -> None:
-    snapshot = snapshot_with_engines(cluster, healthy_job)
+def test_what_it_does_not_know_is_null_with_the_reason(cluster: Cluster, plain_job: Job) -> None:
+    snapshot = snapshot_with_engines(cluster, plain_job)
     costs = costs_of(snapshot)
     assert costs["deepspeed_init"]["seconds"] is None
     assert "dsray-inspect submit" in costs["deepspeed_init"]["evidence"]
@@ -103,8 +115,8 @@ def test_what_it_does_not_know_is_null_with_the_reason(cluster: Cluster, healthy
         assert names <= {"op_compile:deepspeed_shm_comm"}
 
 
-def test_it_is_one_line_of_the_report(cluster: Cluster, healthy_job: Job) -> None:
-    done = cluster.inspect("attach", healthy_job.submission_id)
+def test_it_is_one_line_of_the_report(cluster: Cluster, plain_job: Job) -> None:
+    done = cluster.inspect("attach", plain_job.submission_id)
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("start-up")]
     assert " s to your function: controller " in line or " min " in line
     assert "submit` records them" in done.stdout
@@ -140,10 +152,10 @@ def test_what_the_user_set_survives(cluster: Cluster, recorded: Job) -> None:
         assert str(JOBS) in env["PYTHONPATH"].split(":")
 
 
-def test_it_trains_the_same(healthy_job: Job, recorded: Job) -> None:
+def test_it_trains_the_same(plain_job: Job, recorded: Job) -> None:
     for rank in (0, 1):
         ours = [row.loss for row in recorded.steps(rank)[:STEPS]]
-        assert ours == [row.loss for row in healthy_job.steps(rank)[:STEPS]]
+        assert ours == [row.loss for row in plain_job.steps(rank)[:STEPS]]
 
 
 def test_after_the_first_step_nothing_of_us_is_on_a_stack(cluster: Cluster, recorded: Job) -> None:
