@@ -9,11 +9,13 @@ from dsray_inspect.agent.assemble.role_waits import main_thread
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.detectors.evidence.activity import between
 from dsray_inspect.agent.detectors.findings import STALLED_S, duration, place_of
+from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.model import Finding, Thread
 
 LEAST_AGE_S = 8.0
 
 
+@detector(causes=("driver_blocked",), after=("resources_pending",))
 def driver_blocked(facts: AnalysisInput) -> list[Finding]:
     """The job runs, has no Train run yet, and its driver stands still in its own code."""
     job, actors = facts.answers.job, facts.answers.actors
@@ -77,6 +79,7 @@ def progress(facts: AnalysisInput) -> Mapping[str, Any]:
     return dict(facts.answers.process(job.driver_node_id, job.driver_pid).get("progress") or {})
 
 
+@detector(causes=("controller_blocked",), after=("stopped",))
 def controller_blocked(facts: AnalysisInput) -> list[Finding]:
     """The controller gives no answer, and a function of the user keeps its event loop."""
     actors = facts.answers.actors

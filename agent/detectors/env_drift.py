@@ -6,6 +6,7 @@ import re
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.detectors.findings import name_ranks, next_command, ranks
+from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.environment import Difference, differences
 from dsray_inspect.agent.model import Finding
 
@@ -17,6 +18,7 @@ FOR_TRAINING = re.compile(r"(?:NCCL|GLOO|TORCH|DS|DEEPSPEED|UCX|FI)_\w+")
 MOST = 3
 
 
+@detector(causes=("env_drift",), after=("object_spilling",))
 def env_drift(facts: AnalysisInput) -> list[Finding]:
     return [*between_ranks(facts), *driver_only(facts)]
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
-from dsray_inspect.agent.model import Finding, Frame, Function, Worker
-
-Detector = Callable[[AnalysisInput], list[Finding]]
+from dsray_inspect.agent.model import Frame, Function, Worker
 
 MAX_CHOSEN = 4
 STALLED_S = 30.0

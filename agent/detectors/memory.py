@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.detectors.findings import duration, name_ranks, next_command, ranks
+from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.model import Finding, Worker
 
 NEARLY = 0.93
@@ -13,6 +14,7 @@ FRESH_S = 15.0
 GIB = 1 << 30
 
 
+@detector(causes=("memory_pressure",), after=("device_conflict",))
 def memory_pressure(facts: AnalysisInput) -> list[Finding]:
     """Processes whose cgroup, or host, has hardly any memory left."""
     pressed: dict[tuple[str, str], list[Worker]] = {}
@@ -48,6 +50,7 @@ def memory_pressure(facts: AnalysisInput) -> list[Finding]:
     ]
 
 
+@detector(causes=("object_spilling",), after=("straggler",))
 def object_spilling(facts: AnalysisInput) -> list[Finding]:
     """An object store beside ranks that moves objects to disk, now: it is too small for its load."""
     found = []

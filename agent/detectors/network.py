@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.detectors.evidence.rank_index import in_phase
 from dsray_inspect.agent.detectors.findings import name_ranks, next_command, ranks
+from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.model import OK, Finding, Worker
 
 MOST_HOSTS = 4
 
 
+@detector(causes=("network_unreachable",), after=("worker_dead",))
 def network_unreachable(facts: AnalysisInput) -> list[Finding]:
     return [*silent_nodes(facts), *dialled_in_vain(facts)]
 

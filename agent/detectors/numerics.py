@@ -5,6 +5,7 @@ from __future__ import annotations
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.assemble.workers import RankContext
 from dsray_inspect.agent.detectors.findings import name_ranks, next_command, ranks
+from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.model import Finding
 from dsray_inspect.agent.remote.training_health import OVERFLOWED
 
@@ -13,6 +14,7 @@ LEAST_SKIPPED = 3
 LEAST_SHARE = 0.05
 
 
+@detector(causes=("nonfinite_loss",), after=("memory_pressure",))
 def nonfinite_loss(facts: AnalysisInput) -> list[Finding]:
     """A loss, or the weights themselves, are not finite."""
     known = [one for one in facts.members if one.health]
@@ -40,6 +42,7 @@ def nonfinite_loss(facts: AnalysisInput) -> list[Finding]:
     ]
 
 
+@detector(causes=("overflow_skips",), after=("nonfinite_loss",))
 def overflow_skips(facts: AnalysisInput) -> list[Finding]:
     """The newest step was skipped for an overflow, as were many before it."""
     skipping = [one for one in facts.members if one.health and is_skipping(one)]

@@ -10,6 +10,7 @@ from dsray_inspect.agent.assemble.train_log import Failure, failures
 from dsray_inspect.agent.assemble.workers import RankContext
 from dsray_inspect.agent.detectors.evidence.rank_index import in_state
 from dsray_inspect.agent.detectors.findings import name_ranks, next_command, ranks
+from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.launchers.ray.records import ExitRow
 from dsray_inspect.agent.model import Cause, Finding
 
@@ -41,6 +42,17 @@ LOG_HEAD = re.compile(r"\A\[[^\]]*\] [\w.]+:\d+: ")
 MOST_WORDS = 3
 
 
+@detector(
+    causes=(
+        "worker_dead",
+        "worker_oom",
+        "node_lost",
+        "collective_mismatch",
+        "network_unreachable",
+        "rendezvous_wait",
+        "unknown",
+    )
+)
 def worker_dead(facts: AnalysisInput) -> list[Finding]:
     """Blame who ended first by itself, else who failed of something that is not another's end."""
     job = facts.snapshot.job

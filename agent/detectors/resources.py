@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dsray_inspect.agent.assemble.role_waits import needs
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
+from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.launchers.ray.records import PlacementGroupRow
 from dsray_inspect.agent.model import Finding
 
 
+@detector(causes=("resources_pending",), after=("gil_held",))
 def resources_pending(facts: AnalysisInput) -> list[Finding]:
     answers = facts.answers
 

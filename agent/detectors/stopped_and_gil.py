@@ -6,19 +6,20 @@ from collections.abc import Sequence
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.assemble.workers import RankContext
+from dsray_inspect.agent.causes import spec_of
 from dsray_inspect.agent.detectors.evidence.activity import before_of
 from dsray_inspect.agent.detectors.evidence.blocked_in import cause_of
 from dsray_inspect.agent.detectors.evidence.collective_waits import waits
 from dsray_inspect.agent.detectors.evidence.rank_index import in_state
 from dsray_inspect.agent.detectors.findings import be, name_ranks, next_command, place_of, ranks
+from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.model import OK, Finding, Thread, Worker
 
 HELD_S = 8.0
 """A garbage collection may hold the GIL for some seconds; a peer that waits longer is a victim."""
 
-TOLD_BY_PURPOSE = ("checkpoint_stall", "data_stall")
 
-
+@detector(causes=("unknown",), after=("network_unreachable",))
 def stopped(facts: AnalysisInput) -> list[Finding]:
     """Processes in state T or t. No cause code stands for it, so the code is honest: unknown."""
     still = in_state(facts, "stopped")
@@ -86,9 +87,12 @@ def gil_keeper_of(member: RankContext) -> Thread | None:
     if keeper is None or "did not answer" not in member.worker.evidence.worker:
         return None
 
-    return keeper if cause_of(member) not in TOLD_BY_PURPOSE else None
+    cause = cause_of(member)
+    stall = spec_of(cause).stall if cause else None
+    return None if stall is not None and stall.outranks_gil else keeper
 
 
+@detector(causes=("gil_held",), after=("controller_blocked",))
 def gil_held(facts: AnalysisInput) -> list[Finding]:
     """The main thread gives no answer while another keeps the GIL, at one place in two dumps."""
     if not victims_wait(facts):

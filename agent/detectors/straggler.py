@@ -12,6 +12,7 @@ from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.assemble.workers import RankContext
 from dsray_inspect.agent.detectors.evidence.activity import motion_of
 from dsray_inspect.agent.detectors.findings import duration, next_command, ranks
+from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.model import Finding
 
 Arrivals = Sequence[int]
@@ -62,6 +63,7 @@ class Loss:
         )
 
 
+@detector(causes=("straggler",), after=("overflow_skips",))
 def straggler(facts: AnalysisInput) -> list[Finding]:
     """Blame a rank by the time that the others lost to it."""
     members = [one for one in facts.members if one.worker.rank is not None and one.arrivals]

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
+from dsray_inspect.agent.detectors.registry import Registration
 from dsray_inspect.agent.launchers.ray.adapters import RunActors
 from dsray_inspect.agent.launchers.ray.records import ActorRow, JobRow, NodeRow, SubmissionRow
 from dsray_inspect.agent.model import Snapshot
@@ -320,7 +321,8 @@ def test_a_detector_that_throws_is_told_and_the_others_go_on(
     def broken(_facts: AnalysisInput) -> list[Any]:
         raise KeyError("x")
 
-    monkeypatch.setattr(verdict, "DETECTORS", (broken, *verdict.DETECTORS))
+    first = Registration(detect=broken, causes=("unknown",), after=())
+    monkeypatch.setattr(verdict, "DETECTORS", (first, *verdict.DETECTORS))
     snapshot = judged(rank(0, IN_REDUCE, 60), rank(1, IN_USER, 61))
     assert snapshot.verdict.cause == "rank_blocked_in_user_code"
     assert any("broken failed" in note for note in snapshot.notes)
