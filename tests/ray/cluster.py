@@ -29,7 +29,10 @@ EXTENSIONS = ROOT / ".cache" / "torch_extensions"
 START_TRIES = 3
 BLOCK = 16
 BLOCKS = range(20_000, 32_000, BLOCK)  # below Linux's own range for outgoing connections
-KEEP = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "TERM", "TZ", "USER", "VIRTUAL_ENV")
+KEEP = (
+    *("LANG", "LC_ALL", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "TERM", "TZ", "USER", "VIRTUAL_ENV"),
+    "RAY_worker_niceness",  # 15 by default: on a busy machine the ranks would starve
+)
 
 _names = itertools.count(1)
 

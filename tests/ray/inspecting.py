@@ -6,6 +6,7 @@ import json
 import subprocess
 from typing import Any, Protocol
 
+from tests.ray import processes
 from tests.ray.jobs import Job
 
 Snapshot = dict[str, Any]
@@ -34,6 +35,24 @@ def take_snapshot(where: Any, job: Job | str, *args: str, **options: Any) -> Sna
     assert done.returncode in (0, 1), done.stderr
     assert "Traceback" not in done.stderr
     snapshot: Snapshot = json.loads(done.stdout)
+    return snapshot
+
+
+def take_whole_snapshot(where: Any, job: Job, *args: str, **options: Any) -> Snapshot:
+    """Take snapshots until every rank has answered in-process and has reported its engine.
+
+    A command reads a rank for a few seconds only; on a busy machine that may be too short for
+    the search for its engine.
+    """
+
+    def whole() -> Snapshot | None:
+        snapshot = take_snapshot(where, job, *args, **options)
+        workers = snapshot["workers"]
+        answered = all(w["evidence"]["worker"] == "ok" and w["deepspeed"] for w in workers)
+        return snapshot if answered else None
+
+    snapshot = processes.wait_for("every rank answers and reports its engine", whole)
+    assert snapshot is not None
     return snapshot
 
 

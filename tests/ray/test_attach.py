@@ -17,6 +17,7 @@ from tests.ray.inspecting import (
     layers_entered,
     ranks_by_cause,
     take_snapshot,
+    take_whole_snapshot,
     training_frames,
     workers_by_rank,
 )
@@ -27,7 +28,7 @@ from tests.ray.users import TOLERATED
 @pytest.fixture(scope="module")
 def snapshot(cluster: Cluster, hung_job: Job) -> Snapshot:
     """One snapshot of the hung job, for tests that each read another part of it."""
-    return take_snapshot(cluster, hung_job)
+    return take_whole_snapshot(cluster, hung_job)
 
 
 def test_says_where_every_rank_is(snapshot: Snapshot, hung_job: Job) -> None:

@@ -14,6 +14,7 @@ from tests.ray.inspecting import (
     Snapshot,
     layers_entered,
     take_snapshot,
+    take_whole_snapshot,
     training_frames,
     workers_by_rank,
 )
@@ -50,7 +51,7 @@ def test_places_every_rank_on_its_host(two_hosts: TwoHosts, spread_job: Job) -> 
 
 
 def test_reads_the_ranks_of_both_hosts(two_hosts: TwoHosts, spread_job: Job) -> None:
-    snapshot = take_snapshot(two_hosts, spread_job)
+    snapshot = take_whole_snapshot(two_hosts, spread_job)
 
     for rank, worker in workers_by_rank(snapshot).items():
         assert worker["evidence"]["worker"] == worker["evidence"]["stack"] == "ok"
@@ -87,7 +88,7 @@ def test_reads_the_logs_of_the_other_host_there(two_hosts: TwoHosts, spread_job:
 
 
 def test_attaches_from_the_host_that_is_not_the_head(two_hosts: TwoHosts, spread_job: Job) -> None:
-    snapshot = take_snapshot(two_hosts, spread_job, on=two_hosts.b)
+    snapshot = take_whole_snapshot(two_hosts, spread_job, on=two_hosts.b)
     assert {worker["evidence"]["worker"] for worker in snapshot["workers"]} == {"ok"}
     agents = {node["hostname"]: node["agent"]["state"] for node in snapshot["nodes"]}
     assert agents == {"host-a": "actor", "host-b": "local"}, "the driver is on host-a"
@@ -133,8 +134,7 @@ def test_a_cut_link_leaves_one_host_to_see(two_hosts: TwoHosts, spread_job: Job)
         assert worker["hostname"] == homes[rank]
 
     spread_job.assert_moving(ranks=RANKS)
-    after = take_snapshot(two_hosts, spread_job)
-    assert {worker["evidence"]["worker"] for worker in after["workers"]} == {"ok"}
+    take_whole_snapshot(two_hosts, spread_job)  # the other host is back
 
 
 def test_a_silent_controller_leaves_the_ranks_behind_a_cut_link_known(

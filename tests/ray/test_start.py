@@ -13,7 +13,13 @@ from typing import Any
 import pytest
 
 from tests.ray.cluster import JOBS, Cluster, checked, submit_argv
-from tests.ray.inspecting import Snapshot, take_snapshot, training_frames, workers_by_rank
+from tests.ray.inspecting import (
+    Snapshot,
+    take_snapshot,
+    take_whole_snapshot,
+    training_frames,
+    workers_by_rank,
+)
 from tests.ray.jobs import Job
 from tests.ray.processes import is_in
 
@@ -65,18 +71,6 @@ def recorded(cluster: Cluster) -> Iterator[Job]:
     job.stop()
 
 
-def snapshot_with_engines(cluster: Cluster, job: Job) -> Snapshot:
-    """Take snapshots until every rank reports its engine: a busy machine may cut the search short."""
-
-    def with_engines() -> Snapshot | None:
-        snapshot = take_snapshot(cluster, job)
-        return snapshot if all(worker["deepspeed"] for worker in snapshot["workers"]) else None
-
-    snapshot = cluster.wait_for("every rank reports its engine", with_engines)
-    assert snapshot is not None
-    return snapshot
-
-
 def parts_of(snapshot: Snapshot) -> dict[str, float]:
     return {part["name"]: part["seconds"] for part in snapshot["startup"]["parts"]}
 
@@ -103,7 +97,7 @@ def test_a_job_without_us_has_its_start(cluster: Cluster, plain_job: Job) -> Non
 
 
 def test_what_it_does_not_know_is_null_with_the_reason(cluster: Cluster, plain_job: Job) -> None:
-    snapshot = snapshot_with_engines(cluster, plain_job)
+    snapshot = take_whole_snapshot(cluster, plain_job)
     costs = costs_of(snapshot)
     assert costs["deepspeed_init"]["seconds"] is None
     assert "dsray-inspect submit" in costs["deepspeed_init"]["evidence"]
@@ -123,7 +117,7 @@ def test_it_is_one_line_of_the_report(cluster: Cluster, plain_job: Job) -> None:
 
 
 def test_a_submitted_job_has_every_phase(cluster: Cluster, recorded: Job) -> None:
-    snapshot = snapshot_with_engines(cluster, recorded)
+    snapshot = take_whole_snapshot(cluster, recorded)
     startup, parts = snapshot["startup"], parts_of(snapshot)
 
     assert (startup["until"], startup["notes"]) == ("first_step", [])
