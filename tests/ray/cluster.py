@@ -244,7 +244,9 @@ class Cluster:
             return bool(known == nodes)
 
         try:
-            processes.wait_for(f"{nodes} live nodes", alive, timeout=processes.START_LIMIT_S)
+            processes.wait_for(
+                f"{nodes} live nodes", alive, timeout=processes.START_LIMIT_S, every=0.3
+            )
         except Ended:
             raise
         except processes.Unmet as error:

@@ -1,7 +1,7 @@
-"""Clusters, hosts and jobs that the tests in this folder share; each ends with its scope.
+"""Clusters and jobs that the tests in this folder share; each ends with its scope.
 
-A job that several tests only look at is started once: `hung_job` and `healthy_job` on the shared
-cluster, `spread_job` on two hosts. Tests that change a job start one of their own.
+A job that several modules only look at is started once: `hung_job` and `healthy_job`. Tests that
+change a job start one of their own.
 """
 
 from __future__ import annotations
@@ -12,18 +12,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.ray import processes, scenarios
+from tests.ray import scenarios
 from tests.ray.cluster import Cluster
-from tests.ray.hosts import TwoHosts, why_not
+from tests.ray.hosts import why_not
 from tests.ray.jobs import Job
 
 # pytest-xdist runs one group in one process. Tests that share a cluster or a job are in one
 # group; hosts mostly wait, so they run beside tests that compute.
 GROUPS = {
-    "test_attach_hosts": "hosts",
-    "test_hosts": "hosts",
-    "test_trace_hosts": "hosts",
     "test_laptop": "hosts",
+    "test_two_hosts": "hosts",
     "test_dashboards": "own jobs",
     "test_serve": "own jobs",
     "test_why": "own jobs",
@@ -80,33 +78,11 @@ def hung_job(cluster: Cluster) -> Iterator[Job]:
 @pytest.fixture(scope="session")
 def healthy_job(cluster: Cluster) -> Iterator[Job]:
     """Two ranks train with ZeRO-2 and share one GPU slot; leave them training."""
-    job = scenarios.training(cluster, "--gpus", "0.5", "--step-sleep-s", "0.05")
+    job = scenarios.training(cluster, "--gpus", "0.5", "--step-sleep-s", "0.1")
     pids = job.pids()
     yield job
     job.assert_moving()
     assert job.pids() == pids, "a test has replaced a rank"
-    job.stop()
-
-
-@pytest.fixture(scope="session")
-def two_hosts() -> Iterator[TwoHosts]:
-    """Two real hosts with two GPU slots each; mend the link that you cut."""
-    skip_without_hosts()
-    with TwoHosts() as hosts:
-        yield hosts
-    assert not processes.with_mark(hosts.mark)
-    assert not hosts.dir.exists()
-
-
-@pytest.fixture(scope="session")
-def spread_job(two_hosts: TwoHosts) -> Iterator[Job]:
-    """Three ranks train on two hosts: three GPU slots of two a host."""
-    job = two_hosts.submit("--workers", "3", "--gpus", "1", "--talk", "--step-sleep-s", "0.05")
-    for rank in range(3):
-        job.wait_until_step(rank, 2)
-    yield job
-    two_hosts.mend()
-    job.assert_moving(ranks=3)
     job.stop()
 
 

@@ -24,6 +24,8 @@ SECRETS = {
 SECRET_ARGUMENT = "API_KEY=sk-planted000000000000000000"
 PLANTED = ("planted0000", "planted-password", "planted-word")
 """What must never be printed of the secrets above and of what `--talk` prints."""
+STACKS_EVERY_S = 1.0
+"""How often stacks are read while a job gets into its state: py-spy is a process each time."""
 HANG_STEP = 200
 """Where the shared job hangs: late enough to compare the losses of another job with its own."""
 
@@ -83,7 +85,7 @@ def late_for_rendezvous(cluster: Cluster) -> Job:
             is_in(pid, "be_late") for pid in pids
         )
 
-    job.wait_for("rank 0 waits for rank 1", waits)
+    job.wait_for("rank 0 waits for rank 1", waits, every=STACKS_EVERY_S)
     return job
 
 
@@ -99,6 +101,7 @@ def without_resources(cluster: Cluster) -> Job:
             is_in(actor.pid, "_call_placement_group_ready")
             for actor in job.actors("TrainController")
         ),
+        every=STACKS_EVERY_S,
     )
     return job
 
@@ -114,7 +117,7 @@ def behind_a_stale_lock(cluster: Cluster, extensions: Path) -> Job:
         seen = [processes.names(processes.stacks(actor.pid)) for actor in job.actors()]
         return len(seen) == 2 and all({"_jit_compile", "wait"} <= names for names in seen)
 
-    job.wait_for("both ranks wait for the lock", wait)
+    job.wait_for("both ranks wait for the lock", wait, every=STACKS_EVERY_S)
     return job
 
 

@@ -228,27 +228,6 @@ def test_reaches_the_data_workers_of_a_rank(cluster: Cluster) -> None:
     assert set(dead[0]["pids"]) <= children
 
 
-def test_four_ranks_of_zero_3(cluster: Cluster) -> None:
-    job = scenarios.training(cluster, "--zero", "3", ranks=4)
-
-    try:
-        inside = take_snapshot(cluster, job)
-        outside = take_snapshot(cluster, job, "--no-inject")
-    finally:
-        job.stop()
-
-    assert sorted(workers_by_rank(inside)) == list(range(4))
-    assert {worker["evidence"]["stack"] for worker in inside["workers"]} == {"ok"}
-    assert {
-        worker["deepspeed"]["zero_stage"] for worker in inside["workers"] if worker["deepspeed"]
-    } == {3}
-    assert sorted(workers_by_rank(outside)) == list(range(4))
-    assert {worker["evidence"]["stack"] for worker in outside["workers"]} == {"ok"}
-    assert {worker["evidence"]["worker"] for worker in outside["workers"]} == {
-        "switched off by --no-inject"
-    }
-
-
 def test_is_never_alarmed_by_a_job_that_ends(cluster: Cluster) -> None:
     job = scenarios.training(cluster, "--steps", "400")
     snapshots = 0

@@ -1,4 +1,7 @@
-"""`serve` on real jobs: scraped as Prometheus would, through a restart of the group and to the end."""
+"""`serve` on real jobs: scraped as Prometheus would, through a restart of the group and to the end.
+
+A job that hangs is served in test_why.py.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,6 @@ from dsray_inspect.exporters.metrics import SERIES
 from tests.ray import processes, scenarios
 from tests.ray.cluster import Cluster
 from tests.ray.inspecting import take_snapshot, workers_by_rank
-from tests.ray.jobs import Job
 from tests.receiver import attributes, receiving
 
 
@@ -188,46 +190,6 @@ def test_a_job_from_before_its_start_through_a_restart_to_its_end(
     assert states.index("finished") == len(states) - 1, "a run that is still to come is not over"
     assert {line["job"] for line in lines} == {"served"}
     assert "Traceback" not in served.text("stderr")
-
-
-def check_trace_of_a_hang(cluster: Cluster, job: Job) -> None:
-    """`trace --otlp` also sends a collector the collective that the ranks wait in."""
-    with receiving() as collector:
-        env = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
-        done = cluster.inspect("trace", job.submission_id, "--past", "--otlp", env=env)
-
-    assert done.returncode == 0, done.stderr
-    assert f"took {len(collector.spans)} spans" in done.stderr
-    check_spans(collector.spans)
-    assert any(
-        span.get("dsray.span.open") and "dsray.collective.sequence.id" in span
-        for span in (attributes(span.attributes) for span in collector.spans)
-    )
-
-
-def test_it_ends_with_the_job_and_says_whose_fault_it_was(cluster: Cluster, tmp_path: Path) -> None:
-    job = scenarios.asleep_in_user_code(cluster, "--step-sleep-s", "0.05")
-
-    with serving(cluster, tmp_path, job.submission_id) as served:
-        samples = served.wait_for(
-            "the culprit",
-            lambda s: (
-                s if values(s, "dsray_rank_culprit", kind="rank_blocked_in_user_code") else None
-            ),
-        )
-        assert values(samples, "dsray_rank_culprit") == {"1": 1}
-        assert values(samples, "dsray_verdict", state="hung") == {"": 1}
-        assert values(samples, "dsray_collective_pending")["0"] > 0
-        check_trace_of_a_hang(cluster, job)
-        job.stop()
-        served.wait_for(
-            "how it ended", lambda s: values(s, "dsray_verdict", state="finished") == {"": 1}
-        )
-        assert served.process.wait(60) == 0
-
-    lines = served.text("stdout").splitlines()
-    assert any("HUNG: Rank 1 is blocked in load_batch" in line for line in lines), lines
-    assert "FINISHED: " in lines[-1]
 
 
 def test_what_cannot_be_served_is_said_in_one_sentence(cluster: Cluster, tmp_path: Path) -> None:

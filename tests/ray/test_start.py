@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.ray import scenarios
 from tests.ray.cluster import JOBS, Cluster, checked, submit_argv
 from tests.ray.inspecting import (
     Snapshot,
@@ -165,7 +166,9 @@ def test_a_scripts_own_hook_survives_and_its_stacks_need_no_ptrace(cluster: Clus
 
     try:
         job.wait_for(
-            "rank 1 is late", lambda: any(is_in(actor.pid, "be_late") for actor in job.actors())
+            "rank 1 is late",
+            lambda: any(is_in(actor.pid, "be_late") for actor in job.actors()),
+            every=scenarios.STACKS_EVERY_S,
         )
         done = cluster.run(
             *NO_PTRACE, "dsray-inspect", "attach", "--json", "--address", cluster.address,

@@ -19,7 +19,12 @@ import pytest
 
 from tests.ray import processes, scenarios
 from tests.ray.cluster import Cluster
-from tests.ray.inspecting import ranks_by_cause, take_snapshot
+from tests.ray.inspecting import (
+    ranks_by_cause,
+    take_snapshot,
+    take_whole_snapshot,
+    workers_by_rank,
+)
 from tests.ray.jobs import Job
 from tests.ray.test_killed import LASTING, changes, steady_traces
 
@@ -57,7 +62,7 @@ def rings() -> list[str]:
     return glob.glob("/dev/shm/dsray*")
 
 
-@pytest.fixture(params=[2, 3], ids=["zero2", "zero3"])
+@pytest.fixture(scope="module", params=[2, 3], ids=["zero2", "zero3"])
 def busy(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Job]:
     """A job with every kind of span, and two micro steps per global step."""
     job = cluster.submit(
@@ -99,6 +104,21 @@ def test_spans_agree_with_the_job(cluster: Cluster, busy: Job) -> None:
     assert document["dropped"] == 0
     assert document["notes"] == []
     check_left_alone(busy, pids, before)
+
+
+def test_every_rank_is_seen_from_inside_and_from_outside(cluster: Cluster, busy: Job) -> None:
+    inside = take_whole_snapshot(cluster, busy)
+    outside = take_snapshot(cluster, busy, "--no-inject")
+
+    for snapshot in (inside, outside):
+        assert sorted(workers_by_rank(snapshot)) == [0, 1]
+        assert {worker["evidence"]["stack"] for worker in snapshot["workers"]} == {"ok"}
+
+    (stage,) = {worker["deepspeed"]["zero_stage"] for worker in inside["workers"]}
+    assert f"--zero {stage} " in inside["job"]["entrypoint"]
+    assert {worker["evidence"]["worker"] for worker in outside["workers"]} == {
+        "switched off by --no-inject"
+    }
 
 
 def check_steps_agree_with_log(steps: Spans, job: Job, rank: int) -> None:

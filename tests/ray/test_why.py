@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from tests.ray import processes
 from tests.ray.cluster import Cluster
 from tests.ray.jobs import Job
+from tests.ray.test_serve import check_spans, serving, values
+from tests.receiver import attributes, receiving
 
 Document = dict[str, Any]
 
@@ -104,6 +107,49 @@ def test_the_past_of_a_hang_shows_where_it_went_wrong(cluster: Cluster, sleeping
     assert (stuck["ranks"], stuck["missing"]) == ([0, 2], [1])
     assert stuck["operation"] == "all_reduce"
     assert "rank 1 never did" in cluster.inspect(*argv).stdout
+
+
+def check_trace_of_a_hang(cluster: Cluster, job: Job) -> None:
+    """`trace --otlp` also sends a collector the collective that the ranks wait in."""
+    with receiving() as collector:
+        env = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+        done = cluster.inspect("trace", job.submission_id, "--past", "--otlp", env=env)
+
+    assert done.returncode == 0, done.stderr
+    assert f"took {len(collector.spans)} spans" in done.stderr
+    check_spans(collector.spans)
+    assert any(
+        span.get("dsray.span.open") and "dsray.collective.sequence.id" in span
+        for span in (attributes(span.attributes) for span in collector.spans)
+    )
+
+
+def test_serve_names_the_culprit_and_ends_with_the_job(
+    cluster: Cluster, sleeping: Job, tmp_path: Path
+) -> None:
+    """The last test of the sleeping job: it stops it."""
+    job = sleeping
+
+    with serving(cluster, tmp_path, job.submission_id) as served:
+        samples = served.wait_for(
+            "the culprit",
+            lambda s: (
+                s if values(s, "dsray_rank_culprit", kind="rank_blocked_in_user_code") else None
+            ),
+        )
+        assert values(samples, "dsray_rank_culprit") == {"1": 1}
+        assert values(samples, "dsray_verdict", state="hung") == {"": 1}
+        assert values(samples, "dsray_collective_pending")["0"] > 0
+        check_trace_of_a_hang(cluster, job)
+        job.stop()
+        served.wait_for(
+            "how it ended", lambda s: values(s, "dsray_verdict", state="finished") == {"": 1}
+        )
+        assert served.process.wait(60) == 0
+
+    lines = served.text("stdout").splitlines()
+    assert any("HUNG: Rank 1 is blocked in load_batch" in line for line in lines), lines
+    assert "FINISHED: " in lines[-1]
 
 
 @pytest.mark.xdist_group("shared jobs")

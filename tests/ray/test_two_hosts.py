@@ -1,14 +1,17 @@
-"""`attach` across two hosts: what it sees of each, and what is left when the link is cut."""
+"""Two hosts in one Ray cluster: what is seen of each, and what is left when the link is cut."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
 
 import psutil
 import pytest
 
+from tests.ray import processes
 from tests.ray.cluster import checked
+from tests.ray.conftest import skip_without_hosts
 from tests.ray.hosts import TwoHosts
 from tests.ray.inspecting import (
     Snapshot,
@@ -19,10 +22,62 @@ from tests.ray.inspecting import (
     workers_by_rank,
 )
 from tests.ray.jobs import Job
+from tests.ray.test_trace import of_rank, whole
 
 pytestmark = pytest.mark.hosts
 
 RANKS = 3
+
+
+@pytest.fixture(scope="module")
+def two_hosts() -> Iterator[TwoHosts]:
+    """Two hosts with two GPU slots each; mend the link that you cut."""
+    skip_without_hosts()
+    with TwoHosts() as hosts:
+        yield hosts
+    assert not processes.with_mark(hosts.mark)
+    assert not hosts.dir.exists()
+
+
+@pytest.fixture(scope="module")
+def spread_job(two_hosts: TwoHosts) -> Iterator[Job]:
+    """Three ranks train on two hosts, because each has two of the GPU slots they need."""
+    job = two_hosts.submit(
+        "--workers", str(RANKS), "--gpus", "1", "--talk", "--step-sleep-s", "0.1"
+    )
+    for rank in range(RANKS):
+        job.wait_until_step(rank, 2)
+    yield job
+    two_hosts.mend()
+    job.assert_moving(ranks=RANKS)
+    assert job.stop() == "STOPPED"
+
+
+def test_ranks_train_on_both_hosts_and_wait_while_the_link_is_cut(
+    two_hosts: TwoHosts, spread_job: Job
+) -> None:
+    homes = [two_hosts.host_of(actor.node_id).name for actor in spread_job.actors()]
+    assert set(homes) == {"host-a", "host-b"}
+
+    two_hosts.cut()
+    try:
+        spread_job.wait_until_stuck(ranks=3)
+        functions = [
+            processes.names(two_hosts.host_of(actor.node_id).stacks(actor.pid))
+            for actor in spread_job.actors()
+        ]
+    finally:
+        two_hosts.mend()
+    spread_job.assert_moving(ranks=3)
+    waits = {"all_reduce", "all_gather_into_tensor"}
+    assert any(names & waits for names in functions), functions
+
+
+def test_each_host_sees_only_itself(two_hosts: TwoHosts) -> None:
+    for host in (two_hosts.a, two_hosts.b):
+        assert host.run("hostname").stdout.strip() == host.name
+        assert host.run("ip", "-br", "address", "show", "eth0").stdout.split()[2] == f"{host.ip}/24"
+        assert host.run("ps", "-eo", "args").stdout.count("raylet/raylet ") == 1
 
 
 def hostnames(two_hosts: TwoHosts, snapshot: Snapshot) -> dict[int, str]:
@@ -178,3 +233,34 @@ def test_why_blames_the_host_behind_a_cut_link(two_hosts: TwoHosts, spread_job: 
     assert sorted(explained["verdict"]["ranks"]) == sorted(behind)
     assert "host-b" in explained["verdict"]["summary"]
     spread_job.assert_moving(ranks=RANKS)
+
+
+def test_traces_the_ranks_of_both_hosts(two_hosts: TwoHosts, spread_job: Job) -> None:
+    nodes = {actor.pid: actor.node_id for actor in spread_job.actors()}
+    done = two_hosts.inspect("trace", spread_job.submission_id, "--json", "--seconds", "4")
+    spread_job.assert_moving(ranks=3)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["notes"] == []
+    steps_of_ranks: list[set[int]] = []
+
+    for rank, pid in spread_job.pids().items():
+        (place,) = [
+            process for process in document["timeline"]["processes"] if process["rank"] == rank
+        ]
+        host = two_hosts.host_of(nodes[pid])
+        assert (place["node_id"], place["hostname"]) == (nodes[pid], host.name)
+        assert place["node_ip"] == host.ip
+        steps = whole(of_rank(document, rank), "step")
+        numbers = [span["step"] for span in steps]
+        assert numbers == list(range(numbers[0], numbers[-1] + 1))
+        steps_of_ranks.append(set(numbers))
+
+    assert {process["hostname"] for process in document["timeline"]["processes"]} == {
+        "host-a",
+        "host-b",
+    }
+    # They go through each step together: the window's edges may cut a step off.
+    shared = set.intersection(*steps_of_ranks)
+    assert len(shared) >= 3
+    assert all(len(numbers - shared) <= 2 for numbers in steps_of_ranks), steps_of_ranks
