@@ -91,11 +91,11 @@ dashboards: setup ## Generate dashboards/grafana/*.json.
 	$(BIN)/python -m dsray_inspect.dashboards.build
 
 test: setup system-packages ## Run all tests, the quick ones first (about 20 minutes on 2 cores).
-	$(BIN)/pytest -n 2 tests/unit $(wildcard tests/promql tests/tui) $(ARGS) $(CHOSEN)
+	$(BIN)/pytest -n 2 tests/unit tests/compat $(wildcard tests/promql tests/tui) $(ARGS) $(CHOSEN)
 	$(CLUSTER_TESTS) $(ARGS) $(CHOSEN)
 
 test-unit: setup ## Run the unit tests, which need no cluster (seconds).
-	$(BIN)/pytest -n 2 tests/unit $(ARGS)
+	$(BIN)/pytest -n 2 tests/unit tests/compat $(ARGS)
 
 test-ray: setup system-packages ## Run the tests on real Ray clusters, with the CI share of the fault suite.
 	$(CLUSTER_TESTS) $(ARGS)
