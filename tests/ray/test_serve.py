@@ -181,7 +181,7 @@ def test_a_job_from_before_its_start_through_a_restart_to_its_end(
         )
         served.wait_for("its series to go", lambda samples: not values(samples, "dsray_run_ranks"))
         assert served.end(signal.SIGTERM) == 130
-        check_spans(collector.spans)
+        check_spans(collector.distinct_spans)
         assert not (tmp_path / "targets.json").exists()
 
     lines = [json.loads(line) for line in served.text("stdout").splitlines()]
