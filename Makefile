@@ -29,7 +29,7 @@ LINKED := build/.linked-$(firstword $(shell printf '%s\n' $(sort $(FILES)) | cks
 # One setup at a time.
 LOCKED := flock .venv
 
-.PHONY: help setup system-packages format lint schema metrics-page dashboards test test-unit test-ray faults \
+.PHONY: help setup system-packages format lint schema metrics-page dashboards docs test test-unit test-ray faults \
     screenshots bench demo clean
 
 help: ## List the targets.
@@ -102,6 +102,9 @@ test-ray: setup system-packages ## Run the tests on real Ray clusters, with the 
 
 faults: setup ## Run the whole fault suite and score dsray-inspect (about 40 minutes on 2 cores).
 	$(BIN)/python -m tests.faults $(ARGS)
+
+docs: setup ## Generate the examples of the README and docs from recordings.
+	$(BIN)/python -m tests.docs
 
 screenshots: setup ## Generate the README's pictures from a recorded incident.
 	$(BIN)/python -m tests.tui.screenshots

@@ -133,7 +133,7 @@ def before_workers(facts: AnalysisInput) -> str:
 
 def ending_of(facts: AnalysisInput) -> tuple[VerdictState, str]:
     """Judge a job that has ended by what Ray's job manager says of it."""
-    job, submission = facts.snapshot.job, facts.answers.submission
+    job, submission = facts.snapshot.job, facts.observation.submission
 
     if job.state == "FAILED":
         return "failed", f"The job has failed: {submission.message if submission else ''}"

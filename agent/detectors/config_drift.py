@@ -158,7 +158,7 @@ def seen_twice(facts: AnalysisInput) -> list[Finding]:
 
 def sharing(facts: AnalysisInput) -> set[str]:
     """Return the actors that asked for a part of a GPU."""
-    actors = facts.answers.actors
+    actors = facts.observation.actors
     return {row.actor_id for row in actors.workers if row.gpu_share < 1} if actors else set()
 
 

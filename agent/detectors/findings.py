@@ -31,7 +31,7 @@ def name_ranks(numbers: Sequence[int], most: int = 8) -> str:
 def next_command(facts: AnalysisInput, command: str, numbers: Sequence[int], *flags: str) -> str:
     """Return a command line on this job that can be pasted; the first ranks of many."""
     chosen = [f"--rank {rank}" for rank in numbers[:MAX_CHOSEN]]
-    return " ".join(("dsray-inspect", command, *facts.answers.ask.words, *chosen, *flags))
+    return " ".join(("dsray-inspect", command, *facts.observation.request.words, *chosen, *flags))
 
 
 def wait(numbers: Sequence[object]) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.assemble.workers import RankContext
@@ -14,6 +13,7 @@ from dsray_inspect.agent.detectors.process_groups import LATE_S, elsewhere
 from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.model import OK, Finding, Frame, Worker
 from dsray_inspect.agent.remote.locks import is_compiler
+from dsray_inspect.agent.sampling.rank_report import CompileLock
 from dsray_inspect.agent.stacks.memo import by_identity
 
 FRESH_LOCK_S = 300.0
@@ -57,7 +57,7 @@ def op_compile_slow(facts: AnalysisInput) -> list[Finding]:
 
 
 def builders_of(member: RankContext) -> list[str]:
-    names = (child["name"] for child in member.progress.get("children", ()))
+    names = (child.name for child in member.child_processes)
     return [name for name in names if is_compiler(name)]
 
 
@@ -83,8 +83,8 @@ def op_compile_lock(facts: AnalysisInput) -> list[Finding]:
         return []
 
     found = awaited(facts)
-    locks = {lock["path"]: lock["age_s"] for lock in found}
-    builders = max((lock.get("builders", 0) for lock in found), default=0)
+    locks = {lock.path: lock.age_s for lock in found}
+    builders = max((lock.builders for lock in found), default=0)
     paths = ", ".join(sorted(locks)) or "in TORCH_EXTENSIONS_DIR (its path needs rung 2)"
     ages = [age for age in locks.values() if age is not None]
     age = f", {duration(max(ages))} old" if ages else ""
@@ -111,7 +111,7 @@ def op_compile_lock(facts: AnalysisInput) -> list[Finding]:
     ]
 
 
-def awaited(facts: AnalysisInput) -> list[Mapping[str, Any]]:
+def awaited(facts: AnalysisInput) -> list[CompileLock]:
     return [lock for member in facts.members for lock in member.locks]
 
 

@@ -26,10 +26,10 @@ def stopped(facts: AnalysisInput) -> list[Finding]:
     held: dict[tuple[str, int], list[Worker]] = {}
 
     for member in still:
-        if tracer := tracer_of(member):
+        if tracer := member.tracer:
             held.setdefault((member.worker.hostname, tracer), []).append(member.worker)
 
-    alone = [member.worker for member in still if not tracer_of(member)]
+    alone = [member.worker for member in still if not member.tracer]
     return [
         *([frozen(alone)] if alone else []),
         *(debugged(workers, *key) for key, workers in held.items()),
@@ -65,10 +65,6 @@ def debugged(workers: Sequence[Worker], hostname: str, tracer: int) -> Finding:
     )
 
 
-def tracer_of(member: RankContext) -> int:
-    return int(member.progress.get("tracer") or 0)
-
-
 def victims_wait(facts: AnalysisInput) -> bool:
     """Tell whether a peer has waited longer than a pause explains, or none can be asked."""
     waiting = waits(facts)
@@ -82,9 +78,9 @@ def gil_keeper_of(member: RankContext) -> Thread | None:
 
     None where that is a write or a read: one that hangs is told by what it is for.
     """
-    keeper = member.seen.gil_keeper
+    keeper, silence = member.seen.gil_keeper, member.silence
 
-    if keeper is None or "did not answer" not in member.worker.evidence.worker:
+    if keeper is None or silence is None or silence.reason != "timeout":
         return None
 
     cause = cause_of(member)

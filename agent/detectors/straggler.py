@@ -138,7 +138,7 @@ def aligned(members: Sequence[RankContext], group: str) -> list[Arrivals]:
     Clocks of other hosts are set by the median: within a step all ranks go on from one
     collective to the next at the same time.
     """
-    by_member = [dict(map(tuple, one.arrivals[group])) for one in members]
+    by_member = [dict(one.arrivals[group]) for one in members]
     common = sorted(set.intersection(*map(set, by_member)))
     offsets = [
         0 if one.worker.node_id == members[0].worker.node_id else offset(by_member[0], own, common)
