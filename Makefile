@@ -1,4 +1,4 @@
-# Everything runs in .venv, which `make setup` makes and keeps up to date.
+# Everything runs in .venv, which `make setup` creates and keeps up to date.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -7,31 +7,35 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
-# Where torch comes from, such as TORCH_PIP_ARGS="--index-url URL" for an index of CPU builds.
+# Where pip gets torch, for example TORCH_PIP_ARGS="--index-url URL" for an index of CPU builds.
 TORCH_PIP_ARGS ?=
-# More for pytest or the benchmark, such as ARGS="-k merge -x".
+# Extra arguments for pytest, the fault suite or the benchmarks, for example ARGS="-k merge -x".
 ARGS ?=
-# Which of them may choose no test of a part: 5 is what pytest ends with then.
+# They may select no test in one of the parts; pytest then exits with 5.
 CHOSEN = $(if $(ARGS),|| [ $$? -eq 5 ])
 FAULT ?=
+
+# Two processes, each with a cluster of its own: tests that wait run beside tests that compute. A
+# group (tests/ray/conftest.py) stays in one process, because its tests share jobs.
+CLUSTER_TESTS = $(BIN)/pytest -n 2 --dist loadgroup $(wildcard tests/ray tests/faults)
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 EDITABLE := --no-build-isolation --config-settings editable_mode=strict
-# Strict mode links each file, so the project is installed again when a file comes or goes.
+# Strict mode links each file, so the project is reinstalled when a file is added or removed.
 FILES := $(shell find agent dashboards exporters tui -type f \
     \( -name '*.py' -o -name '*.json' -o -name '*.tcss' -o -name '*.yml' -o -name py.typed \))
 LINKED := build/.linked-$(firstword $(shell printf '%s\n' $(sort $(FILES)) | cksum))
 # One setup at a time.
 LOCKED := flock .venv
 
-.PHONY: help setup system-packages format lint schema metrics-page dashboards docs test test-unit faults screenshots \
-    bench demo clean
+.PHONY: help setup system-packages format lint schema metrics-page dashboards docs test test-unit test-ray faults \
+    screenshots bench demo clean
 
-help: ## Show this.
+help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(LINKED) ## Make .venv with everything; instant when up to date.
+setup: $(LINKED) ## Create .venv with all dependencies; instant when up to date.
 	@:
 
 $(BIN)/python:
@@ -63,11 +67,11 @@ system-packages:
 	        apt-get update -qq; \
 	        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; \
 	    else \
-	        echo "Missing: $${missing[*]}; the tests that need them will say so" >&2; \
+	        echo "Missing: $${missing[*]}; the tests that need them are skipped" >&2; \
 	    fi; \
 	fi
 
-format: setup ## Format the code, and mend what ruff can mend.
+format: setup ## Format the code and apply ruff's fixes.
 	$(BIN)/ruff check --fix-only --quiet
 	$(BIN)/ruff format --quiet
 
@@ -77,37 +81,40 @@ lint: setup ## Check style, types and the import layers.
 	$(BIN)/mypy | sed -E 's#^build/__editable__[^/]*/dsray_inspect/##'
 	$(BIN)/lint-imports --no-logo
 
-schema: setup ## Write the JSON Schema of snapshots from their model.
+schema: setup ## Generate docs/snapshot.schema.json from the model.
 	$(BIN)/python -m dsray_inspect.agent.schema > docs/snapshot.schema.json
 
-metrics-page: setup ## Write docs/metrics.md from the catalogue of metrics.
+metrics-page: setup ## Generate docs/metrics.md from the catalogue of metrics.
 	$(BIN)/python -m dsray_inspect.exporters.metrics_page > docs/metrics.md
 
-dashboards: setup ## Write dashboards/grafana/*.json from the code beside them.
+dashboards: setup ## Generate dashboards/grafana/*.json.
 	$(BIN)/python -m dsray_inspect.dashboards.build
 
-test: setup system-packages ## Run all tests, the quick ones first.
+test: setup system-packages ## Run all tests, the quick ones first (about 20 minutes on 2 cores).
 	$(BIN)/pytest -n 2 tests/unit tests/compat $(wildcard tests/promql tests/tui) $(ARGS) $(CHOSEN)
-	$(BIN)/pytest $(wildcard tests/ray tests/faults) $(ARGS) $(CHOSEN)
+	$(CLUSTER_TESTS) $(ARGS) $(CHOSEN)
 
-test-unit: setup ## Run the tests that need no cluster.
+test-unit: setup ## Run the unit tests, which need no cluster (seconds).
 	$(BIN)/pytest -n 2 tests/unit tests/compat $(ARGS)
 
-faults: setup ## Run the whole fault suite and score dsray-inspect on it (about 40 minutes on 2 cores).
+test-ray: setup system-packages ## Run the tests on real Ray clusters, with the CI share of the fault suite.
+	$(CLUSTER_TESTS) $(ARGS)
+
+faults: setup ## Run the whole fault suite and score dsray-inspect (about 40 minutes on 2 cores).
 	$(BIN)/python -m tests.faults $(ARGS)
 
-docs: setup ## Write the examples of the README and docs from recordings.
+docs: setup ## Generate the examples of the README and docs from recordings.
 	$(BIN)/python -m tests.docs
 
-screenshots: setup ## Draw the pictures of the README from a recorded incident.
+screenshots: setup ## Generate the README's pictures from a recorded incident.
 	$(BIN)/python -m tests.tui.screenshots
 
-bench: setup ## Measure against py-spy, `ray stack`, TraceML and a bare `ray.init`.
+bench: setup ## Run the benchmarks against py-spy, `ray stack`, TraceML and a bare `ray.init`.
 	$(BIN)/python -m tests.bench $(ARGS)
 
-demo: setup ## Watch a real two-rank job; FAULT=hang makes one rank block.
+demo: setup ## Start a two-rank job and watch it; FAULT=hang makes one rank block.
 	@$(BIN)/dsray-inspect demo $(if $(FAULT),--fault $(FAULT)) $(ARGS)
 
-clean: ## Remove build products and caches, but not .venv.
+clean: ## Remove build outputs and caches, but keep .venv.
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find agent dashboards exporters tests tui -name __pycache__ -type d -prune -exec rm -rf {} +

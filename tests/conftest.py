@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Markers and the cluster that all tests share."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.ray import processes
+from tests.ray.cluster import Cluster
 
 MARKERS = (
     "ray: starts a real Ray cluster (tests/ray)",
@@ -21,9 +22,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def nothing_left() -> Iterator[None]:
-    """End what dead test runs left, and fail this one when it leaves a process.
+    """End what dead test runs left, and fail when this one leaves a process.
 
-    Clusters of a whole session ask for it, so that it looks after the last of them has ended.
+    Clusters that last for the session request it, so that it checks after the last has ended.
     """
     processes.sweep()
     yield
@@ -31,3 +32,10 @@ def nothing_left() -> Iterator[None]:
     processes.wait_until_equal(
         "the test run to leave nothing", [], lambda: processes.with_mark(processes.run_id())
     )
+
+
+@pytest.fixture(scope="session")
+def cluster(nothing_left: None) -> Iterator[Cluster]:
+    """One node with 16 CPUs and 8 GPU slots; stop your jobs and leave it as it was."""
+    with Cluster(num_cpus=16, num_gpus=8) as shared:
+        yield shared

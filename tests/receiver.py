@@ -1,10 +1,10 @@
-"""An OTLP/HTTP collector of the tests' own: decodes what it is sent by OpenTelemetry's own protobufs."""
+"""An OTLP/HTTP collector for tests: decodes requests with OpenTelemetry's own protobufs."""
 
 from __future__ import annotations
 
 import gzip
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -36,13 +36,15 @@ class Receiver(ThreadingHTTPServer):
 
     @property
     def spans(self) -> list[Span]:
-        return [
-            span
-            for request in self.requests
-            for of_resource in request.resource_spans
-            for of_scope in of_resource.scope_spans
-            for span in of_scope.spans
-        ]
+        return spans_of(self.requests)
+
+    @property
+    def distinct_spans(self) -> list[Span]:
+        """The spans without requests that were sent again, which OTLP allows after a timeout."""
+        distinct = {
+            request.SerializeToString(deterministic=True): request for request in self.requests
+        }
+        return spans_of(distinct.values())
 
     @property
     def resources(self) -> list[dict[str, Any]]:
@@ -78,6 +80,16 @@ class Handler(BaseHTTPRequestHandler):
         """Stay silent."""
 
 
+def spans_of(requests: Iterable[ExportTraceServiceRequest]) -> list[Span]:
+    return [
+        span
+        for request in requests
+        for of_resource in request.resource_spans
+        for of_scope in of_resource.scope_spans
+        for span in of_scope.spans
+    ]
+
+
 def attributes(pairs: Any) -> dict[str, Any]:
     """Return attributes as a dict of plain values."""
     return {pair.key: plain(pair.value) for pair in pairs}
@@ -86,7 +98,7 @@ def attributes(pairs: Any) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     kind = value.WhichOneof("value")
     if kind == "array_value":
-        return [plain(one) for one in value.array_value.values]
+        return [plain(item) for item in value.array_value.values]
     return getattr(value, kind)
 
 

@@ -2,6 +2,17 @@
 
 A case is one real Ray Train + DeepSpeed job of 3 ranks. It breaks at a rank and a step that are
 drawn by a seed. `causes` are those of docs/faults.md; several where more than one is true.
+
+`make faults` runs all cases. `make test` runs those with `in_ci`; these mechanisms are covered by
+the jobs of tests/ray, with the same assertions on cause and culprits:
+
+    vision/sleep, finetune/early-stop              test_why.py
+    vision/none                                    test_why.py
+    vision/loader, vision/native-gil, vision/ends  test_attach.py
+    finetune/raise                                 test_attach.py
+    launch/no-room, launch/late, launch/stale-lock test_attach.py
+    rollouts/sigkill                               test_trace.py
+    launch/one-gpu                                 test_two_nodes.py
 """
 
 from __future__ import annotations
@@ -29,6 +40,7 @@ class Case:
     """Seconds after the fault at which a cold look is scored."""
     gpus: float = 0
     in_ci: bool = False
+    """Whether `make test` runs it: one case for each mechanism that tests/ray does not cover."""
     needs: str = ""
 
     @property
@@ -70,23 +82,23 @@ def launch(name: str, *causes: str, **more: object) -> Case:
 USER = "rank_blocked_in_user_code"
 CASES: tuple[Case, ...] = (
     # A rank that does not come.
-    vision("sleep", USER, in_ci=True),
+    vision("sleep", USER),
     vision("deadlock", USER),
     vision("fifo", USER),
     vision("poll", USER),
     vision("socket", USER),
     vision("spin", "straggler", USER, settle_s=34),
-    vision("loader", "data_stall", in_ci=True),
+    vision("loader", "data_stall"),
     vision("stream", "data_stall"),
     vision("full-disk", "checkpoint_stall", in_ci=True),
     vision("upload", "checkpoint_stall", in_ci=True),
     vision("frozen", "unknown"),
     vision("regex", "gil_held"),
-    vision("native-gil", "gil_held", in_ci=True),
+    vision("native-gil", "gil_held"),
     vision("slow", "straggler", in_ci=True),
     # Ranks that disagree.
     finetune("branch", "collective_mismatch", "rank_divergence"),
-    finetune("early-stop", "rank_divergence", in_ci=True),
+    finetune("early-stop", "rank_divergence"),
     finetune("save-alone", "rank_divergence", "collective_mismatch", rank=0),
     finetune("node-group", USER, rank=1),
     finetune("barrier", "rank_divergence", "collective_mismatch"),
@@ -102,8 +114,8 @@ CASES: tuple[Case, ...] = (
     finetune("env", "env_drift", in_ci=True),
     finetune("hidden-env", "env_drift", culprits="all"),
     # Ranks that end.
-    finetune("raise", "worker_dead", in_ci=True),
-    rollouts("sigkill", "worker_dead", in_ci=True),
+    finetune("raise", "worker_dead"),
+    rollouts("sigkill", "worker_dead"),
     rollouts("segv", "worker_dead"),
     rollouts("exit", "worker_dead"),
     rollouts("oom", "worker_oom", needs="a memory cgroup"),
@@ -116,19 +128,19 @@ CASES: tuple[Case, ...] = (
     rollouts("report-blocked", USER),
     rollouts("spill", "object_spilling", culprits="none"),
     # Before there is training.
-    launch("no-room", "resources_pending", culprits="none", in_ci=True),
-    launch("late", "rendezvous_wait", in_ci=True),
+    launch("no-room", "resources_pending", culprits="none"),
+    launch("late", "rendezvous_wait"),
     launch("other-port", "rendezvous_wait", rank=1),
     launch("dead-address", "network_unreachable", "rendezvous_wait", rank=2),
     launch("world-size", "rendezvous_wait", culprits="not scored"),
     launch("tokenizer", USER),
-    launch("stale-lock", "op_compile_lock", culprits="all", in_ci=True),
+    launch("stale-lock", "op_compile_lock", culprits="all"),
     launch("cold-compile", "op_compile_slow", culprits="not scored"),
     launch("driver", "driver_blocked", culprits="none", in_ci=True),
     launch("callback", "controller_blocked", culprits="none"),
-    launch("one-gpu", "device_conflict", culprits="all", in_ci=True),
+    launch("one-gpu", "device_conflict", culprits="all"),
     # Healthy, but scary.
-    vision("none", in_ci=True),
+    vision("none"),
     finetune("none"),
     vision("uneven"),
     vision("slow-steps"),
@@ -139,7 +151,7 @@ CASES: tuple[Case, ...] = (
     vision("debugger"),
     vision("first-batch"),
     vision("first-step"),
-    vision("ends", in_ci=True),
+    vision("ends"),
     rollouts("big-get"),
     rollouts("restart"),
     rollouts("reports"),

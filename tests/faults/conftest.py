@@ -1,4 +1,4 @@
-"""One run of the cases that CI has, several jobs at once on one cluster; each test reads its own."""
+"""Run the cases for CI, several jobs at once on the shared cluster; each test reads its own score."""
 
 from __future__ import annotations
 
@@ -12,23 +12,26 @@ from tests.faults import catalog, tools
 from tests.faults.run import Score, run
 from tests.ray.cluster import Cluster
 
-AT_ONCE = 3
+AT_ONCE = 2
 SEED = 1
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents and "scores" in getattr(item, "fixturenames", ()):
             item.add_marker("ray")
             item.add_marker(pytest.mark.timeout(1800))
+            # The group of the tests in tests/ray that start jobs of their own.
+            item.add_marker(pytest.mark.xdist_group("own jobs"))
 
 
 @pytest.fixture(scope="session")
 def scores(
-    request: pytest.FixtureRequest, nothing_left: None
+    request: pytest.FixtureRequest, cluster: Cluster
 ) -> Iterator[dict[str, Future[list[Score]]]]:
-    """Start the cases that were chosen, and give what each of them will score."""
+    """Start the chosen cases, and return the future score of each by its name."""
     asked = {
         item.callspec.params["name"]
         for item in request.session.items
@@ -36,7 +39,7 @@ def scores(
     }
     ours = {"dsray-inspect": tools.tool("dsray-inspect")}
 
-    with Cluster(num_cpus=16, num_gpus=8) as cluster, ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         yield {
             case.name: pool.submit(run, cluster, case, ours, SEED)
             for case in catalog.named([], ci=True)

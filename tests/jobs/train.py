@@ -29,7 +29,6 @@ FAULTS = {
     "sleep": "the rank sleeps in load_batch; the others wait in the step's reduction",
     "gil": "the rank holds the GIL in load_batch, in a regular expression that never ends",
     "raise": "the rank raises an exception in load_batch",
-    "die": "the rank's process ends without a word; once, so that a restarted group trains on",
     "barrier": "the rank calls a barrier of its own in load_batch; the others go on to the reduction",
     "save": "the rank alone saves a checkpoint, which is a collective",
     "leave": "the rank leaves the training function; the others wait in the step's reduction",
@@ -67,14 +66,6 @@ def hold_the_gil() -> None:
     re.match(r"(a+)+$", "a" * 60 + "b")
 
 
-def die_once(options: Options) -> None:
-    try:
-        (Path(options["out"]) / "died").open("x").close()
-    except FileExistsError:
-        return
-    os._exit(1)
-
-
 def load_batch(rank: int, step: int, options: Options) -> torch.Tensor:
     if at_fault(rank, step, options):
         if options["fault"] == "sleep":
@@ -83,8 +74,6 @@ def load_batch(rank: int, step: int, options: Options) -> torch.Tensor:
             hold_the_gil()
         if options["fault"] == "raise":
             raise ValueError("a bad batch")
-        if options["fault"] == "die":
-            die_once(options)
         if options["fault"] == "barrier":
             torch.distributed.barrier()
     if (
@@ -233,6 +222,7 @@ def parse() -> Options:
         metavar="NAME=VALUE",
         help="set in the environment of the rank at fault only",
     )
+    parser.add_argument("--note", default="", help="is only there to be seen on the command line")
     parser.add_argument("--talk", action="store_true", help="print a line a step, a secret in it")
     parser.add_argument("--max-failures", type=int, default=0, help="restarts of the group")
     parser.add_argument("--runs", type=int, default=1, help="fits at once; logs in OUT/run0 …")

@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +29,10 @@ EXTENSIONS = ROOT / ".cache" / "torch_extensions"
 START_TRIES = 3
 BLOCK = 16
 BLOCKS = range(20_000, 32_000, BLOCK)  # below Linux's own range for outgoing connections
-KEEP = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "TERM", "TZ", "USER", "VIRTUAL_ENV")
+KEEP = (
+    *("LANG", "LC_ALL", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "TERM", "TZ", "USER", "VIRTUAL_ENV"),
+    "RAY_worker_niceness",  # 15 by default: on a busy machine the ranks would starve
+)
 
 _names = itertools.count(1)
 
@@ -240,7 +244,9 @@ class Cluster:
             return bool(known == nodes)
 
         try:
-            processes.wait_for(f"{nodes} live nodes", alive, timeout=processes.START_LIMIT_S)
+            processes.wait_for(
+                f"{nodes} live nodes", alive, timeout=processes.START_LIMIT_S, every=0.3
+            )
         except Ended:
             raise
         except processes.Unmet as error:
@@ -298,8 +304,9 @@ class Cluster:
         out = self.dir / "out" / name
         out.mkdir(parents=True)
         argv = submit_argv(self.url, name, out, (script, *args), env=env, runtime_env=runtime_env)
+        submitted_at = time.time()
         checked(self.run(*argv, timeout=180))
-        return Job(name, out, self.call)
+        return Job(name, out, self.call, submitted_at=submitted_at)
 
     def inspect(
         self, command: str, *args: str, timeout: float = 120.0, env: Mapping[str, str] | None = None

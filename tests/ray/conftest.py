@@ -1,25 +1,45 @@
-"""Clusters and hosts for the tests in this folder; each ends with its scope, and is checked."""
+"""Clusters and jobs that the tests in this folder share; each ends with its scope.
+
+A job that several modules only look at is started once: `hung_job` and `healthy_job`. Tests that
+change a job start one of their own.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.ray import processes
+from tests.ray import scenarios
 from tests.ray.cluster import Cluster
-from tests.ray.hosts import Host, TwoHosts, why_not
+from tests.ray.hosts import why_not
+from tests.ray.jobs import Job
+
+# pytest-xdist runs one group in one process. Tests that share a cluster or a job are in one
+# group; hosts mostly wait, so they run beside tests that compute.
+GROUPS = {
+    "test_laptop": "hosts",
+    "test_two_hosts": "hosts",
+    "test_dashboards": "own jobs",
+    "test_serve": "own jobs",
+    "test_why": "own jobs",
+    "test_demo": "no cluster",
+    "test_engines": "no cluster",
+}
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
             item.add_marker("ray")
             item.add_marker(pytest.mark.timeout(600))
-            # A shared machine may stand still for a while; what fails twice is wrong.
-            item.add_marker(pytest.mark.flaky(reruns=1))
+            if not item.get_closest_marker("xdist_group"):
+                group = GROUPS.get(item.path.stem, "shared jobs")
+                item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -28,26 +48,42 @@ def _ends_clean(nothing_left: None) -> None:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    """Share one node with 8 CPUs and 8 GPU slots; stop your jobs, leave the cluster as it was."""
-    with Cluster(num_cpus=8, num_gpus=8) as shared:
-        yield shared
+def guarded_cluster() -> Iterator[Cluster]:
+    """A cluster without a job that wants a token; the token is in the home of its owner."""
+    with Cluster(num_cpus=1, num_gpus=0, auth="token") as guarded:
+        yield guarded
 
 
-@pytest.fixture(scope="module")
-def two_hosts() -> Iterator[TwoHosts]:
-    """Share two real hosts within a test module."""
-    skip_without_hosts()
-    with TwoHosts() as hosts:
-        yield hosts
+@pytest.fixture(scope="session")
+def hung_job(cluster: Cluster) -> Iterator[Job]:
+    """Rank 1 sleeps in `load_batch`, rank 0 waits for it in ZeRO-2's reduction.
+
+    Secrets are in its runtime environment, on its command line and in what it prints. Leave it
+    as you found it: it is compared at the end.
+    """
+    job = scenarios.asleep_in_user_code(
+        *(cluster, "--gpus", "1", "--talk", "--note", scenarios.SECRET_ARGUMENT),
+        step=scenarios.HANG_STEP,
+        env=scenarios.SECRETS,
+    )
+    started = {rank: psutil.Process(pid).create_time() for rank, pid in job.pids().items()}
+    yield job
+    assert job.status() == "RUNNING"
+    now = {rank: psutil.Process(pid).create_time() for rank, pid in job.pids().items()}
+    assert now == started, "a test has replaced a rank"
+    assert {len(job.steps(rank)) for rank in (0, 1)} == {scenarios.HANG_STEP}
+    job.stop()
 
 
-@pytest.fixture
-def lone_host(tmp_path: Path) -> Iterator[Host]:
-    """Make one empty host, where no other Ray can be seen."""
-    skip_without_hosts()
-    with Host("host-a", "127.0.0.1", folder=tmp_path, mark=f"{processes.run_id()}/lone") as host:
-        yield host
+@pytest.fixture(scope="session")
+def healthy_job(cluster: Cluster) -> Iterator[Job]:
+    """Two ranks train with ZeRO-2 and share one GPU slot; leave them training."""
+    job = scenarios.training(cluster, "--gpus", "0.5", "--step-sleep-s", "0.1")
+    pids = job.pids()
+    yield job
+    job.assert_moving()
+    assert job.pids() == pids, "a test has replaced a rank"
+    job.stop()
 
 
 def skip_without_hosts() -> None:

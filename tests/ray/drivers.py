@@ -6,6 +6,7 @@ import itertools
 import shutil
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 
 from tests.ray import processes
@@ -66,11 +67,16 @@ class LocalDriver(Ranks):
     ) -> None:
         self.stop()
 
+    @property
+    def token_path(self) -> Path:
+        """The token that Ray makes for the script."""
+        return self.dir / "home" / ".ray" / "auth_token"
+
     def _inside(self, *argv: str) -> list[str]:
         return self._host.inside(*argv) if self._host else list(argv)
 
     def ended(self) -> str | None:
-        """Say that the script has returned, with the tail of what it printed."""
+        """Return the exit code and the tail of the output, or None while the script runs."""
         if self.process.poll() is None:
             return None
         return f"exit {self.process.returncode}\n{self.logs()}"

@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +21,15 @@ from typing import Any
 import psutil
 
 from tests.ray import processes
-from tests.ray.cluster import EXTENSIONS, checked, environment, outlived_by_none, submit_argv
+from tests.ray.cluster import (
+    EXTENSIONS,
+    START_TRIES,
+    Ended,
+    checked,
+    environment,
+    outlived_by_none,
+    submit_argv,
+)
 from tests.ray.jobs import Job
 
 DASHBOARD = Path(__file__).with_name("dashboard.py")
@@ -169,16 +178,22 @@ class TwoHosts:
         self._ids = itertools.count(1)
 
     def __enter__(self) -> TwoHosts:
-        self.dir = processes.own_folder()
-        self.a = Host("host-a", "10.99.0.1", folder=self.dir, mark=self.mark)
-        self.b = Host("host-b", "10.99.0.2", folder=self.dir, mark=self.mark)
-        self.address = f"{self.a.ip}:6379"
         EXTENSIONS.mkdir(parents=True, exist_ok=True)
-        try:
-            self._start()
-        except BaseException:
-            self.stop()
-            raise
+        for left in reversed(range(START_TRIES)):
+            self.dir = processes.own_folder()
+            self.a = Host("host-a", "10.99.0.1", folder=self.dir, mark=self.mark)
+            self.b = Host("host-b", "10.99.0.2", folder=self.dir, mark=self.mark)
+            self.address = f"{self.a.ip}:6379"
+            try:
+                self._start()
+                break
+            except Ended:
+                self.stop()
+                if not left:
+                    raise
+            except BaseException:
+                self.stop()
+                raise
         return self
 
     def __exit__(
@@ -207,13 +222,13 @@ class TwoHosts:
     def _wait_until_alive(self, *hosts: Host) -> None:
         def alive() -> bool:
             if any(host.ray.poll() is not None for host in hosts):
-                raise processes.Unmet("`ray start` ended")
+                raise Ended("`ray start` ended")
             return self.nodes() == {host.name: "ALIVE" for host in hosts}
 
         try:
             processes.wait_for("the hosts' Ray", alive, timeout=processes.START_LIMIT_S, every=0.3)
         except processes.Unmet as error:
-            raise processes.Unmet(f"{error}\n{self.a.logs()}\n{self.b.logs()}") from None
+            raise type(error)(f"{error}\n{self.a.logs()}\n{self.b.logs()}") from None
 
     def stop(self) -> None:
         """End both hosts, and with them their namespaces and the link."""
@@ -260,8 +275,9 @@ class TwoHosts:
         argv = submit_argv(
             URL, name, out, (script, *args), env={**own, **(env or {})}, runtime_env=runtime_env
         )
+        submitted_at = time.time()
         checked(self.a.run(*argv, timeout=180))
-        return Job(name, out, self.call)
+        return Job(name, out, self.call, submitted_at=submitted_at)
 
     def inspect(
         self,

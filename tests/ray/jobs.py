@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from tests.ray import processes
 
 TERMINAL = ("SUCCEEDED", "FAILED", "STOPPED")
+ASK_EVERY_S = 2.0
+"""How often a job is asked whether it has ended, while a test waits for something else."""
 
 
 class Step(NamedTuple):
@@ -36,7 +38,7 @@ class Ranks:
         self.out = out
 
     def ended(self) -> str | None:
-        """Say why no more steps will come, or None while the job lives."""
+        """Return why no more steps will come, or None while the job lives."""
         raise NotImplementedError
 
     def ranks(self) -> list[int]:
@@ -44,7 +46,7 @@ class Ranks:
         return sorted(int(path.stem.removeprefix("rank")) for path in self.out.glob("rank*.log"))
 
     def steps(self, rank: int) -> list[Step]:
-        """Return the whole lines a rank has written; a restarted group appends to the same log."""
+        """Return the complete lines of a rank's log; a restarted group appends to the same log."""
         path = self.out / f"rank{rank}.log"
         if not path.exists():
             return []
@@ -57,18 +59,29 @@ class Ranks:
         return {rank: rows[-1].pid for rank in self.ranks() if (rows := self.steps(rank))}
 
     def wait_for(
-        self, what: str, probe: Callable[[], Any], *, timeout: float = processes.START_LIMIT_S
+        self,
+        what: str,
+        probe: Callable[[], Any],
+        *,
+        timeout: float = processes.START_LIMIT_S,
+        every: float = 0.25,
     ) -> Any:
-        """Wait for the probe, and give up at once when the job ends before it comes true."""
+        """Wait for the probe, and give up when the job ends before it comes true."""
+        asked_at = 0.0
 
-        def look() -> Any:
-            ended = self.ended()
+        def probe_or_give_up() -> Any:
+            nonlocal asked_at
+            ended = None
+            # The dashboard needs the CPU that the job starts with, so it is not asked each time.
+            if time.monotonic() - asked_at > ASK_EVERY_S:
+                ended = self.ended()
+                asked_at = time.monotonic()
             answer = probe()
             if not answer and ended:
                 raise processes.Unmet(f"the job ended before {what}: {ended}")
             return answer
 
-        return processes.wait_for(what, look, timeout=timeout, every=0.25)
+        return processes.wait_for(what, probe_or_give_up, timeout=timeout, every=every)
 
     def wait_until_step(
         self, rank: int, step: int, *, timeout: float = processes.START_LIMIT_S
@@ -115,11 +128,19 @@ class Ranks:
 
 
 class Job(Ranks):
-    """A job that was given to a cluster by `ray job submit`."""
+    """A job that was given to a cluster by `ray job submit`, at `submitted_at` (Unix seconds)."""
 
-    def __init__(self, submission_id: str, out: Path, call: Callable[[str, str], Any]) -> None:
+    def __init__(
+        self,
+        submission_id: str,
+        out: Path,
+        call: Callable[[str, str], Any],
+        *,
+        submitted_at: float,
+    ) -> None:
         super().__init__(out)
         self.submission_id = submission_id
+        self.submitted_at = submitted_at
         self._call = call
 
     def __repr__(self) -> str:
@@ -127,7 +148,8 @@ class Job(Ranks):
 
     def run(self, number: int) -> Job:
         """Return the job seen as one of its `--runs`."""
-        return Job(self.submission_id, self.out / f"run{number}", self._call)
+        out = self.out / f"run{number}"
+        return Job(self.submission_id, out, self._call, submitted_at=self.submitted_at)
 
     def details(self) -> dict[str, Any]:
         """Return what the dashboard knows of the job: status, driver, runtime_env."""
@@ -160,7 +182,7 @@ class Job(Ranks):
         return "\n".join(text.splitlines()[-lines:])
 
     def ended(self) -> str | None:
-        """Say how the job ended, with the tail of its log."""
+        """Return how the job ended, with the tail of its log, or None while it runs."""
         status = self.status()
         return f"{status}\n{self.logs()}" if status in TERMINAL else None
 

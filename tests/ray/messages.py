@@ -1,4 +1,4 @@
-"""What a command said: an error is one sentence, what to type, and an exit code; nothing else."""
+"""Check how a command ended: with its output, or with one error sentence and what to type."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import subprocess
 Done = subprocess.CompletedProcess[str]
 
 
-def refused(done: Done, code: int) -> str:
-    """Return what stderr says of why the command gave up with `code`; stdout must be empty."""
+def expect_error(done: Done, code: int) -> str:
+    """Check that a command failed as it should, and return its stderr.
+
+    stdout must be empty, and stderr must hold one sentence and, indented below it, the help.
+    """
     assert done.returncode == code, done
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
@@ -19,8 +22,8 @@ def refused(done: Done, code: int) -> str:
     return done.stderr
 
 
-def answered(done: Done) -> str:
-    """Return what stdout says of a command that could do what it was asked."""
+def expect_output(done: Done) -> str:
+    """Check that a command succeeded, with or without findings, and return its stdout."""
     assert done.returncode in (0, 1), done
     assert "Traceback" not in done.stderr
     assert "error:" not in done.stderr

@@ -7,6 +7,7 @@ a rank that trains is in TrainingThread(…): train_fn → teach → DeepSpeed, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -20,6 +21,13 @@ SECRETS = {
     "HF_TOKEN": "hf_planted0000000000000000000000000",
     "DATABASE_URL": "postgres://planted:planted-password@db.example.org/runs",
 }
+SECRET_ARGUMENT = "API_KEY=sk-planted000000000000000000"
+PLANTED = ("planted0000", "planted-password", "planted-word")
+"""What must never be printed of the secrets above and of what `--talk` prints."""
+STACKS_EVERY_S = 1.0
+"""How often stacks are read while a job gets into its state: py-spy is a process each time."""
+HANG_STEP = 200
+"""Where the shared job hangs: late enough to compare the losses of another job with its own."""
 
 
 def training(cluster: Cluster, *args: str, ranks: int = 2) -> Job:
@@ -30,13 +38,15 @@ def training(cluster: Cluster, *args: str, ranks: int = 2) -> Job:
     return job
 
 
-def asleep_in_user_code(cluster: Cluster, *args: str) -> Job:
-    """Rank 1 sleeps in `load_batch` at step 20; rank 0 is in ZeRO-2's reduction (`all_reduce`).
+def asleep_in_user_code(
+    cluster: Cluster, *args: str, step: int = 20, env: Mapping[str, str] | None = None
+) -> Job:
+    """Rank 1 sleeps in `load_batch` at a step; rank 0 is in ZeRO-2's reduction (`all_reduce`).
 
     `backward` → `_backward_epilogue` → `allreduce_gradients` → `allreduce_bucket` → `all_reduce`.
     """
-    job = cluster.submit("--fault", "sleep", *args)
-    job.wait_until_stuck(after_step=19)
+    job = cluster.submit("--fault", "sleep", "--fault-step", str(step), *args, env=env)
+    job.wait_until_stuck(after_step=step - 1)
     return job
 
 
@@ -75,7 +85,7 @@ def late_for_rendezvous(cluster: Cluster) -> Job:
             is_in(pid, "be_late") for pid in pids
         )
 
-    job.wait_for("rank 0 waits for rank 1", waits)
+    job.wait_for("rank 0 waits for rank 1", waits, every=STACKS_EVERY_S)
     return job
 
 
@@ -91,6 +101,7 @@ def without_resources(cluster: Cluster) -> Job:
             is_in(actor.pid, "_call_placement_group_ready")
             for actor in job.actors("TrainController")
         ),
+        every=STACKS_EVERY_S,
     )
     return job
 
@@ -106,21 +117,13 @@ def behind_a_stale_lock(cluster: Cluster, extensions: Path) -> Job:
         seen = [processes.names(processes.stacks(actor.pid)) for actor in job.actors()]
         return len(seen) == 2 and all({"_jit_compile", "wait"} <= names for names in seen)
 
-    job.wait_for("both ranks wait for the lock", wait)
+    job.wait_for("both ranks wait for the lock", wait, every=STACKS_EVERY_S)
     return job
 
 
 def stale_lock(extensions: Path) -> Path:
     """Return the lock of DeepSpeed's op in an extension folder."""
     return extensions / "deepspeed_shm_comm" / "lock"
-
-
-def restarted(cluster: Cluster) -> Job:
-    """Rank 1's process ended at step 20; the second attempt trains, with new pids, from step 0."""
-    job = cluster.submit("--fault", "die", "--max-failures", "1")
-    first = job.wait_until_step(1, 19).pid
-    job.wait_for("the second attempt", lambda: job.pids()[1] != first)
-    return job
 
 
 def two_runs(cluster: Cluster, *args: str) -> Job:
@@ -138,14 +141,6 @@ def on_train_v1(cluster: Cluster, *args: str) -> Job:
     `Thread-N (teach)`, and a Tune trainable stands in for the controller.
     """
     job = cluster.submit(*args, env={"RAY_TRAIN_V2_ENABLED": "0"})
-    for rank in (0, 1):
-        job.wait_until_step(rank, 2)
-    return job
-
-
-def with_secrets(cluster: Cluster, *args: str) -> Job:
-    """All ranks train, with SECRETS in the job's runtime_env."""
-    job = cluster.submit(*args, env=SECRETS)
     for rank in (0, 1):
         job.wait_until_step(rank, 2)
     return job

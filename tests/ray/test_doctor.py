@@ -1,56 +1,47 @@
-"""`doctor` on real clusters: what it says can be seen is what attaching sees."""
+"""`doctor` on real clusters: what it says attaching can see, attaching sees."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import msgspec
 import pytest
 import yaml  # type: ignore[import-untyped]
 
 from dsray_inspect.agent.doctor.report import RUNGS, Diagnosis
-from tests.ray import scenarios
 from tests.ray.cluster import Cluster
+from tests.ray.inspecting import our_actors
 from tests.ray.jobs import Job
-from tests.ray.messages import Done, answered
+from tests.ray.messages import Done, expect_output
 from tests.ray.users import TOLERATED
 
-AGENTS = ("NodeAgent", "Examiner")
 NO_PTRACE = ("setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives rights away")
 
 
-@pytest.fixture(scope="module")
-def job(cluster: Cluster) -> Iterator[Job]:
-    job = scenarios.training(cluster)
-    yield job
-    job.stop()
-
-
-def doctor(cluster: Cluster, *before: str, flags: tuple[str, ...] = ()) -> Done:
+def run_doctor(cluster: Cluster, *before: str, flags: tuple[str, ...] = ()) -> Done:
     """Run the doctor, as another user or with fewer rights if `before` says so."""
     argv = ("dsray-inspect", "doctor", "--quiet", "--address", cluster.address, *flags)
     return cluster.run(*before, *argv)
 
 
-def document(done: Done) -> Diagnosis:
+def diagnosis_of(done: Done) -> Diagnosis:
     assert done.stderr == ""
     return msgspec.json.decode(done.stdout, type=Diagnosis)
 
 
-def states(diagnosis: Diagnosis) -> dict[str, str]:
+def states_of(diagnosis: Diagnosis) -> dict[str, str]:
     (node,) = diagnosis.nodes
     return {name: node.rungs[name].state for name in RUNGS}
 
 
-def test_a_whole_node(cluster: Cluster, job: Job) -> None:
-    done = doctor(cluster)
+def test_a_whole_node(cluster: Cluster, healthy_job: Job) -> None:
+    done = run_doctor(cluster)
     assert done.returncode == 0, done
     assert done.stdout.startswith("All rungs on 1 of 1 nodes.")
 
-    diagnosis = document(doctor(cluster, flags=("--json",)))
-    assert states(diagnosis) | {"gpu": ""} == dict.fromkeys(RUNGS, "ok") | {"gpu": ""}
+    diagnosis = diagnosis_of(run_doctor(cluster, flags=("--json",)))
+    assert states_of(diagnosis) | {"gpu": ""} == dict.fromkeys(RUNGS, "ok") | {"gpu": ""}
     assert diagnosis.problem is None
     assert (diagnosis.cluster.ray, diagnosis.cluster.token) == (diagnosis.cluster.our_ray, "")
     (node,) = diagnosis.nodes
@@ -61,46 +52,33 @@ def test_a_whole_node(cluster: Cluster, job: Job) -> None:
     assert node.facts.target.title.startswith("ray::")
 
 
-def test_a_node_without_a_job() -> None:
-    with Cluster(num_cpus=1, num_gpus=0) as idle:
-        done = doctor(idle)
-        assert done.returncode == 0, done
-        assert done.stdout.splitlines()[0] == "All rungs on 1 of 1 nodes."
-        assert "GPU" not in done.stdout.splitlines()[0]
-
-        idle.add_node(num_cpus=1, num_gpus=0)
-        diagnosis = document(doctor(idle, flags=("--json",)))
-        assert len(diagnosis.nodes) == 2
-        assert diagnosis.exit_code == 0
-        idle.wait_for("the doctor's actors to be gone", lambda: not living_agents(idle))
+def test_a_node_without_a_job(guarded_cluster: Cluster) -> None:
+    done = run_doctor(guarded_cluster)
+    assert done.returncode == 0, done
+    assert done.stdout.splitlines()[0] == "All rungs on 1 of 1 nodes."
+    assert "GPU" not in done.stdout.splitlines()[0]
 
 
 def test_leaves_no_actor(cluster: Cluster) -> None:
-    answered(doctor(cluster))
-    cluster.wait_for("the doctor's actors to be gone", lambda: not living_agents(cluster))
+    expect_output(run_doctor(cluster))
+    cluster.wait_for("the doctor's actors to be gone", lambda: not our_actors(cluster))
 
 
-def living_agents(cluster: Cluster) -> list[object]:
-    answer = cluster.call("GET", "/api/v0/actors?limit=10000")
-    rows = answer["data"]["result"]["result"]
-    return [row for row in rows if row["class_name"] in AGENTS and row["state"] != "DEAD"]
-
-
-def test_does_not_stop_the_job(cluster: Cluster, job: Job) -> None:
-    answered(doctor(cluster))
-    job.assert_moving()
+def test_does_not_stop_the_job(cluster: Cluster, healthy_job: Job) -> None:
+    expect_output(run_doctor(cluster))
+    healthy_job.assert_moving()
 
 
 @needs_root
-def test_without_ptrace_rights(cluster: Cluster, job: Job) -> None:
-    done = doctor(cluster, *NO_PTRACE)
+def test_without_ptrace_rights(cluster: Cluster, healthy_job: Job) -> None:
+    done = run_doctor(cluster, *NO_PTRACE)
     assert done.returncode == 0, done
     assert "no stacks from outside (rung 3)" in done.stdout
     assert "Rung 2 sees a rank there" in done.stdout
     assert "has SYS_PTRACE, this process has not" in done.stdout
 
-    diagnosis = document(doctor(cluster, *NO_PTRACE, flags=("--json",)))
-    assert states(diagnosis) | {"gpu": ""} == {
+    diagnosis = diagnosis_of(run_doctor(cluster, *NO_PTRACE, flags=("--json",)))
+    assert states_of(diagnosis) | {"gpu": ""} == {
         "0": "ok",
         "1": "ok",
         "2": "ok",
@@ -111,23 +89,23 @@ def test_without_ptrace_rights(cluster: Cluster, job: Job) -> None:
 
 
 @needs_root
-def test_without_any_way_to_see(cluster: Cluster, job: Job) -> None:
-    done = doctor(cluster, *NO_PTRACE, flags=("--no-inject",))
+def test_without_any_way_to_see(cluster: Cluster, healthy_job: Job) -> None:
+    done = run_doctor(cluster, *NO_PTRACE, flags=("--no-inject",))
     assert done.returncode == 4
     assert "Ranks there cannot be inspected." in done.stdout
-    blind = cluster.run(*NO_PTRACE, *attach(cluster, job), "--no-inject")
+    blind = cluster.run(*NO_PTRACE, *attach(cluster, healthy_job), "--no-inject")
     assert blind.returncode == 4
 
 
-def attach(cluster: Cluster, job: Job) -> tuple[str, ...]:
-    return ("dsray-inspect", "attach", "--address", cluster.address, job.submission_id)
+def attach(cluster: Cluster, healthy_job: Job) -> tuple[str, ...]:
+    return ("dsray-inspect", "attach", "--address", cluster.address, healthy_job.submission_id)
 
 
 @needs_root
 @pytest.mark.parametrize("place", ["pod", "machine"])
-def test_as_another_user(cluster: Cluster, job: Job, place: str) -> None:
+def test_as_another_user(cluster: Cluster, healthy_job: Job, place: str) -> None:
     pod = ("env", "KUBERNETES_SERVICE_HOST=10.96.0.1") if place == "pod" else ()
-    diagnosis = document(doctor(cluster, *pod, *TOLERATED, flags=("--json",)))
+    diagnosis = diagnosis_of(run_doctor(cluster, *pod, *TOLERATED, flags=("--json",)))
     assert diagnosis.exit_code == 0
     (fix,) = [fix for fix in diagnosis.fixes if "workers are user 0" in fix.what]
 

@@ -19,10 +19,10 @@ import psutil
 import pytest
 import ray
 
-from tests.ray import processes, scenarios
+from tests.ray import processes
 from tests.ray.cluster import Cluster
 from tests.ray.jobs import Job
-from tests.ray.messages import Done, answered, refused
+from tests.ray.messages import Done, expect_error, expect_output
 from tests.ray.users import NOBODY, READER
 
 SOON_S = 20.0
@@ -37,21 +37,6 @@ gcs.internal_kv_put(b"CLUSTER_METADATA", json.dumps(changed).encode(), True, nam
 """
 
 
-@pytest.fixture(scope="module")
-def job(cluster: Cluster) -> Iterator[Job]:
-    """A job that trains on a cluster with token auth off."""
-    job = scenarios.training(cluster)
-    yield job
-    job.stop()
-
-
-@pytest.fixture(scope="module")
-def guarded() -> Iterator[Cluster]:
-    """A cluster that wants a token, which lies in the home folder of who started it."""
-    with Cluster(num_cpus=1, num_gpus=0, auth="token") as guarded:
-        yield guarded
-
-
 def inspect(cluster: Cluster, command: str, *args: str, home: Path, **env: str) -> Done:
     """Run a command as a user without the cluster's home folder, and without a RAY_AUTH_MODE."""
     variables = (f"{name}={value}" for name, value in (env | {"HOME": str(home)}).items())
@@ -62,7 +47,8 @@ def inspect(cluster: Cluster, command: str, *args: str, home: Path, **env: str) 
 
 
 def process_of(cluster: Cluster, program: str) -> psutil.Process:
-    return next(one for one in processes.with_mark(cluster.mark) if one.name() == program)
+    marked = processes.with_mark(cluster.mark)
+    return next(process for process in marked if process.name() == program)
 
 
 @contextlib.contextmanager
@@ -77,19 +63,21 @@ def stopped(process: psutil.Process) -> Iterator[None]:
 # Jobs and ranks
 
 
-def test_suggests_a_job_with_a_near_name(cluster: Cluster, job: Job) -> None:
-    name = job.submission_id
-    said = refused(cluster.inspect("attach", f"tr{name[3]}{name[2]}{name[4:]}"), 3)
-    assert f"Did you mean {name}" in said
-    assert "Did you mean" not in refused(cluster.inspect("attach", "qqqq"), 3)
+def test_suggests_a_job_with_a_near_name(cluster: Cluster, healthy_job: Job) -> None:
+    name = healthy_job.submission_id
+    message = expect_error(cluster.inspect("attach", f"tr{name[3]}{name[2]}{name[4:]}"), 3)
+    assert f"Did you mean {name}" in message
+    assert "Did you mean" not in expect_error(cluster.inspect("attach", "qqqq"), 3)
 
 
-def test_a_rank_that_is_not_there(cluster: Cluster, job: Job) -> None:
-    said = refused(cluster.inspect("stacks", job.submission_id, "--rank", "7", "--quiet"), 2)
-    assert "no rank 7 in this run (ranks: 0 to 1)" in said
+def test_a_rank_that_is_not_there(cluster: Cluster, healthy_job: Job) -> None:
+    message = expect_error(
+        cluster.inspect("stacks", healthy_job.submission_id, "--rank", "7", "--quiet"), 2
+    )
+    assert "no rank 7 in this run (ranks: 0 to 1)" in message
 
 
-def test_debug_shows_where_it_happened(cluster: Cluster, job: Job) -> None:
+def test_debug_shows_where_it_happened(cluster: Cluster, healthy_job: Job) -> None:
     done = cluster.inspect("attach", "qqqq", "--debug")
     assert done.returncode == 3
     assert "Traceback (most recent call last)" in done.stderr
@@ -100,7 +88,7 @@ def test_debug_shows_where_it_happened(cluster: Cluster, job: Job) -> None:
 
 
 @pytest.mark.parametrize(
-    ("argv", "said"),
+    ("argv", "part"),
     [
         (("attach", "--bogus"), "--bogus"),
         (("stakcs",), "Did you mean stacks?"),
@@ -116,8 +104,8 @@ def test_debug_shows_where_it_happened(cluster: Cluster, job: Job) -> None:
         (("demo", "--address", "127.0.0.1:6379"), "its own cluster"),
     ],
 )
-def test_an_impossible_command_line(cluster: Cluster, argv: tuple[str, ...], said: str) -> None:
-    assert said in refused(cluster.run("dsray-inspect", *argv), 2)
+def test_an_impossible_command_line(cluster: Cluster, argv: tuple[str, ...], part: str) -> None:
+    assert part in expect_error(cluster.run("dsray-inspect", *argv), 2)
 
 
 # Addresses
@@ -128,9 +116,9 @@ def test_nothing_listens(cluster: Cluster) -> None:
         end.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{end.getsockname()[1]}"
         started = time.monotonic()
-        said = refused(cluster.run("dsray-inspect", "ls", "--address", address), 3)
+        message = expect_error(cluster.run("dsray-inspect", "ls", "--address", address), 3)
 
-    assert f"No Ray cluster answers at {address}: Connection refused." in said
+    assert f"No Ray cluster answers at {address}: Connection refused." in message
     assert time.monotonic() - started < SOON_S
 
 
@@ -176,52 +164,52 @@ def test_something_else_listens(
     with server() as port:
         done = cluster.run("dsray-inspect", "attach", "--address", f"127.0.0.1:{port}")
 
-    said = refused(done, 3)
-    assert why in said
-    assert "Check the port" in said
+    message = expect_error(done, 3)
+    assert why in message
+    assert "Check the port" in message
     assert time.monotonic() - started < SOON_S
 
 
 def test_another_server_of_the_cluster_listens(cluster: Cluster) -> None:
     for port in (cluster.dashboard_port, cluster.dashboard_port + 1):
         done = cluster.run("dsray-inspect", "attach", "--address", f"127.0.0.1:{port}")
-        assert "Check the port" in refused(done, 3)
+        assert "Check the port" in expect_error(done, 3)
 
 
-def test_two_clusters_and_no_address(cluster: Cluster, guarded: Cluster) -> None:
-    said = refused(cluster.run("dsray-inspect", "ls"), 2)
-    assert "Ray clusters run on this machine" in said
-    assert "--address" in said
+def test_two_clusters_and_no_address(cluster: Cluster, guarded_cluster: Cluster) -> None:
+    message = expect_error(cluster.run("dsray-inspect", "ls"), 2)
+    assert "Ray clusters run on this machine" in message
+    assert "--address" in message
 
-    for one in (cluster, guarded):
-        assert one.address.partition(":")[2] in said
-        assert str(one.dir) in said
+    for running in (cluster, guarded_cluster):
+        assert running.address.partition(":")[2] in message
+        assert str(running.dir) in message
 
 
 # Versions
 
 
-@pytest.mark.parametrize("command", ["attach", "ls", "doctor"])
 @pytest.mark.parametrize(
-    ("theirs", "said"),
+    ("theirs", "sentence"),
     [
         (("2.60.99", platform.python_version()), "the cluster has Ray 2.60.99"),
         ((ray.__version__, "3.11.99"), "the cluster has Python 3.11.99"),
     ],
 )
 def test_a_cluster_of_other_versions(
-    guarded: Cluster, command: str, theirs: tuple[str, str], said: str
+    guarded_cluster: Cluster, theirs: tuple[str, str], sentence: str
 ) -> None:
-    with versions(guarded, *theirs):
-        done = guarded.inspect(command, "--quiet")
+    with versions(guarded_cluster, *theirs):
+        refused = [guarded_cluster.inspect(command, "--quiet") for command in ("attach", "ls")]
+        diagnosis = guarded_cluster.inspect("doctor", "--quiet")
 
-    if command == "doctor":
-        assert done.returncode == 6
-        assert said in done.stdout
-        assert done.stderr == ""
-    else:
-        assert said in refused(done, 6)
+    for done in refused:
+        assert sentence in expect_error(done, 6)
         assert "the cluster's own image" in done.stderr
+
+    assert diagnosis.returncode == 6
+    assert sentence in diagnosis.stdout
+    assert diagnosis.stderr == ""
 
 
 @contextlib.contextmanager
@@ -242,42 +230,42 @@ def versions(cluster: Cluster, ray_version: str, python_version: str) -> Iterato
 # Time
 
 
-def test_a_time_limit_ends_what_hangs(guarded: Cluster) -> None:
-    with stopped(process_of(guarded, "gcs_server")):
+def test_a_time_limit_ends_what_hangs(guarded_cluster: Cluster) -> None:
+    with stopped(process_of(guarded_cluster, "gcs_server")):
         started = time.monotonic()
-        done = guarded.inspect("ls", "--timeout", "0.5")
+        done = guarded_cluster.inspect("ls", "--timeout", "0.5")
 
-    assert "time limit has passed" in refused(done, 5)
+    assert "time limit has passed" in expect_error(done, 5)
     assert time.monotonic() - started < SOON_S
 
 
-def test_a_time_limit_ends_a_command_anywhere(cluster: Cluster, job: Job) -> None:
+def test_a_time_limit_ends_a_command_anywhere(cluster: Cluster, healthy_job: Job) -> None:
     for limit_s in (0.1, 0.2, 0.3, 0.4):
-        done = cluster.inspect("attach", job.submission_id, "--timeout", str(limit_s))
+        done = cluster.inspect("attach", healthy_job.submission_id, "--timeout", str(limit_s))
 
         if done.returncode == 5:
-            refused(done, 5)
+            expect_error(done, 5)
         else:
-            answered(done)
+            expect_output(done)
 
 
-def test_a_gcs_that_is_silent(guarded: Cluster) -> None:
-    with stopped(process_of(guarded, "gcs_server")):
-        said = refused(guarded.inspect("ls"), 3)
+def test_a_gcs_that_is_silent(guarded_cluster: Cluster) -> None:
+    with stopped(process_of(guarded_cluster, "gcs_server")):
+        message = expect_error(guarded_cluster.inspect("ls"), 3)
 
-    assert "a raylet of its cluster runs here" in said
-    log = Path(said.split()[-1])
-    assert log.is_relative_to(guarded.dir)
+    assert "a raylet of its cluster runs here" in message
+    log = Path(message.split()[-1])
+    assert log.is_relative_to(guarded_cluster.dir)
     assert log.exists()
 
 
-def test_a_raylet_that_is_stopped(cluster: Cluster, job: Job) -> None:
+def test_a_raylet_that_is_stopped(cluster: Cluster, healthy_job: Job) -> None:
     raylet = process_of(cluster, "raylet")
 
     with stopped(raylet):
-        done = cluster.inspect("attach", job.submission_id)
+        done = cluster.inspect("attach", healthy_job.submission_id)
 
-    assert f"kill -CONT {raylet.pid}" in refused(done, 3)
+    assert f"kill -CONT {raylet.pid}" in expect_error(done, 3)
 
 
 # Tokens
@@ -304,73 +292,80 @@ def home_with_token(tmp_path: Path) -> Path:
     [{}, {"RAY_AUTH_MODE": "token"}, {"RAY_AUTH_MODE": "disabled"}],
     ids=["unset", "token", "disabled"],
 )
-def test_a_token_that_nobody_wants(
-    cluster: Cluster, job: Job, home_with_token: Path, env: dict[str, str]
+def test_a_token_that_is_not_needed(
+    cluster: Cluster, healthy_job: Job, home_with_token: Path, env: dict[str, str]
 ) -> None:
-    done = inspect(cluster, "attach", job.submission_id, home=home_with_token, **env)
-    assert "2 ranks" in answered(done)
+    done = inspect(cluster, "attach", healthy_job.submission_id, home=home_with_token, **env)
+    assert "2 ranks" in expect_output(done)
 
 
 def test_token_mode_without_a_token_on_a_cluster_without(
-    cluster: Cluster, job: Job, home: Path
+    cluster: Cluster, healthy_job: Job, home: Path
 ) -> None:
-    done = inspect(cluster, "attach", job.submission_id, home=home, RAY_AUTH_MODE="token")
-    assert "2 ranks" in answered(done)
+    done = inspect(cluster, "attach", healthy_job.submission_id, home=home, RAY_AUTH_MODE="token")
+    assert "2 ranks" in expect_output(done)
 
 
 @pytest.mark.parametrize("mode", [{}, {"RAY_AUTH_MODE": "token"}], ids=["unset", "token"])
 def test_finds_the_token_of_a_local_cluster(
-    guarded: Cluster, home: Path, mode: dict[str, str]
+    guarded_cluster: Cluster, home: Path, mode: dict[str, str]
 ) -> None:
-    answered(inspect(guarded, "ls", home=home, **mode))
-    doctor = answered(inspect(guarded, "doctor", home=home, **mode))
-    assert f"token from {guarded.home}/.ray/auth_token" in doctor
+    expect_output(inspect(guarded_cluster, "ls", home=home, **mode))
+    doctor = expect_output(inspect(guarded_cluster, "doctor", home=home, **mode))
+    assert f"token from {guarded_cluster.home}/.ray/auth_token" in doctor
 
 
-def test_passes_by_a_token_that_is_not_the_clusters(
-    guarded: Cluster, home_with_token: Path
-) -> None:
-    answered(inspect(guarded, "ls", home=home_with_token))
+def test_skips_a_token_of_another_cluster(guarded_cluster: Cluster, home_with_token: Path) -> None:
+    expect_output(inspect(guarded_cluster, "ls", home=home_with_token))
 
 
-def test_a_cluster_takes_the_token_that_is_set(guarded: Cluster, home: Path) -> None:
-    assert guarded.token
-    done = inspect(guarded, "doctor", home=home, RAY_AUTH_TOKEN=guarded.token)
-    assert "token from RAY_AUTH_TOKEN" in answered(done)
+def test_a_cluster_takes_the_token_that_is_set(guarded_cluster: Cluster, home: Path) -> None:
+    assert guarded_cluster.token
+    done = inspect(guarded_cluster, "doctor", home=home, RAY_AUTH_TOKEN=guarded_cluster.token)
+    assert "token from RAY_AUTH_TOKEN" in expect_output(done)
 
 
 @pytest.mark.parametrize("command", ["ls", "attach", "doctor"])
-def test_a_cluster_refuses_another_token(guarded: Cluster, home: Path, command: str) -> None:
-    done = inspect(guarded, command, "--quiet", home=home, RAY_AUTH_TOKEN="wrong")
-    assert "refused the token in RAY_AUTH_TOKEN" in refused(done, 4)
+def test_a_cluster_refuses_another_token(
+    guarded_cluster: Cluster, home: Path, command: str
+) -> None:
+    done = inspect(guarded_cluster, command, "--quiet", home=home, RAY_AUTH_TOKEN="wrong")
+    assert "refused the token in RAY_AUTH_TOKEN" in expect_error(done, 4)
 
 
 def test_says_which_side_of_a_token_mismatch_is_wrong(
-    guarded: Cluster, home_with_token: Path
+    guarded_cluster: Cluster, home_with_token: Path
 ) -> None:
-    def said(**env: str) -> str:
-        return refused(inspect(guarded, "ls", home=home_with_token, **env), 4)
+    def message(**env: str) -> str:
+        return expect_error(inspect(guarded_cluster, "ls", home=home_with_token, **env), 4)
 
-    assert "RAY_AUTH_MODE=disabled is set here" in said(RAY_AUTH_MODE="disabled")
-    assert "refused the token in ~/.ray/auth_token" in said(RAY_AUTH_MODE="token")
-    assert "/nowhere, which RAY_AUTH_TOKEN_PATH names" in said(RAY_AUTH_TOKEN_PATH="/nowhere")
+    assert "RAY_AUTH_MODE=disabled is set here" in message(RAY_AUTH_MODE="disabled")
+    assert "refused the token in ~/.ray/auth_token" in message(RAY_AUTH_MODE="token")
+    assert "/nowhere, which RAY_AUTH_TOKEN_PATH names" in message(RAY_AUTH_TOKEN_PATH="/nowhere")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
-def test_no_token_at_all(guarded: Cluster, home: Path) -> None:
-    done = guarded.run(
+def test_no_token_at_all(guarded_cluster: Cluster, home: Path) -> None:
+    done = guarded_cluster.run(
         *("env", "--unset=RAY_AUTH_MODE", f"HOME={home}", *NOBODY),
-        *("dsray-inspect", "ls", "--address", guarded.address),
+        *("dsray-inspect", "ls", "--address", guarded_cluster.address),
     )
-    assert "wants a token, and none is set here" in refused(done, 4)
+    assert "wants a token, and none is set here" in expect_error(done, 4)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
-def test_a_raylet_of_another_user(cluster: Cluster, job: Job) -> None:
+def test_a_raylet_of_another_user(cluster: Cluster, healthy_job: Job) -> None:
     done = cluster.run(
-        *(*READER, "dsray-inspect", "attach", job.submission_id, "--address", cluster.address)
+        *(
+            *READER,
+            "dsray-inspect",
+            "attach",
+            healthy_job.submission_id,
+            "--address",
+            cluster.address,
+        )
     )
-    assert "Run dsray-inspect as user 0" in refused(done, 4)
+    assert "Run dsray-inspect as user 0" in expect_error(done, 4)
 
 
 # Interrupts while something hangs
@@ -378,12 +373,12 @@ def test_a_raylet_of_another_user(cluster: Cluster, job: Job) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_silent_gcs_does_not_keep_an_interrupted_command(
-    guarded: Cluster, number: signal.Signals
+    guarded_cluster: Cluster, number: signal.Signals
 ) -> None:
-    argv = ("dsray-inspect", "ls", "--address", guarded.address)
+    argv = ("dsray-inspect", "ls", "--address", guarded_cluster.address)
 
-    with stopped(process_of(guarded, "gcs_server")):
-        command = psutil.Popen(argv, env=guarded.env, cwd=guarded.dir)
+    with stopped(process_of(guarded_cluster, "gcs_server")):
+        command = psutil.Popen(argv, env=guarded_cluster.env, cwd=guarded_cluster.dir)
         processes.wait_for("it to connect", lambda: command.net_connections("tcp"))
         command.send_signal(number)
         started = time.monotonic()

@@ -1,4 +1,4 @@
-"""A look leaves the job as it was, and so does an attacher that is killed at any instant."""
+"""A command leaves the job as it was, and so does an attacher that is killed at any instant."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import os
 import random
 import subprocess
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import pytest
 
 from dsray_inspect.agent.remote.environ import live_environ
 from tests.ray import processes, scenarios
 from tests.ray.cluster import Cluster
+from tests.ray.inspecting import our_actors
+from tests.ray.jobs import Job
 
 KILLS = 20
 COMMANDS = (
@@ -22,65 +26,80 @@ COMMANDS = (
     ("stacks", "--locals", "--all-threads"),
     ("env", "--all"),
 )
-OURS = ("NodeAgent", "Examiner")
 LASTING = ("threads", "files", "mapped", "env")
 COUNTED = ("native_threads", "sockets")
 WATCHED = (*LASTING, *COUNTED)
 
 
-def test_the_first_look_leaves_nothing(cluster: Cluster) -> None:
-    job = scenarios.training(cluster)
-    pids = list(job.pids().values())
-    before = [steady_traces(pid) for pid in pids]
-
-    for command in COMMANDS:
-        run_whole(cluster, *command, job.submission_id)
-
+@pytest.fixture(scope="module")
+def unwatched_job(cluster: Cluster) -> Iterator[Job]:
+    """A job that nobody has attached to yet; its workers must end with it."""
+    job = scenarios.training(cluster, "--step-sleep-s", "0.1")
     job.assert_moving()
-    processes.wait_until_equal(
-        "the ranks to be as they were",
-        [{}, {}],
-        lambda: [changes(pid, before, LASTING) for pid in pids],
+    workers = job.actors()
+    assert sorted(job.pids().values()) == [worker.pid for worker in workers]
+    yield job
+    assert job.stop() == "STOPPED"
+    processes.wait_for(
+        "the workers to be gone",
+        lambda: not any(os.path.exists(f"/proc/{worker.pid}") for worker in workers),
     )
-    job.stop()
 
 
-def test_twenty_killed_attachers_leave_nothing(cluster: Cluster) -> None:
-    job = scenarios.training(cluster)
+class FirstCommands(NamedTuple):
+    """The first commands that anybody ran on a job."""
+
+    before: list[dict[str, Any]]
+    """What the ranks looked like before."""
+    seconds: dict[tuple[str, ...], float]
+    """How long each command took."""
+
+
+@pytest.fixture(scope="module")
+def first_commands(cluster: Cluster, unwatched_job: Job) -> FirstCommands:
+    """Run each command once, to its end."""
+    before = [steady_traces(pid) for pid in unwatched_job.pids().values()]
+    name = unwatched_job.submission_id
+    return FirstCommands(
+        before, {command: run_to_end(cluster, *command, name) for command in COMMANDS}
+    )
+
+
+def test_the_first_commands_leave_nothing(
+    unwatched_job: Job, first_commands: FirstCommands
+) -> None:
+    unwatched_job.assert_moving()
+    wait_until_unchanged(unwatched_job, first_commands.before, LASTING)
+
+
+def test_twenty_killed_attachers_leave_nothing(
+    cluster: Cluster, unwatched_job: Job, first_commands: FirstCommands, hung_job: Job
+) -> None:
+    job = unwatched_job
     pids = list(job.pids().values())
-    name = job.submission_id
-    longest_s = max(run_whole(cluster, *command, name) for command in COMMANDS)
     before = [steady_traces(pid) for pid in pids]
     files = files_of_ours(cluster)
     instants = random.Random(20)
 
     for number in range(KILLS):
         command = COMMANDS[number % len(COMMANDS)]
-        attacher = start(cluster, *command, name)
-        time.sleep(instants.uniform(0, longest_s))
+        attacher = start(cluster, *command, job.submission_id)
+        time.sleep(instants.uniform(0, first_commands.seconds[command]))
         attacher.kill()
         attacher.wait()
 
     job.assert_moving()
     cluster.wait_for("our actors to be gone", lambda: not our_actors(cluster))
-    processes.wait_until_equal(
-        "the ranks to be as they were",
-        [{}, {}],
-        lambda: [changes(pid, before) for pid in pids],
-    )
+    wait_until_unchanged(job, before)
     assert files_of_ours(cluster) == files
     assert list(job.pids().values()) == pids
-    steps = {rank: job.steps(rank) for rank in (0, 1)}
-    job.stop()
 
-    undisturbed = scenarios.training(cluster)
-    undisturbed.wait_until_step(1, 100)
-    undisturbed.stop()
-
-    for rank, rows in steps.items():
-        assert [row.step for row in rows] == list(range(len(rows)))
-        reference = [row.loss for row in undisturbed.steps(rank)]
-        assert [row.loss for row in rows[: len(reference)]] == reference[: len(rows)]
+    # Nobody attaches to the hung job before it hangs, so its losses are those of undisturbed ranks.
+    for rank in (0, 1):
+        steps = job.steps(rank)
+        assert [row.step for row in steps] == list(range(len(steps)))
+        reference = [row.loss for row in hung_job.steps(rank)]
+        assert [row.loss for row in steps[: len(reference)]] == reference[: len(steps)]
 
 
 def start(cluster: Cluster, *argv: str) -> subprocess.Popen[bytes]:
@@ -95,7 +114,7 @@ def start(cluster: Cluster, *argv: str) -> subprocess.Popen[bytes]:
     )
 
 
-def run_whole(cluster: Cluster, *argv: str) -> float:
+def run_to_end(cluster: Cluster, *argv: str) -> float:
     """Return the seconds that a command takes when nobody kills it."""
     started = time.monotonic()
     assert start(cluster, *argv).wait(120) in (0, 1), argv
@@ -118,9 +137,9 @@ def traces(pid: int) -> dict[str, Any]:
 
 
 def steady_traces(pid: int) -> dict[str, Any]:
-    """Return the traces of a process that nobody asks anything: two readings that are equal.
+    """Return the traces of a process that nobody reads from: two equal readings in a row.
 
-    py-spy reads a running process, and now and then what it reads was just being changed.
+    py-spy reads a running process, and sometimes what it reads is just being changed.
     """
     readings = [traces(pid)]
 
@@ -135,8 +154,8 @@ def steady_traces(pid: int) -> dict[str, Any]:
 def changes(
     pid: int, before: list[dict[str, Any]], names: Collection[str] = WATCHED
 ) -> dict[str, tuple[Any, Any]]:
-    """Return what is otherwise in a process: before and now; fewer sockets and threads are fine."""
-    now, then = traces(pid), next(one for one in before if one["pid"] == pid)
+    """Return what differs in a process, as (before, now); fewer sockets and threads are fine."""
+    now, then = traces(pid), next(reading for reading in before if reading["pid"] == pid)
     return {
         name: (then[name], now[name])
         for name in names
@@ -144,16 +163,20 @@ def changes(
     }
 
 
+def wait_until_unchanged(
+    job: Job, before: list[dict[str, Any]], names: Collection[str] = WATCHED
+) -> None:
+    processes.wait_until_equal(
+        "the ranks to be as they were",
+        [{}, {}],
+        lambda: [changes(pid, before, names) for pid in job.pids().values()],
+    )
+
+
 def files_of_ours(cluster: Cluster) -> set[str]:
-    """Return what lies where a command could leave something."""
+    """Return the files where a command could leave some."""
     pids = [process.pid for process in processes.with_mark(cluster.mark)]
     return {
         *map(str, (cluster.dir / "tmp").rglob("*")),
         *map(str, processes.in_shared_memory(pids)),
     }
-
-
-def our_actors(cluster: Cluster) -> list[Any]:
-    answer = cluster.call("GET", "/api/v0/actors?limit=10000")
-    rows = answer["data"]["result"]["result"]
-    return [row for row in rows if row["class_name"] in OURS and row["state"] != "DEAD"]

@@ -12,7 +12,7 @@ from tests.ray import processes
 from tests.ray.conftest import skip_without_hosts
 from tests.ray.drivers import LocalDriver
 from tests.ray.hosts import Host
-from tests.ray.messages import Done, answered, refused
+from tests.ray.messages import Done, expect_error, expect_output
 
 
 @pytest.fixture(scope="module")
@@ -29,21 +29,27 @@ def driver(laptop: Host) -> Iterator[LocalDriver]:
     """A script that trains, started by plain `python`; it made a token in its user's home."""
     with LocalDriver("--fault", "sleep", host=laptop) as driver:
         driver.wait_until_stuck(after_step=19)
-        assert (driver.dir / "home" / ".ray" / "auth_token").exists()
+        assert driver.token_path.exists()
         yield driver
+    assert not processes.with_mark(driver.mark)
 
 
 def test_finds_the_run_without_a_flag(driver: LocalDriver) -> None:
-    runs = json.loads(answered(driver.run("dsray-inspect", "ls", "--json")))["runs"]
+    runs = json.loads(expect_output(driver.run("dsray-inspect", "ls", "--json")))["runs"]
     assert [(run["submission_id"], run["ranks"], run["state"]) for run in runs] == [
         (None, 2, "RUNNING")
     ]
     assert "tests/jobs/train.py" in runs[0]["entrypoint"]
 
 
+def test_the_script_has_the_only_ray_of_its_host(driver: LocalDriver) -> None:
+    status = driver.run("ray", "status", env={"RAY_AUTH_MODE": "token"})
+    assert "Active:" in status.stdout, status.stderr
+
+
 def test_sees_every_rank_without_a_flag(driver: LocalDriver) -> None:
     done = driver.run("dsray-inspect", "attach")
-    text = answered(done)
+    text = expect_output(done)
     assert done.stderr == ""
     assert "load_batch" in text
     assert "fit()" in text
@@ -52,7 +58,7 @@ def test_sees_every_rank_without_a_flag(driver: LocalDriver) -> None:
 
 def test_another_home_needs_no_flag_either(driver: LocalDriver, tmp_path: Path) -> None:
     done = driver.run("dsray-inspect", "attach", env={"HOME": str(tmp_path)})
-    assert "load_batch" in answered(done)
+    assert "load_batch" in expect_output(done)
     assert not list(tmp_path.iterdir())
 
 
@@ -67,8 +73,8 @@ def test_a_job_is_found_by_its_id(driver: LocalDriver) -> None:
     def attach(name: str) -> Done:
         return driver.run("dsray-inspect", "attach", name)
 
-    assert "load_batch" in answered(attach("01000000"))
-    assert "Did you mean 01000000" in refused(attach("0100000"), 3)
+    assert "load_batch" in expect_output(attach("01000000"))
+    assert "Did you mean 01000000" in expect_error(attach("0100000"), 3)
 
 
 def test_no_ray_at_all(tmp_path: Path) -> None:
@@ -76,6 +82,6 @@ def test_no_ray_at_all(tmp_path: Path) -> None:
 
     with Host("empty", "127.0.0.1", folder=tmp_path, mark=f"{processes.run_id()}/empty") as host:
         for command in ("ls", "attach", "doctor"):
-            said = refused(host.run("dsray-inspect", command), 3)
+            said = expect_error(host.run("dsray-inspect", command), 3)
             assert "No Ray cluster runs on this machine." in said
             assert "--address" in said

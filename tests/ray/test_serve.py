@@ -1,4 +1,7 @@
-"""`serve` on real jobs: scraped as Prometheus would, through a restart of the group and to the end."""
+"""`serve` on real jobs: scraped as Prometheus would, through a restart of the group and to the end.
+
+A job that hangs is served in test_why.py.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,12 @@ from prometheus_client.samples import Sample
 from dsray_inspect.exporters.metrics import SERIES
 from tests.ray import processes, scenarios
 from tests.ray.cluster import Cluster
-from tests.ray.jobs import Job
+from tests.ray.inspecting import take_snapshot, workers_by_rank
 from tests.receiver import attributes, receiving
 
 
 class Served:
-    """A `serve` that runs; its output is in files, so that it never waits for us."""
+    """A running `serve`; its output goes to files, so that it never waits for the test."""
 
     def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
         self.process = process
@@ -34,7 +37,7 @@ class Served:
         return (self._folder / name).read_text()
 
     def target(self) -> str:
-        """Return where it listens, as Prometheus would find it."""
+        """Return the address it listens on, found as Prometheus finds it."""
         path = self._folder / "targets.json"
         answer = processes.wait_for("the file for service discovery", lambda: path.exists())
         assert answer
@@ -55,11 +58,11 @@ class Served:
         return samples
 
     def wait_for(self, what: str, probe: Any, *, timeout: float = 180) -> Any:
-        def look() -> Any:
+        def probe_samples() -> Any:
             assert self.process.poll() is None, self.text("stderr")
             return probe(self.scrape())
 
-        return processes.wait_for(what, look, timeout=timeout, every=0.3)
+        return processes.wait_for(what, probe_samples, timeout=timeout, every=0.3)
 
     def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
@@ -163,6 +166,8 @@ def test_a_job_from_before_its_start_through_a_restart_to_its_end(
             "the new group alone", lambda samples: samples if pids(samples) == job.pids() else None
         )
         assert values(again, "dsray_run_group_restarts_total") == {"": 1}
+        snapshot = take_snapshot(cluster, job)
+        assert {rank: w["pid"] for rank, w in workers_by_rank(snapshot).items()} == job.pids()
         assert {s.labels["run_id"] for s in again if "run_id" in s.labels} == {
             s.labels["run_id"] for s in first if "run_id" in s.labels
         }
@@ -176,7 +181,7 @@ def test_a_job_from_before_its_start_through_a_restart_to_its_end(
         )
         served.wait_for("its series to go", lambda samples: not values(samples, "dsray_run_ranks"))
         assert served.end(signal.SIGTERM) == 130
-        check_spans(collector.spans)
+        check_spans(collector.distinct_spans)
         assert not (tmp_path / "targets.json").exists()
 
     lines = [json.loads(line) for line in served.text("stdout").splitlines()]
@@ -185,44 +190,6 @@ def test_a_job_from_before_its_start_through_a_restart_to_its_end(
     assert states.index("finished") == len(states) - 1, "a run that is still to come is not over"
     assert {line["job"] for line in lines} == {"served"}
     assert "Traceback" not in served.text("stderr")
-
-
-def check_trace_of_a_hang(cluster: Cluster, job: Job) -> None:
-    """`trace --otlp` gives a collector what the ranks wait in as well."""
-    with receiving() as collector:
-        env = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
-        done = cluster.inspect("trace", job.submission_id, "--past", "--otlp", env=env)
-
-    assert done.returncode == 0, done.stderr
-    assert f"took {len(collector.spans)} spans" in done.stderr
-    check_spans(collector.spans)
-    told = [attributes(span.attributes) for span in collector.spans]
-    assert any(one.get("dsray.span.open") and "dsray.collective.sequence.id" in one for one in told)
-
-
-def test_it_ends_with_the_job_and_says_whose_fault_it_was(cluster: Cluster, tmp_path: Path) -> None:
-    job = scenarios.asleep_in_user_code(cluster, "--step-sleep-s", "0.05")
-
-    with serving(cluster, tmp_path, job.submission_id) as served:
-        samples = served.wait_for(
-            "the culprit",
-            lambda s: (
-                s if values(s, "dsray_rank_culprit", kind="rank_blocked_in_user_code") else None
-            ),
-        )
-        assert values(samples, "dsray_rank_culprit") == {"1": 1}
-        assert values(samples, "dsray_verdict", state="hung") == {"": 1}
-        assert values(samples, "dsray_collective_pending")["0"] > 0
-        check_trace_of_a_hang(cluster, job)
-        job.stop()
-        served.wait_for(
-            "how it ended", lambda s: values(s, "dsray_verdict", state="finished") == {"": 1}
-        )
-        assert served.process.wait(60) == 0
-
-    told = served.text("stdout").splitlines()
-    assert any("HUNG: Rank 1 is blocked in load_batch" in line for line in told), told
-    assert "FINISHED: " in told[-1]
 
 
 def test_what_cannot_be_served_is_said_in_one_sentence(cluster: Cluster, tmp_path: Path) -> None:

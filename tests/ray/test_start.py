@@ -1,4 +1,4 @@
-"""How a run started: of a job that knows nothing of us, and of jobs that `submit` started."""
+"""How a run started: a job that knows nothing of us, and jobs that `submit` started."""
 
 from __future__ import annotations
 
@@ -12,13 +12,22 @@ from typing import Any
 
 import pytest
 
+from tests.ray import scenarios
 from tests.ray.cluster import JOBS, Cluster, checked, submit_argv
-from tests.ray.inspecting import Snapshot, by_rank, look, training_stacks
+from tests.ray.inspecting import (
+    Snapshot,
+    take_snapshot,
+    take_whole_snapshot,
+    training_frames,
+    workers_by_rank,
+)
 from tests.ray.jobs import Job
 from tests.ray.processes import is_in
 
 SHAPE = ("--compile-ops", "--step-sleep-s", "0.1")
 STEPS = 8
+COMPILE_LIMIT_S = 400.0
+"""The first job on a machine compiles the op, which takes minutes on a busy one."""
 NO_PTRACE = ("setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace")
 needs_root = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("setpriv") is None, reason="gives rights away"
@@ -34,20 +43,17 @@ def submit(cluster: Cluster, *args: str, **runtime_env: Any) -> Job:
         cluster.url, name, out, ("train.py", *args), env=None, runtime_env=runtime_env
     )
     assert argv[:3] == ["ray", "job", "submit"]
+    submitted_at = time.time()
     checked(cluster.run("dsray-inspect", "submit", *argv[3:], timeout=180))
-    return Job(name, out, cluster.call)
+    return Job(name, out, cluster.call, submitted_at=submitted_at)
 
 
 @pytest.fixture(scope="module")
-def begun() -> float:
-    return time.time()
-
-
-@pytest.fixture(scope="module")
-def plain(cluster: Cluster, begun: float) -> Iterator[Job]:
+def plain_job(cluster: Cluster) -> Iterator[Job]:
+    """A job that `ray job submit` started; it builds DeepSpeed's op, as `recorded` does."""
     job = cluster.submit(*SHAPE)
     for rank in (0, 1):
-        job.wait_until_step(rank, STEPS)
+        job.wait_until_step(rank, STEPS, timeout=COMPILE_LIMIT_S)
     yield job
     job.stop()
 
@@ -66,18 +72,6 @@ def recorded(cluster: Cluster) -> Iterator[Job]:
     job.stop()
 
 
-def look_at_engines(cluster: Cluster, job: Job) -> Snapshot:
-    """Look until every rank has told its engine: on a busy machine the search may be too long."""
-
-    def told() -> Snapshot | None:
-        snapshot = look(cluster, job)
-        return snapshot if all(one["deepspeed"] for one in snapshot["workers"]) else None
-
-    snapshot = cluster.wait_for("every rank tells its engine", told)
-    assert snapshot is not None
-    return snapshot
-
-
 def parts_of(snapshot: Snapshot) -> dict[str, float]:
     return {part["name"]: part["seconds"] for part in snapshot["startup"]["parts"]}
 
@@ -86,15 +80,15 @@ def costs_of(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
     return {cost["name"]: cost for cost in snapshot["costs"]}
 
 
-def test_a_job_without_us_has_its_start(cluster: Cluster, begun: float, plain: Job) -> None:
-    snapshot = look(cluster, plain)
+def test_a_job_without_us_has_its_start(cluster: Cluster, plain_job: Job) -> None:
+    snapshot = take_snapshot(cluster, plain_job)
     startup, parts = snapshot["startup"], parts_of(snapshot)
 
     assert (startup["until"], startup["restart"]) == ("train_func", False)
     assert sum(parts.values()) == pytest.approx(startup["seconds"], abs=1e-3)
     assert {"controller", "process_start", "imports", "rendezvous"} <= set(parts)
-    first = min(plain.steps(rank)[0].at for rank in (0, 1))
-    assert begun <= startup["began_at"]
+    first = min(plain_job.steps(rank)[0].at for rank in (0, 1))
+    assert plain_job.submitted_at <= startup["began_at"]
     assert startup["began_at"] + startup["seconds"] <= first
     assert parts["imports"] > 0.1
     training = costs_of(snapshot)["training"]["seconds"]
@@ -103,8 +97,8 @@ def test_a_job_without_us_has_its_start(cluster: Cluster, begun: float, plain: J
     )
 
 
-def test_what_it_does_not_know_is_null_with_the_reason(cluster: Cluster, plain: Job) -> None:
-    snapshot = look_at_engines(cluster, plain)
+def test_what_it_does_not_know_is_null_with_the_reason(cluster: Cluster, plain_job: Job) -> None:
+    snapshot = take_whole_snapshot(cluster, plain_job)
     costs = costs_of(snapshot)
     assert costs["deepspeed_init"]["seconds"] is None
     assert "dsray-inspect submit" in costs["deepspeed_init"]["evidence"]
@@ -112,19 +106,19 @@ def test_what_it_does_not_know_is_null_with_the_reason(cluster: Cluster, plain: 
 
     for worker in snapshot["workers"]:
         assert "dsray-inspect submit" in worker["evidence"]["init"]
-        names = {one["phase"] for one in worker["deepspeed"]["init"]}
+        names = {phase["phase"] for phase in worker["deepspeed"]["init"]}
         assert names <= {"op_compile:deepspeed_shm_comm"}
 
 
-def test_it_is_one_line_of_the_report(cluster: Cluster, plain: Job) -> None:
-    done = cluster.inspect("attach", plain.submission_id)
-    (line,) = [one for one in done.stdout.splitlines() if one.startswith("start-up")]
+def test_it_is_one_line_of_the_report(cluster: Cluster, plain_job: Job) -> None:
+    done = cluster.inspect("attach", plain_job.submission_id)
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("start-up")]
     assert " s to your function: controller " in line or " min " in line
     assert "submit` records them" in done.stdout
 
 
 def test_a_submitted_job_has_every_phase(cluster: Cluster, recorded: Job) -> None:
-    snapshot = look_at_engines(cluster, recorded)
+    snapshot = take_whole_snapshot(cluster, recorded)
     startup, parts = snapshot["startup"], parts_of(snapshot)
 
     assert (startup["until"], startup["notes"]) == ("first_step", [])
@@ -134,7 +128,7 @@ def test_a_submitted_job_has_every_phase(cluster: Cluster, recorded: Job) -> Non
     assert ended == pytest.approx(first, abs=0.5)
 
     for worker in snapshot["workers"]:
-        init = {one["phase"]: one["seconds"] for one in worker["deepspeed"]["init"]}
+        init = {phase["phase"]: phase["seconds"] for phase in worker["deepspeed"]["init"]}
         inside = ("init_distributed", "config", "engine")
         assert sum(init[name] for name in inside) <= init["initialize"]
         assert sum(init[name] for name in inside) == pytest.approx(init["initialize"], abs=0.5)
@@ -147,22 +141,22 @@ def test_a_submitted_job_has_every_phase(cluster: Cluster, recorded: Job) -> Non
 
 
 def test_what_the_user_set_survives(cluster: Cluster, recorded: Job) -> None:
-    for worker in by_rank(look(cluster, recorded)).values():
-        env = {name: one["value"] for name, one in worker["env"].items()}
+    for worker in workers_by_rank(take_snapshot(cluster, recorded)).values():
+        env = {name: variable["value"] for name, variable in worker["env"].items()}
         assert env["SET_BY_THE_USER"] == env["SET_BY_THE_USERS_HOOK"] == "yes"
         assert str(JOBS) in env["PYTHONPATH"].split(":")
 
 
-def test_it_trains_the_same(plain: Job, recorded: Job) -> None:
+def test_it_trains_the_same(plain_job: Job, recorded: Job) -> None:
     for rank in (0, 1):
         ours = [row.loss for row in recorded.steps(rank)[:STEPS]]
-        assert ours == [row.loss for row in plain.steps(rank)[:STEPS]]
+        assert ours == [row.loss for row in plain_job.steps(rank)[:STEPS]]
 
 
 def test_after_the_first_step_nothing_of_us_is_on_a_stack(cluster: Cluster, recorded: Job) -> None:
     for _ in range(3):
-        for frames in training_stacks(look(cluster, recorded)).values():
-            assert not [one for one in frames if "sitecustomize" in one["file"]]
+        for frames in training_frames(take_snapshot(cluster, recorded)).values():
+            assert not [frame for frame in frames if "sitecustomize" in frame["file"]]
 
 
 @needs_root
@@ -172,7 +166,9 @@ def test_a_scripts_own_hook_survives_and_its_stacks_need_no_ptrace(cluster: Clus
 
     try:
         job.wait_for(
-            "rank 1 is late", lambda: any(is_in(one.pid, "be_late") for one in job.actors())
+            "rank 1 is late",
+            lambda: any(is_in(actor.pid, "be_late") for actor in job.actors()),
+            every=scenarios.STACKS_EVERY_S,
         )
         done = cluster.run(
             *NO_PTRACE, "dsray-inspect", "attach", "--json", "--address", cluster.address,
@@ -182,7 +178,7 @@ def test_a_scripts_own_hook_survives_and_its_stacks_need_no_ptrace(cluster: Clus
     finally:
         job.stop()
 
-    ranks = by_rank(snapshot)
+    ranks = workers_by_rank(snapshot)
     assert {worker["stack_source"] for worker in ranks.values()} == {"faulthandler"}
     assert {worker["phase"] for worker in ranks.values()} == {"init_process_group"}
     assert "rung 4" in " ".join(snapshot["notes"])

@@ -1,4 +1,4 @@
-"""Terminals, pipes and signals: what is printed where, and how a command ends that is cut short."""
+"""Terminals, pipes and signals: what is printed where, and how an interrupted command ends."""
 
 from __future__ import annotations
 
@@ -9,32 +9,23 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import pytest
 
-from tests.ray import processes, scenarios
+from tests.ray import processes
 from tests.ray.cluster import Cluster
+from tests.ray.inspecting import our_actors
 from tests.ray.jobs import Job
-from tests.ray.messages import answered
+from tests.ray.messages import expect_output
 
 ESCAPE = "\033["
 SOON_S = 20.0
-AGENTS = ("NodeAgent", "Examiner")
-
-
-@pytest.fixture(scope="module")
-def job(cluster: Cluster) -> Iterator[Job]:
-    """A job of two ranks, one of them asleep in user code: there is something to colour."""
-    job = scenarios.asleep_in_user_code(cluster)
-    yield job
-    job.stop()
 
 
 @pytest.fixture
-def argv(cluster: Cluster, job: Job) -> list[str]:
-    return ["dsray-inspect", "attach", "--address", cluster.address, job.submission_id]
+def argv(cluster: Cluster, hung_job: Job) -> list[str]:
+    return ["dsray-inspect", "attach", "--address", cluster.address, hung_job.submission_id]
 
 
 def in_terminal(
@@ -59,13 +50,13 @@ def in_terminal(
     return command.wait(60), output.decode()
 
 
-def test_the_text_tells_what_was_before(cluster: Cluster, argv: list[str]) -> None:
-    def told() -> list[str]:
+def test_the_text_shows_what_was_before(cluster: Cluster, argv: list[str]) -> None:
+    def lines_about_before() -> list[str]:
         lines = cluster.run(*argv).stdout.splitlines()
         return [line for line in lines if line.startswith("before      ")]
 
-    # A rank's recorder is read once the rank stands still.
-    (line,) = processes.wait_for("what was before", told, every=1.0)
+    # A rank's flight recorder is read once the rank is idle.
+    (line,) = processes.wait_for("what was before", lines_about_before, every=1.0)
     assert re.search(r" in the flight recorders: \d+ steps? of .*, the last one .* ago$", line)
 
 
@@ -83,7 +74,7 @@ def test_colours_on_a_terminal(cluster: Cluster, argv: list[str]) -> None:
     [({"NO_COLOR": "1"}, ()), ({"TERM": "dumb"}, ()), ({}, ("--no-color",))],
     ids=["NO_COLOR", "dumb", "--no-color"],
 )
-def test_no_colours_for_who_wants_none(
+def test_no_colours_where_they_are_unwanted(
     cluster: Cluster, argv: list[str], env: dict[str, str], flags: tuple[str, ...]
 ) -> None:
     _, output = in_terminal(cluster, *argv, "--text", *flags, env=env)
@@ -92,9 +83,9 @@ def test_no_colours_for_who_wants_none(
 
 
 @pytest.mark.parametrize("command", ["attach", "stacks", "env", "ls", "doctor"])
-def test_no_colours_in_a_pipe(cluster: Cluster, job: Job, command: str) -> None:
-    named = () if command in ("ls", "doctor") else (job.submission_id,)
-    assert "\033" not in answered(cluster.inspect(command, *named))
+def test_no_colours_in_a_pipe(cluster: Cluster, hung_job: Job, command: str) -> None:
+    named = () if command in ("ls", "doctor") else (hung_job.submission_id,)
+    assert "\033" not in expect_output(cluster.inspect(command, *named))
 
 
 # Pipes
@@ -106,7 +97,7 @@ def test_a_reader_that_goes_away(cluster: Cluster, argv: list[str], flags: tuple
     assert command.stdout is not None
     command.stdout.close()
     assert command.wait(60) == 0
-    assert said(command) == ""
+    assert stderr_of(command) == ""
 
 
 def test_one_line_is_enough(cluster: Cluster, argv: list[str]) -> None:
@@ -130,24 +121,26 @@ def test_a_full_disk(cluster: Cluster, argv: list[str]) -> None:
     assert done.stderr == "error: The output cannot be written: No space left on device.\n"
 
 
-def test_data_on_stdout_and_talk_on_stderr(cluster: Cluster, argv: list[str], job: Job) -> None:
+def test_data_on_stdout_and_messages_on_stderr(
+    cluster: Cluster, argv: list[str], hung_job: Job
+) -> None:
     doctor = ("dsray-inspect", "doctor", "--address", cluster.address, "--json")
     done = cluster.run(*doctor)
     assert "Checking the nodes" in done.stderr
     assert json.loads(done.stdout)["schema_version"] == 1
     assert cluster.run(*doctor, "--quiet").stderr == ""
 
-    native = cluster.inspect("stacks", "--native", job.submission_id)
+    native = cluster.inspect("stacks", "--native", hung_job.submission_id)
     assert "py-spy pauses each rank" in native.stderr
     assert "py-spy pauses each rank" not in native.stdout
-    assert cluster.inspect("stacks", "--native", "--quiet", job.submission_id).stderr == ""
+    assert cluster.inspect("stacks", "--native", "--quiet", hung_job.submission_id).stderr == ""
     assert cluster.run(*argv).stderr == ""
 
 
-def test_options_stand_before_or_after_the_command(cluster: Cluster, job: Job) -> None:
+def test_options_stand_before_or_after_the_command(cluster: Cluster, hung_job: Job) -> None:
     before = cluster.run("dsray-inspect", "--address", cluster.address, "--json", "ls")
     after = cluster.run("dsray-inspect", "ls", "--json", "--address", cluster.address)
-    assert json.loads(answered(before)) == json.loads(answered(after))
+    assert json.loads(expect_output(before)) == json.loads(expect_output(after))
 
 
 # Signals
@@ -166,16 +159,10 @@ def start(cluster: Cluster, *argv: str) -> subprocess.Popen[str]:
     )
 
 
-def said(command: subprocess.Popen[str]) -> str:
+def stderr_of(command: subprocess.Popen[str]) -> str:
     assert command.stderr is not None
     with command.stderr:
         return command.stderr.read().strip()
-
-
-def agents(cluster: Cluster) -> list[dict[str, Any]]:
-    answer = cluster.call("GET", "/api/v0/actors?limit=10000")
-    rows = answer["data"]["result"]["result"]
-    return [row for row in rows if row["class_name"] in AGENTS and row["state"] != "DEAD"]
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
@@ -197,25 +184,25 @@ def test_a_signal_ends_a_command_at_once(
 
 
 @pytest.fixture(scope="module")
-def whole_s(cluster: Cluster, job: Job) -> float:
+def whole_s(cluster: Cluster, hung_job: Job) -> float:
     """Seconds of an attach that nobody cuts short."""
     started = time.monotonic()
-    answered(cluster.inspect("attach", job.submission_id))
+    expect_output(cluster.inspect("attach", hung_job.submission_id))
     return time.monotonic() - started
 
 
-def test_an_interrupted_command_leaves_nothing(cluster: Cluster, job: Job) -> None:
+def test_an_interrupted_command_leaves_nothing(cluster: Cluster, hung_job: Job) -> None:
     """The doctor has actors on every node; they end with it, whenever that is."""
     command = start(cluster, "dsray-inspect", "doctor", "--address", cluster.address, "--json")
 
     def busy() -> bool:
-        return bool(agents(cluster)) or command.poll() is not None
+        return bool(our_actors(cluster)) or command.poll() is not None
 
     processes.wait_for("an actor of the doctor", busy, every=0.02)
     command.send_signal(signal.SIGINT)
     _, err = command.communicate(timeout=60)
     assert "Traceback" not in err
     assert command.returncode in (0, 130, -signal.SIGINT), err
-    cluster.wait_for("our actors to be gone", lambda: not agents(cluster))
-    assert not processes.in_shared_memory([command.pid, *job.pids().values()])
-    assert "load_batch" in answered(cluster.inspect("attach", job.submission_id))
+    cluster.wait_for("our actors to be gone", lambda: not our_actors(cluster))
+    assert not processes.in_shared_memory([command.pid, *hung_job.pids().values()])
+    assert "load_batch" in expect_output(cluster.inspect("attach", hung_job.submission_id))

@@ -1,4 +1,7 @@
-"""`trace` on real jobs: spans that agree with the job's own log, and nothing of it left behind."""
+"""`trace` on real jobs: spans agree with the job's own log, and nothing is left behind.
+
+The past of a hung job is in tests/ray/test_why.py.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,12 @@ import pytest
 
 from tests.ray import processes, scenarios
 from tests.ray.cluster import Cluster
+from tests.ray.inspecting import (
+    ranks_by_cause,
+    take_snapshot,
+    take_whole_snapshot,
+    workers_by_rank,
+)
 from tests.ray.jobs import Job
 from tests.ray.test_killed import LASTING, changes, steady_traces
 
@@ -33,7 +42,7 @@ def trace(cluster: Cluster, job: Job, *args: str) -> Document:
 
 def of_rank(document: Document, rank: int) -> Spans:
     processes = document["timeline"]["processes"]
-    (n,) = [i for i, one in enumerate(processes) if one["rank"] == rank]
+    (n,) = [i for i, process in enumerate(processes) if process["rank"] == rank]
     return [span for span in document["timeline"]["spans"] if span["process"] == n]
 
 
@@ -53,9 +62,9 @@ def rings() -> list[str]:
     return glob.glob("/dev/shm/dsray*")
 
 
-@pytest.fixture(params=[2, 3], ids=["zero2", "zero3"])
+@pytest.fixture(scope="module", params=[2, 3], ids=["zero2", "zero3"])
 def busy(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Job]:
-    """A job with everything that a trace tells apart, two micro steps a global step."""
+    """A job with every kind of span, and two micro steps per global step."""
     job = cluster.submit(
         *("--zero", str(request.param), "--accumulate", "2", "--objects"),
         *("--report-every", "7", "--save-every", "6", "--step-sleep-s", "0.05"),
@@ -81,10 +90,10 @@ def test_spans_agree_with_the_job(cluster: Cluster, busy: Job) -> None:
         spans = of_rank(document, rank)
         steps = whole(spans, "step")
         assert len(steps) >= 3
-        agree_with_log(steps, busy, rank)
-        add_up(spans, steps)
-        are_in_micro_steps(spans, steps)
-        are_collectives(spans, stage)
+        check_steps_agree_with_log(steps, busy, rank)
+        check_spans_fill_steps(spans, steps)
+        check_micro_steps(spans, steps)
+        check_collectives(spans, stage)
         assert {"data", "forward", "backward", "optimizer_step", "user"} <= names(spans)
 
     every = document["timeline"]["spans"]
@@ -94,10 +103,25 @@ def test_spans_agree_with_the_job(cluster: Cluster, busy: Job) -> None:
     assert not objects or max(sizes) > 50_000 * 4
     assert document["dropped"] == 0
     assert document["notes"] == []
-    were_left_alone(busy, pids, before)
+    check_left_alone(busy, pids, before)
 
 
-def agree_with_log(steps: Spans, job: Job, rank: int) -> None:
+def test_every_rank_is_seen_from_inside_and_from_outside(cluster: Cluster, busy: Job) -> None:
+    inside = take_whole_snapshot(cluster, busy)
+    outside = take_snapshot(cluster, busy, "--no-inject")
+
+    for snapshot in (inside, outside):
+        assert sorted(workers_by_rank(snapshot)) == [0, 1]
+        assert {worker["evidence"]["stack"] for worker in snapshot["workers"]} == {"ok"}
+
+    (stage,) = {worker["deepspeed"]["zero_stage"] for worker in inside["workers"]}
+    assert f"--zero {stage} " in inside["job"]["entrypoint"]
+    assert {worker["evidence"]["worker"] for worker in outside["workers"]} == {
+        "switched off by --no-inject"
+    }
+
+
+def check_steps_agree_with_log(steps: Spans, job: Job, rank: int) -> None:
     """Each step ended just before the job wrote its line for it, and none is missing."""
     numbers = [span["step"] for span in steps]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
@@ -111,8 +135,8 @@ def agree_with_log(steps: Spans, job: Job, rank: int) -> None:
         assert following is None or span["end_ns"] / 1e9 < following
 
 
-def add_up(spans: Spans, steps: Spans) -> None:
-    """What is outermost in a step fills it, within 5 %."""
+def check_spans_fill_steps(spans: Spans, steps: Spans) -> None:
+    """The outermost spans of a step fill it, within 5 %."""
     inner = [span for span in spans if span["kind"] not in ("step", "collective")]
 
     for step in steps:
@@ -127,7 +151,7 @@ def add_up(spans: Spans, steps: Spans) -> None:
         assert abs(total - length_ns(step)) <= 0.05 * length_ns(step), step
 
 
-def are_in_micro_steps(spans: Spans, steps: Spans) -> None:
+def check_micro_steps(spans: Spans, steps: Spans) -> None:
     for step in steps:
         forwards = [
             span["micro_step"]
@@ -137,7 +161,7 @@ def are_in_micro_steps(spans: Spans, steps: Spans) -> None:
         assert forwards == [0, 1]
 
 
-def are_collectives(spans: Spans, stage: int) -> None:
+def check_collectives(spans: Spans, stage: int) -> None:
     found = [span for span in spans if span["kind"] == "collective"]
     assert "all_reduce" in names(found)
     assert ("zero_gather" in names(spans)) == (stage == 3)
@@ -154,21 +178,13 @@ def are_collectives(spans: Spans, stage: int) -> None:
     assert stage == 3 or 16_640 * 4 in sizes
 
 
-def were_left_alone(job: Job, pids: list[int], before: list[dict[str, Any]]) -> None:
+def check_left_alone(job: Job, pids: list[int], before: list[dict[str, Any]]) -> None:
     job.assert_moving()
     processes.wait_for(
         "the ranks to be as they were",
         lambda: not any(changes(pid, before, LASTING) for pid in pids),
     )
     assert not [path for path in rings() if any(f"-{pid}-" in path for pid in pids)]
-
-
-@pytest.fixture(scope="module")
-def plain(cluster: Cluster) -> Iterator[Job]:
-    """A ZeRO-2 job that nothing is wrong with, for tests that only look."""
-    job = scenarios.training(cluster, "--step-sleep-s", "0.05")
-    yield job
-    job.stop()
 
 
 def start_trace(cluster: Cluster, job: Job, seconds: str) -> subprocess.Popen[str]:
@@ -194,7 +210,7 @@ def wait_for_rings(job: Job) -> None:
     )
 
 
-def wait_until_out(job: Job) -> None:
+def wait_until_rings_are_gone(job: Job) -> None:
     pids = list(job.pids().values())
     processes.wait_for(
         "the rings to be gone",
@@ -202,16 +218,16 @@ def wait_until_out(job: Job) -> None:
     )
 
 
-def test_ctrl_c_ends_it_early_and_cleanly(cluster: Cluster, plain: Job) -> None:
-    tracer = start_trace(cluster, plain, "300")
-    wait_for_rings(plain)
-    time.sleep(1)  # so that there is something to tell
+def test_ctrl_c_ends_it_early_and_cleanly(cluster: Cluster, healthy_job: Job) -> None:
+    tracer = start_trace(cluster, healthy_job, "300")
+    wait_for_rings(healthy_job)
+    time.sleep(1)  # so that there are spans
     tracer.send_signal(signal.SIGINT)
     out, err = tracer.communicate(timeout=60)
     assert tracer.returncode == 130, err
-    assert rings_of(plain) == []
+    assert rings_of(healthy_job) == []
     assert json.loads(out)["summary"]["spans"] > 0
-    plain.assert_moving()
+    healthy_job.assert_moving()
 
 
 def rings_of(job: Job) -> list[str]:
@@ -219,23 +235,23 @@ def rings_of(job: Job) -> list[str]:
 
 
 def test_the_probe_leaves_within_its_lease_when_its_session_is_killed(
-    cluster: Cluster, plain: Job
+    cluster: Cluster, healthy_job: Job
 ) -> None:
-    pids = list(plain.pids().values())
-    trace(cluster, plain, "--seconds", "0.5")
+    pids = list(healthy_job.pids().values())
+    trace(cluster, healthy_job, "--seconds", "0.5")
     before = [steady_traces(pid) for pid in pids]
-    tracer = start_trace(cluster, plain, "300")
-    wait_for_rings(plain)
+    tracer = start_trace(cluster, healthy_job, "300")
+    wait_for_rings(healthy_job)
     tracer.kill()
     tracer.communicate()
     killed = time.monotonic()
-    wait_until_out(plain)
+    wait_until_rings_are_gone(healthy_job)
     assert time.monotonic() - killed < 30 + 10
-    were_left_alone(plain, pids, before)
+    check_left_alone(healthy_job, pids, before)
 
 
-def test_two_sessions_trace_at_once(cluster: Cluster, plain: Job) -> None:
-    tracers = [start_trace(cluster, plain, seconds) for seconds in ("3", "6")]
+def test_two_sessions_trace_at_once(cluster: Cluster, healthy_job: Job) -> None:
+    tracers = [start_trace(cluster, healthy_job, seconds) for seconds in ("3", "6")]
     answers = [tracer.communicate(timeout=120) for tracer in tracers]
 
     for out, err in answers:
@@ -244,13 +260,13 @@ def test_two_sessions_trace_at_once(cluster: Cluster, plain: Job) -> None:
         assert document["dropped"] == 0
         assert len(whole(of_rank(document, 0), "step")) >= 3
 
-    assert rings_of(plain) == []
-    plain.assert_moving()
+    assert rings_of(healthy_job) == []
+    healthy_job.assert_moving()
 
 
-def test_the_file_opens_in_perfetto(cluster: Cluster, plain: Job, tmp_path: Path) -> None:
+def test_the_file_opens_in_perfetto(cluster: Cluster, healthy_job: Job, tmp_path: Path) -> None:
     path = tmp_path / "t.json"
-    done = cluster.inspect("trace", plain.submission_id, "--seconds", "2", "-o", str(path))
+    done = cluster.inspect("trace", healthy_job.submission_id, "--seconds", "2", "-o", str(path))
     assert done.returncode == 0, done.stderr
     assert str(path) in done.stderr
     events = json.loads(path.read_text())["traceEvents"]
@@ -259,10 +275,10 @@ def test_the_file_opens_in_perfetto(cluster: Cluster, plain: Job, tmp_path: Path
     assert {"step", "forward", "all_reduce"} <= {event["name"] for event in events}
 
 
-def test_the_past_of_a_job_that_nobody_watched(cluster: Cluster, plain: Job) -> None:
-    document = trace(cluster, plain, "--past")
+def test_the_past_of_a_job_that_nobody_watched(cluster: Cluster, healthy_job: Job) -> None:
+    document = trace(cluster, healthy_job, "--past")
     assert document["summary"]["inferred"]
-    lines = {rank: plain.steps(rank) for rank in (0, 1)}
+    lines = {rank: healthy_job.steps(rank) for rank in (0, 1)}
 
     for rank in (0, 1):
         steps = whole(of_rank(document, rank), "step")
@@ -272,7 +288,7 @@ def test_the_past_of_a_job_that_nobody_watched(cluster: Cluster, plain: Job) -> 
         assert abs(len(steps) - len(logged)) <= 1
 
 
-def test_a_rank_that_is_killed_leaves_its_last_span_open(cluster: Cluster) -> None:
+def test_a_killed_rank_leaves_its_last_span_open_and_is_blamed(cluster: Cluster) -> None:
     job = scenarios.training(cluster, "--step-sleep-s", "0.05")
     pids = job.pids()
     tracer = start_trace(cluster, job, "8")
@@ -281,31 +297,15 @@ def test_a_rank_that_is_killed_leaves_its_last_span_open(cluster: Cluster) -> No
     job.wait_until_step(1, done + 4)
     psutil.Process(pids[1]).kill()
     out, err = tracer.communicate(timeout=120)
-    job.stop()
+    job.wait_until_ended()
+    snapshot = take_snapshot(cluster, job)
     document = json.loads(out)
     spans = [span for span in of_rank(document, 1) if span["kind"] != "collective"]
     assert len(whole(spans, "step")) >= 2, err
     assert spans[-1]["end_ns"] is None
     assert spans[-1]["name"] in ("data", "forward", "backward", "grad_reduce", "optimizer_step")
     assert not glob.glob(f"/dev/shm/dsray-{pids[1]}-*")
-
-
-def test_the_past_of_a_hang_says_where_it_went_wrong(cluster: Cluster) -> None:
-    job = cluster.submit("--workers", "3", "--fault", "sleep", "--fault-step", "60")
-    job.wait_until_stuck(after_step=59, ranks=3)
-
-    def told() -> Document | None:
-        document = trace(cluster, job, "--past")
-        return document if document["summary"]["stuck"] else None
-
-    document = processes.wait_for("the stuck collective", told, timeout=120)
-    text = cluster.inspect("trace", job.submission_id, "--past").stdout
-    job.stop()
-    assert document is not None
-    (stuck,) = document["summary"]["stuck"]
-    assert (stuck["ranks"], stuck["missing"]) == ([0, 2], [1])
-    assert stuck["operation"] == "all_reduce"
-    assert "rank 1 never did" in text
+    assert ranks_by_cause(snapshot) == {"worker_dead": [1]}
 
 
 def test_plain_torch_gives_collectives_reports_and_steps(cluster: Cluster) -> None:
@@ -325,7 +325,7 @@ def test_plain_torch_gives_collectives_reports_and_steps(cluster: Cluster) -> No
         assert len(whole(spans, "step")) >= 3
 
 
-def test_without_injection_there_is_no_trace(cluster: Cluster, plain: Job) -> None:
-    done = cluster.inspect("trace", plain.submission_id, "--no-inject")
+def test_without_injection_there_is_no_trace(cluster: Cluster, healthy_job: Job) -> None:
+    done = cluster.inspect("trace", healthy_job.submission_id, "--no-inject")
     assert done.returncode == 2
     assert "--no-inject" in done.stderr

@@ -1,4 +1,4 @@
-"""The terminal UI in a real tmux, on a real hung job: what is seen, and that nothing is left."""
+"""The terminal UI in a real tmux, on a real hung job: what it shows, and that it leaves nothing."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import pytest
 
 from dsray_inspect.agent.feed import HistoryLoaded
 from dsray_inspect.agent.recording import events_of
-from tests.ray import processes, scenarios
+from tests.ray import processes
 from tests.ray.cluster import JOBS, Cluster
+from tests.ray.inspecting import our_actors
 from tests.ray.jobs import Job
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
@@ -54,24 +55,19 @@ class Terminal:
     def wait_for(self, *texts: str) -> str:
         """Wait until all of these are on the screen, and return it."""
 
-        def look() -> str:
+        def screen_with_all() -> str:
             screen = self.screen()
             return screen if all(text in screen for text in texts) else ""
 
         try:
-            return processes.wait_for(f"{texts} on the screen", look, timeout=120, every=0.2)
+            return processes.wait_for(
+                f"{texts} on the screen", screen_with_all, timeout=120, every=0.2
+            )
         except processes.Unmet as error:
             raise AssertionError(f"{error}\n{self.screen()}") from None
 
     def close(self) -> None:
         self._tmux("kill-server")
-
-
-@pytest.fixture(scope="module")
-def job(cluster: Cluster) -> Iterator[Job]:
-    job = scenarios.asleep_in_user_code(cluster)
-    yield job
-    job.stop()
 
 
 @pytest.fixture
@@ -82,16 +78,16 @@ def terminal(cluster: Cluster) -> Iterator[Terminal]:
 
 
 @pytest.fixture
-def opened(terminal: Terminal, cluster: Cluster, job: Job) -> Terminal:
+def opened(terminal: Terminal, cluster: Cluster, hung_job: Job) -> Terminal:
     """The TUI on the hung job, its verdict on the screen."""
     terminal.type(
-        f"dsray-inspect attach --address {cluster.address} {job.submission_id}; echo code=$?"
+        f"dsray-inspect attach --address {cluster.address} {hung_job.submission_id}; echo code=$?"
     )
     terminal.wait_for("HUNG", "BLOCKED", "live")
     return terminal
 
 
-def ours(cluster: Cluster) -> list[psutil.Process]:
+def our_processes(cluster: Cluster) -> list[psutil.Process]:
     """Return the processes of dsray-inspect on this cluster: the screen's and its reader's."""
     found = []
 
@@ -120,20 +116,14 @@ def line_of(text: str, *, after: str) -> int:
 
 
 def wait_until_gone(cluster: Cluster) -> None:
-    processes.wait_for("our processes to be gone", lambda: not ours(cluster), timeout=60)
-    processes.wait_for("our actors to be gone", lambda: not agents(cluster), timeout=60)
+    processes.wait_for("our processes to be gone", lambda: not our_processes(cluster), timeout=60)
+    processes.wait_for("our actors to be gone", lambda: not our_actors(cluster), timeout=60)
 
 
-def agents(cluster: Cluster) -> list[str]:
-    answer = cluster.call("GET", "/api/v0/actors?limit=10000")
-    rows = answer["data"]["result"]["result"]
-    return [
-        row["class_name"] for row in rows if "Agent" in row["class_name"] and row["state"] != "DEAD"
-    ]
-
-
-def test_from_a_hung_job_to_its_line_of_code(opened: Terminal, cluster: Cluster, job: Job) -> None:
-    before = lives(job)
+def test_from_a_hung_job_to_its_line_of_code(
+    opened: Terminal, cluster: Cluster, hung_job: Job
+) -> None:
+    before = lives(hung_job)
     number = line_of(SLEEPS, after="def load_batch")
     screen = opened.wait_for(f"load_batch:{number}", "waits 1")
     assert "rank 1 is blocked in load_batch" in screen.replace("\n", " ").lower()
@@ -153,21 +143,23 @@ def test_from_a_hung_job_to_its_line_of_code(opened: Terminal, cluster: Cluster,
     opened.press("q")
     opened.wait_for("code=1")
     wait_until_gone(cluster)
-    assert lives(job) == before
-    assert job.status() == "RUNNING"
+    assert lives(hung_job) == before
+    assert hung_job.status() == "RUNNING"
 
 
 @pytest.mark.parametrize("how", ["hangup", "SIGTERM", "SIGKILL"])
 def test_a_screen_that_is_cut_off_leaves_nothing(
-    opened: Terminal, cluster: Cluster, job: Job, how: str
+    opened: Terminal, cluster: Cluster, hung_job: Job, how: str
 ) -> None:
-    before = lives(job)
-    assert len(ours(cluster)) == 2
+    before = lives(hung_job)
+    assert len(our_processes(cluster)) == 2
 
     if how == "hangup":
         opened.close()
     else:
-        screen, _ = sorted(ours(cluster), key=lambda one: "--follow" in one.cmdline())
+        screen, _ = sorted(
+            our_processes(cluster), key=lambda process: "--follow" in process.cmdline()
+        )
         os.kill(screen.pid, signal.Signals[how])
 
     wait_until_gone(cluster)
@@ -175,11 +167,11 @@ def test_a_screen_that_is_cut_off_leaves_nothing(
     if how == "SIGTERM":
         assert "code=130" in opened.wait_for("code=")
 
-    assert lives(job) == before
-    assert job.status() == "RUNNING"
+    assert lives(hung_job) == before
+    assert hung_job.status() == "RUNNING"
 
 
-def test_a_job_that_is_not_there(terminal: Terminal, cluster: Cluster, job: Job) -> None:
+def test_a_job_that_is_not_there(terminal: Terminal, cluster: Cluster, hung_job: Job) -> None:
     terminal.type(f"dsray-inspect attach --address {cluster.address} nobody; echo code=$?")
     screen = terminal.wait_for("code=3")
     assert "no job or run called nobody" in screen
@@ -203,12 +195,12 @@ def test_a_window_is_saved_and_shown_again(
     path.unlink()
 
 
-def test_following_as_json_lines(cluster: Cluster, job: Job) -> None:
+def test_following_as_json_lines(cluster: Cluster, hung_job: Job) -> None:
     words = (
         "attach",
         "--address",
         cluster.address,
-        job.submission_id,
+        hung_job.submission_id,
         "--follow",
         "--every",
         "0.2",
@@ -227,9 +219,9 @@ def test_following_as_json_lines(cluster: Cluster, job: Job) -> None:
         first, past, *others = [reader.stdout.readline() for _ in range(4)]
 
     assert all(b'"load_batch"' in line and line.endswith(b"}\n") for line in (first, *others))
-    (told,) = events_of([past])
-    assert isinstance(told, HistoryLoaded)
-    assert [one.rank for one in told.history.ranks] == [0, 1]
-    assert told.history.ranks[0].cells.strip(" .")
+    (event,) = events_of([past])
+    assert isinstance(event, HistoryLoaded)
+    assert [rank.rank for rank in event.history.ranks] == [0, 1]
+    assert event.history.ranks[0].cells.strip(" .")
     # Nobody reads any more, which is no error.
     assert reader.wait(60) == 0

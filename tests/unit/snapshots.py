@@ -1,4 +1,4 @@
-"""Looks at a run that never was, made from one that was recorded."""
+"""Snapshots of runs that never existed, derived from recorded ones."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ def recorded(name: str) -> Snapshot:
     return msgspec.json.decode((SNAPSHOTS / f"{name}.json").read_bytes(), type=Snapshot)
 
 
-def changed(look: Snapshot, after_s: float, *, rank: int | None = None, **of: Any) -> Snapshot:
-    """Return the look as it would be later, with other values of one rank or of all."""
+def changed(snapshot: Snapshot, after_s: float, *, rank: int | None = None, **of: Any) -> Snapshot:
+    """Return the snapshot some time later, with other values for one rank or for all."""
     workers = tuple(
-        msgspec.structs.replace(one, **of) if rank in (None, one.rank) else one
-        for one in look.workers
+        msgspec.structs.replace(worker, **of) if rank in (None, worker.rank) else worker
+        for worker in snapshot.workers
     )
-    return msgspec.structs.replace(look, taken_at=look.taken_at + after_s, workers=workers)
+    return msgspec.structs.replace(snapshot, taken_at=snapshot.taken_at + after_s, workers=workers)
 
 
-def at_step(look: Snapshot, after_s: float, step: int) -> Snapshot:
-    return changed(look, after_s, step=step)
+def at_step(snapshot: Snapshot, after_s: float, step: int) -> Snapshot:
+    return changed(snapshot, after_s, step=step)
 
 
-def restarted(look: Snapshot, after_s: float, **of: Any) -> Snapshot:
-    """Return the look at another worker group of the same run."""
+def restarted(snapshot: Snapshot, after_s: float, **of: Any) -> Snapshot:
+    """Return a later snapshot with another worker group of the same run."""
     workers = tuple(
-        msgspec.structs.replace(one, actor_id=f"new{one.rank}", pid=one.pid + 1000, **of)
-        for one in look.workers
+        msgspec.structs.replace(worker, actor_id=f"new{worker.rank}", pid=worker.pid + 1000, **of)
+        for worker in snapshot.workers
     )
-    return msgspec.structs.replace(look, taken_at=look.taken_at + after_s, workers=workers)
+    return msgspec.structs.replace(snapshot, taken_at=snapshot.taken_at + after_s, workers=workers)
 
 
-def many_ranks(look: Snapshot, ranks: int) -> Snapshot:
-    """Return a look at so many ranks, eight on a node."""
-    pattern = look.workers[0]
-    node = look.nodes[0]
+def many_ranks(snapshot: Snapshot, ranks: int) -> Snapshot:
+    """Return a snapshot with this many ranks, eight on a node."""
+    pattern = snapshot.workers[0]
+    node = snapshot.nodes[0]
     workers = tuple(worker_like(pattern, rank) for rank in range(ranks))
     nodes = tuple(
         msgspec.structs.replace(node, node_id=f"node{number}", hostname=f"host-{number}")
         for number in range(ranks // 8)
     )
-    return msgspec.structs.replace(look, workers=workers, nodes=nodes)
+    return msgspec.structs.replace(snapshot, workers=workers, nodes=nodes)
 
 
 def worker_like(pattern: Worker, rank: int) -> Worker:

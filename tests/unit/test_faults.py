@@ -13,7 +13,7 @@ from tests.faults import catalog, scores, tools
 from tests.faults.run import Score
 
 NOT_ON_ONE_HOST = {"node_lost"}
-"""What takes a second host has its tests in tests/ray/test_cut_link.py."""
+"""What takes a second host has its tests in tests/ray/test_two_hosts.py."""
 
 
 def score(**more: Any) -> Score:
