@@ -1,4 +1,4 @@
-"""Who set each environment variable of a rank, and where ranks differ."""
+"""Which component set each environment variable of a rank, and where ranks differ."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from dsray_inspect.agent.compat import deepspeed, ray
 from dsray_inspect.agent.model import EnvSource, EnvVar, Record
 
 _RAY_TRAIN = ray.TRAIN_VARIABLES | ray.NEWER_TRAIN_VARIABLES
+# Visible devices: set by Ray for the actor, and again by Ray Train when the workers of a node share
+# theirs.
 _DEVICES = ray.DEVICE_VARIABLES | ray.NEWER_DEVICE_VARIABLES | ray.PLUGIN_DEVICE_VARIABLES
 _DEEPSPEED = deepspeed.VARIABLES | deepspeed.NEWER_VARIABLES
-# Python itself sets it when it starts in the C locale (PEP 538).
+# Set by Python itself when it starts in the C locale (PEP 538).
 _INTERPRETER = frozenset(["LC_CTYPE"])
 
 _PER_RANK = frozenset(
@@ -33,7 +35,7 @@ _MPI_IDENTITY = re.compile(r"(?:OMPI_COMM_WORLD|PMIX?|MPI)_\w*(?:RANK|ID|NAMESPA
 
 
 class ValueOnRanks(Record, frozen=True, kw_only=True):
-    """One value of a variable and the ranks that have it; None where it is not set."""
+    """One value of a variable and the ranks that have it; None if it is not set."""
 
     value: str | None
     source: EnvSource | None
@@ -48,7 +50,7 @@ class Difference(Record, frozen=True, kw_only=True):
 
 
 class Differences(Record, frozen=True, kw_only=True):
-    """What differs as it must (`expected`), and what differs although it should not (`drift`)."""
+    """Variables that are expected to differ between ranks, and those that are not (`drift`)."""
 
     expected: tuple[Difference, ...] = ()
     drift: tuple[Difference, ...] = ()
@@ -61,12 +63,12 @@ def explain(
     from_raylet: frozenset[str] | None,
     runtime_env: Mapping[str, str],
 ) -> dict[str, EnvVar]:
-    """Return each variable with who set it, by name.
+    """Return each variable with the component that set it, by name.
 
     Args:
         env: The live environment.
-        set_after_exec: Names whose value is not the one that the process was started with.
-        from_raylet: Names in the environment of the node's raylet, None when unknown.
+        set_after_exec: Names whose value differs from the one at process start.
+        from_raylet: Names in the environment of the node's raylet, None if unknown.
         runtime_env: The `env_vars` of the job's or worker's runtime environment.
     """
     sources = {
@@ -90,7 +92,7 @@ def _set_at_start(
     if name.startswith(ray.TRAIN_VARIABLE_PREFIX) or name in _RAY_TRAIN:
         return "ray_train"
 
-    # What the raylet did not have, the raylet gave to the worker.
+    # The raylet does not have it itself, so it added it for the worker.
     by_ray = (
         name.startswith(ray.VARIABLE_PREFIX)
         or name in ray.WORKER_VARIABLES
@@ -117,7 +119,7 @@ def _set_later(name: str, env: Mapping[str, str]) -> EnvSource:
 
 
 def _is_shared(devices: str, env: Mapping[str, str]) -> bool:
-    """Tell whether a list of devices is that of all workers of the node."""
+    """Return whether a list of devices covers all workers of the node."""
     try:
         workers = int(env.get("LOCAL_WORLD_SIZE", ""))
     except ValueError:
@@ -127,7 +129,7 @@ def _is_shared(devices: str, env: Mapping[str, str]) -> bool:
 
 
 def is_expected_to_differ(name: str) -> bool:
-    """Tell whether a variable has every right to differ between ranks."""
+    """Return whether a variable normally differs between ranks."""
     return (
         name in _PER_RANK
         or name in _PER_PROCESS
@@ -141,12 +143,12 @@ def is_expected_to_differ(name: str) -> bool:
 
 
 def differences(envs: Mapping[int, Mapping[str, EnvVar]]) -> Differences:
-    """Return the variables that are not the same on all ranks; ranks not seen do not count."""
-    seen = {rank: env for rank, env in envs.items() if env}
+    """Return the variables that differ between ranks; ranks without a known environment do not count."""
+    known = {rank: env for rank, env in envs.items() if env}
     expected: list[Difference] = []
     drift: list[Difference] = []
-    for name in sorted({name for env in seen.values() for name in env}):
-        values = _values(name, seen)
+    for name in sorted({name for env in known.values() for name in env}):
+        values = _values(name, known)
         if len(values) > 1:
             kind = expected if is_expected_to_differ(name) else drift
             kind.append(Difference(name=name, values=values))

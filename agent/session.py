@@ -9,7 +9,7 @@ import msgspec
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
 from dsray_inspect.agent.errors import PermissionMissing
 from dsray_inspect.agent.handles import Candidate
-from dsray_inspect.agent.history import MOST_RANKS, History, history_of
+from dsray_inspect.agent.history import MAX_RANKS, History, history_of
 from dsray_inspect.agent.launchers.base import InProcessReads
 from dsray_inspect.agent.launchers.registry import open_launcher
 from dsray_inspect.agent.model import Snapshot
@@ -122,25 +122,25 @@ class Session:
         Raises:
             PermissionMissing: no rank could be traced.
         """
-        harvest = run.harvest_of(snapshot)
+        capture = run.new_capture(snapshot)
         actors = candidate.actors.workers if candidate.actors else ()
         rows = {row.actor_id: row for row in actors}
-        harvest.ranks = [one for one in harvest.ranks if one.worker.actor_id in rows]
+        capture.ranks = [rank for rank in capture.ranks if rank.worker.actor_id in rows]
         reads, whole = self.reads(), True
 
         if seconds is None:
-            run.past(reads, rows, harvest, max_pause_ms=ask.max_pause_ms)
+            run.read_past(reads, rows, capture, max_pause_ms=ask.max_pause_ms)
         else:
-            whole = run.live(
+            whole = run.trace_live(
                 reads,
                 self._launcher.node_readers(),
                 rows,
-                harvest,
+                capture,
                 seconds=seconds,
                 max_pause_ms=ask.max_pause_ms,
             )
 
-        spans = timeline(harvest)
+        spans = timeline(capture)
         start = self.start_timeline(candidate, snapshot) if seconds is None else None
         return (joined(spans, start) if start is not None else spans), whole
 
@@ -167,9 +167,9 @@ class Session:
         if not ask.inject:
             return History(note=str(NO_INJECT))
 
-        if len(snapshot.workers) > MOST_RANKS:
+        if len(snapshot.workers) > MAX_RANKS:
             return History(
-                note=f"the recorders of more than {MOST_RANKS} ranks: dsray-inspect trace --past"
+                note=f"the recorders of more than {MAX_RANKS} ranks: dsray-inspect trace --past"
             )
 
         told, _ = self.trace(candidate, snapshot, seconds=None, ask=ask)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from dsray_inspect.agent.compat import ray
 from dsray_inspect.agent.handles import PlacementGroup, ProcessHandle
-from dsray_inspect.agent.model import Thread
 from dsray_inspect.agent.sampling.observation import Observation
 from dsray_inspect.agent.sampling.rank_report import ControllerReport
+from dsray_inspect.agent.stacks.thread import Thread
 from dsray_inspect.agent.unavailable import Unavailable
 
 SETUP_WAITS = (

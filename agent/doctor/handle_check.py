@@ -1,4 +1,4 @@
-"""Whether this Ray lets us call into actors: tried on an actor of our own, not on the job's."""
+"""Tests whether this Ray allows calls by a forged handle, on an actor of the doctor's own."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ POLL_S = 0.02
 
 
 def try_handle(calls: ActorCalls, gcs: Gcs, agent: Any, until: float) -> Any:
-    """Forge a handle from an actor's record and call it; returns a reference.
+    """Forge a handle from an actor's table entry and call it; return a reference to the result.
 
     Raises:
-        CallFailed: this Ray gives no handle.
+        CallFailed: This Ray does not allow it.
     """
-    return calls.send(record_of(gcs, agent), (hello,), {"until": until})
+    return calls.send(_registered_row(gcs, agent), (hello,), {"until": until})
 
 
-def record_of(gcs: Gcs, agent: Any) -> ProcessHandle:
-    """Return the actor table's record of an actor that is being started."""
+def _registered_row(gcs: Gcs, agent: Any) -> ProcessHandle:
+    """Wait until the actor table has the actor, and return its entry."""
     actor_id, job_id = agent._actor_id.hex(), agent._actor_id.job_id.hex()
     deadline = time.monotonic() + REGISTERED_S
 

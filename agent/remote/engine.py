@@ -7,6 +7,7 @@ Only attributes are read. Nothing here may call a collective or synchronise a de
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from typing import Any
 
@@ -16,7 +17,7 @@ from dsray_inspect.agent.compat.deepspeed import (
 )
 from dsray_inspect.agent.compat.torch import C10D_MODULE
 from dsray_inspect.agent.remote.gil import yield_gil
-from dsray_inspect.agent.remote.redaction import flatten_config
+from dsray_inspect.agent.remote.redaction import flatten_config, known_secrets
 
 MAX_TENSORS = 20_000
 
@@ -138,10 +139,12 @@ def effective_config(engine: Any) -> dict[str, str]:
         if value is not None:
             merged[name] = value
 
+    known = known_secrets(os.environ)
+    yield_gil()
     flat: dict[str, str] = {}
 
     for name in sorted(merged, key=str):
         yield_gil()
-        flat.update(flatten_config({name: merged[name]}))
+        flat.update(flatten_config({name: merged[name]}, known=known))
 
     return flat

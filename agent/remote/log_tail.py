@@ -19,8 +19,9 @@ from dsray_inspect.agent.compat.ray import (
     OUTPUT_MARKS,
     TRAIN_LOG_FOLDER,
 )
-from dsray_inspect.agent.remote.environ import EnvironUnreadable, live_environ
-from dsray_inspect.agent.remote.redaction import REDACTED, known_secrets, redact_text
+from dsray_inspect.agent.remote.environ import EnvironUnreadable
+from dsray_inspect.agent.remote.process_secrets import WITHHELD, process_secrets
+from dsray_inspect.agent.remote.redaction import REDACTED, redact_text
 
 TAIL_BYTES = 64 << 10
 LINE_WIDTH = 300
@@ -62,7 +63,11 @@ def tail_of(folder: str, worker_id: str, *, pid: int, lines: int) -> dict[str, A
     if not folder:
         return {"files": [], "why": NO_FOLDER}
 
-    known = secrets_of(pid)
+    try:
+        known = process_secrets(pid)
+    except EnvironUnreadable as error:
+        return {"files": [], "why": WITHHELD.format(error)}
+
     files: list[dict[str, Any]] = []
     failures: list[str] = []
 
@@ -77,14 +82,6 @@ def tail_of(folder: str, worker_id: str, *, pid: int, lines: int) -> dict[str, A
 
     none = "ok" if files else NO_FILE.format(folder)
     return {"files": files, "why": "; ".join(failures) or none}
-
-
-def secrets_of(pid: int) -> list[str]:
-    """Return the secrets in the worker's environment, which no line may show, as far as one can."""
-    try:
-        return known_secrets(live_environ(pid))
-    except EnvironUnreadable:
-        return []
 
 
 def end_of(path: str, *, known: Sequence[str], lines: int, is_json: bool) -> dict[str, Any]:

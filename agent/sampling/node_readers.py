@@ -184,7 +184,7 @@ class ExternalReadBatch:
 
     def _add(self, node_id: str, answer: dict[str, Any]) -> None:
         try:
-            report = node_report(answer)
+            report = node_report(answer, self._observation.stacks)
         except (msgspec.ValidationError, LookupError, TypeError, ValueError) as error:
             self._fail(node_id, f"its answer cannot be decoded: {error}"[:200])
             return

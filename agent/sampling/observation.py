@@ -19,6 +19,7 @@ from dsray_inspect.agent.model import Agent
 from dsray_inspect.agent.sampling.node_report import NodeReport
 from dsray_inspect.agent.sampling.process_probe import NOT_PROBED, ProcessProbe
 from dsray_inspect.agent.sampling.rank_report import ControllerReport, RankReport
+from dsray_inspect.agent.stacks.table import StackTable
 from dsray_inspect.agent.unavailable import NOT_ASKED, Unavailable
 
 NO_INJECT = Unavailable(reason="disabled", detail="switched off by --no-inject")
@@ -61,6 +62,7 @@ class Observation(msgspec.Struct, kw_only=True):
     actors: RunHandle | None
     nodes: list[NodeHandle]
     request: SampleRequest
+    stacks: StackTable = msgspec.field(default_factory=StackTable)
     submission: Submission | None = None
     """How the job ended, None while it runs."""
     exits: dict[str, ProcessExit] = {}

@@ -25,6 +25,7 @@ from dsray_inspect.agent.sampling.process_probe import StackDump
 from dsray_inspect.agent.sampling.rank_report import ControllerReport, RankReport
 from dsray_inspect.agent.sampling.reachability import knock
 from dsray_inspect.agent.sampling.session_cache import SessionCache
+from dsray_inspect.agent.stacks.table import StackTable
 from dsray_inspect.agent.stacks.unresponsive import explain_silence, gil_keeper
 from dsray_inspect.agent.unavailable import Unavailable
 
@@ -43,6 +44,7 @@ class Sampler:
         self._launcher = launcher
         self._readers = NodeReaders(launcher.node_readers())
         self._cache = SessionCache()
+        self._stacks = StackTable()
 
     def close(self) -> None:
         self._readers.close()
@@ -77,6 +79,7 @@ class Sampler:
             job=job,
             actors=actors,
             request=request,
+            stacks=self._stacks,
             nodes=layout.nodes,
             placement_groups=layout.placement_groups,
             available=layout.available,
@@ -202,11 +205,17 @@ class SamplePass:
     def _keep(self, row: ProcessHandle, answer: dict[str, Any] | Unavailable) -> None:
         if self._is_controller(row):
             self._observation.controller = (
-                answer if isinstance(answer, Unavailable) else controller_report(answer)
+                answer
+                if isinstance(answer, Unavailable)
+                else controller_report(answer, self._observation.stacks)
             )
             return
 
-        report = answer if isinstance(answer, Unavailable) else rank_report(answer)
+        report = (
+            answer
+            if isinstance(answer, Unavailable)
+            else rank_report(answer, self._observation.stacks)
+        )
 
         if isinstance(report, RankReport):
             report = self._cache.completed(row.actor_id, report)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from dsray_inspect.agent.commands.options import Options
+from dsray_inspect.agent.commands._support.options import Options
 from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.session import Session
@@ -52,7 +52,7 @@ class Attached:
 
     def __init__(self, cluster: Cluster, job: Job) -> None:
         self.session = Session(cluster.address)
-        self.ask = Options().ask(None)
+        self.ask = Options().request(None)
         self._name = job.submission_id
 
     def __enter__(self) -> Attached:

@@ -14,7 +14,6 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any, NamedTuple
 
-from dsray_inspect.agent.assemble.gc_pause import without_collector
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
 from dsray_inspect.agent.handles import NodeHandle, ProcessHandle, RunHandle
 from dsray_inspect.agent.remote.threads import packed
@@ -22,6 +21,7 @@ from dsray_inspect.agent.sampling.decode import rank_report
 from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
 from dsray_inspect.agent.sampling.rank_report import RankReport
 from dsray_inspect.agent.sampling.session_cache import SessionCache
+from dsray_inspect.agent.stacks.table import StackTable
 from dsray_inspect.agent.unavailable import Unavailable
 from dsray_inspect.agent.verdict import judge
 from tests.bench.results import Result
@@ -104,13 +104,16 @@ def answer(rank: int, size: int) -> bytes:
     )
 
 
-def report_of(cache: SessionCache, actor_id: str, raw: bytes) -> RankReport | Unavailable:
-    report = rank_report(pickle.loads(raw))
+def report_of(
+    cache: SessionCache, stacks: StackTable, actor_id: str, raw: bytes
+) -> RankReport | Unavailable:
+    report = rank_report(pickle.loads(raw), stacks)
     return cache.completed(actor_id, report) if isinstance(report, RankReport) else report
 
 
 def facts_of(
     cache: SessionCache,
+    stacks: StackTable,
     raw: list[bytes],
     rows: tuple[ProcessHandle, ...],
     nodes: list[NodeHandle],
@@ -120,9 +123,10 @@ def facts_of(
         job=job(driver_node_id="n0"),
         actors=RunHandle(generation="v2", controller=None, workers=rows),
         nodes=nodes,
+        stacks=stacks,
         request=SampleRequest(max_pause_ms=100),
         ranks={
-            row.actor_id: report_of(cache, row.actor_id, one)
+            row.actor_id: report_of(cache, stacks, row.actor_id, one)
             for row, one in zip(rows, raw, strict=True)
         },
         taken_at=101.0 if earlier else 100.0,
@@ -166,7 +170,6 @@ class Measured(NamedTuple):
     """All of it for a second look, which is judged by what moved since the first."""
 
 
-@without_collector
 def measure(size: int) -> Measured:
     raw = [answer(rank, size) for rank in range(size)]
     rows = actor_rows(size)
@@ -174,15 +177,15 @@ def measure(size: int) -> Measured:
         NodeHandle(node_id=f"n{n}", ip="10.0.0.1", hostname=f"h{n}", alive=True, resources={})
         for n in range((size + PER_NODE - 1) // PER_NODE)
     ]
-    cache = SessionCache()
+    cache, stacks = SessionCache(), StackTable()
     cpu_s = time.process_time()
     started = time.perf_counter()
-    facts = facts_of(cache, raw, rows, nodes)
+    facts = facts_of(cache, stacks, raw, rows, nodes)
     merged = time.perf_counter()
     snapshot = judge(facts)
     ended = time.perf_counter()
     cpu_s = time.process_time() - cpu_s
-    again = judge(facts_of(cache, raw, rows, nodes, earlier=facts))
+    again = judge(facts_of(cache, stacks, raw, rows, nodes, earlier=facts))
     second_s = time.perf_counter() - ended
     assert again.verdict.ranks == snapshot.verdict.ranks == (ASLEEP,), again.verdict
     return Measured(merged - started, ended - merged, cpu_s, second_s)

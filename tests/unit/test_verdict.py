@@ -22,6 +22,7 @@ from dsray_inspect.agent.sampling.decode import node_report, rank_report
 from dsray_inspect.agent.sampling.node_report import NodeReport
 from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
 from dsray_inspect.agent.sampling.rank_report import ControllerReport, RankReport
+from dsray_inspect.agent.stacks.table import StackTable
 from dsray_inspect.agent.unavailable import Unavailable
 from dsray_inspect.agent.verdict import judge
 
@@ -119,14 +120,14 @@ def entered(one: dict[str, Any], sequence: int, age_s: float, **more: Any) -> di
 def reported(answer: dict[str, Any] | str) -> RankReport | Unavailable:
     """Return a rank's answer decoded; a text is why its main thread did not answer in time."""
     if isinstance(answer, dict):
-        return rank_report(answer)
+        return rank_report(answer, StackTable())
 
     return Unavailable(reason="timeout", detail=answer)
 
 
 def node(told: dict[str, Any]) -> NodeReport:
     """Return what a node tells, decoded."""
-    return node_report({"hostname": "h", "processes": {}, **told})
+    return node_report({"hostname": "h", "processes": {}, **told}, StackTable())
 
 
 def look(
@@ -369,3 +370,20 @@ def test_what_a_node_without_ranks_of_the_run_spills_is_not_its_trouble() -> Non
     elsewhere = {"node_id": "n2"}
     facts = look(rank(0, IN_USER, 0.1), actors={0: elsewhere}, looks=spilled(2.0))
     assert judge(facts).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("collectives", "phase"),
+    [
+        ({"reason": "failed", "detail": "this torch keeps no flight recorder"}, "starting"),
+        ([], "starting"),
+        (entered({}, 69, 5.0)["collectives"], "finished"),
+    ],
+)
+def test_only_a_rank_that_has_been_in_a_collective_is_done(collectives: Any, phase: str) -> None:
+    """Without a training thread it is on its way there, or has returned from it."""
+    loop = ("main_loop", "main_loop", f"{SITE}/ray/_private/worker.py", 1010)
+    told = rank(0, (loop,), 1.0)
+    told = {**told, "threads": [{**told["threads"][0], "name": "Thread-1"}]}
+    worker = judged({**told, "collectives": collectives}).workers[0]
+    assert worker.phase == phase
