@@ -21,7 +21,7 @@ from dsray_inspect.agent.compat.rows import (
 )
 
 VERIFIED = ("0.19.8", "0.17.6", "0.16.9")
-"""The versions on which every row without a `verified` of its own was used on two real ranks."""
+"""Used on two real ranks with these versions: every row that they have."""
 
 # Layers
 

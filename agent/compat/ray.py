@@ -28,7 +28,7 @@ from dsray_inspect.agent.compat.rows import (
 )
 
 VERIFIED = ("2.60.0", "2.49.2")
-"""The versions on which every row without a `verified` of its own was used on a real cluster."""
+"""Used on real clusters of these versions: every row that they have, but for those with a `verified`."""
 
 # Files
 

@@ -19,7 +19,7 @@ from dsray_inspect.agent.compat.rows import (
 )
 
 VERIFIED = ("2.13.0",)
-"""The versions on which every row without a `verified` of its own was used on real ranks."""
+"""Used on real ranks with these versions: every row without a `verified` of its own."""
 
 # Layers
 
