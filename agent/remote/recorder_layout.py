@@ -13,6 +13,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -96,10 +97,11 @@ def note(data: bytes) -> str | None:
     return None
 
 
-def layout_of(pid: int, path: str, trial: str) -> Mapping[str, Any]:
+def layout_of(pid: int, path: str, trial: str, wait_s: float = TRIAL_S) -> Mapping[str, Any]:
     """Return the layout for a process's library, by an experiment where it is not known yet.
 
-    `trial` is the source of `remote.recorder_trial`.
+    `trial` is the source of `remote.recorder_trial`. The experiment goes on when it takes longer
+    than `wait_s`, and whoever asks again later has its result.
 
     Raises:
         LayoutUnknown: with the reason, which is kept where every experiment would give it.
@@ -110,16 +112,40 @@ def layout_of(pid: int, path: str, trial: str) -> Mapping[str, Any]:
         raise LayoutUnknown(f"its {LIBRARY} cannot be read: {error.strerror}") from error
 
     kept_at = os.path.join(cache_folder(), f"recorder-{key}.json")
-    found = kept(kept_at)
+    found = kept(kept_at) or experiment(pid, path, trial, kept_at=kept_at, wait_s=wait_s)
 
-    if found is None:
+    if "error" in found:
+        raise LayoutUnknown(str(found["error"]))
+
+    return found
+
+
+def experiment(
+    pid: int, path: str, trial: str, *, kept_at: str, wait_s: float
+) -> Mapping[str, Any]:
+    """Run the experiment, or wait for the one that runs already; one at a time for each library."""
+    name = f"dsray-{os.path.basename(kept_at)}"
+    running = next((thread for thread in threading.enumerate() if thread.name == name), None)
+    answer: list[Mapping[str, Any]] = []
+
+    def run() -> None:
         found = {**run_trial(pid, path, trial), "version": VERSION}
+        answer.append(found)
 
         if "error" not in found or found.get("is_final"):
             keep(kept_at, found)
 
-    if "error" in found:
-        raise LayoutUnknown(str(found["error"]))
+    if running is None:
+        running = threading.Thread(target=run, name=name, daemon=True)
+        running.start()
+
+    running.join(wait_s)
+    found = answer[0] if answer else kept(kept_at)
+
+    if found is None:
+        raise LayoutUnknown(
+            "how this torch lays out its recorder is being found out; the next sample may know"
+        )
 
     return found
 
@@ -153,16 +179,12 @@ def keep(path: str, found: Mapping[str, Any]) -> None:
 
 
 def run_trial(pid: int, path: str, trial: str) -> dict[str, Any]:
-    """Run the experiment in the process's own Python with its own torch; it ends with this call.
-
-    Raises:
-        LayoutUnknown: it could not be run, or did not end in time: that may be otherwise next time.
-    """
+    """Run the experiment in the process's own Python with its own torch; it ends with this call."""
     try:
         python = os.readlink(f"/proc/{pid}/exe")
         folder = tempfile.mkdtemp(prefix="dsray-inspect-")
     except OSError as error:
-        raise LayoutUnknown(f"its Python cannot be run: {error.strerror}") from error
+        return {"error": f"its Python cannot be run: {error.strerror}"}
 
     packages = os.path.dirname(os.path.dirname(os.path.dirname(path)))
     variables = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
@@ -171,7 +193,12 @@ def run_trial(pid: int, path: str, trial: str) -> dict[str, Any]:
     try:
         done = subprocess.run(
             [*priority, python, "-c", trial, folder],
-            env={**variables, "PYTHONPATH": packages, "PYTHONDONTWRITEBYTECODE": "1"},
+            env={
+                **variables,
+                "CUDA_VISIBLE_DEVICES": "",
+                "PYTHONPATH": packages,
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -181,9 +208,7 @@ def run_trial(pid: int, path: str, trial: str) -> dict[str, Any]:
         )
         found = json.loads(done.stdout.splitlines()[-1])
     except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as error:
-        raise LayoutUnknown(
-            f"the layout of its recorder could not be found: {type(error).__name__}"
-        ) from error
+        return {"error": f"the layout of its recorder could not be found: {type(error).__name__}"}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
