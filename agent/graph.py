@@ -163,7 +163,7 @@ def gather_at(
 def by_itself(builder: Builder, member: RankContext) -> None:
     """Add what a rank waits for that is no other rank."""
     own = name(member)
-    tracer = member.progress.get("tracer")
+    tracer = member.tracer
 
     if tracer and member.worker.state == "stopped":
         node = builder.node(f"pid {tracer}", "debugger")
@@ -174,16 +174,16 @@ def by_itself(builder: Builder, member: RankContext) -> None:
         builder.edge(own, node, "in ray.get", f"stack, {place(member)}")
 
     if in_lock(member):
-        for lock in member.locks or ({"path": "a compile lock"},):
-            node = builder.node(str(lock["path"]), "lock")
+        for path in [lock.path for lock in member.locks] or ["a compile lock"]:
+            node = builder.node(path, "lock")
             builder.edge(own, node, "waits until it is gone", "stack, FileBaton.wait")
 
     if member.worker.phase in ("data", "op_compile") and not in_lock(member):
-        for child in member.progress.get("children", ())[:8]:
-            node = builder.node(f"child {child['pid']}", "child", child["name"])
-            builder.edge(own, node, f"its child {child['name']}, state {child['state']}", "/proc")
+        for child in member.child_processes[:8]:
+            node = builder.node(f"child {child.pid}", "child", child.name)
+            builder.edge(own, node, f"its child {child.name}, state {child.state}", "/proc")
 
-    for address in member.progress.get("dials", ()):
+    for address in member.dials:
         node = builder.node(address, "address")
         builder.edge(own, node, "dials it", f"SYN_SENT of pid {member.worker.pid}")
 
@@ -207,7 +207,7 @@ def above(builder: Builder, facts: AnalysisInput) -> None:
     if controller is None:
         return
 
-    for group in facts.answers.placement_groups:
+    for group in facts.observation.placement_groups:
         if group.state in ("PENDING", "RESCHEDULING"):
             node = builder.node(
                 f"placement group {group.placement_group_id[:8]}", "placement_group"

@@ -2,66 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from dsray_inspect.agent.assemble.gc_pause import without_collector
 from dsray_inspect.agent.assemble.role_waits import main_thread
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
-from dsray_inspect.agent.detectors.collective_mismatch import collectives_differ
-from dsray_inspect.agent.detectors.config_drift import config_drift, device_conflict, world_of_one
-from dsray_inspect.agent.detectors.driver_controller import controller_blocked, driver_blocked
-from dsray_inspect.agent.detectors.env_drift import env_drift
-from dsray_inspect.agent.detectors.findings import STALLED_S, Detector, duration, place_of
-from dsray_inspect.agent.detectors.memory import memory_pressure, object_spilling
-from dsray_inspect.agent.detectors.network import network_unreachable
-from dsray_inspect.agent.detectors.numerics import nonfinite_loss, overflow_skips
-from dsray_inspect.agent.detectors.process_exits import worker_dead
-from dsray_inspect.agent.detectors.rendezvous import (
-    op_compile_lock,
-    op_compile_slow,
-    rendezvous_wait,
-)
-from dsray_inspect.agent.detectors.report_barrier import report_barrier
-from dsray_inspect.agent.detectors.resources import resources_pending
-from dsray_inspect.agent.detectors.stall import blocked_outside_collective
-from dsray_inspect.agent.detectors.stopped_and_gil import gil_held, stopped, unseen
-from dsray_inspect.agent.detectors.straggler import straggler
+from dsray_inspect.agent.causes import spec_of
+from dsray_inspect.agent.detectors.findings import STALLED_S, duration, place_of
+from dsray_inspect.agent.detectors.registry import registered
+from dsray_inspect.agent.detectors.stopped_and_gil import unseen
 from dsray_inspect.agent.graph import graph_of
 from dsray_inspect.agent.model import Finding, Snapshot, Verdict, VerdictState, WaitGraph, Worker
 from dsray_inspect.agent.stacks.phase import user_function
 
-DETECTORS: tuple[Detector, ...] = (
-    worker_dead,
-    network_unreachable,
-    stopped,
-    controller_blocked,
-    gil_held,
-    resources_pending,
-    driver_blocked,
-    op_compile_lock,
-    op_compile_slow,
-    rendezvous_wait,
-    blocked_outside_collective,
-    report_barrier,
-    collectives_differ,
-    config_drift,
-    world_of_one,
-    device_conflict,
-    memory_pressure,
-    nonfinite_loss,
-    overflow_skips,
-    straggler,
-    object_spilling,
-    env_drift,
-)
-"""In the order in which one explains the others."""
+DETECTORS: Final = registered()
 
 AS_USUAL = 1.3
 MOVED_S = 5.0
 """A training thread that has run within it is taken to train."""
 PENDING = ("pending", "restarting")
-ENDS = ("worker_dead", "worker_oom", "node_lost")
-SETUP_CAUSES = ("rendezvous_wait", "op_compile_slow", "op_compile_lock")
 SETUP_PHASES = ("starting", "init_process_group", "deepspeed_init", "op_compile")
 
 
@@ -73,11 +34,9 @@ def judge(facts: AnalysisInput) -> Snapshot:
 
     for detector in DETECTORS:
         try:
-            findings.extend(detector(facts))
+            findings.extend(detector.detect(facts))
         except Exception as error:
-            notes.append(
-                f"The detector {detector.__name__} failed: {type(error).__name__}: {error}"
-            )
+            notes.append(f"The detector {detector.name} failed: {type(error).__name__}: {error}")
 
     graph = WaitGraph()
 
@@ -111,11 +70,11 @@ def verdict_of(facts: AnalysisInput, findings: list[Finding]) -> Verdict:
 
 
 def state_for(facts: AnalysisInput, finding: Finding) -> VerdictState:
-    if facts.snapshot.job.has_ended or finding.cause in ENDS or not_alive(facts, finding):
+    if facts.snapshot.job.has_ended or spec_of(finding.cause).ends_run or not_alive(facts, finding):
         return "failed"
 
     if finding.cause == "resources_pending" or (
-        finding.severity != "error" and finding.cause in SETUP_CAUSES
+        finding.severity != "error" and spec_of(finding.cause).in_setup
     ):
         return "starting"
 
@@ -174,7 +133,7 @@ def before_workers(facts: AnalysisInput) -> str:
 
 def ending_of(facts: AnalysisInput) -> tuple[VerdictState, str]:
     """Judge a job that has ended by what Ray's job manager says of it."""
-    job, submission = facts.snapshot.job, facts.answers.submission
+    job, submission = facts.snapshot.job, facts.observation.submission
 
     if job.state == "FAILED":
         return "failed", f"The job has failed: {submission.message if submission else ''}"

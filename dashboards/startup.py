@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dsray_inspect.agent.causes import setup_causes
 from dsray_inspect.dashboards.model import Board, Row, panel, query
 from dsray_inspect.dashboards.queries import BY_RUN, CLUSTER, CLUSTERS, RUN, RUNS
 
@@ -44,7 +45,7 @@ START = Row(
             "Findings that hold a start up: resources, rendezvous, network, op compiles and their locks.",
             query(
                 f"max by ({BY_RUN}, kind) (dsray_findings{{{RUN}, "
-                'kind=~"resources_pending|rendezvous_wait|network_unreachable|op_compile_slow|op_compile_lock"})',
+                f'kind=~"{"|".join(setup_causes())}"}})',
                 "{{kind}}",
             ),
             unit="none",

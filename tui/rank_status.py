@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from dsray_inspect.agent.causes import badge_of
 from dsray_inspect.agent.model import OK, Snapshot, VerdictState, Worker
 from dsray_inspect.agent.stacks.memo import of_newest
-from dsray_inspect.agent.text.rank_ranges import compact
+from dsray_inspect.agent.text.humanize import compact
 from dsray_inspect.tui.rows import Look
 
 MOST_NAMED = 3
@@ -49,19 +50,6 @@ VERDICTS: Mapping[VerdictState, tuple[str, Look]] = {
     "failed": ("✗", "error"),
     "finished": ("■", "accent"),
     "unknown": ("?", "warning"),
-}
-WORDS = {
-    "straggler": "SLOW",
-    "data_stall": "STARVED",
-    "gil_held": "GIL HELD",
-    "config_drift": "DRIFTS",
-    "device_conflict": "SHARES GPU",
-    "collective_mismatch": "MISMATCH",
-    "rank_divergence": "DIVERGED",
-    "rendezvous_wait": "NOT THERE",
-    "op_compile_lock": "LOCKED",
-    "op_compile_slow": "COMPILES",
-    "report_barrier": "NO REPORT",
 }
 
 
@@ -112,6 +100,6 @@ def standing(
 
     for blamed, base in ((errors, CULPRIT), (warnings, SUSPECT)):
         if worker.rank is not None and worker.rank in blamed:
-            return base._replace(word=WORDS.get(blamed[worker.rank], base.word))
+            return base._replace(word=badge_of(blamed[worker.rank], base.word))
 
     return UNSEEN if worker.evidence.stack != OK else ENDED._replace(word="done")

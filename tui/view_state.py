@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from dsray_inspect.agent.feed import Ended, Event, HistoryLoaded, SampleFailed, SampleTaken
 from dsray_inspect.agent.history import History
 from dsray_inspect.agent.model import Snapshot
-from dsray_inspect.agent.text.rank_ranges import compact
+from dsray_inspect.agent.text.humanize import compact
 
 KEEP: Final = 1200
 """Looks in the window: ten minutes at the default rate."""

@@ -28,14 +28,14 @@ FINE = ("healthy", "starting", "finished")
 EVERY_S = 0.5
 
 
-@click.command("attach")
+@click.command("attach", short_help="Show where every rank of JOB is, and what is wrong.")
 @click.argument("job", required=False)
-@click.option("--text", is_flag=True, help="Print a report of one look, on a terminal too.")
+@click.option("--text", is_flag=True, help="Print a one-shot report, even on a terminal.")
 @click.option(
     "--follow",
     "is_followed",
     is_flag=True,
-    help="Print a snapshot a line, again and again, until the job has ended.",
+    help="Print one JSON snapshot per line until the job ends.",
 )
 @click.option(
     "--every",
@@ -43,13 +43,13 @@ EVERY_S = 0.5
     type=click.FloatRange(min=0.1),
     default=EVERY_S,
     metavar="S",
-    help="Seconds from look to look (default 0.5).",
+    help="Seconds between samples (default 0.5).",
 )
 @click.option(
     "--replay",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Show looks that were saved, instead of a job.",
+    help="Show recorded snapshots instead of a live job.",
 )
 @click.option("--leash", is_flag=True, hidden=True, help="End when stdin is closed.")
 @click.option("--columns", "as_columns", is_flag=True, hidden=True, help="Print for our own TUI.")
@@ -64,11 +64,11 @@ def command(
     as_columns: bool,
     **given: Any,
 ) -> ExitCode:
-    """Show every rank of JOB: node, GPU, pid, the function it is in, and what is wrong.
+    """Show every rank of JOB: its node, GPU, pid and current function, and what is wrong.
 
-    On a terminal it stays and looks again and again (`?` shows the keys); with --text, --json or
-    in a pipe it looks once. JOB is a submission id, a Ray job id, a Train run id or a run's name.
-    Left out, it is the only one that runs.
+    On a terminal this opens a live UI (`?` lists the keys). In a pipe, or with --text or --json,
+    it takes one sample and prints a report. JOB is a submission id, a Ray job id, a Ray Train run
+    id or a run name; without it, dsray-inspect attaches to the only running job.
     """
     options = take(given)
     on_terminal = is_wanted(options) and not text and not is_followed
@@ -115,7 +115,7 @@ def past_of(
 def replayed(file: Path, job: str | None, on_terminal: bool, options: Options) -> ExitCode:
     """Show a window from a file; the last look of it where there is no terminal."""
     if job is not None:
-        raise UsageError("Name a job or a file to replay, not both.")
+        raise UsageError("Give a job or --replay FILE, not both.")
 
     events = read_window(file)
     last = [event.snapshot for event in events if isinstance(event, SampleTaken)][-1]
@@ -148,8 +148,8 @@ def code_of(snapshot: Snapshot) -> ExitCode:
 
     if alive and len(blind) == len(alive) and all(w.evidence.worker != OK for w in alive):
         raise PermissionMissing(
-            f"No rung could see any rank: {blind[0].evidence.stack}; {blind[0].evidence.worker}.",
-            help_text="dsray-inspect doctor   says what each node needs.",
+            f"No rank could be read: {blind[0].evidence.stack}; {blind[0].evidence.worker}.",
+            help_text="dsray-inspect doctor   shows what each node needs.",
         )
 
     return (

@@ -26,22 +26,26 @@ RAY_TARGETS: Final = "/tmp/ray/prom_metrics_service_discovery.json"
     metavar="URL",
     default=PROMETHEUS,
     show_default=True,
-    help="Where Grafana finds Prometheus.",
+    help="URL at which Grafana reaches Prometheus.",
 )
 @click.option(
     "--ray-targets",
     metavar="FILE",
     default=RAY_TARGETS,
     show_default=True,
-    help="Ray's own file for Prometheus's service discovery.",
+    help="Ray's service discovery file for Prometheus.",
 )
-@click.option("--runbooks", metavar="URL", help="Where you keep docs/runbooks, for the alerts.")
-@click.option("--force", is_flag=True, help="Overwrite files that are not ours or were changed.")
+@click.option(
+    "--runbooks", metavar="URL", help="URL of your copy of docs/runbooks, linked from the alerts."
+)
+@click.option(
+    "--force", is_flag=True, help="Overwrite files that were edited or not written by this command."
+)
 @common_options
 def command(folder: Path, force: bool, **given: Any) -> ExitCode:
-    """Write dashboards, alert rules and configuration for Grafana and Prometheus below DIR.
+    """Write dashboards, alert rules and configuration for Grafana and Prometheus into DIR.
 
-    Needs no cluster. Written again, it changes only what it wrote before.
+    Needs no cluster. Running it again updates only the files it wrote before.
     """
     names = ("prometheus_url", "ray_targets", "runbooks")
     place = Place(folder=folder.resolve(), **{name: given.pop(name) for name in names})
@@ -69,29 +73,29 @@ def check(place: Place) -> None:
     if urlsplit(place.prometheus_url).scheme not in ("http", "https"):
         raise UsageError(
             f"--prometheus {place.prometheus_url} is not a URL.",
-            help_text=f"Such as --prometheus {PROMETHEUS}",
+            help_text=f"For example, --prometheus {PROMETHEUS}",
         )
 
     if place.runbooks is not None and urlsplit(place.runbooks).scheme not in ("http", "https"):
         raise UsageError(
             f"--runbooks {place.runbooks} is not a URL.",
-            help_text="Give the http(s) URL under which the pages of docs/runbooks are.",
+            help_text="Give the http(s) URL of your copy of docs/runbooks.",
         )
 
     if not place.ray_targets.startswith("/") or not place.ray_targets.endswith(".json"):
         raise UsageError(
-            f"--ray-targets {place.ray_targets} is not an absolute path of a .json file.",
-            help_text=f"Such as --ray-targets {RAY_TARGETS}",
+            f"--ray-targets {place.ray_targets} is not the absolute path of a .json file.",
+            help_text=f"For example, --ray-targets {RAY_TARGETS}",
         )
 
 
 def after(place: Place, unchanged: int) -> str:
     """Return what to do with the files."""
     targets = place.folder / "prometheus" / "targets" / "dsray.json"
-    lines = [f"{unchanged} files were as they should be."] if unchanged else []
+    lines = [f"{unchanged} files were already up to date."] if unchanged else []
     lines += [
         f"Next: dsray-inspect serve --wait --sd-file {targets}",
         f"      prometheus --config.file={place.folder / 'prometheus' / 'prometheus.yml'}",
-        "      docs/commands/dashboards.md has Grafana, Docker and Kubernetes.",
+        "      docs/commands/dashboards.md covers Grafana, Docker and Kubernetes.",
     ]
     return "\n".join(lines)

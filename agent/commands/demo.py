@@ -16,30 +16,34 @@ from dsray_inspect.agent.errors import ExitCode, UsageError
 FAULTS = ("hang",)
 
 
-@click.command("demo")
+@click.command("demo", short_help="Start a local cluster with a real job, and attach to it.")
 @click.option(
     "--fault",
     type=click.Choice(FAULTS),
-    help="hang: rank 1 blocks in its data function, so that there is something to find.",
+    help="hang: rank 1 blocks in its data function.",
 )
 @click.option(
     "--zero",
     type=click.IntRange(0, 3),
     default=2,
     show_default=True,
-    help="DeepSpeed's ZeRO stage.",
+    help="DeepSpeed ZeRO stage.",
 )
-@click.option("--workers", type=click.IntRange(1, 16), default=2, show_default=True, help="Ranks.")
-@click.option("--keep", is_flag=True, help="Stay until Ctrl-C even where stdout is no terminal.")
-@click.option("--once", is_flag=True, help="Stop everything after the report.")
+@click.option(
+    "--workers", type=click.IntRange(1, 16), default=2, show_default=True, help="Number of ranks."
+)
+@click.option(
+    "--keep", is_flag=True, help="Keep running until Ctrl-C even if stdout is not a terminal."
+)
+@click.option("--once", is_flag=True, help="Stop after the report, even on a terminal.")
 @common_options
 def command(
     fault: str | None, zero: int, workers: int, keep: bool, once: bool, **given: Any
 ) -> ExitCode:
-    """Start a Ray cluster of its own with a real DeepSpeed job on CPUs, and attach to it.
+    """Start a local Ray cluster with a real DeepSpeed job on CPUs, and attach to it.
 
-    On a terminal it stays until Ctrl-C, to be looked at with the other commands; then
-    nothing of it is left. The exit code is the demo's own, not the verdict's.
+    On a terminal the job keeps running until Ctrl-C, so you can try the other commands on it.
+    Everything is removed on exit. The exit code reports whether the demo worked, not the verdict.
     """
     options = take(given, limit_s=None)
     check(options.address, fault, workers, keep=keep, once=once)
@@ -64,41 +68,41 @@ def command(
 
             progress.say("\nStopping …")
     except KeyboardInterrupt:
-        progress.say("Stopped: no process and no folder of the demo is left.")
+        progress.say("Stopped: the demo left no process and no folder behind.")
         raise
 
-    progress.say("Stopped: no process and no folder of the demo is left.")
+    progress.say("Stopped: the demo left no process and no folder behind.")
     return ExitCode.OK
 
 
 def check(address: str | None, fault: str | None, workers: int, *, keep: bool, once: bool) -> None:
     if address:
         raise UsageError(
-            "The demo has a cluster of its own, so it takes no --address.",
-            help_text=f"To look at the cluster at {address}: dsray-inspect attach --address {address}",
+            "The demo starts its own cluster, so it takes no --address.",
+            help_text=f"To inspect the cluster at {address}: dsray-inspect attach --address {address}",
         )
 
     if fault == "hang" and workers < 2:
         raise UsageError(
-            "--fault hang makes rank 1 block while others wait for it.",
-            help_text="Give it --workers 2 or more.",
+            "--fault hang needs at least two ranks: rank 1 blocks while the others wait.",
+            help_text="Give --workers 2 or more.",
         )
 
     if keep and once:
-        raise UsageError("--keep and --once contradict each other.", help_text="Give one.")
+        raise UsageError("--keep and --once contradict each other.", help_text="Give one of them.")
 
 
 def suggestions(address: str) -> str:
     """Return what to try next, from another terminal."""
     commands = {
-        "attach": "where every rank is, in one look",
-        "why": "what the run waits for, and which rank is to blame",
+        "attach": "where every rank is",
+        "why": "what the run is waiting for, and which rank is to blame",
         "stacks": "from the driver down to the collective",
-        "env": "what was set for each rank, and by whom",
-        "doctor": "what could be seen here, and what could not",
+        "env": "what was set for each rank, and who set it",
+        "doctor": "what dsray-inspect can and cannot read here",
     }
     lines = [
         f"  dsray-inspect {name:<6} --address {address}    {what}"
         for name, what in commands.items()
     ]
-    return "\n".join(["\nIn another terminal:", *lines, "\nAll stays as it is until Ctrl-C."])
+    return "\n".join(["\nIn another terminal:", *lines, "\nThe demo keeps running until Ctrl-C."])

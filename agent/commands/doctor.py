@@ -17,18 +17,18 @@ from dsray_inspect.agent.text.doctor import diagnosis_text
 from dsray_inspect.agent.text.style import Style
 
 
-@click.command("doctor")
+@click.command("doctor", short_help="Show what can be read on each node, and how to fix the rest.")
 @common_options
 def command(**given: Any) -> ExitCode:
-    """Say what attaching could see on each node of the cluster, and how to mend what it could not.
+    """Show what dsray-inspect can read on each node of the cluster, and how to fix what it can't.
 
-    Needs no job, and touches none. The rungs: 0 Ray's tables, 1 a call into the Train
-    controller, 2 calls into the ranks, 3 stacks by py-spy, 3b the live environment from
-    outside; GPU is NVML.
+    Needs no job, and touches none. It checks each rung of the evidence ladder: 0 Ray's tables,
+    1 a call into the Ray Train controller, 2 in-process reads, 3 stacks with py-spy, 3b the live
+    environment read from outside, and GPU readings from NVML.
     """
     options = take(given)
     address = choose_address(options.address)
-    say(options, f"Asking the nodes of {address} …")
+    say(options, f"Checking the nodes of {address} …")
     diagnosis = diagnose(address, found_by(options), inject=not options.no_inject)
 
     if options.as_json:

@@ -41,12 +41,14 @@ class EnvDocument(msgspec.Struct, frozen=True, kw_only=True):
     ranks: tuple[RankEnv, ...]
 
 
-@click.command("env")
+@click.command("env", short_help="Show JOB's live environment: what differs, and who set it.")
 @click.argument("job", required=False)
-@click.option("--all", "show_all", is_flag=True, help="Every variable with its whole value.")
+@click.option(
+    "--all", "show_all", is_flag=True, help="Show every variable, and show values in full."
+)
 @common_options
 def command(job: str | None, show_all: bool, **given: Any) -> ExitCode:
-    """Show the live environment of JOB's ranks, differences first, and who set each variable."""
+    """Show the live environment of JOB's ranks: what differs, and who set each variable."""
     options = take(given)
 
     with Session(choose_address(options.address)) as session:

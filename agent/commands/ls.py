@@ -33,10 +33,12 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @click.command("ls")
-@click.option("--all", "show_all", is_flag=True, help="Jobs that have ended or have no run too.")
+@click.option(
+    "--all", "show_all", is_flag=True, help="Include jobs that have ended or have no Ray Train run."
+)
 @common_options
 def command(show_all: bool, **given: Any) -> ExitCode:
-    """List the jobs that have Ray Train runs."""
+    """List the jobs with running Ray Train runs."""
     options = take(given)
 
     with Session(choose_address(options.address)) as session:
@@ -52,7 +54,8 @@ def command(show_all: bool, **given: Any) -> ExitCode:
 
     if not rows:
         click.echo(
-            "No Ray Train run is running. `dsray-inspect ls --all` shows what has ended.", err=True
+            "No Ray Train run is active. `dsray-inspect ls --all` includes those that have ended.",
+            err=True,
         )
         return ExitCode.OK
 

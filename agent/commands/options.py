@@ -55,29 +55,29 @@ def common_options(command: F) -> F:
             click.option(
                 "--address",
                 metavar="HOST:PORT",
-                help="GCS of the cluster. Else RAY_ADDRESS, else the cluster on this machine.",
+                help="Address of the cluster's GCS. Default: RAY_ADDRESS, else the local cluster.",
             ),
             click.option("--json", "as_json", is_flag=True, help="Print JSON."),
-            click.option("--no-color", is_flag=True, help="No colours (also: NO_COLOR)."),
-            click.option("--quiet", "-q", is_flag=True, help="Say nothing on stderr but errors."),
+            click.option("--no-color", is_flag=True, help="Disable colors, as NO_COLOR does."),
+            click.option("--quiet", "-q", is_flag=True, help="Only print errors to stderr."),
             click.option(
                 "--timeout",
                 type=click.FloatRange(min=0.1),
                 metavar="S",
-                help="Give up after S seconds (default 120; demo: never).",
+                help="Give up after S seconds (default 120; demo, serve and why --watch: never).",
             ),
             click.option(
                 "--no-inject",
                 is_flag=True,
-                help="Run nothing inside the job's actors; see from outside only.",
+                help="Run no code inside the job's processes; only read them from outside.",
             ),
             click.option(
                 "--max-pause",
                 type=click.FloatRange(min=0),
                 metavar="MS",
-                help="Never stop a rank for longer, as far as it can be told (default 100).",
+                help="Maximum estimated pause per rank, in milliseconds (default 100).",
             ),
-            click.option("--debug", is_flag=True, help="Show a traceback on errors."),
+            click.option("--debug", is_flag=True, help="Print a traceback on errors."),
         )
     ):
         command = option(command)

@@ -13,17 +13,21 @@ LISTEN: Final = "127.0.0.1:9464"
 EVERY_S: Final = 5.0
 
 
-@click.command("serve", short_help="Expose JOB's metrics for Prometheus; headless.")
+@click.command("serve", short_help="Serve JOB's metrics to Prometheus.")
 @click.argument("job", required=False)
 @click.option(
-    "--listen", metavar="HOST:PORT", default=LISTEN, show_default=True, help="Where to serve HTTP."
+    "--listen",
+    metavar="HOST:PORT",
+    default=LISTEN,
+    show_default=True,
+    help="Address to serve HTTP on.",
 )
 @click.option(
     "--token-file",
     metavar="FILE",
-    help="Bearer token that requests must bring; a must where other machines can reach HOST.",
+    help="File with the bearer token clients must send; required unless HOST is loopback.",
 )
-@click.option("--sd-file", metavar="FILE", help="Keep FILE for Prometheus's file_sd_configs.")
+@click.option("--sd-file", metavar="FILE", help="Maintain FILE for Prometheus's file_sd_configs.")
 @click.option(
     "--every",
     "every_s",
@@ -31,20 +35,20 @@ EVERY_S: Final = 5.0
     metavar="S",
     default=EVERY_S,
     show_default=True,
-    help="Seconds from one look to the next.",
+    help="Seconds between samples.",
 )
 @click.option(
     "--otlp",
     is_flag=True,
-    help="Send spans to the OpenTelemetry collector; also on when OTEL_EXPORTER_OTLP_ENDPOINT is set.",
+    help="Also send spans to an OpenTelemetry collector; implied by OTEL_EXPORTER_OTLP_ENDPOINT.",
 )
-@click.option("--wait", is_flag=True, help="Wait for JOB to come, and for its next run.")
+@click.option("--wait", is_flag=True, help="Wait for JOB to start, and then for its next runs.")
 @common_options
 def command(job: str | None, **given: Any) -> ExitCode:
-    """Look at JOB again and again: /metrics for Prometheus, and verdicts on stdout as they change.
+    """Sample JOB continuously: serve /metrics to Prometheus, and print the verdict when it changes.
 
-    Ends with the job; with --wait it goes on to the next run of that name. Restarts of the
-    worker group are followed either way.
+    Exits when the job ends; with --wait, it waits for the next run of that name instead. It
+    follows restarts of the worker group either way.
     """
     options = take(given, limit_s=None)
 
@@ -53,7 +57,7 @@ def command(job: str | None, **given: Any) -> ExitCode:
         from dsray_inspect.agent.commands.serving import Plan, serve
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"serve needs the package {error.name}, which is not installed here.",
+            f"serve needs the package {error.name}, which is not installed.",
             help_text="pip install 'dsray-inspect[export]'",
         ) from error
 

@@ -73,7 +73,8 @@ def serve(plan: Plan, options: Options) -> ExitCode:
 
         if otlp and not ask.inject:
             say(
-                options, "No spans: only the ranks themselves can read them, and --no-inject is on."
+                options,
+                "No spans are sent: they are recorded inside the ranks, which --no-inject forbids.",
             )
 
         watching = RunWatcher(session, plan.job, ask, every_s=plan.every_s, wait=plan.wait)
@@ -146,7 +147,7 @@ class Serving:
                 linger(self._endpoint, self._teller)
             elif isinstance(event, SampleFailed):
                 self._board.failed()
-                self._teller.cannot(f"Nothing can be seen: {event.why}")
+                self._teller.cannot(f"Sampling failed: {event.why}")
 
         return last
 
@@ -169,7 +170,7 @@ def linger(endpoint: Endpoint, teller: VerdictPrinter) -> None:
     if scrapes:
         say(
             teller.options,
-            f"The job has ended; staying for one more scrape, at most {LINGER_S:.0f} s.",
+            f"The job has ended; waiting up to {LINGER_S:.0f} s for a final scrape.",
         )
 
     while scrapes and endpoint.scrapes == scrapes and time.monotonic() < deadline:
@@ -201,7 +202,7 @@ class VerdictPrinter:
         sys.stdout.flush()
 
     def serves(self, target: str) -> None:
-        say(self.options, f"Metrics are at http://{target}/metrics; Ctrl-C ends.")
+        say(self.options, f"Serving metrics at http://{target}/metrics; press Ctrl-C to stop.")
 
     def cannot(self, why: str) -> None:
         if why != self._in_the_way:

@@ -48,38 +48,43 @@ class StacksDocument(msgspec.Struct, frozen=True, kw_only=True):
     """Of the ranks asked for with `--log`."""
 
 
-@click.command("stacks")
+@click.command("stacks", short_help="Show the stacks of JOB's driver, controller and ranks.")
 @click.argument("job", required=False)
 @click.option(
-    "--native", is_flag=True, help="C and C++ frames too. Stops each rank for up to a second."
+    "--native", is_flag=True, help="Include C and C++ frames. Pauses each rank for up to a second."
 )
 @click.option(
     "--locals",
     "with_locals",
     is_flag=True,
-    help="Local variables, redacted.",
+    help="Show local variables, with secrets redacted.",
 )
 @click.option(
     "--all-threads",
     is_flag=True,
-    help="Every thread, and child processes such as DataLoader workers.",
+    help="Show every thread, and child processes such as DataLoader workers.",
 )
 @click.option(
     "--rank",
     "ranks",
     type=click.IntRange(min=0),
     multiple=True,
-    help="Only this rank (repeatable).",
+    help="Show only this rank (repeatable).",
 )
-@click.option("--log", "with_log", is_flag=True, help="The end of the rank's log files, redacted.")
+@click.option(
+    "--log",
+    "with_log",
+    is_flag=True,
+    help="Show the end of the rank's log files, with secrets redacted.",
+)
 @click.option(
     "--lines",
     "log_lines",
     type=click.IntRange(1, MOST_LOG_LINES),
-    help=f"With --log: how many lines of each file (default {LOG_LINES}).",
+    help=f"Lines of each log file to show with --log (default {LOG_LINES}).",
 )
-@click.option("--full", is_flag=True, help="Fold nothing.")
-@click.option("--collapsed", is_flag=True, help="One line a stack, for flame graph tools.")
+@click.option("--full", is_flag=True, help="Show all frames.")
+@click.option("--collapsed", is_flag=True, help="Print one line per stack, for flame graph tools.")
 @common_options
 def command(
     job: str | None,
@@ -93,18 +98,18 @@ def command(
     collapsed: bool,
     **given: Any,
 ) -> ExitCode:
-    """Show the merged stacks of JOB: driver, controller, every rank; equal ones once."""
+    """Show the stacks of JOB's driver, controller and ranks, merging identical ones."""
     options = take(given)
 
     if collapsed and options.as_json:
         raise UsageError(
-            "--collapsed and --json are two formats of one thing.", help_text="Give one."
+            "--collapsed and --json contradict each other.", help_text="Give one of them."
         )
 
     wanted = wanted_lines(with_log, log_lines, ranks=ranks, collapsed=collapsed)
 
     if native:
-        say(options, "--native: py-spy stops each rank while it reads it.")
+        say(options, "--native: py-spy pauses each rank while it reads it.")
 
     plain = options.ask(job, env=False, deepspeed=False)
     ask = msgspec.structs.replace(plain, native=native, locals=with_locals, children=all_threads)
@@ -145,15 +150,17 @@ def wanted_lines(
     """
     if not with_log:
         if lines is not None:
-            raise UsageError("--lines says how much of a log.", help_text="Add --log.")
+            raise UsageError("--lines only applies to --log.", help_text="Add --log.")
 
         return 0
 
     if not ranks:
-        raise UsageError("--log needs to know whose log.", help_text="Add --rank N.")
+        raise UsageError("--log needs a rank.", help_text="Add --rank N.")
 
     if collapsed:
-        raise UsageError("--collapsed has no place for a log.", help_text="Leave one out.")
+        raise UsageError(
+            "--collapsed cannot show logs.", help_text="Leave out --collapsed or --log."
+        )
 
     return LOG_LINES if lines is None else lines
 

@@ -26,14 +26,14 @@ class Passing(click.Command):
         return ["[OPTIONS of ray job submit]", "--", "COMMAND…"]
 
 
-@click.command("submit", cls=Passing)
+@click.command("submit", cls=Passing, short_help="Submit a job, and record its startup.")
 @click.pass_context
 def command(context: click.Context, words: tuple[str, ...]) -> int:
-    """Submit a job as `ray job submit` does, and let it record its own start.
+    """Submit a job with `ray job submit`, and record its startup.
 
-    All options are those of `ray job submit`; the command stands behind `--`. The job's code
-    and its runtime environment stay as they are: one small module is added to `py_modules`.
-    Attach to the job, and its start is told with every phase of `deepspeed.initialize`.
+    Takes the options of `ray job submit`; the job's command goes after `--`. One small module is
+    added to the job's `py_modules`; its code and its runtime environment are not changed
+    otherwise. `attach` then shows the startup, with every phase of `deepspeed.initialize`.
     """
     options, entrypoint = split(words)
     sys.stdout.flush()
@@ -47,12 +47,12 @@ def split(words: tuple[str, ...]) -> tuple[list[str], list[str]]:
         UsageError: there is no command, or no `--` before it.
     """
     if "--" not in words:
-        raise UsageError("The job's command must stand behind `--`.", help_text=HELP_TEXT)
+        raise UsageError("The job's command must come after `--`.", help_text=HELP_TEXT)
 
     place = words.index("--")
     options, entrypoint = list(words[:place]), list(words[place + 1 :])
 
     if not entrypoint:
-        raise UsageError("There is no command behind `--`.", help_text=HELP_TEXT)
+        raise UsageError("There is no command after `--`.", help_text=HELP_TEXT)
 
     return options, entrypoint

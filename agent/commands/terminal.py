@@ -39,7 +39,7 @@ def is_there(options: Options) -> bool:
     parts = tuple(int(part) for part in found.split(".")[:2] if part.isdigit())
 
     if not OLDEST <= parts < NEWEST:
-        say(options, f"The terminal UI needs Textual 8.2 to 8, here is {found}.")
+        say(options, f"The terminal UI needs textual>=8.2,<9, but {found} is installed.")
         return False
 
     return True

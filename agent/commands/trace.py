@@ -25,7 +25,7 @@ from dsray_inspect.agent.tracing.summary import Summary
 from dsray_inspect.exporters import trace_json
 
 SECONDS = 10.0
-NO_INJECT = "A trace runs code inside the ranks, which --no-inject forbids."
+NO_INJECT = "Tracing runs code inside the ranks, which --no-inject forbids."
 
 
 class TraceDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +40,7 @@ class TraceDocument(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
 
 
-@click.command("trace", short_help="Record where the steps of JOB go, and write a trace file.")
+@click.command("trace", short_help="Record where JOB's training steps spend their time.")
 @click.argument("job", required=False)
 @click.option(
     "--seconds",
@@ -49,34 +49,42 @@ class TraceDocument(msgspec.Struct, frozen=True, kw_only=True):
     show_default=True,
     help="How long to record.",
 )
-@click.option("--past", is_flag=True, help="What happened until now, from torch's own recorders.")
+@click.option(
+    "--past",
+    is_flag=True,
+    help="Reconstruct past steps from torch's flight recorders instead of recording.",
+)
 @click.option(
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE.json",
-    help="Write a trace that Perfetto opens.",
+    help="Write a trace file for Perfetto.",
 )
 @click.option(
-    "--otlp", is_flag=True, help="Send the spans to the collector that OTEL_EXPORTER_OTLP_* names."
+    "--otlp",
+    is_flag=True,
+    help="Send the spans to the OpenTelemetry collector set by OTEL_EXPORTER_OTLP_*.",
 )
 @common_options
 def command(
     job: str | None, seconds: float, past: bool, output: Path | None, otlp: bool, **given: Any
 ) -> ExitCode:
-    """Record the steps of JOB: where their time goes in each rank, and which rank is late.
+    """Record the training steps of JOB: where each rank spends its time, and which rank is late.
 
-    Wraps some methods of DeepSpeed and Ray in every rank for so long, and puts them back as they
-    were. With --past nothing is wrapped: the steps are told from the collectives that torch's
-    flight recorder holds. Ctrl-C ends the recording early.
+    While it records, it wraps a few methods of DeepSpeed and Ray in every rank, and then restores
+    them. With --past it wraps nothing and infers the steps from the collectives in torch's flight
+    recorders. Ctrl-C stops the recording early and keeps what it has.
     """
     options = take(given, limit_s=LIMIT_S + (0 if past else seconds))
 
     if options.no_inject:
-        raise UsageError(NO_INJECT, help_text="Leave --no-inject out; SECURITY.md says what runs.")
+        raise UsageError(
+            NO_INJECT, help_text="Leave out --no-inject; SECURITY.md lists the code that runs."
+        )
 
     if output is not None and not os.access(output.parent, os.W_OK | os.X_OK):
-        raise UsageError(f"{output.parent} is no folder that can be written to.")
+        raise UsageError(f"The folder {output.parent} does not exist or is not writable.")
 
     push = pusher() if otlp else None
 
@@ -133,7 +141,7 @@ def pusher() -> Callable[[Timeline, Options], None]:
         from dsray_inspect.exporters.otlp import exporter, sent
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"--otlp needs the package {error.name}, which is not installed here.",
+            f"--otlp needs the package {error.name}, which is not installed.",
             help_text="pip install 'dsray-inspect[export]'",
         ) from error
 
@@ -144,11 +152,11 @@ def pusher() -> Callable[[Timeline, Options], None]:
 
         if dropped:
             raise ClusterUnreachable(
-                f"The OpenTelemetry collector took {taken} of {taken + dropped} spans.",
-                help_text="Is it the one that OTEL_EXPORTER_OTLP_ENDPOINT names, and does it run?",
+                f"The OpenTelemetry collector accepted {taken} of {taken + dropped} spans.",
+                help_text="Check OTEL_EXPORTER_OTLP_ENDPOINT, and that the collector is running.",
             )
 
-        say(options, f"The OpenTelemetry collector took {taken} spans.")
+        say(options, f"The OpenTelemetry collector accepted {taken} spans.")
 
     return push
 

@@ -41,24 +41,28 @@ SUSPECT_S = 1.5
 """A wait that long is worth another look."""
 
 
-@click.command("why", short_help="Say what JOB waits for, and which rank is to blame.")
+@click.command("why", short_help="Explain what JOB is waiting for, and which rank is to blame.")
 @click.argument("job", required=False)
-@click.option("--watch", is_flag=True, help="Keep looking; print the verdict when it changes.")
+@click.option("--watch", is_flag=True, help="Keep sampling; print the verdict whenever it changes.")
 @click.option(
     "--save",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     metavar="FILE",
-    help="Write each account that is printed, and the first suspicion, to FILE, one JSON a line.",
+    help="Append each printed explanation, and the first suspicious sample, to FILE as JSON Lines.",
 )
-@click.option("--verbose", "-v", is_flag=True, help="Draw who waits for what, with the evidence.")
+@click.option(
+    "--verbose", "-v", is_flag=True, help="Also draw the wait-for graph, with its evidence."
+)
 @common_options
 def command(
     job: str | None, watch: bool, save: Path | None, verbose: bool, **given: Any
 ) -> ExitCode:
-    """Say in at most ten lines what JOB waits for, which rank is to blame, and how sure that is.
+    """Explain in at most ten lines what JOB is waiting for, which rank is to blame, and how
+    certain that is.
 
-    Looks twice, a moment apart, and for some seconds more where ranks wait and it is too soon
-    to call it a stall. Each rank reads its flight recorder, which may stop it for up to 20 ms.
+    Takes two samples a moment apart, and keeps sampling for a few more seconds if ranks are
+    waiting but have not waited long enough to be called stalled. Each sample reads the ranks'
+    flight recorders, which may pause a rank for up to 20 ms.
     """
     options = take(given, limit_s=None if watch else LIMIT_S)
     ask = options.ask(job, recorder="always", counters=True)

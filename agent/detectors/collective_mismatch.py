@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.detectors.evidence.collective_waits import Wait, group_of, name_of, waits
 from dsray_inspect.agent.detectors.findings import duration, name_ranks, next_command, place_of
+from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.model import Cause, Collective, Finding
 
 MOST = 3
@@ -15,6 +16,7 @@ SURE_S = 1.0
 """Ranks that contradict each other will not come to agree: this is only for looks that overlap."""
 
 
+@detector(causes=("collective_mismatch", "rank_divergence"), after=("report_barrier",))
 def collectives_differ(facts: AnalysisInput) -> list[Finding]:
     """Every waiting rank is in a collective, and they are not the same one."""
     waiting = [wait for wait in waits(facts) if wait.collective is not None]

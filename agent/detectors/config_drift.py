@@ -7,11 +7,13 @@ from collections.abc import Sequence
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.detectors.findings import name_ranks, next_command, ranks
+from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.model import Finding, Worker
 
 MAX_KEYS = 6
 
 
+@detector(causes=("config_drift",), after=("collectives_differ",))
 def config_drift(facts: AnalysisInput) -> list[Finding]:
     """Ranks whose effective DeepSpeed config differs from the most common one."""
     known = [worker for worker in facts.snapshot.workers if worker.deepspeed is not None]
@@ -58,6 +60,7 @@ def blamed(
     return ranks(known) if len(known) == len(facts.snapshot.workers) else ()
 
 
+@detector(causes=("config_drift",), after=("config_drift",))
 def world_of_one(facts: AnalysisInput) -> list[Finding]:
     """DeepSpeed read its config with another world size than the group has: its batches are wrong."""
     wrong = [
@@ -94,6 +97,7 @@ def world_of_one(facts: AnalysisInput) -> list[Finding]:
     ]
 
 
+@detector(causes=("device_conflict",), after=("world_of_one",))
 def device_conflict(facts: AnalysisInput) -> list[Finding]:
     """Two ranks have one GPU: by what Ray gave them, or by what their own variables say."""
     given = given_twice(facts)
@@ -154,7 +158,7 @@ def seen_twice(facts: AnalysisInput) -> list[Finding]:
 
 def sharing(facts: AnalysisInput) -> set[str]:
     """Return the actors that asked for a part of a GPU."""
-    actors = facts.answers.actors
+    actors = facts.observation.actors
     return {row.actor_id for row in actors.workers if row.gpu_share < 1} if actors else set()
 
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from dsray_inspect.agent.assemble.role_waits import main_thread
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.detectors.evidence.activity import between
 from dsray_inspect.agent.detectors.findings import STALLED_S, duration, place_of
+from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.model import Finding, Thread
+from dsray_inspect.agent.unavailable import Unavailable
 
 LEAST_AGE_S = 8.0
 
 
+@detector(causes=("driver_blocked",), after=("resources_pending",))
 def driver_blocked(facts: AnalysisInput) -> list[Finding]:
     """The job runs, has no Train run yet, and its driver stands still in its own code."""
-    job, actors = facts.answers.job, facts.answers.actors
+    job, actors = facts.observation.job, facts.observation.actors
     thread = main_thread(facts.driver.threads)
     age_s = facts.snapshot.taken_at - job.started_at
 
@@ -64,7 +64,11 @@ def stands_still(facts: AnalysisInput, thread: Thread) -> bool:
         return False
 
     apart_s = facts.snapshot.taken_at - earlier.snapshot.taken_at
-    motion = between(apart_s, (before, progress(earlier)), (thread, progress(facts)))
+    motion = between(
+        apart_s,
+        (before, earlier.observation.driver.counters),
+        (thread, facts.observation.driver.counters),
+    )
     return motion is not None and motion.thread_share is not None and motion.is_still
 
 
@@ -72,18 +76,14 @@ def places(thread: Thread) -> list[str]:
     return [frame.name for frame in thread.frames]
 
 
-def progress(facts: AnalysisInput) -> Mapping[str, Any]:
-    job = facts.answers.job
-    return dict(facts.answers.process(job.driver_node_id, job.driver_pid).get("progress") or {})
-
-
+@detector(causes=("controller_blocked",), after=("stopped",))
 def controller_blocked(facts: AnalysisInput) -> list[Finding]:
     """The controller gives no answer, and a function of the user keeps its event loop."""
-    actors = facts.answers.actors
+    actors = facts.observation.actors
     controller = actors.controller if actors else None
-    answer = facts.answers.controller
+    answer = facts.observation.controller
 
-    if controller is None or not controller.alive or not isinstance(answer, str):
+    if controller is None or not controller.alive or not isinstance(answer, Unavailable):
         return []
 
     blocked = [

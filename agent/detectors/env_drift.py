@@ -6,8 +6,10 @@ import re
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.detectors.findings import name_ranks, next_command, ranks
+from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.environment import Difference, differences
 from dsray_inspect.agent.model import Finding
+from dsray_inspect.agent.unavailable import Unavailable
 
 MATTERS = re.compile(
     r"(?:NCCL|GLOO|TORCH|TORCHINDUCTOR|PYTORCH|DS|DEEPSPEED|CUDA|UCX|FI|XLA|MKL|OMP|KMP|HF|ACCELERATE"
@@ -17,6 +19,7 @@ FOR_TRAINING = re.compile(r"(?:NCCL|GLOO|TORCH|DS|DEEPSPEED|UCX|FI)_\w+")
 MOST = 3
 
 
+@detector(causes=("env_drift",), after=("object_spilling",))
 def env_drift(facts: AnalysisInput) -> list[Finding]:
     return [*between_ranks(facts), *driver_only(facts)]
 
@@ -67,24 +70,27 @@ def text(one: Difference) -> str:
 
 def driver_only(facts: AnalysisInput) -> list[Finding]:
     """Variables that the driver's own code has set and no rank has: Ray does not pass them on."""
-    job = facts.answers.job
-    driver = facts.answers.process(job.driver_node_id, job.driver_pid)
-    later = set(driver.get("set_after_exec") or ())
+    environ = facts.observation.driver.environ
     workers = [one for one in facts.snapshot.workers if one.env]
 
     if not workers or len(workers) < len(facts.snapshot.workers):
         return []
 
+    if isinstance(environ, Unavailable):
+        return []
+
     hidden = sorted(
         name
-        for name in later
+        for name in environ.set_after_exec
         if FOR_TRAINING.fullmatch(name) and all(name not in one.env for one in workers)
     )
 
     if not hidden:
         return []
 
-    lines = [f"{name}={driver['env'][name]} on the driver, not set on any rank" for name in hidden]
+    lines = [
+        f"{name}={environ.variables[name]} on the driver, not set on any rank" for name in hidden
+    ]
     return [
         Finding(
             cause="env_drift",

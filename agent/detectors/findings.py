@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
-from dsray_inspect.agent.model import Finding, Frame, Function, Worker
-
-Detector = Callable[[AnalysisInput], list[Finding]]
+from dsray_inspect.agent.model import Frame, Function, Worker
 
 MAX_CHOSEN = 4
 STALLED_S = 30.0
@@ -33,7 +31,7 @@ def name_ranks(numbers: Sequence[int], most: int = 8) -> str:
 def next_command(facts: AnalysisInput, command: str, numbers: Sequence[int], *flags: str) -> str:
     """Return a command line on this job that can be pasted; the first ranks of many."""
     chosen = [f"--rank {rank}" for rank in numbers[:MAX_CHOSEN]]
-    return " ".join(("dsray-inspect", command, *facts.answers.ask.words, *chosen, *flags))
+    return " ".join(("dsray-inspect", command, *facts.observation.request.words, *chosen, *flags))
 
 
 def wait(numbers: Sequence[object]) -> str:

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.detectors.evidence.rank_index import in_phase
 from dsray_inspect.agent.detectors.findings import name_ranks, next_command, ranks
+from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.model import OK, Finding, Worker
 
 MOST_HOSTS = 4
 
 
+@detector(causes=("network_unreachable",), after=("worker_dead",))
 def network_unreachable(facts: AnalysisInput) -> list[Finding]:
     return [*silent_nodes(facts), *dialled_in_vain(facts)]
 
@@ -20,8 +22,8 @@ def silent_nodes(facts: AnalysisInput) -> list[Finding]:
     """Nodes that Ray still counts among the living, and whose raylet does not answer us."""
     silent = {
         node.node_id: node
-        for node in facts.answers.nodes
-        if facts.answers.reachable.get(node.node_id, OK) != OK
+        for node in facts.observation.nodes
+        if facts.observation.reachable.get(node.node_id, OK) != OK
     }
     workers = [one.worker for one in facts.members if silent and one.worker.node_id in silent]
 
@@ -29,7 +31,7 @@ def silent_nodes(facts: AnalysisInput) -> list[Finding]:
         return []
 
     lost = [silent[node_id] for node_id in dict.fromkeys(one.node_id for one in workers)]
-    whys = [facts.answers.reachable[node.node_id] for node in lost]
+    whys = [facts.observation.reachable[node.node_id] for node in lost]
     hosts = [f"{node.hostname} ({node.ip})" for node in lost]
     shown = ", ".join(hosts[:MOST_HOSTS]) + (" …" if len(hosts) > MOST_HOSTS else "")
     return [
@@ -53,14 +55,14 @@ def dialled_in_vain(facts: AnalysisInput) -> list[Finding]:
     """Ranks in the rendezvous whose connection to the store is not answered, in both looks."""
     joining = in_phase(facts, "init_process_group")
     before = {
-        one.worker.actor_id: set(one.progress.get("dials", ()))
+        one.worker.actor_id: set(one.dials)
         for one in (facts.earlier.members if facts.earlier and joining else ())
     }
     alike: dict[tuple[str, ...], list[Worker]] = {}
 
     for member in joining:
         worker = member.worker
-        dials = set(member.progress.get("dials", ()))
+        dials = set(member.dials)
         again = sorted(dials & before.get(worker.actor_id, dials if not facts.earlier else set()))
 
         if again:

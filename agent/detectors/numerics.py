@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.assemble.workers import RankContext
 from dsray_inspect.agent.detectors.findings import name_ranks, next_command, ranks
+from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.model import Finding
 from dsray_inspect.agent.remote.training_health import OVERFLOWED
 
@@ -13,19 +16,20 @@ LEAST_SKIPPED = 3
 LEAST_SHARE = 0.05
 
 
+@detector(causes=("nonfinite_loss",), after=("memory_pressure",))
 def nonfinite_loss(facts: AnalysisInput) -> list[Finding]:
     """A loss, or the weights themselves, are not finite."""
-    known = [one for one in facts.members if one.health]
-    losses = [one for one in known if one.health.get("loss") in NOT_FINITE]
-    weights = [one for one in known if one.health.get("weight") in NOT_FINITE]
+    losses = [one for one in facts.members if one.health and one.health.loss in NOT_FINITE]
+    weights = [one for one in facts.members if one.health and one.health.weight in NOT_FINITE]
     culprits = losses or weights
 
     if not culprits:
         return []
 
     first = culprits[0]
+    assert first.health is not None
     what = "loss" if losses else "weights"
-    value = first.health["loss" if losses else "weight"]
+    value = first.health.loss if losses else first.health.weight
     numbers = ranks(one.worker for one in culprits)
     return [
         Finding(
@@ -40,21 +44,22 @@ def nonfinite_loss(facts: AnalysisInput) -> list[Finding]:
     ]
 
 
+@detector(causes=("overflow_skips",), after=("nonfinite_loss",))
 def overflow_skips(facts: AnalysisInput) -> list[Finding]:
     """The newest step was skipped for an overflow, as were many before it."""
-    skipping = [one for one in facts.members if one.health and is_skipping(one)]
+    skipping = [one for one in facts.members if is_skipping(one)]
 
     if not skipping:
         return []
 
-    most = max(skipping, key=lambda one: float(one.health["skipped_steps"]))
+    most = max(skipping, key=skipped_steps)
     numbers = ranks(one.worker for one in skipping)
     return [
         Finding(
             cause="overflow_skips",
             severity="warning",
             ranks=numbers,
-            summary=f"{most.health['skipped_steps']:.0f} steps were skipped for an overflow"
+            summary=f"{skipped_steps(most):.0f} steps were skipped for an overflow"
             f"{at_step(most)}, the newest among them.",
             evidence=tuple(f"rank {one.worker.rank}: {text(one)}" for one in skipping),
             next_step=next_command(facts, "attach", (), "--json"),
@@ -63,10 +68,13 @@ def overflow_skips(facts: AnalysisInput) -> list[Finding]:
 
 
 def is_skipping(member: RankContext) -> bool:
-    skipped = member.health.get("skipped_steps") or 0.0
-    norm = member.health.get("grad_norm")
+    norm = member.health.grad_norm if member.health is not None else None
     steps = member.worker.step or 0
-    return norm in OVERFLOWED and skipped >= max(LEAST_SKIPPED, LEAST_SHARE * steps)
+    return norm in OVERFLOWED and skipped_steps(member) >= max(LEAST_SKIPPED, LEAST_SHARE * steps)
+
+
+def skipped_steps(member: RankContext) -> float:
+    return float((member.health.skipped_steps if member.health else None) or 0.0)
 
 
 def at_step(member: RankContext) -> str:
@@ -74,5 +82,6 @@ def at_step(member: RankContext) -> str:
 
 
 def text(member: RankContext) -> str:
-    known = [f"{name} {value}" for name, value in member.health.items() if value is not None]
+    values = msgspec.structs.asdict(member.health) if member.health is not None else {}
+    known = [f"{name} {value}" for name, value in values.items() if value is not None]
     return ", ".join(known) or "not read"

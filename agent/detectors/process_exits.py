@@ -10,8 +10,10 @@ from dsray_inspect.agent.assemble.train_log import Failure, failures
 from dsray_inspect.agent.assemble.workers import RankContext
 from dsray_inspect.agent.detectors.evidence.rank_index import in_state
 from dsray_inspect.agent.detectors.findings import name_ranks, next_command, ranks
+from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.launchers.ray.records import ExitRow
 from dsray_inspect.agent.model import Cause, Finding
+from dsray_inspect.agent.sampling.node_report import PostMortem
 
 SECONDARY = re.compile(
     r"Connection (?:reset|closed) by peer|remote process exited|Broken pipe|NCCL.*remote"
@@ -41,6 +43,17 @@ LOG_HEAD = re.compile(r"\A\[[^\]]*\] [\w.]+:\d+: ")
 MOST_WORDS = 3
 
 
+@detector(
+    causes=(
+        "worker_dead",
+        "worker_oom",
+        "node_lost",
+        "collective_mismatch",
+        "network_unreachable",
+        "rendezvous_wait",
+        "unknown",
+    )
+)
 def worker_dead(facts: AnalysisInput) -> list[Finding]:
     """Blame who ended first by itself, else who failed of something that is not another's end."""
     job = facts.snapshot.job
@@ -49,7 +62,7 @@ def worker_dead(facts: AnalysisInput) -> list[Finding]:
         return []
 
     dead = in_state(facts, "dead")
-    ended_nodes = {node.node_id for node in facts.answers.nodes if not node.alive}
+    ended_nodes = {node.node_id for node in facts.observation.nodes if not node.alive}
     lost = [member for member in dead if member.worker.node_id in ended_nodes]
 
     if lost:
@@ -59,7 +72,7 @@ def worker_dead(facts: AnalysisInput) -> list[Finding]:
         (end for member in dead if (end := own_end(facts, member)) is not None),
         key=lambda end: end[1].ended_at or 0.0,
     )
-    failed = failures(facts.answers)
+    failed = failures(facts.observation)
 
     if own:
         return [ended(facts, *own[0])]
@@ -76,7 +89,7 @@ def worker_dead(facts: AnalysisInput) -> list[Finding]:
 
 def own_end(facts: AnalysisInput, member: RankContext) -> tuple[RankContext, ExitRow] | None:
     """Return how a rank's process ended when nobody ended it."""
-    row = facts.answers.exits.get(member.worker.worker_id)
+    row = facts.observation.exits.get(member.worker.worker_id)
     return (member, row) if row is not None and row.kind in OWN_ENDS else None
 
 
@@ -121,17 +134,19 @@ def classify(text: str) -> Cause | None:
 
 
 def oom_evidence(facts: AnalysisInput, member: RankContext) -> list[str]:
-    kept = facts.answers.looks.get(member.worker.node_id, {}).get("kept") or {}
-
-    if member.worker.pid in kept.get("oom_killed", ()):
+    if member.worker.pid in post_mortem_of(facts, member).oom_killed:
         return [f"the kernel's log: pid {member.worker.pid} killed for memory (OOM)"]
 
     return []
 
 
 def last_words(facts: AnalysisInput, member: RankContext) -> list[str]:
-    kept = facts.answers.looks.get(member.worker.node_id, {}).get("kept") or {}
-    return list(kept.get("last_words", {}).get(member.worker.worker_id, ()))
+    return list(post_mortem_of(facts, member).last_words.get(member.worker.worker_id, ()))
+
+
+def post_mortem_of(facts: AnalysisInput, member: RankContext) -> PostMortem:
+    report = facts.observation.node_reports.get(member.worker.node_id)
+    return (report.post_mortem if report is not None else None) or PostMortem()
 
 
 def most_telling(words: Sequence[str]) -> list[str]:
@@ -191,7 +206,9 @@ def node_lost(lost: Sequence[RankContext]) -> Finding:
 def vanished(facts: AnalysisInput, dead: Sequence[RankContext]) -> Finding:
     numbers = ranks(member.worker for member in dead)
     rows = (
-        {row.actor_id: row for row in facts.answers.actors.workers} if facts.answers.actors else {}
+        {row.actor_id: row for row in facts.observation.actors.workers}
+        if facts.observation.actors
+        else {}
     )
     return Finding(
         cause="worker_dead",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.assemble.workers import RankContext
@@ -11,8 +10,10 @@ from dsray_inspect.agent.detectors.evidence.activity import motion_of
 from dsray_inspect.agent.detectors.evidence.rank_index import in_phase
 from dsray_inspect.agent.detectors.findings import duration, name_ranks, next_command, ranks, wait
 from dsray_inspect.agent.detectors.process_groups import LATE_S, elsewhere
+from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.model import OK, Finding, Frame, Worker
 from dsray_inspect.agent.remote.locks import is_compiler
+from dsray_inspect.agent.sampling.rank_report import CompileLock
 from dsray_inspect.agent.stacks.memo import by_identity
 
 FRESH_LOCK_S = 300.0
@@ -23,6 +24,7 @@ AGREED = ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE")
 """What all ranks must believe alike for a rendezvous to come about."""
 
 
+@detector(causes=("op_compile_slow",), after=("op_compile_lock",))
 def op_compile_slow(facts: AnalysisInput) -> list[Finding]:
     """A rank compiles one of DeepSpeed's ops, and its peers wait for the result or for the rank."""
     compiling = [
@@ -55,7 +57,7 @@ def op_compile_slow(facts: AnalysisInput) -> list[Finding]:
 
 
 def builders_of(member: RankContext) -> list[str]:
-    names = (child["name"] for child in member.progress.get("children", ()))
+    names = (child.name for child in member.child_processes)
     return [name for name in names if is_compiler(name)]
 
 
@@ -71,6 +73,7 @@ def is_lock_wait(frames: Sequence[Frame]) -> bool:
     )
 
 
+@detector(causes=("op_compile_lock",), after=("driver_blocked",))
 def op_compile_lock(facts: AnalysisInput) -> list[Finding]:
     """Ranks in `FileBaton.wait` of a lock that nobody who is alive and compiling holds."""
     compiling = in_phase(facts, "op_compile")  # whoever waits for a lock is in it too
@@ -80,8 +83,8 @@ def op_compile_lock(facts: AnalysisInput) -> list[Finding]:
         return []
 
     found = awaited(facts)
-    locks = {lock["path"]: lock["age_s"] for lock in found}
-    builders = max((lock.get("builders", 0) for lock in found), default=0)
+    locks = {lock.path: lock.age_s for lock in found}
+    builders = max((lock.builders for lock in found), default=0)
     paths = ", ".join(sorted(locks)) or "in TORCH_EXTENSIONS_DIR (its path needs rung 2)"
     ages = [age for age in locks.values() if age is not None]
     age = f", {duration(max(ages))} old" if ages else ""
@@ -108,7 +111,7 @@ def op_compile_lock(facts: AnalysisInput) -> list[Finding]:
     ]
 
 
-def awaited(facts: AnalysisInput) -> list[Mapping[str, Any]]:
+def awaited(facts: AnalysisInput) -> list[CompileLock]:
     return [lock for member in facts.members for lock in member.locks]
 
 
@@ -127,6 +130,18 @@ def in_torch_distributed(member: RankContext) -> bool:
     )
 
 
+@detector(
+    causes=(
+        "rendezvous_wait",
+        "rank_blocked_in_user_code",
+        "data_stall",
+        "checkpoint_stall",
+        "object_wait",
+        "straggler",
+        "rank_divergence",
+    ),
+    after=("op_compile_slow",),
+)
 def rendezvous_wait(facts: AnalysisInput) -> list[Finding]:
     """Some ranks are in init_process_group, and others have not come to it, or not to this one."""
     joining = in_phase(facts, "init_process_group")

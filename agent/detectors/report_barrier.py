@@ -7,10 +7,12 @@ from dsray_inspect.agent.detectors.evidence.blocked_in import is_reporting, plac
 from dsray_inspect.agent.detectors.evidence.collective_waits import name_of, waits
 from dsray_inspect.agent.detectors.evidence.rank_index import in_phase
 from dsray_inspect.agent.detectors.findings import duration, name_ranks, next_command, ranks
+from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.detectors.stall import is_quiet, longest_s
 from dsray_inspect.agent.model import Finding
 
 
+@detector(causes=("report_barrier",), after=("blocked_outside_collective",))
 def report_barrier(facts: AnalysisInput) -> list[Finding]:
     """Some ranks wait in a report and all others in a collective: each for the other."""
     waiting = waits(facts)

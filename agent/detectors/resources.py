@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from dsray_inspect.agent.assemble.role_waits import needs
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
+from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.launchers.ray.records import PlacementGroupRow
 from dsray_inspect.agent.model import Finding
 
 
+@detector(causes=("resources_pending",), after=("gil_held",))
 def resources_pending(facts: AnalysisInput) -> list[Finding]:
-    answers = facts.answers
+    observation = facts.observation
 
     if any(worker.state == "alive" for worker in facts.snapshot.workers):
         return []
 
     waiting = [
-        group for group in answers.placement_groups if group.state in ("PENDING", "RESCHEDULING")
+        group
+        for group in observation.placement_groups
+        if group.state in ("PENDING", "RESCHEDULING")
     ]
     return [finding(facts, group) for group in waiting[-1:]]
 
@@ -29,11 +33,11 @@ def finding(facts: AnalysisInput, group: PlacementGroupRow) -> Finding:
 
     total: dict[str, float] = {}
 
-    for node in facts.answers.nodes:
+    for node in facts.observation.nodes:
         for name, amount in node.resources.items():
             total[name] = total.get(name, 0.0) + (amount if node.alive else 0.0)
 
-    free = facts.answers.available
+    free = facts.observation.available
     short = [
         f"{name}: needs {amount:g}, {free.get(name, 0):g} free of {total.get(name, 0):g}"
         for name, amount in sorted(wanted.items())

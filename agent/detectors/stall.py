@@ -24,9 +24,22 @@ from dsray_inspect.agent.detectors.findings import (
     ranks,
 )
 from dsray_inspect.agent.detectors.findings import wait as waits_verb
+from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.model import Finding
 
 
+@detector(
+    causes=(
+        "rank_blocked_in_user_code",
+        "data_stall",
+        "checkpoint_stall",
+        "object_wait",
+        "straggler",
+        "rank_divergence",
+        "report_barrier",
+    ),
+    after=("rendezvous_wait",),
+)
 def blocked_outside_collective(facts: AnalysisInput) -> list[Finding]:
     """Some ranks wait for others, and these are somewhere else."""
     waiting = waits(facts)

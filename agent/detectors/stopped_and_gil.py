@@ -6,29 +6,30 @@ from collections.abc import Sequence
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.assemble.workers import RankContext
+from dsray_inspect.agent.causes import spec_of
 from dsray_inspect.agent.detectors.evidence.activity import before_of
 from dsray_inspect.agent.detectors.evidence.blocked_in import cause_of
 from dsray_inspect.agent.detectors.evidence.collective_waits import waits
 from dsray_inspect.agent.detectors.evidence.rank_index import in_state
 from dsray_inspect.agent.detectors.findings import be, name_ranks, next_command, place_of, ranks
+from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.model import OK, Finding, Thread, Worker
 
 HELD_S = 8.0
 """A garbage collection may hold the GIL for some seconds; a peer that waits longer is a victim."""
 
-TOLD_BY_PURPOSE = ("checkpoint_stall", "data_stall")
 
-
+@detector(causes=("unknown",), after=("network_unreachable",))
 def stopped(facts: AnalysisInput) -> list[Finding]:
     """Processes in state T or t. No cause code stands for it, so the code is honest: unknown."""
     still = in_state(facts, "stopped")
     held: dict[tuple[str, int], list[Worker]] = {}
 
     for member in still:
-        if tracer := tracer_of(member):
+        if tracer := member.tracer:
             held.setdefault((member.worker.hostname, tracer), []).append(member.worker)
 
-    alone = [member.worker for member in still if not tracer_of(member)]
+    alone = [member.worker for member in still if not member.tracer]
     return [
         *([frozen(alone)] if alone else []),
         *(debugged(workers, *key) for key, workers in held.items()),
@@ -64,10 +65,6 @@ def debugged(workers: Sequence[Worker], hostname: str, tracer: int) -> Finding:
     )
 
 
-def tracer_of(member: RankContext) -> int:
-    return int(member.progress.get("tracer") or 0)
-
-
 def victims_wait(facts: AnalysisInput) -> bool:
     """Tell whether a peer has waited longer than a pause explains, or none can be asked."""
     waiting = waits(facts)
@@ -81,14 +78,17 @@ def gil_keeper_of(member: RankContext) -> Thread | None:
 
     None where that is a write or a read: one that hangs is told by what it is for.
     """
-    keeper = member.seen.gil_keeper
+    keeper, silence = member.seen.gil_keeper, member.silence
 
-    if keeper is None or "did not answer" not in member.worker.evidence.worker:
+    if keeper is None or silence is None or silence.reason != "timeout":
         return None
 
-    return keeper if cause_of(member) not in TOLD_BY_PURPOSE else None
+    cause = cause_of(member)
+    stall = spec_of(cause).stall if cause else None
+    return None if stall is not None and stall.outranks_gil else keeper
 
 
+@detector(causes=("gil_held",), after=("controller_blocked",))
 def gil_held(facts: AnalysisInput) -> list[Finding]:
     """The main thread gives no answer while another keeps the GIL, at one place in two dumps."""
     if not victims_wait(facts):

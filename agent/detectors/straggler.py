@@ -12,6 +12,7 @@ from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.assemble.workers import RankContext
 from dsray_inspect.agent.detectors.evidence.activity import motion_of
 from dsray_inspect.agent.detectors.findings import duration, next_command, ranks
+from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.model import Finding
 
 Arrivals = Sequence[int]
@@ -62,6 +63,7 @@ class Loss:
         )
 
 
+@detector(causes=("straggler",), after=("overflow_skips",))
 def straggler(facts: AnalysisInput) -> list[Finding]:
     """Blame a rank by the time that the others lost to it."""
     members = [one for one in facts.members if one.worker.rank is not None and one.arrivals]
@@ -136,7 +138,7 @@ def aligned(members: Sequence[RankContext], group: str) -> list[Arrivals]:
     Clocks of other hosts are set by the median: within a step all ranks go on from one
     collective to the next at the same time.
     """
-    by_member = [dict(map(tuple, one.arrivals[group])) for one in members]
+    by_member = [dict(one.arrivals[group]) for one in members]
     common = sorted(set.intersection(*map(set, by_member)))
     offsets = [
         0 if one.worker.node_id == members[0].worker.node_id else offset(by_member[0], own, common)

@@ -8,31 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dsray_inspect.agent.compat import ray
 from dsray_inspect.agent.model import Frame, Thread
 from dsray_inspect.agent.stacks.frame_rules import path_of
-from dsray_inspect.agent.stacks.pyspy import PySpyUnreadable, parse
 
-WAITS = ("ray/_private/worker.py", "main_loop")
 LOOP = "asyncio/base_events.py"
 IDLE_IN_LOOP = ("select", "_run_once", "run_forever", "poll")
 
 
-def explain_silence(dump: bytes, before: bytes | None = None) -> str:
+def explain_silence(threads: Sequence[Thread], before: Sequence[Thread] | None = None) -> str:
     """Return one clause, or "" for a process that could answer.
 
-    `before` is an earlier dump of the same process, where there is one.
+    `before` is from an earlier dump of the same process, where there is one.
     """
-    threads = read(dump)
-    keeper = gil_keeper(threads, read(before) if before is not None else None)
+    keeper = gil_keeper(threads, before)
     held = f"the GIL is held by {keeper.name}" if keeper is not None else ""
     return held or busy_main(threads) or busy_loop(threads)
-
-
-def read(dump: bytes) -> Sequence[Thread]:
-    try:
-        return parse(dump)
-    except PySpyUnreadable:
-        return ()
 
 
 def gil_keeper(threads: Sequence[Thread], before: Sequence[Thread] | None) -> Thread | None:
@@ -68,7 +59,7 @@ def busy_main(threads: Sequence[Thread]) -> str:
 
 
 def is_waiting(frame: Frame) -> bool:
-    return (path_of(frame), frame.name) == WAITS
+    return (frame.name, path_of(frame)) == ray.MAIN_LOOP
 
 
 def task_of(frames: Sequence[Frame]) -> str:
@@ -82,10 +73,8 @@ def task_of(frames: Sequence[Frame]) -> str:
 
 
 def is_wrapper(frame: Frame) -> bool:
-    return path_of(frame).startswith(("ray/_private/", "ray/util/tracing/")) or frame.name in (
-        "execute",
-        "__execute",
-    )
+    own = path_of(frame).startswith(ray.PRIVATE_FOLDERS)
+    return own or frame.name in ray.TASK_WRAPPERS
 
 
 def busy_loop(threads: Sequence[Thread]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dsray_inspect.agent.environment import Difference, differences
 from dsray_inspect.agent.model import EnvSource, EnvVar, Snapshot
 from dsray_inspect.agent.remote.redaction import REDACTED
-from dsray_inspect.agent.text.rank_ranges import compact, some_ranks
+from dsray_inspect.agent.text.humanize import compact, name_ranks
 from dsray_inspect.agent.text.report import has_ended
 from dsray_inspect.agent.text.style import PLAIN, Style
 from dsray_inspect.agent.text.truncate import cut_middle, wrap
@@ -96,7 +96,7 @@ def difference_lines(differences: Sequence[Difference]) -> list[str]:
             name = difference.name if number == 0 else ""
             shown = "not set" if value.value is None else written(value.value, whole=True)
             source = f"  ({value.source})" if value.source else ""
-            lines.append(f"  {name:<{width}}  {some_ranks(value.ranks)}: {shown}{source}")
+            lines.append(f"  {name:<{width}}  {name_ranks(value.ranks)}: {shown}{source}")
 
     return lines
 
@@ -153,7 +153,7 @@ def unread(snapshot: Snapshot) -> list[str]:
             missing.setdefault((worker.hostname, worker.evidence.env), []).append(worker.rank)
 
     return [
-        f"not read       {some_ranks(ranks)} on {host}: {why}"
+        f"not read       {name_ranks(ranks)} on {host}: {why}"
         for (host, why), ranks in missing.items()
     ]
 

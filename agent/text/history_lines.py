@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.history import History
-from dsray_inspect.agent.text.rank_ranges import some_ranks
+from dsray_inspect.agent.text.humanize import duration, name_ranks
 
 MOST_LATE = 3
 STALE_STEPS = 3
@@ -32,7 +31,7 @@ def past_lines(history: History | None) -> list[str]:
     return [
         told,
         *(
-            f"            the others waited {duration(one.late_s)} of it for {some_ranks([one.rank])}"
+            f"            the others waited {duration(one.late_s)} of it for {name_ranks([one.rank])}"
             for one in late[:MOST_LATE]
         ),
     ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import OK, Log, LogFile, Snapshot
+from dsray_inspect.agent.text.humanize import duration
 from dsray_inspect.agent.text.style import PLAIN, Style
 
 STREAMS = {"stdout": "stdout", "stderr": "stderr", "train": "Ray Train"}

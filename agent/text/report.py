@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.history import History
 from dsray_inspect.agent.model import OK, Controller, DeepSpeed, Driver, Finding, Snapshot, Worker
 from dsray_inspect.agent.sampling.observation import NO_INJECT
 from dsray_inspect.agent.text.history_lines import past_lines
-from dsray_inspect.agent.text.rank_ranges import some_ranks
+from dsray_inspect.agent.text.humanize import duration, name_ranks
 from dsray_inspect.agent.text.startup import startup_lines
 from dsray_inspect.agent.text.style import PLAIN, Style
 from dsray_inspect.agent.text.table import table
@@ -114,7 +113,7 @@ def has_ended(snapshot: Snapshot) -> bool:
 def controller_doing(snapshot: Snapshot, controller: Controller) -> str:
     """Return state and what it waits on, as one clause."""
     if controller.state == "unknown":
-        asked = all(worker.evidence.controller != NO_INJECT for worker in snapshot.workers)
+        asked = all(worker.evidence.controller != str(NO_INJECT) for worker in snapshot.workers)
         state = "did not answer" if asked else "was not asked"
         return f"{state}, waits on {controller.waiting_on}" if controller.waiting_on else state
 
@@ -189,7 +188,7 @@ def deepspeed_lines(snapshot: Snapshot) -> list[str]:
     lines = []
 
     for workers in by_digest.values():
-        who = [some_ranks([one.rank for one in workers])] if len(by_digest) > 1 else []
+        who = [name_ranks([one.rank for one in workers])] if len(by_digest) > 1 else []
         engine = workers[0].deepspeed
         assert engine is not None
         lines += wrap("DeepSpeed   ", [*who, *facts_of(engine)], " · ")
@@ -281,4 +280,4 @@ def silent(what: str, whys: Sequence[tuple[int | None, str]]) -> Iterator[str]:
             by_why.setdefault(why, []).append(rank)
 
     for why, ranks_of_it in by_why.items():
-        yield f"no {what:<8} {some_ranks(ranks_of_it)}: {why}"
+        yield f"no {what:<8} {name_ranks(ranks_of_it)}: {why}"

@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from dsray_inspect.agent.detectors.findings import duration, name_ranks
 from dsray_inspect.agent.model import LAYERS, OK, Frame, Layer, Role, Snapshot, StackGroup
 from dsray_inspect.agent.stacks.frame_rules import path_of
 from dsray_inspect.agent.stacks.merge import Branch, Folded, fold, prefix_tree
-from dsray_inspect.agent.text.rank_ranges import compact, some_ranks
+from dsray_inspect.agent.text.humanize import compact, duration, name_ranks
 from dsray_inspect.agent.text.report import controller_doing, driver_doing, has_ended
 from dsray_inspect.agent.text.style import PLAIN, Style
 from dsray_inspect.agent.text.truncate import (
@@ -71,7 +70,7 @@ def written(line: Line, name_width: int, place_width: int, style: Style) -> str:
 
 def unseen(snapshot: Snapshot) -> list[str]:
     return [
-        f"no stack    {some_ranks([worker.rank])} on {worker.hostname}, pid {worker.pid}: "
+        f"no stack    {name_ranks([worker.rank])} on {worker.hostname}, pid {worker.pid}: "
         f"{worker.evidence.stack}"
         for worker in snapshot.workers
         if worker.evidence.stack != OK and not has_ended(snapshot)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import Cost, CostName, Snapshot, StartName, Startup
+from dsray_inspect.agent.text.humanize import duration
 from dsray_inspect.agent.text.truncate import wrap
 
 WORDS: dict[StartName, str] = {

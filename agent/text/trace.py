@@ -5,8 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator, Sequence
 
-from dsray_inspect.agent.detectors.findings import duration
-from dsray_inspect.agent.text.rank_ranges import compact, some_ranks
+from dsray_inspect.agent.text.humanize import compact, duration, name_ranks, size
 from dsray_inspect.agent.text.style import PLAIN, Style
 from dsray_inspect.agent.text.table import table
 from dsray_inspect.agent.text.truncate import cut_middle, wrap
@@ -61,7 +60,7 @@ def headline(summary: Summary, *, past: bool) -> str:
     """Return how much was seen, and how long a step takes."""
     ranks = summary.ranks
     steps = [one for one in ranks if one.steps]
-    who = some_ranks([one.rank for one in ranks])
+    who = name_ranks([one.rank for one in ranks])
     seconds = (summary.until_ns - summary.from_ns) / 1e9
     begin = f"the last {duration(seconds)}, from {clock(summary.from_ns)}"
     reach = begin if past else f"traced for {duration(seconds)}"
@@ -145,22 +144,22 @@ def told(summary: Summary, now_ns: int) -> Iterator[str]:
         )
 
     for one in summary.stuck[:MOST]:
-        size = f"{one.operation} #{one.sequence} (group {one.group})"
+        what = f"{one.operation} #{one.sequence} (group {one.group})"
         age = duration(max(0, now_ns - one.since_ns) / 1e9)
-        missing = f", {some_ranks(one.missing)} never did" if one.missing else ""
+        missing = f", {name_ranks(one.missing)} never did" if one.missing else ""
         step = f" of step #{one.step}" if one.step is not None else ""
-        text = f"{size}{step}: {some_ranks(one.ranks)} entered it {age} ago{missing}"
+        text = f"{what}{step}: {name_ranks(one.ranks)} entered it {age} ago{missing}"
         yield line("not over", text)
 
     head = "collectives"
 
     for operation in summary.collectives[:MOST]:
         each = f", {milliseconds(operation.mean_ms)} each" if operation.mean_ms else ""
-        size = f" {size_of(operation.size_bytes)}" if operation.size_bytes else ""
+        what = f" {size(operation.size_bytes)}" if operation.size_bytes else ""
         of = f" of {operation.group_size}" if operation.group_size else ""
         yield line(
             head,
-            f"{operation.count} × {operation.operation}{size} {operation.dtype}, "
+            f"{operation.count} × {operation.operation}{what} {operation.dtype}, "
             f"group {operation.group}{of}{each}",
         )
         head = ""
@@ -195,19 +194,3 @@ def lateness(summary: Summary) -> Iterator[str]:
 
 def line(head: str, text: str) -> str:
     return f"{head:<{HEAD}}{text}"
-
-
-def size_of(count: int) -> str:
-    """Return "4 B", "65.0 KiB"."""
-    if count < 1024:
-        return f"{count} B"
-
-    value = float(count)
-
-    for unit in ("KiB", "MiB", "GiB"):
-        value /= 1024
-
-        if value < 1024 or unit == "GiB":
-            return f"{value:.1f} {unit}"
-
-    return f"{value:.1f} GiB"

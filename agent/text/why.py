@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dsray_inspect.agent.detectors.evidence.collective_waits import name_of
-from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.explanation import Explanation, RankSummary
-from dsray_inspect.agent.text.rank_ranges import some_ranks
+from dsray_inspect.agent.text.humanize import collective_name, duration, name_ranks
 from dsray_inspect.agent.text.style import PLAIN, Style
 from dsray_inspect.agent.text.truncate import cut_middle
 
@@ -55,7 +53,7 @@ def where(told: Explanation) -> Iterator[str]:
         hosts.setdefault(worker.hostname or worker.node_ip, []).append(worker.rank)
 
     pace = f"{duration(told.step_s)} a step" if told.step_s else ""
-    places = " · ".join(f"{host}: {some_ranks(ranks)}" for host, ranks in list(hosts.items())[:4])
+    places = " · ".join(f"{host}: {name_ranks(ranks)}" for host, ranks in list(hosts.items())[:4])
     engine = next((one.deepspeed for one in told.snapshot.workers if one.deepspeed), None)
     facts = [places, pace, f"ZeRO-{engine.zero_stage}, {engine.dtype}" if engine else ""]
 
@@ -69,7 +67,7 @@ def place(one: RankSummary) -> str:
     file = function.file.rpartition("/")[2] if function else ""
     code = f"  {function.name}  {file}:{function.line}" if function else f"  {one.phase}"
     host = cut_middle(one.hostname, HOST_WIDTH)
-    return f"{some_ranks([one.rank])}  {host}  {gpus}pid {one.pid}{code}"
+    return f"{name_ranks([one.rank])}  {host}  {gpus}pid {one.pid}{code}"
 
 
 def waiting(victims: Sequence[RankSummary]) -> Iterator[str]:
@@ -78,12 +76,12 @@ def waiting(victims: Sequence[RankSummary]) -> Iterator[str]:
 
     for one in victims:
         if one.collective is not None:
-            name = f"{name_of(one.collective)}, {one.phase}"
+            name = f"{collective_name(one.collective)}, {one.phase}"
             by_collective.setdefault(name, []).append(one)
 
     for name, parties in list(by_collective.items())[:2]:
         longest = max(one.collective.age_s for one in parties if one.collective is not None)
-        ranks = some_ranks([one.rank for one in parties])
+        ranks = name_ranks([one.rank for one in parties])
         yield line("waits", f"{ranks}  in {name}, for {duration(longest)}")
 
 

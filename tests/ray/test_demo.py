@@ -71,7 +71,7 @@ def test_finds_the_rank_that_hangs_and_leaves_nothing(env: dict[str, str]) -> No
     assert "ZeRO-2" in shown
     assert "in the flight recorders" in shown
     assert process.returncode == 0, said
-    assert "Stopped: no process and no folder of the demo is left." in said
+    assert "Stopped: the demo left no process and no folder behind." in said
     assert processes.with_mark(env[MARK]) == []
     assert list(Path(env["TMPDIR"]).iterdir()) == []
 

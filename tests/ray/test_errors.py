@@ -109,11 +109,11 @@ def test_debug_shows_where_it_happened(cluster: Cluster, job: Job) -> None:
         (("attach", "--address", "http://127.0.0.1:8265"), "dashboard"),
         (("attach", "--address", "ray://127.0.0.1:10001"), "Ray Client"),
         (("attach", "--address", "head:port"), "is not an address"),
-        (("stacks", "--collapsed", "--json"), "two formats"),
-        (("stacks", "--log"), "whose log"),
+        (("stacks", "--collapsed", "--json"), "contradict each other"),
+        (("stacks", "--log"), "needs a rank"),
         (("stacks", "--lines", "5"), "--log"),
-        (("stacks", "--log", "--rank", "0", "--collapsed"), "no place for a log"),
-        (("demo", "--address", "127.0.0.1:6379"), "cluster of its own"),
+        (("stacks", "--log", "--rank", "0", "--collapsed"), "cannot show logs"),
+        (("demo", "--address", "127.0.0.1:6379"), "its own cluster"),
     ],
 )
 def test_an_impossible_command_line(cluster: Cluster, argv: tuple[str, ...], said: str) -> None:

@@ -133,13 +133,13 @@ def test_a_full_disk(cluster: Cluster, argv: list[str]) -> None:
 def test_data_on_stdout_and_talk_on_stderr(cluster: Cluster, argv: list[str], job: Job) -> None:
     doctor = ("dsray-inspect", "doctor", "--address", cluster.address, "--json")
     done = cluster.run(*doctor)
-    assert "Asking the nodes" in done.stderr
+    assert "Checking the nodes" in done.stderr
     assert json.loads(done.stdout)["schema_version"] == 1
     assert cluster.run(*doctor, "--quiet").stderr == ""
 
     native = cluster.inspect("stacks", "--native", job.submission_id)
-    assert "py-spy stops each rank" in native.stderr
-    assert "py-spy stops each rank" not in native.stdout
+    assert "py-spy pauses each rank" in native.stderr
+    assert "py-spy pauses each rank" not in native.stdout
     assert cluster.inspect("stacks", "--native", "--quiet", job.submission_id).stderr == ""
     assert cluster.run(*argv).stderr == ""
 

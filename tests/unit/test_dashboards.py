@@ -82,7 +82,7 @@ def test_a_foreign_file_in_a_new_folder_stays(tmp_path: Path) -> None:
     [
         (("--prometheus", "localhost:9090"), "is not a URL"),
         (("--runbooks", "docs"), "is not a URL"),
-        (("--ray-targets", "targets.json"), "is not an absolute path"),
+        (("--ray-targets", "targets.json"), "is not the absolute path"),
     ],
 )
 def test_impossible_options_are_refused(tmp_path: Path, args: tuple[str, ...], says: str) -> None:

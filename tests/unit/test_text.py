@@ -27,7 +27,7 @@ from dsray_inspect.agent.doctor.fixes import KUBERAY_PTRACE, KUBERAY_SIDECAR, SE
 from dsray_inspect.agent.explanation import explain
 from dsray_inspect.agent.model import LAYERS, EnvVar, Frame, Function, Local, Snapshot
 from dsray_inspect.agent.text.env import env_text
-from dsray_inspect.agent.text.rank_ranges import compact, some_ranks
+from dsray_inspect.agent.text.humanize import compact, name_ranks
 from dsray_inspect.agent.text.report import ranks, report
 from dsray_inspect.agent.text.stacks import stacks_text
 from dsray_inspect.agent.text.style import PLAIN, Style
@@ -250,7 +250,7 @@ def test_ranks_of_several_hosts_are_told_apart_in_the_tree() -> None:
     text = stacks_text(
         with_workers(load("hung"), hostname=lambda n: f"host-{'aba'[n]}.example.com")
     )
-    assert "ranks 0, 1, 2  host-a: 0, 2 · host-b: 1  TrainingThread" in text
+    assert "ranks 0-2  host-a: 0, 2 · host-b: 1  TrainingThread" in text
 
 
 def test_a_long_local_is_cut_where_it_shows() -> None:
@@ -331,10 +331,10 @@ def test_of_an_ended_job_is_said_that_it_has_ended(face: str) -> None:
         (cut_qualname("Engine.a_very_long_method", 10), "a_v…method"),
         (compact([0, 1, 2, 3, 7]), "0-3, 7"),
         (compact([]), ""),
-        (some_ranks([1]), "rank 1"),
-        (some_ranks([2, 0]), "ranks 0, 2"),
-        (some_ranks([None]), "a worker"),
-        (some_ranks([None, 1]), "2 workers"),
+        (name_ranks([1]), "rank 1"),
+        (name_ranks([2, 0]), "ranks 0, 2"),
+        (name_ranks([None]), "a worker"),
+        (name_ranks([None, 1]), "2 workers"),
     ],
 )
 def test_short_forms(shown: str, wanted: str) -> None:

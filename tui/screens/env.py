@@ -9,7 +9,7 @@ from typing import ClassVar
 from dsray_inspect.agent.environment import Difference, differences
 from dsray_inspect.agent.model import EnvVar, Snapshot
 from dsray_inspect.agent.text.env import SOURCES, written
-from dsray_inspect.agent.text.rank_ranges import some_ranks
+from dsray_inspect.agent.text.humanize import name_ranks
 from dsray_inspect.agent.text.truncate import cut_end, cut_middle
 from dsray_inspect.tui.rows import Cell, Look, Part, Row, blank, fitted, heading, row
 from dsray_inspect.tui.screens.base import View
@@ -51,7 +51,7 @@ def environment(snapshot: Snapshot) -> list[Row]:
     rows += differing_rows("differs as it should", found.expected, "")
     rows += same(next(iter(seen.values())), differing)
     missing = [one.rank for one in snapshot.workers if not one.env]
-    rows += [row("", (f" ? not read: {some_ranks(missing)}", "warning"))] if missing else []
+    rows += [row("", (f" ? not read: {name_ranks(missing)}", "warning"))] if missing else []
     return rows
 
 
@@ -75,11 +75,11 @@ def differing_rows(title: str, found: Sequence[Difference], look: Look) -> list[
             cells = [
                 Cell(" !" if look and not number else "", look),
                 Cell(difference.name if not number else "", look or "bold", cut_middle),
-                Cell(some_ranks(value.ranks), "", cut_end),
+                Cell(name_ranks(value.ranks), "", cut_end),
                 Cell(shown, "dim" if value.value is None else ""),
                 Cell(value.source or "", "dim"),
             ]
-            text = f"{difference.name} {shown} {value.source or ''} {some_ranks(value.ranks)}"
+            text = f"{difference.name} {shown} {value.source or ''} {name_ranks(value.ranks)}"
             copy = f"{difference.name}={shown}"
             rows.append(Row(f"{difference.name} {number}", partial(drawn, cells), "", text, copy))
 

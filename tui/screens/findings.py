@@ -6,11 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.explanation import Explanation, explain
 from dsray_inspect.agent.model import Finding, Snapshot
 from dsray_inspect.agent.text.graph import merged
-from dsray_inspect.agent.text.rank_ranges import compact, some_ranks
+from dsray_inspect.agent.text.humanize import compact, duration, name_ranks
 from dsray_inspect.agent.text.why import place
 from dsray_inspect.tui.rows import Look, Part, Row, blank, heading, row
 from dsray_inspect.tui.screens.base import View
@@ -78,7 +77,7 @@ def finding_rows(finding: Finding, number: int, snapshot: Snapshot, width: int) 
         row(
             key,
             (f" {'✗' if is_error else '!'} {finding.cause}", look),
-            (f"   {some_ranks(finding.ranks)}" if finding.ranks else "", "bold"),
+            (f"   {name_ranks(finding.ranks)}" if finding.ranks else "", "bold"),
             target=rank_target(finding.ranks, snapshot),
             copy=finding.summary,
         )
@@ -251,7 +250,7 @@ def seen(snapshot: Snapshot, width: int) -> Iterator[Row]:
 
     for number, (why, ranks) in enumerate(list(whys.items())[:MOST]):
         yield from fact(
-            f"unseen {number}", "not seen", f"{some_ranks(ranks)}: {why}", width, look="warning"
+            f"unseen {number}", "not seen", f"{name_ranks(ranks)}: {why}", width, look="warning"
         )
 
     for number, note in enumerate(snapshot.notes):

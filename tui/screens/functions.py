@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import partial
 from typing import ClassVar, NamedTuple
 
-from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import Frame, Layer, Snapshot, StackGroup, Worker
-from dsray_inspect.agent.text.rank_ranges import compact
+from dsray_inspect.agent.text.humanize import compact, duration
 from dsray_inspect.agent.text.stacks import place_of
 from dsray_inspect.agent.text.truncate import cut_end, cut_front, cut_middle, without_domain
 from dsray_inspect.tui.rank_status import RankStatus, standings

@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import Snapshot
+from dsray_inspect.agent.text.humanize import duration
 from dsray_inspect.tui.rank_status import VERDICTS
 from dsray_inspect.tui.rows import Look, Part
 from dsray_inspect.tui.view_state import notices

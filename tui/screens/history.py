@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.history import (
     BETWEEN,
     CELLS,
@@ -15,6 +14,7 @@ from dsray_inspect.agent.history import (
     History,
     RankHistory,
 )
+from dsray_inspect.agent.text.humanize import duration
 from dsray_inspect.tui.rows import Look, Part, Row, blank, heading, joined, row
 
 LEFT, RIGHT = 16, 20

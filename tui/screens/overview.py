@@ -9,9 +9,9 @@ from typing import ClassVar, NamedTuple
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
-from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import Node, Snapshot, Worker
 from dsray_inspect.agent.stacks.memo import of_newest
+from dsray_inspect.agent.text.humanize import duration
 from dsray_inspect.agent.text.truncate import cut_front, cut_middle, without_domain
 from dsray_inspect.tui.rank_status import PENDING, RankStatus, standings
 from dsray_inspect.tui.rows import Cell, LazyRows, Look, Part, Row, blank, fitted, row

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence, Set
 from functools import partial
 from itertools import pairwise
 
-from dsray_inspect.agent.detectors.evidence.collective_waits import name_of
-from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import OK, Finding, Frame, Gpu, Node, Snapshot, StackGroup, Worker
 from dsray_inspect.agent.stacks.merge import Folded, fold
 from dsray_inspect.agent.text.env import written
+from dsray_inspect.agent.text.humanize import collective_name, duration
 from dsray_inspect.agent.text.report import facts_of
 from dsray_inspect.agent.text.stacks import called
 from dsray_inspect.tui.code import around
@@ -227,7 +226,7 @@ class RankRows:
             )
             yield self._fact(
                 state,
-                (name_of(one), look),
+                (collective_name(one), look),
                 (f"  entered {duration(one.age_s)} ago{limit}", "dim"),
                 key=f"collective {one.group} {one.sequence}",
             )

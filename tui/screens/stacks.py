@@ -8,10 +8,9 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import Frame, Role, Snapshot, StackGroup
 from dsray_inspect.agent.stacks.merge import Branch, Folded, fold, prefix_tree
-from dsray_inspect.agent.text.rank_ranges import compact, some_ranks
+from dsray_inspect.agent.text.humanize import compact, duration, name_ranks
 from dsray_inspect.agent.text.report import controller_doing, driver_doing
 from dsray_inspect.agent.text.stacks import called, only_plumbing, place_of, telling_first, unseen
 from dsray_inspect.agent.text.truncate import cut_path, cut_qualname
@@ -134,7 +133,7 @@ class Tree:
             yield row(
                 f"{role}/{thread}|{','.join(map(str, ranks[:4]))}",
                 (f"   {'└' if last else '├'} {'▾' if is_open else '▸'} ", "dim"),
-                (f"{what}{some_ranks(ranks)}  ", "bold"),
+                (f"{what}{name_ranks(ranks)}  ", "bold"),
                 (called(thread), "dim"),
                 target=key,
             )

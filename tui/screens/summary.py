@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import Snapshot, Worker
 from dsray_inspect.agent.stacks.memo import of_newest
-from dsray_inspect.agent.text.rank_ranges import compact
+from dsray_inspect.agent.text.humanize import compact, duration
 from dsray_inspect.agent.text.report import controller_doing, driver_doing, facts_of
 from dsray_inspect.agent.text.startup import parts
 from dsray_inspect.agent.text.truncate import cut_end

@@ -9,9 +9,9 @@ from typing import ClassVar, NamedTuple
 
 from textual.binding import Binding, BindingType
 
-from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.model import Phase, Snapshot, Worker
 from dsray_inspect.agent.stacks.memo import of_newest
+from dsray_inspect.agent.text.humanize import duration
 from dsray_inspect.agent.text.startup import SHOWN_S, WORDS, spending, total_of
 from dsray_inspect.tui.rank_status import RankStatus, standings
 from dsray_inspect.tui.rows import Look, Part, Row, blank, heading, joined, row

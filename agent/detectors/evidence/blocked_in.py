@@ -5,19 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dsray_inspect.agent.assemble.workers import RankContext
+from dsray_inspect.agent.causes import CAUSE_OF_PHASE
 from dsray_inspect.agent.detectors.findings import place_of
 from dsray_inspect.agent.model import Cause, Frame
 from dsray_inspect.agent.stacks.frame_rules import path_of
 from dsray_inspect.agent.stacks.memo import by_identity
 
-BY_PHASE: dict[str, Cause] = {
-    "data": "data_stall",
-    "checkpoint": "checkpoint_stall",
-    "user": "rank_blocked_in_user_code",
-    "forward": "rank_blocked_in_user_code",
-    "backward": "rank_blocked_in_user_code",
-    "optimizer_step": "rank_blocked_in_user_code",
-}
 GETS = frozenset(["get", "wait", "get_objects"])
 
 
@@ -26,7 +19,7 @@ def cause_of(member: RankContext) -> Cause | None:
     if member.worker.state != "alive":
         return None
 
-    cause = BY_PHASE.get(member.worker.phase)
+    cause = CAUSE_OF_PHASE.get(member.worker.phase)
 
     if cause == "rank_blocked_in_user_code" and object_wait_of(member) is not None:
         return "object_wait"

@@ -28,14 +28,14 @@ def makers_of(facts: AnalysisInput) -> list[Producer]:
     if facts.earlier is None:
         return []
 
-    before = facts.earlier.answers
+    before = facts.earlier.observation
     apart_s = facts.snapshot.taken_at - facts.earlier.snapshot.taken_at
     found = []
 
-    for row in facts.answers.helpers:
+    for row in facts.observation.helpers:
         one, other = (
-            answers.process(row.node_id, row.pid).get("progress", {})
-            for answers in (before, facts.answers)
+            observation.process(row.node_id, row.pid).counters
+            for observation in (before, facts.observation)
         )
         motion = between(apart_s, (None, one), (None, other))
 

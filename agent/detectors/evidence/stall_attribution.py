@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.assemble.workers import RankContext
+from dsray_inspect.agent.causes import StallSpec, spec_of
 from dsray_inspect.agent.detectors.evidence.activity import Activity, before_of, motion_of
 from dsray_inspect.agent.detectors.evidence.blocked_in import cause_of, place
 from dsray_inspect.agent.detectors.evidence.collective_waits import (
@@ -31,15 +32,7 @@ from dsray_inspect.agent.model import Cause, Collective, Finding
 
 AS_LONG = 0.8
 """A rank that has stood still for nearly as long as its peers wait is why they wait."""
-SAVING_S = 120.0
-"""A checkpoint that is being written may take that long before anybody is told."""
-TOLD_BY_NAME = ("data_stall", "object_wait")
-"""Causes that are named also while something still moves."""
 MOST_MAKERS = 3
-FLAGS: dict[Cause, str] = {
-    "data_stall": "--all-threads",
-    "object_wait": "--all-threads",
-}
 
 
 class Victims(NamedTuple):
@@ -146,6 +139,7 @@ def blamed(
 ) -> Finding:
     """Return the finding about ranks that stand alike."""
     first = same[0]
+    stall, (command, *flags) = stall_spec(first.cause), spec_of(first.cause).next
     numbers = ranks(one.member.worker for one in same)
     who = f"{name_ranks(numbers).capitalize()} {be(same)}"
     where, peers = what(first.cause, first.member), name_ranks(victims.numbers)
@@ -161,12 +155,12 @@ def blamed(
         summary = f"{who} in {where} and {runs}; {peers} {have} waited {lasts}"
 
     return Finding(
-        cause=first.cause if first.is_still or first.cause in TOLD_BY_NAME else "straggler",
+        cause=first.cause if first.is_still or stall.named_while_active else "straggler",
         severity="error" if first.is_still else "warning",
         ranks=numbers,
         summary=f"{summary} for {'it' if len(same) == 1 else 'them'}.",
         evidence=tuple(evidence_of(same, victims, makers)),
-        next_step=next_command(facts, "stacks", numbers, FLAGS.get(first.cause, "--locals")),
+        next_step=next_command(facts, command, numbers, *flags),
     )
 
 
@@ -212,16 +206,20 @@ def is_excused(cause: Cause, motion: Activity | None, waited_s: float) -> bool:
     if motion is None:
         return False
 
-    return waited_s < (SAVING_S if cause == "checkpoint_stall" else STALLED_S)
+    grace_s = stall_spec(cause).grace_s
+    return waited_s < (STALLED_S if grace_s is None else grace_s)
+
+
+def stall_spec(cause: Cause) -> StallSpec:
+    """Return how a stalled rank's cause applies to it."""
+    stall = spec_of(cause).stall
+    assert stall is not None
+    return stall
 
 
 def what(cause: Cause, member: RankContext) -> str:
-    words = {
-        "object_wait": "ray.get, called by ",
-        "checkpoint_stall": "its checkpoint, ",
-        "data_stall": "its data loading, ",
-    }
-    return f"{words.get(cause, '')}{place(member)}"
+    activity = stall_spec(cause).activity
+    return f"{activity} {place(member)}".lstrip()
 
 
 def behind_text(member: RankContext, victims: Victims) -> list[str]:

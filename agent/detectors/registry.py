@@ -1,0 +1,75 @@
+"""The detectors, in the order in which the findings of one explain those of the next."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from dsray_inspect.agent import detectors
+from dsray_inspect.agent.assemble.snapshot import AnalysisInput
+from dsray_inspect.agent.model import Cause, Finding, Record
+
+Detector = Callable[[AnalysisInput], list[Finding]]
+D = TypeVar("D", bound=Detector)
+
+
+class Registration(Record, frozen=True, kw_only=True):
+    """A detector, the causes its findings may have, and the detectors whose findings explain them."""
+
+    detect: Detector
+    causes: tuple[Cause, ...]
+    after: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.detect.__name__
+
+
+_REGISTERED: dict[str, Registration] = {}
+
+
+def detector(*, causes: tuple[Cause, ...], after: tuple[str, ...] = ()) -> Callable[[D], D]:
+    """Register a function from the analysis input to findings.
+
+    Args:
+        causes: All causes that its findings may have.
+        after: Names of detectors whose findings come first: the first error is the verdict.
+    """
+
+    def register(detect: D) -> D:
+        _REGISTERED[detect.__name__] = Registration(detect=detect, causes=causes, after=after)
+        return detect
+
+    return register
+
+
+def registered() -> tuple[Registration, ...]:
+    """Return all detectors in their order; every module of this package is imported."""
+    for module in pkgutil.iter_modules(detectors.__path__):
+        importlib.import_module(f"{detectors.__name__}.{module.name}")
+
+    return ordered(_REGISTERED.values())
+
+
+def ordered(registrations: Iterable[Registration]) -> tuple[Registration, ...]:
+    """Return them so that each comes after those it names, and as given where nothing is named.
+
+    Raises:
+        ValueError: a detector names one that does not exist, or two name each other.
+    """
+    left = sorted(registrations, key=lambda one: one.name)
+    done: list[Registration] = []
+
+    while left:
+        names = {one.name for one in done}
+        ready = next((one for one in left if names.issuperset(one.after)), None)
+
+        if ready is None:
+            raise ValueError(f"no order for {', '.join(one.name for one in left)}")
+
+        left.remove(ready)
+        done.append(ready)
+
+    return tuple(done)
