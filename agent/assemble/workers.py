@@ -33,6 +33,7 @@ from dsray_inspect.agent.sampling.process_probe import (
     Environ,
     Identity,
     ProcessProbe,
+    RecorderReport,
 )
 from dsray_inspect.agent.sampling.rank_report import (
     CompileLock,
@@ -45,6 +46,7 @@ from dsray_inspect.agent.stacks.phase import training_and_phase, user_function
 from dsray_inspect.agent.unavailable import NOT_ASKED, Unavailable
 
 NO_REPORT = RankReport()
+NO_RECORDER = RecorderReport(collectives=())
 NVML_NOT_ASKED = Unavailable(reason="not_asked", detail="nobody asked NVML on this node")
 PLACE = Identity.__struct_fields__
 STATES: dict[str, WorkerState] = {
@@ -139,6 +141,7 @@ def member_of(
     node = nodes.get(row.node_id)
     gpus, gpu_evidence = gpus_of(row, known, env, report)
     none_asked = silence or failure_of(own) or NOT_ASKED
+    recorder = recorder_of(own, probe)
     worker = Worker(
         rank=place.rank,
         local_rank=place.local_rank,
@@ -163,13 +166,13 @@ def member_of(
             seen.why,
             gpu_evidence,
             OK if env else why_none(probe.environ, none_asked),
-            why_none(own.collectives, none_asked),
+            why_no_recorder(own, probe, none_asked),
             why_none(own.deepspeed, none_asked),
         ),
         pause_ms=round(own.pause_ms + seen.pause_ms, 3),
         idle_s=training.idle_s if training else None,
-        collectives=() if isinstance(own.collectives, Unavailable) else own.collectives,
-        longest_gap_s=own.longest_gap_s,
+        collectives=recorder.collectives,
+        longest_gap_s=recorder.longest_gap_s,
         stack_source=seen.source,
         rss_bytes=probe.rss_bytes,
         versions=dict(own.versions),
@@ -182,7 +185,7 @@ def member_of(
         children=tuple(children_of(report, row.pid)) if report is not None else (),
         silence=silence,
         counters=both(own.counters, probe.counters),
-        arrivals=own.arrivals,
+        arrivals=recorder.arrivals,
         health=own.health,
         locks=own.locks,
     )
@@ -211,6 +214,26 @@ def why_none(part: object, none_asked: Unavailable) -> str:
         return OK
 
     return str(none_asked if part.reason == "not_asked" else part)
+
+
+def recorder_of(own: RankReport, probe: ProcessProbe) -> RecorderReport:
+    """Return what a rank told of its flight recorder, else what was read from its memory."""
+    if not isinstance(own.collectives, Unavailable):
+        return RecorderReport(
+            collectives=own.collectives, longest_gap_s=own.longest_gap_s, arrivals=own.arrivals
+        )
+
+    return NO_RECORDER if isinstance(probe.recorder, Unavailable) else probe.recorder
+
+
+def why_no_recorder(own: RankReport, probe: ProcessProbe, none_asked: Unavailable) -> str:
+    """Return "ok" where either way led to the recorder, else why neither did."""
+    if not isinstance(probe.recorder, Unavailable):
+        return OK
+
+    inside = why_none(own.collectives, none_asked)
+    was_tried = inside != OK and probe.recorder.reason != "not_asked"
+    return f"{inside}; from its memory: {probe.recorder}" if was_tried else inside
 
 
 def both(

@@ -24,6 +24,7 @@ from dsray_inspect.agent.remote.log_tail import tails_of
 from dsray_inspect.agent.remote.postmortem import post_mortem
 from dsray_inspect.agent.remote.process import descendants, probe
 from dsray_inspect.agent.remote.pyspy import dump_all
+from dsray_inspect.agent.remote.recorder_outside import read_recorders
 from dsray_inspect.agent.remote.redaction import redact_pair
 from dsray_inspect.agent.remote.sockets import Tables
 from dsray_inspect.agent.remote.startup_record import identity_of, start_record
@@ -33,7 +34,8 @@ from dsray_inspect.agent.remote.unavailable import unavailable
 def read_node(request: dict[str, Any]) -> dict[str, Any]:
     """Return what was asked of this node's processes, GPUs, logs and object store.
 
-    `request`: `until` (Unix seconds), `pids`, `threads`, `stacks` and `environs` (lists of pids),
+    `request`: `until` (Unix seconds), `pids`, `threads`, `stacks`, `environs` and `recorders` (lists
+    of pids), `recorder_trial` (see `remote.recorder_outside`),
     `counters` (bool; see `remote.process`),
     `session_dir` of Ray, `ended` (see `remote.postmortem`), `logs` (see `remote.log_tail`), `gpus`,
     `signals` (bool: whether a process may be sent the signal it was submitted with), `native`,
@@ -78,6 +80,9 @@ def read_node(request: dict[str, Any]) -> dict[str, Any]:
 
     for pid in request["environs"]:
         processes.setdefault(pid, {})["environ"] = environment(pid)
+
+    for pid, recorder in read_recorders(request["recorders"], request["recorder_trial"]).items():
+        processes.setdefault(pid, {})["recorder"] = recorder
 
     gpus, failure = read_gpus() if request["gpus"] else ([], unavailable("not_asked", "not asked"))
     return {

@@ -1,6 +1,6 @@
 """How the torch of a process lays out its flight recorder (stdlib only, sent by value).
 
-Nobody documents it, and it changes from build to build: `remote.recorder_trial` finds it by an
+Nobody documents it, and it changes from build to build: `sampling.recorder_trial` finds it by an
 experiment in a process of its own, with the very library file that the rank has mapped. The result
 is kept by the library's build id, in the user's cache folder of the rank's node.
 """
@@ -100,7 +100,7 @@ def note(data: bytes) -> str | None:
 def layout_of(pid: int, path: str, trial: str, wait_s: float = TRIAL_S) -> Mapping[str, Any]:
     """Return the layout for a process's library, by an experiment where it is not known yet.
 
-    `trial` is the source of `remote.recorder_trial`. The experiment goes on when it takes longer
+    `trial` is the source of `sampling.recorder_trial`. The experiment goes on when it takes longer
     than `wait_s`, and whoever asks again later has its result.
 
     Raises:

@@ -26,7 +26,7 @@ DTYPES = (torch.bfloat16, torch.float32, torch.int64)
 
 def main() -> None:
     rank, folder, count, how = int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
-    store = dist.FileStore(str(folder / "store"), 2)
+    store = _distributed_c10d.FileStore(str(folder / "store"), 2)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
     second = dist.new_group([0, 1], group_desc="a description of more than fifteen characters")
 
@@ -48,7 +48,7 @@ def main() -> None:
 def write_dump(folder: Path) -> None:
     """Write what torch itself tells, once the collectives that have ended are known to have."""
     time.sleep(0.2)
-    (folder / "dump").write_bytes(_distributed_c10d._dump_fr_trace(True, False, False))
+    (folder / "dump").write_bytes(_distributed_c10d._dump_fr_trace(True, False, False))  # type: ignore[attr-defined]
 
 
 def then(how: str, alone: dist.ProcessGroup | None) -> None:

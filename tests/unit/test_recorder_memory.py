@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from dsray_inspect.agent.remote import recorder_layout, recorder_trial
+from dsray_inspect.agent.remote import recorder_layout
 from dsray_inspect.agent.remote.recorder_layout import LayoutUnknown, layout_of, torch_library
 from dsray_inspect.agent.remote.recorder_memory import RecorderUnreadable, recorded_in
+from dsray_inspect.agent.sampling import recorder_trial
 
 JOB = Path(__file__).parents[1] / "jobs" / "collectives.py"
 TRIAL = Path(str(recorder_trial.__file__)).read_text()
@@ -73,6 +74,15 @@ def two_ranks(folder: Path, how: str, count: int = 5) -> Iterator[int]:
                 os.killpg(rank.pid, signal.SIGKILL)
 
 
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
+    """One rank that waits, for all tests that only read it; its pid, and its folder."""
+    folder = tmp_path_factory.mktemp("standing")
+
+    with two_ranks(folder, "sleep") as pid:
+        yield pid, folder
+
+
 def read(pid: int, newest: int = EVERY) -> list[dict[str, Any]]:
     path, base = torch_library(pid) or ("", 0)
     return recorded_in(pid, base, layout_of(pid, path, TRIAL), newest)
@@ -91,27 +101,31 @@ def assert_same(pid: int, folder: Path) -> None:
     assert [facts(entry) for entry in read(pid)] == [facts(entry) for entry in own_dump(folder)]
 
 
-@pytest.mark.parametrize("how", ["sleep", "gil", "fork"])
+@pytest.mark.parametrize("how", ["gil", "fork"])
 def test_it_reads_what_torch_itself_tells(how: str, tmp_path: Path) -> None:
     with two_ranks(tmp_path, how) as pid:
         assert_same(pid, tmp_path)
 
 
-def test_the_collective_that_a_rank_waits_in_is_the_one_not_retired(tmp_path: Path) -> None:
-    with two_ranks(tmp_path, "sleep") as pid:
-        waiting = [entry for entry in read(pid) if not entry["retired"]]
-
+def test_the_collective_that_a_rank_waits_in_is_the_one_not_retired(
+    standing: tuple[int, Path],
+) -> None:
+    waiting = [entry for entry in read(standing[0]) if not entry["retired"]]
     assert [(entry["profiling_name"], entry["input_sizes"]) for entry in waiting] == [
         ("gloo:all_reduce", [[1234]])
     ]
 
 
-def test_a_stopped_process_is_read_without_being_woken(tmp_path: Path) -> None:
-    with two_ranks(tmp_path, "sleep") as pid:
-        os.kill(pid, signal.SIGSTOP)
+def test_a_stopped_process_is_read_without_being_woken(standing: tuple[int, Path]) -> None:
+    pid, folder = standing
+    os.kill(pid, signal.SIGSTOP)
+
+    try:
         wait_until_state(pid, "T")
-        assert_same(pid, tmp_path)
+        assert_same(pid, folder)
         assert state_of(pid) == "T"
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def test_a_ring_that_has_wrapped_is_put_in_order(tmp_path: Path) -> None:
@@ -131,49 +145,59 @@ def test_a_rank_that_goes_on_gives_records_in_order_none_of_them_torn(tmp_path: 
             assert {tuple(entry["input_dtypes"]) for entry in moving} <= {("Float",)}
 
 
-def test_only_the_newest_of_each_group_are_read_whole(tmp_path: Path) -> None:
-    with two_ranks(tmp_path, "sleep") as pid:
-        entries = read(pid, newest=2)
-
+def test_only_the_newest_of_each_group_are_read_whole(standing: tuple[int, Path]) -> None:
+    entries = read(standing[0], newest=2)
     whole = [entry for entry in entries if "profiling_name" in entry]
     assert [entry["collective_seq_id"] for entry in whole] == [4, 5, 5, 6]
     assert len(entries) == 11
 
 
-def test_a_layout_is_found_once_and_kept_by_build_id(tmp_path: Path, cache: Path) -> None:
-    with two_ranks(tmp_path, "sleep") as pid:
-        path, _ = torch_library(pid) or ("", 0)
-        first = layout_of(pid, path, TRIAL)
-        again = layout_of(pid, path, "raise SystemExit('an experiment that is not needed')")
-
-    assert first == again
-    assert [file.name for file in cache.iterdir()] == [
-        f"recorder-{recorder_layout.build_id(path)}.json"
-    ]
-
-
-def test_an_experiment_that_ends_badly_is_told_and_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_layout_is_found_once_and_kept_by_build_id(
+    standing: tuple[int, Path], cache: Path
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    with two_ranks(tmp_path, "sleep") as pid:
-        path, _ = torch_library(pid) or ("", 0)
-
-        with pytest.raises(LayoutUnknown, match="layout of its recorder could not be found"):
-            layout_of(pid, path, "raise SystemExit(1)")
-
-        assert layout_of(pid, path, TRIAL)["stride"] > 0
+    pid, _ = standing
+    path, _ = torch_library(pid) or ("", 0)
+    first = layout_of(pid, path, TRIAL)
+    again = layout_of(pid, path, "raise SystemExit('an experiment that is not needed')")
+    assert first == again
+    kept = f"recorder-{recorder_layout.build_id(path)}.json"
+    assert [file.name for file in cache.iterdir()] == [kept]
 
 
-def test_a_layout_that_does_not_fit_gives_nothing_rather_than_something(tmp_path: Path) -> None:
-    with two_ranks(tmp_path, "sleep") as pid:
-        path, base = torch_library(pid) or ("", 0)
-        layout = dict(layout_of(pid, path, TRIAL))
+def test_an_experiment_that_ends_badly_is_told_and_not_kept(
+    standing: tuple[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    path, _ = torch_library(standing[0]) or ("", 0)
 
-        for wrong in ({"at": layout["at"] + 64}, {"inside": layout["inside"] + 8}, {"stride": 448}):
-            with pytest.raises(RecorderUnreadable):
-                recorded_in(pid, base, {**layout, **wrong}, EVERY)
+    with pytest.raises(LayoutUnknown, match="layout of its recorder could not be found"):
+        layout_of(standing[0], path, "raise SystemExit(1)")
+
+    assert list(tmp_path.rglob("*.json")) == []
+
+
+def test_an_experiment_that_takes_longer_than_a_sample_is_waited_for_by_the_next(
+    standing: tuple[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    pid, (path, _) = standing[0], torch_library(standing[0]) or ("", 0)
+    slow = "import time; time.sleep(0.5); print('{\"stride\": 8}')"
+
+    with pytest.raises(LayoutUnknown, match="the next sample may know"):
+        layout_of(pid, path, slow, 0.0)
+
+    assert layout_of(pid, path, "raise SystemExit(1)")["stride"] == 8
+
+
+def test_a_layout_that_does_not_fit_gives_nothing_rather_than_something(
+    standing: tuple[int, Path],
+) -> None:
+    pid, (path, base) = standing[0], torch_library(standing[0]) or ("", 0)
+    layout = dict(layout_of(pid, path, TRIAL))
+
+    for wrong in ({"at": layout["at"] + 64}, {"inside": layout["inside"] + 8}, {"stride": 448}):
+        with pytest.raises(RecorderUnreadable):
+            recorded_in(pid, base, {**layout, **wrong}, EVERY)
 
 
 def test_a_process_without_torch_has_no_library() -> None:

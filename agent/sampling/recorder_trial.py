@@ -108,16 +108,19 @@ def layout(folder: str) -> dict[str, Any]:
 def run_collectives(folder: str, *, rank: int) -> Any:
     """Run collectives of which no two are alike; rank 0 is left with one that does not end."""
     import torch
+    import torch._C._distributed_c10d
     import torch.distributed as dist
 
     dist.init_process_group(
         "gloo",
-        store=dist.FileStore(os.path.join(folder, "store"), 2),
+        store=torch._C._distributed_c10d.FileStore(os.path.join(folder, "store"), 2),
         rank=rank,
         world_size=2,
         timeout=datetime.timedelta(seconds=TIMEOUTS_S[0]),
     )
-    more = {"group_desc": LONG_NAME} if "group_desc" in dist.new_group.__code__.co_varnames else {}
+    more: dict[str, Any] = (
+        {"group_desc": LONG_NAME} if "group_desc" in dist.new_group.__code__.co_varnames else {}
+    )
     second = dist.new_group([0, 1], timeout=datetime.timedelta(seconds=TIMEOUTS_S[1]), **more)
 
     for number, name in enumerate(DTYPES):
@@ -356,7 +359,7 @@ def tells_dtypes(
 def dtypes_of(
     memory: Memory, starts: Sequence[int], columns: Mapping[str, int], entries: Sequence[Entry]
 ) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
 
     for start, entry in zip(starts, entries, strict=True):
         numbers = vector(memory, memory.read(start + columns["dtypes"], 16), 0)
