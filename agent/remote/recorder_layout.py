@@ -188,7 +188,7 @@ def run_trial(pid: int, path: str, trial: str) -> dict[str, Any]:
 
     packages = os.path.dirname(os.path.dirname(os.path.dirname(path)))
     variables = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-    priority = ["nice", "-n", "19"] if shutil.which("nice") else []
+    priority = ["nice", "-n", "5"] if shutil.which("nice") else []
 
     try:
         done = subprocess.run(
