@@ -33,6 +33,7 @@ from dsray_inspect.agent.sampling.process_probe import (
     Environ,
     Identity,
     ProcessProbe,
+    RecorderReport,
 )
 from dsray_inspect.agent.sampling.rank_report import (
     CompileLock,
@@ -140,6 +141,7 @@ def member_of(
     gpus, gpu_evidence = gpus_of(row, known, env, report)
     collectives = () if isinstance(own.collectives, Unavailable) else own.collectives
     none_asked = silence or failure_of(own) or NOT_ASKED
+    recorder = recorder_of(own, probe, place.rank, observation)
     worker = Worker(
         rank=place.rank,
         local_rank=place.local_rank,
@@ -164,13 +166,13 @@ def member_of(
             seen.why,
             gpu_evidence,
             OK if env else why_none(probe.environ, none_asked),
-            why_none(own.collectives, none_asked),
+            why_no_recorder(own, probe, none_asked),
             why_none(own.deepspeed, none_asked),
         ),
         pause_ms=round(own.pause_ms + seen.pause_ms, 3),
         idle_s=training.idle_s if training else None,
-        collectives=collectives,
-        longest_gap_s=own.longest_gap_s,
+        collectives=recorder.collectives,
+        longest_gap_s=recorder.longest_gap_s,
         stack_source=seen.source,
         rss_bytes=probe.rss_bytes,
         versions=dict(own.versions),
@@ -183,7 +185,7 @@ def member_of(
         children=tuple(children_of(report, row.pid)) if report is not None else (),
         silence=silence,
         counters=both(own.counters, probe.counters),
-        arrivals=own.arrivals,
+        arrivals=recorder.arrivals,
         health=own.health,
         locks=own.locks,
     )
@@ -212,6 +214,49 @@ def why_none(part: object, none_asked: Unavailable) -> str:
         return OK
 
     return str(none_asked if part.reason == "not_asked" else part)
+
+
+def groups_with(rank: int | None, observation: Observation) -> Mapping[str, str]:
+    """Return by name the ids of the process groups that other ranks know a rank to be in."""
+    return {
+        group.name: group.id
+        for report in observation.ranks.values()
+        if isinstance(report, RankReport)
+        for group in report.groups
+        if rank in group.ranks
+    }
+
+
+def recorder_of(
+    own: RankReport, probe: ProcessProbe, rank: int | None, observation: Observation
+) -> RecorderReport:
+    """Return what a rank reported of its flight recorder, else what was read from its memory.
+
+    Memory has the names of groups but not their ranks: these come from ranks that reported.
+    """
+    if isinstance(probe.recorder, Unavailable) or not isinstance(own.collectives, Unavailable):
+        return RecorderReport(
+            collectives=() if isinstance(own.collectives, Unavailable) else own.collectives,
+            longest_gap_s=own.longest_gap_s,
+            arrivals=own.arrivals,
+        )
+
+    groups = groups_with(rank, observation)
+    collectives = tuple(
+        msgspec.structs.replace(collective, group_id=groups.get(collective.group))
+        for collective in probe.recorder.collectives
+    )
+    return msgspec.structs.replace(probe.recorder, collectives=collectives)
+
+
+def why_no_recorder(own: RankReport, probe: ProcessProbe, none_asked: Unavailable) -> str:
+    """Return "ok" where either way led to the recorder, else why neither did."""
+    if not isinstance(probe.recorder, Unavailable):
+        return OK
+
+    inside = why_none(own.collectives, none_asked)
+    was_tried = inside != OK and probe.recorder.reason != "not_asked"
+    return f"{inside}; from its memory: {probe.recorder}" if was_tried else inside
 
 
 def both(

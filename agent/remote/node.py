@@ -26,6 +26,7 @@ from dsray_inspect.agent.remote.postmortem import post_mortem
 from dsray_inspect.agent.remote.process import descendants, probe
 from dsray_inspect.agent.remote.process_secrets import process_secrets
 from dsray_inspect.agent.remote.pyspy import dump_all
+from dsray_inspect.agent.remote.recorder_outside import read_recorders
 from dsray_inspect.agent.remote.redaction import REDACTED, redact_pair
 from dsray_inspect.agent.remote.sockets import Tables
 from dsray_inspect.agent.remote.startup_record import identity_of, start_record
@@ -38,7 +39,8 @@ SHOWN_OF_SECRET = 16
 def read_node(request: dict[str, Any]) -> dict[str, Any]:
     """Return what was asked of this node's processes, GPUs, logs and object store.
 
-    `request`: `until` (Unix seconds), `pids`, `threads`, `stacks` and `environs` (lists of pids),
+    `request`: `until` (Unix seconds), `pids`, `threads`, `stacks`, `environs` and `recorders` (lists
+    of pids), `recorder_trial` (see `remote.recorder_outside`),
     `counters` (bool; see `remote.process`),
     `session_dir` of Ray, `ended` (see `remote.postmortem`), `logs` (see `remote.log_tail`), `gpus`,
     `signals` (bool: whether a process may be sent the signal it was submitted with), `native`,
@@ -85,6 +87,9 @@ def read_node(request: dict[str, Any]) -> dict[str, Any]:
 
     for pid in request["environs"]:
         processes.setdefault(pid, {})["environ"] = environment(pid)
+
+    for pid, recorder in read_recorders(request["recorders"], request["recorder_trial"]).items():
+        processes.setdefault(pid, {})["recorder"] = recorder
 
     gpus, failure = read_gpus() if request["gpus"] else ([], unavailable("not_asked", "not asked"))
     return {

@@ -30,6 +30,7 @@ from dsray_inspect.agent.sampling.process_probe import (
     Environ,
     Identity,
     ProcessProbe,
+    RecorderReport,
     StackDump,
 )
 from dsray_inspect.agent.sampling.rank_report import (
@@ -143,6 +144,7 @@ def process_probe(wire: Wire, table: StackTable) -> ProcessProbe:
         children=tuple(get("children") or ()),
         stack=_stack(get("stack"), table),
         environ=_environ(wire),
+        recorder=_recorder(get("recorder")),
         start=get("start"),
         identity=identity_of(identity) if identity else NO_IDENTITY,
     )
@@ -178,6 +180,17 @@ def _stack(wire: Wire | None, table: StackTable) -> StackDump | Unavailable:
         source="faulthandler" if wire.get("rung4") else "py-spy",
         pause_ms=wire.get("pause_ms", 0.0),
         note=wire.get("note", ""),
+    )
+
+
+def _recorder(wire: Wire | None) -> RecorderReport | Unavailable:
+    if wire is None or "reason" in wire:
+        return _unavailable(wire)
+
+    return RecorderReport(
+        collectives=_collectives(wire["collectives"], {}),
+        longest_gap_s=wire["longest_gap_s"],
+        arrivals=wire["arrivals"],
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,13 +16,15 @@ from dsray_inspect.agent.launchers.base import CallFailed, NodeReaderHost
 from dsray_inspect.agent.model import Agent
 from dsray_inspect.agent.remote.node import read_node
 from dsray_inspect.agent.remote.node_agent import NodeAgent
+from dsray_inspect.agent.remote.recorder_outside import LAYOUT_S
+from dsray_inspect.agent.sampling import recorder_trial
 from dsray_inspect.agent.sampling.decode import node_report
 from dsray_inspect.agent.sampling.observation import Observation
 from dsray_inspect.agent.unavailable import Unavailable
 
 PYSPY_S = 4.0
-LOCAL_S = PYSPY_S + 4.0
-AGENT_S = PYSPY_S + 6.0
+LOCAL_S = PYSPY_S + LAYOUT_S + 2.0
+AGENT_S = PYSPY_S + LAYOUT_S + 4.0
 """What starting an agent (0.7 s) and its batch of py-spy runs may take together."""
 
 
@@ -98,6 +102,7 @@ class ExternalReadBatch:
         threads: bool = False,
         stack: bool = False,
         environ: bool = False,
+        recorder: bool = False,
     ) -> None:
         """Have a process read at the next `start`; a stack takes its threads along."""
         request = self._request_to(node_id)
@@ -107,6 +112,7 @@ class ExternalReadBatch:
             request["threads"] += [pid] if stack or threads else []
             request["stacks"] += [pid] if stack else []
             request["environs"] += [pid] if environ else []
+            request["recorders"] += [pid] if recorder else []
 
     def want_post_mortem(self, node_id: str, ended: dict[str, Any]) -> None:
         """Have what a node keeps of ended processes read; see `remote.postmortem`."""
@@ -132,6 +138,7 @@ class ExternalReadBatch:
 
         for node_id, request in requests.items():
             request["pids"] = sorted(set(request["pids"]))
+            request["recorder_trial"] = _trial_source() if request["recorders"] else ""
             request["session_dir"] = self._observation.session_dirs.get(node_id, "")
             self._start(self._nodes[node_id], request)
 
@@ -211,6 +218,7 @@ class ExternalReadBatch:
             "threads": [],
             "stacks": [],
             "environs": [],
+            "recorders": [],
             "counters": request.counters,
             "native": request.native,
             "locals": request.locals,
@@ -219,3 +227,9 @@ class ExternalReadBatch:
             "timeout_s": PYSPY_S,
             "gpus": False,
         }
+
+
+@functools.cache
+def _trial_source() -> str:
+    """Return the script that a node runs to find out how a torch lays out its recorder."""
+    return inspect.getsource(recorder_trial)

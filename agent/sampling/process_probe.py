@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
-from dsray_inspect.agent.model import Record
+from dsray_inspect.agent.model import Collective, Record
 from dsray_inspect.agent.stacks.thread import Thread
 from dsray_inspect.agent.unavailable import NOT_ASKED, Unavailable
 
@@ -81,6 +81,17 @@ class StackDump(Record, frozen=True, kw_only=True):
 NOT_DUMPED = Unavailable(reason="not_asked", detail="nobody looked at this process")
 
 
+class RecorderReport(Record, frozen=True, kw_only=True):
+    """What torch's flight recorder holds of a process's collectives."""
+
+    collectives: tuple[Collective, ...]
+    """The newest of each process group."""
+    longest_gap_s: float | None = None
+    """The longest time without a new one of late."""
+    arrivals: Mapping[str, Sequence[tuple[int, int]]] = {}
+    """By process group: (sequence, Unix ns) of the newest collectives."""
+
+
 class ProcessProbe(Record, frozen=True, kw_only=True):
     """One process as its node sees it. What was not read is None, empty or `Unavailable`."""
 
@@ -98,6 +109,8 @@ class ProcessProbe(Record, frozen=True, kw_only=True):
     earlier_stack: StackDump | None = None
     """The first of two dumps in one sample: whoever keeps the GIL is in the same place in both."""
     environ: Environ | Unavailable = NOT_ASKED
+    recorder: RecorderReport | Unavailable = NOT_ASKED
+    """Read from the process's memory."""
     start: str | None = None
     """The record of its start; see `remote.startup_record`."""
     identity: Identity = NO_IDENTITY

@@ -305,7 +305,10 @@ class SamplePass:
             has_gpus = row.node_id in nodes and nodes[row.node_id].resources.get("GPU", 0) > 0
 
             if ask.from_outside and (ask.only is None or row.actor_id in ask.only):
-                self._batch.want(row.node_id, row.pid, stack=True, environ=not ask.inject)
+                own = ask.inject or self._is_controller(row)
+                self._batch.want(
+                    row.node_id, row.pid, stack=True, environ=not ask.inject, recorder=not own
+                )
             elif has_gpus or self._readers.is_own(row.node_id):
                 self._batch.want(row.node_id, row.pid)
 
@@ -341,7 +344,13 @@ class SamplePass:
 
         if not self._observation.request.from_outside:
             for row in silent:
-                self._batch.want(row.node_id, row.pid, stack=True, environ=True)
+                self._batch.want(
+                    row.node_id,
+                    row.pid,
+                    stack=True,
+                    environ=True,
+                    recorder=not self._is_controller(row),
+                )
 
             self._batch.start()
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from tests.bench import agent, attach, probes, scale, scrape, traceml, tui
+from tests.bench import agent, attach, probes, ranks_real, scale, scrape, traceml, tui
 from tests.bench.results import LeftOut, Result, keep, table
 from tests.ray import processes
 from tests.ray.cluster import Cluster
@@ -29,6 +29,7 @@ BENCHES: dict[str, tuple[Bench, int]] = {
 }
 ALONE: dict[str, tuple[Callable[[int], list[Result]], int]] = {
     "scale": (scale.emulated_ranks, 5),
+    "ranks-real": (ranks_real.real_ranks, 7),
     "traceml": (traceml.added_to_a_step, 5),
     "agent": (agent.budget, 6),
 }
