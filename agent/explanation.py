@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
 from dsray_inspect.agent.model import (
     Collective,
     Finding,
     Function,
-    Group,
     Phase,
     Record,
     Snapshot,
@@ -19,8 +17,6 @@ from dsray_inspect.agent.model import (
 )
 
 SCHEMA_VERSION: Final = 1
-MOST_AWAITED = 8
-"""How many culprits each victim is told to wait for; the graph has them all."""
 
 
 class RankSummary(Record, frozen=True, kw_only=True):
@@ -38,23 +34,14 @@ class RankSummary(Record, frozen=True, kw_only=True):
     """The collective it waits in, None when it is in none."""
 
 
-class Edge(Record, frozen=True, kw_only=True):
-    """One wait: `waiter` and `awaited` are ranks."""
-
-    waiter: int
-    awaited: int
-    because: str
-
-
 class Explanation(Record, frozen=True, kw_only=True):
     """The document of `why --json`."""
 
     verdict: Verdict
     culprits: tuple[RankSummary, ...]
     victims: tuple[RankSummary, ...]
-    waits_for: tuple[Edge, ...]
     graph: WaitGraph
-    """Everything that waits, with what stands between the ranks; `waits_for` is its short form."""
+    """Everything that waits, and what it waits for."""
     lasts_s: float | None
     """For how long the victims have waited."""
     gives_up_in_s: float | None
@@ -87,7 +74,6 @@ def explain(looks: tuple[Snapshot, ...]) -> Explanation:
         verdict=last.verdict,
         culprits=tuple(party(one, one.waiting_in) for one in culprits),
         victims=tuple(party(one, waited) for one, waited in victims),
-        waits_for=edges(culprits, victims, last.groups),
         graph=last.graph,
         lasts_s=max((one.age_s for one in waits), default=None),
         gives_up_in_s=min(left, default=None),
@@ -112,30 +98,6 @@ def party(worker: Worker, collective: Collective | None) -> RankSummary:
         idle_s=worker.idle_s,
         collective=collective,
     )
-
-
-def edges(
-    culprits: Sequence[Worker],
-    victims: Iterable[tuple[Worker, Collective]],
-    groups: Iterable[Group],
-) -> tuple[Edge, ...]:
-    """Return who waits for whom: a victim for the culprits of its process group, the first of many."""
-    found = []
-    blamed = {one.rank for one in culprits if one.rank is not None}
-    awaited: dict[str | None, list[int]] = {None: sorted(blamed)[:MOST_AWAITED]}
-
-    for group in groups:
-        awaited[group.id] = sorted(blamed.intersection(group.ranks))[:MOST_AWAITED]
-
-    for victim, collective in victims:
-        if victim.rank is not None:
-            because = f"{collective.operation} #{collective.sequence} of group {collective.group}"
-            found += [
-                Edge(waiter=victim.rank, awaited=rank, because=because)
-                for rank in awaited.get(collective.group_id, awaited[None])
-            ]
-
-    return tuple(found)
 
 
 def confidence(looks: tuple[Snapshot, ...]) -> tuple[Literal["yes", "no", "not asked"], str]:

@@ -126,24 +126,6 @@ class Frame(Record, frozen=True, kw_only=True):
     locals: tuple[Local, ...] | None = None
 
 
-class Thread(Record, frozen=True, kw_only=True):
-    """One thread of a process, outermost frame first.
-
-    `idle_s`: seconds since the kernel last ran it (`se.exec_start` of `/proc/PID/task/TID/sched`).
-    `ran_s`: CPU seconds it has had; `run_delay_s`: seconds it was ready to run and had to queue
-    (`/proc/PID/task/TID/schedstat`). `owns_gil` is known from py-spy only.
-    """
-
-    name: str
-    tid: int | None
-    frames: tuple[Frame, ...]
-    owns_gil: bool | None = None
-    idle_s: float | None = None
-    ran_s: float | None = None
-    run_delay_s: float | None = None
-    pid: int | None = None
-
-
 class StackGroup(Record, frozen=True, kw_only=True):
     """Equal stacks, shown once, with the ranks that are in them."""
 
@@ -298,6 +280,14 @@ class Collective(Record, frozen=True, kw_only=True):
     finished: bool
     timeout_s: float | None
     """After how long its group gives up."""
+
+    @property
+    def group_key(self) -> GroupKey:
+        """The name of its process group, and its id, as groups may share a name."""
+        return self.group, self.group_id
+
+
+GroupKey = tuple[str, str | None]
 
 
 class Evidence(Record, frozen=True, kw_only=True):

@@ -24,9 +24,9 @@ from dsray_inspect.agent.commands._support.terminal import (
 from dsray_inspect.agent.documents import SnapshotView
 from dsray_inspect.agent.errors import ExitCode, InspectError, UsageError
 from dsray_inspect.agent.feed import HistoryLoaded, SampleTaken
+from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.history import History
-from dsray_inspect.agent.launchers.ray.connect import choose_address
-from dsray_inspect.agent.launchers.ray.resolve import Candidate
+from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.model import OK, Snapshot
 from dsray_inspect.agent.recording import read_window
 from dsray_inspect.agent.sampling.observation import SampleRequest

@@ -16,7 +16,7 @@ from dsray_inspect.agent.commands._support.options import (
 from dsray_inspect.agent.commands._support.output import TEXT, Printer
 from dsray_inspect.agent.documents import DashboardsView
 from dsray_inspect.agent.errors import ExitCode, UsageError
-from dsray_inspect.dashboards.files import Place, everything
+from dsray_inspect.dashboards.files import Locations, all_files
 from dsray_inspect.dashboards.writing import write
 
 PROMETHEUS: Final = "http://127.0.0.1:9090"
@@ -52,11 +52,11 @@ def command(folder: Path, force: bool, **given: Any) -> ExitCode:
     Needs no cluster. Running it again updates only the files it wrote before.
     """
     names = ("prometheus_url", "ray_targets", "runbooks")
-    place = Place(folder=folder.resolve(), **{name: given.pop(name) for name in names})
+    place = Locations(folder=folder.resolve(), **{name: given.pop(name) for name in names})
     options = options_of(given)
     printer = Printer(DashboardsView, options)
     _check(place)
-    texts = everything(place)
+    texts = all_files(place)
     changed = write(place.folder, texts, force=force)
     printer.print(
         DashboardsView(
@@ -73,7 +73,7 @@ def command(folder: Path, force: bool, **given: Any) -> ExitCode:
     return ExitCode.OK
 
 
-def _check(place: Place) -> None:
+def _check(place: Locations) -> None:
     """Reject options that would produce files Grafana or Prometheus cannot read."""
     if urlsplit(place.prometheus_url).scheme not in ("http", "https"):
         raise UsageError(
@@ -94,7 +94,7 @@ def _check(place: Place) -> None:
         )
 
 
-def _next_steps(place: Place, unchanged: int) -> str:
+def _next_steps(place: Locations, unchanged: int) -> str:
     targets = place.folder / "prometheus" / "targets" / "dsray.json"
     lines = [f"{unchanged} files were already up to date."] if unchanged else []
     lines += [

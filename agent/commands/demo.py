@@ -59,7 +59,7 @@ def command(
             progress.say(f"\n$ dsray-inspect attach {JOB} --address {show.cluster.address}\n")
 
             if printer.format == TEXT:
-                show.print_look(color=options.color)
+                show.print_attach(color=options.color)
             else:
                 printer.print(SnapshotView(snapshot=snapshot))
 

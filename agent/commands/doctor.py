@@ -17,7 +17,7 @@ from dsray_inspect.agent.commands._support.output import Printer
 from dsray_inspect.agent.doctor.probe import diagnose
 from dsray_inspect.agent.doctor.report import Diagnosis
 from dsray_inspect.agent.errors import ExitCode
-from dsray_inspect.agent.launchers.ray.connect import choose_address
+from dsray_inspect.agent.launchers.registry import choose_address
 
 
 @click.command("doctor", short_help="Show what can be read on each node, and how to fix the rest.")

@@ -11,7 +11,7 @@ from dsray_inspect.agent.commands._support.options import common_options, option
 from dsray_inspect.agent.commands._support.output import Printer
 from dsray_inspect.agent.documents import EnvView
 from dsray_inspect.agent.errors import ExitCode
-from dsray_inspect.agent.launchers.ray.connect import choose_address
+from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.session import Session
 
 

@@ -14,8 +14,8 @@ from dsray_inspect.agent.commands._support.options import (
 from dsray_inspect.agent.commands._support.output import TEXT, Printer
 from dsray_inspect.agent.documents import RunList, RunRow
 from dsray_inspect.agent.errors import ExitCode
-from dsray_inspect.agent.launchers.ray.connect import choose_address
-from dsray_inspect.agent.launchers.ray.resolve import Candidate
+from dsray_inspect.agent.handles import Candidate
+from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.session import Session
 
 

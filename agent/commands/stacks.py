@@ -16,7 +16,7 @@ from dsray_inspect.agent.commands._support.options import (
 from dsray_inspect.agent.commands._support.output import Printer
 from dsray_inspect.agent.documents import StacksView
 from dsray_inspect.agent.errors import ExitCode, UsageError
-from dsray_inspect.agent.launchers.ray.connect import choose_address
+from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.session import Session
 

@@ -22,7 +22,7 @@ from dsray_inspect.agent.commands._support.output import Printer
 from dsray_inspect.agent.documents import TraceView
 from dsray_inspect.agent.errors import ClusterUnreachable, ExitCode, UsageError
 from dsray_inspect.agent.formats import Renderer, renderer_of
-from dsray_inspect.agent.launchers.ray.connect import choose_address
+from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.text.style import PLAIN
 from dsray_inspect.agent.timeline import Timeline
@@ -116,7 +116,7 @@ def _span_pusher() -> Callable[[Timeline, Options], None]:
         UsageError: A package that it needs is missing, which is known before anything is traced.
     """
     try:
-        from dsray_inspect.exporters.otlp import exporter, sent
+        from dsray_inspect.exporters.otlp import exporter, send_once
     except ModuleNotFoundError as error:
         raise UsageError(
             f"--otlp needs the package {error.name}, which is not installed.",
@@ -126,7 +126,7 @@ def _span_pusher() -> Callable[[Timeline, Options], None]:
     sender = exporter()
 
     def push(timeline: Timeline, options: Options) -> None:
-        accepted, dropped = sent(timeline, sender)
+        accepted, dropped = send_once(timeline, sender)
 
         if dropped:
             raise ClusterUnreachable(

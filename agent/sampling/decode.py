@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from dsray_inspect.agent.launchers.ray.actor_calls import CallFailed
+from dsray_inspect.agent.launchers.base import CallFailed
 from dsray_inspect.agent.model import Collective, DeepSpeed, Gpu, Group
 from dsray_inspect.agent.sampling.node_report import (
     LogTail,
@@ -42,6 +42,7 @@ from dsray_inspect.agent.sampling.rank_report import (
 )
 from dsray_inspect.agent.stacks.decode import threads_inside
 from dsray_inspect.agent.stacks.pyspy import PySpyUnreadable, labelled_threads
+from dsray_inspect.agent.stacks.table import StackTable
 from dsray_inspect.agent.unavailable import NOT_ASKED, Unavailable
 
 T = TypeVar("T")
@@ -57,21 +58,21 @@ def failed_call(failure: CallFailed) -> Unavailable:
     return Unavailable(reason="died" if failure.dead else "failed", detail=str(failure))
 
 
-def rank_report(answer: Wire) -> RankReport | Unavailable:
+def rank_report(answer: Wire, table: StackTable) -> RankReport | Unavailable:
     """Return the answer of the parts of `remote.worker` and others that a rank was asked to run."""
     try:
-        return _rank_report(answer)
+        return _rank_report(answer, table)
     except (msgspec.ValidationError, LookupError, TypeError, ValueError) as error:
         return _malformed(error)
 
 
-def _rank_report(answer: Wire) -> RankReport:
+def _rank_report(answer: Wire, table: StackTable) -> RankReport:
     get = answer.get
     collectives, builds = get("collectives"), get("builds")
     entries = collectives if isinstance(collectives, (list, tuple)) else None
     groups = _groups(entries or (), get("group_ranks") or {})
     return RankReport(
-        threads=threads_inside(answer),
+        threads=threads_inside(answer, table),
         identity=identity_of(get("identity") or {}),
         environ=_environ(answer),
         env_state=get("env_state"),
@@ -93,7 +94,7 @@ def _rank_report(answer: Wire) -> RankReport:
     )
 
 
-def controller_report(answer: Wire) -> ControllerReport | Unavailable:
+def controller_report(answer: Wire, table: StackTable) -> ControllerReport | Unavailable:
     """Return the answer of `remote.controller.read_controller`."""
     try:
         return ControllerReport(
@@ -102,14 +103,14 @@ def controller_report(answer: Wire) -> ControllerReport | Unavailable:
             state=_text(answer.get("state")),
             attempt=_text(answer.get("attempt")),
             workers=msgspec.convert(answer.get("workers") or (), tuple[ControllerWorker, ...]),
-            threads=threads_inside(answer),
+            threads=threads_inside(answer, table),
             start=answer.get("start"),
         )
     except (msgspec.ValidationError, LookupError, TypeError, ValueError) as error:
         return _malformed(error)
 
 
-def node_report(answer: Wire) -> NodeReport:
+def node_report(answer: Wire, table: StackTable) -> NodeReport:
     """Return the answer of `remote.node.read_node`.
 
     Raises:
@@ -118,7 +119,7 @@ def node_report(answer: Wire) -> NodeReport:
     gpus = answer.get("gpus", ())
     return NodeReport(
         hostname=answer["hostname"],
-        processes={pid: process_probe(wire) for pid, wire in answer["processes"].items()},
+        processes={pid: process_probe(wire, table) for pid, wire in answer["processes"].items()},
         gpus=_unavailable(gpus)
         if isinstance(gpus, Mapping)
         else msgspec.convert(gpus, tuple[Gpu, ...]),
@@ -128,7 +129,7 @@ def node_report(answer: Wire) -> NodeReport:
     )
 
 
-def process_probe(wire: Wire) -> ProcessProbe:
+def process_probe(wire: Wire, table: StackTable) -> ProcessProbe:
     """Return what a node tells of one process."""
     get = wire.get
     identity = get("identity")
@@ -140,7 +141,7 @@ def process_probe(wire: Wire) -> ProcessProbe:
         cpu_times_s=get("cpu_times_s") or {},
         counters=_record(get("counters"), ActivityCounters),
         children=tuple(get("children") or ()),
-        stack=_stack(get("stack")),
+        stack=_stack(get("stack"), table),
         environ=_environ(wire),
         start=get("start"),
         identity=identity_of(identity) if identity else NO_IDENTITY,
@@ -156,7 +157,7 @@ def identity_of(variables: Mapping[str, str]) -> Identity:
     return Identity(rank=rank, local_rank=local_rank, node_rank=node_rank, world_size=world_size)
 
 
-def _stack(wire: Wire | None) -> StackDump | Unavailable:
+def _stack(wire: Wire | None, table: StackTable) -> StackDump | Unavailable:
     """Return the threads in py-spy's JSON, labelled."""
     if wire is None:
         return NOT_DUMPED
@@ -165,7 +166,7 @@ def _stack(wire: Wire | None) -> StackDump | Unavailable:
         return _unavailable(wire)
 
     try:
-        threads = labelled_threads(wire["json"])
+        threads = labelled_threads(wire["json"], table)
     except PySpyUnreadable as error:
         return _malformed(error)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dsray_inspect.agent.model import Collective, DeepSpeed, Group, Record, Thread
+from dsray_inspect.agent.model import Collective, DeepSpeed, Group, Record
 from dsray_inspect.agent.sampling.process_probe import (
     NO_IDENTITY,
     ActivityCounters,
     Environ,
     Identity,
 )
+from dsray_inspect.agent.stacks.thread import Thread
 from dsray_inspect.agent.unavailable import NOT_ASKED, Unavailable
 
 

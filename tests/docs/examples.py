@@ -26,9 +26,9 @@ from dsray_inspect.agent.model import (
     StackGroup,
     Verdict,
 )
-from dsray_inspect.agent.stacks.layers import label
 from dsray_inspect.agent.stacks.merge import Entry, group
-from dsray_inspect.agent.stacks.pyspy import parse
+from dsray_inspect.agent.stacks.pyspy import labelled_threads
+from dsray_inspect.agent.stacks.table import StackTable
 from dsray_inspect.agent.text.doctor import diagnosis_text
 from dsray_inspect.agent.text.env import env_text
 from dsray_inspect.agent.text.graph import graph_text
@@ -41,7 +41,7 @@ from dsray_inspect.agent.text.verdict_change import verdict_line
 from dsray_inspect.agent.text.why import why_text
 from dsray_inspect.agent.timeline import Timeline
 from dsray_inspect.agent.tracing.summarize import summarize
-from dsray_inspect.dashboards.files import Place, everything
+from dsray_inspect.dashboards.files import Locations, all_files
 from tests.docs.pages import ROOT
 
 GOLDEN: Final = ROOT / "tests" / "golden"
@@ -125,10 +125,11 @@ def stacks_with_locals() -> str:
 def stacks_of_loaders() -> str:
     """Return a rank that waits for a DataLoader worker, and that worker."""
     scenes: tuple[tuple[Role, str], ...] = (("worker", "loader-waits"), ("child", "loader-child"))
+    table = StackTable()
     entries = [
-        Entry(0, role, thread.pid, msgspec.structs.replace(thread, frames=label(thread.frames)))
+        Entry(0, role, thread.pid, thread)
         for role, scene in scenes
-        for thread in parse((GOLDEN / "pyspy" / f"{scene}.json").read_bytes())
+        for thread in labelled_threads((GOLDEN / "pyspy" / f"{scene}.json").read_bytes(), table)
         if thread.name.startswith("TrainingThread")
     ]
     lines = _tree(snapshot("hung"), group(entries)).split("\n")
@@ -238,13 +239,13 @@ def doctor(*, may_ptrace: bool) -> str:
 
 
 def dashboards() -> str:
-    place = Place(
+    place = Locations(
         folder=Path("/home/me/monitoring"),
         prometheus_url=PROMETHEUS,
         ray_targets=RAY_TARGETS,
         runbooks=None,
     )
-    return "\n".join(f"monitoring/{path}" for path in sorted(everything(place)))
+    return "\n".join(f"monitoring/{path}" for path in sorted(all_files(place)))
 
 
 EXAMPLES: Final[dict[str, Callable[[], str]]] = {

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from dsray_inspect.agent.explanation import explain
 from dsray_inspect.agent.model import Group, Snapshot
 from dsray_inspect.agent.sampling.decode import rank_report
 from dsray_inspect.agent.sampling.rank_report import RankReport
+from dsray_inspect.agent.stacks.table import StackTable
 from tests.unit.test_verdict import entered, judged, rank
 
 REDUCE = (("all_reduce", "all_reduce", "/app/train.py", 30),)
@@ -23,7 +23,7 @@ def waiting(number: int, members: Any) -> dict[str, Any]:
 
 
 def decoded(members: Any) -> RankReport:
-    report = rank_report(waiting(0, members))
+    report = rank_report(waiting(0, members), StackTable())
     assert isinstance(report, RankReport)
     return report
 
@@ -77,10 +77,3 @@ def run_of(size: int) -> Snapshot:
 def test_a_snapshot_grows_with_its_ranks_not_with_their_square() -> None:
     small, large = (len(msgspec.json.encode(run_of(size))) for size in (100, 400))
     assert large < 4.1 * small
-
-
-def test_a_rank_of_another_group_of_the_same_name_is_not_awaited() -> None:
-    snapshot = judged(waiting(0, [0, 1]), waiting(1, [0, 1]), waiting(2, [2, 3]))
-    verdict = msgspec.structs.replace(snapshot.verdict, ranks=(1,))
-    explanation = explain((msgspec.structs.replace(snapshot, verdict=verdict),))
-    assert [(edge.waiter, edge.awaited) for edge in explanation.waits_for] == [(0, 1)]

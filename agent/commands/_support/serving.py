@@ -15,7 +15,7 @@ from dsray_inspect.agent.commands._support.output import Printer
 from dsray_inspect.agent.documents import VerdictChangeView
 from dsray_inspect.agent.errors import ClusterUnreachable, ExitCode
 from dsray_inspect.agent.feed import Ended, SampleFailed, SampleTaken
-from dsray_inspect.agent.launchers.ray.connect import choose_address
+from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.text.verdict_change import is_news
@@ -59,7 +59,7 @@ def serve(plan: ServePlan, options: Options) -> ExitCode:
     # The session ends last: there is little time to end in, and Ray may take all of it.
     with contextlib.ExitStack() as connection, contextlib.ExitStack() as stack:
         otlp = stack.enter_context(Otlp()) if plan.otlp or is_wanted() else None
-        collector = Collector(latest, otlp.samples) if otlp else Collector(latest)
+        collector = Collector(latest, otlp.metric_samples) if otlp else Collector(latest)
         endpoint = stack.enter_context(
             Endpoint(
                 host_and_port,
@@ -69,10 +69,10 @@ def serve(plan: ServePlan, options: Options) -> ExitCode:
                 silent_s=max(SILENT_S, _LATE_FACTOR * plan.every_s),
             )
         )
-        stack.enter_context(discovery.written(plan.sd_file, endpoint.target))
+        stack.enter_context(discovery.published_file(plan.sd_file, endpoint.target))
 
         def connect() -> Session:
-            endpoint.pulse.beat()
+            endpoint.heartbeat.beat()
             return Session(address)
 
         session = connection.enter_context(_retry(connect, plan, printer))
@@ -124,7 +124,7 @@ class _Serving:
         last = None
 
         for number, event in enumerate(watcher):
-            self._endpoint.pulse.beat()
+            self._endpoint.heartbeat.beat()
 
             if not number:
                 self._printer.print_address(self._endpoint.target)
@@ -138,13 +138,13 @@ class _Serving:
             elif isinstance(event, Ended):
                 _wait_for_final_scrape(self._endpoint, self._printer)
             elif isinstance(event, SampleFailed):
-                self._latest.failed()
+                self._latest.note_failure()
                 self._printer.print_problem(f"Sampling failed: {event.why}")
 
         return last
 
     def _publish(self, watcher: RunWatcher, snapshot: Snapshot) -> None:
-        self._latest.seen(snapshot)
+        self._latest.put(snapshot)
         self._printer.print_change(snapshot)
 
         if self._pusher is not None and watcher.candidate is not None:
