@@ -14,13 +14,14 @@ from dsray_inspect.agent.assemble.workers import RankContext
 from dsray_inspect.agent.detectors.evidence.blocked_in import (
     is_reporting,
     object_wait_of,
-    place,
     quiet_s,
+    where,
 )
-from dsray_inspect.agent.detectors.evidence.collective_waits import Wait, name_of, waits
-from dsray_inspect.agent.detectors.findings import duration
-from dsray_inspect.agent.detectors.rendezvous import in_lock
+from dsray_inspect.agent.detectors.evidence.collective_waits import Wait, waits
+from dsray_inspect.agent.detectors.evidence.compile_locks import waits_for_lock
 from dsray_inspect.agent.model import NodeKind, WaitEdge, WaitGraph, WaitNode
+from dsray_inspect.agent.text.findings.phrases import where_name
+from dsray_inspect.agent.text.humanize import collective_name, duration
 
 MOST_ELSEWHERE = 64
 """How many of the ranks that wait in something else a collective points at."""
@@ -55,7 +56,7 @@ def graph_of(facts: AnalysisInput) -> WaitGraph:
     builder = Builder()
 
     for member in facts.members:
-        builder.node(name(member), "rank", f"{member.worker.phase}, {place(member)}")
+        builder.node(name(member), "rank", f"{member.worker.phase}, {where_name(where(member))}")
 
     waiting = waits(facts)
     in_collectives(builder, facts, waiting)
@@ -89,7 +90,7 @@ def in_collectives(builder: Builder, facts: AnalysisInput, waiting: Sequence[Wai
 
     for held in alike.values():
         first = held[0].collective
-        key = name_of(first) if first else "a collective"
+        key = collective_name(first) if first else "a collective"
         node = builder.node(key, "process_group")
         here = {id(wait.member) for wait in held}
         evidence = f"{'flight recorder' if first else 'stack'}, {key}"
@@ -98,7 +99,7 @@ def in_collectives(builder: Builder, facts: AnalysisInput, waiting: Sequence[Wai
             builder.edge(name(wait.member), node, f"in it for {duration(wait.waited_s)}", evidence)
 
         for member in groups.absent(first.ranks if first else (), here):
-            builder.edge(node, name(member), "has not come to it", whereabouts(member))
+            builder.edge(node, name(member), "has not reached it", whereabouts(member))
 
 
 class Groups:
@@ -138,7 +139,7 @@ class Groups:
 def whereabouts(member: RankContext) -> str:
     seconds = quiet_s(member)
     last = f", its last collective was {duration(seconds)} ago" if seconds is not None else ""
-    return f"{member.worker.state}, {member.worker.phase}, in {place(member)}{last}"
+    return f"{member.worker.state}, {member.worker.phase}, in {where_name(where(member))}{last}"
 
 
 def gather_at(
@@ -153,11 +154,13 @@ def gather_at(
     node = builder.node(key, kind)
 
     for member in present.values():
-        builder.edge(name(member), node, "waits in it for all ranks", f"stack, {place(member)}")
+        builder.edge(
+            name(member), node, "waits in it for all ranks", f"stack, {where_name(where(member))}"
+        )
 
     for member in facts.members:
         if id(member) not in present:
-            builder.edge(node, name(member), "has not come to it", whereabouts(member))
+            builder.edge(node, name(member), "has not reached it", whereabouts(member))
 
 
 def by_itself(builder: Builder, member: RankContext) -> None:
@@ -171,21 +174,21 @@ def by_itself(builder: Builder, member: RankContext) -> None:
 
     if object_wait_of(member) is not None:
         node = builder.node("object store", "object_store")
-        builder.edge(own, node, "in ray.get", f"stack, {place(member)}")
+        builder.edge(own, node, "in ray.get", f"stack, {where_name(where(member))}")
 
-    if in_lock(member):
+    if waits_for_lock(member):
         for lock in member.locks or ({"path": "a compile lock"},):
             node = builder.node(str(lock["path"]), "lock")
-            builder.edge(own, node, "waits until it is gone", "stack, FileBaton.wait")
+            builder.edge(own, node, "waits for it to be removed", "stack, FileBaton.wait")
 
-    if member.worker.phase in ("data", "op_compile") and not in_lock(member):
+    if member.worker.phase in ("data", "op_compile") and not waits_for_lock(member):
         for child in member.progress.get("children", ())[:8]:
             node = builder.node(f"child {child['pid']}", "child", child["name"])
             builder.edge(own, node, f"its child {child['name']}, state {child['state']}", "/proc")
 
     for address in member.progress.get("dials", ()):
         node = builder.node(address, "address")
-        builder.edge(own, node, "dials it", f"SYN_SENT of pid {member.worker.pid}")
+        builder.edge(own, node, "is connecting to it", f"SYN_SENT of pid {member.worker.pid}")
 
 
 def above(builder: Builder, facts: AnalysisInput) -> None:

@@ -25,10 +25,11 @@ from dsray_inspect.agent.sampling.sampler import Sampler
 from dsray_inspect.agent.startup.enrich import is_over, trains, with_start
 from dsray_inspect.agent.startup.reader import StartReader
 from dsray_inspect.agent.startup.spans import joined, start_timeline
+from dsray_inspect.agent.text.command_hint import CommandHint
 from dsray_inspect.agent.timeline import Timeline
 from dsray_inspect.agent.tracing import run
 from dsray_inspect.agent.tracing.build import timeline
-from dsray_inspect.agent.verdict import judge
+from dsray_inspect.agent.verdict import NO_HINT, judge
 
 NAMING_S = 6.0
 
@@ -36,10 +37,11 @@ NAMING_S = 6.0
 class Session:
     """The connection of one command to one cluster; use it in a `with` block."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, hint: CommandHint = NO_HINT) -> None:
         connect(address)
         check_versions(address)
         self._gcs = Gcs(address)
+        self._hint = hint
         self._calls: ActorCalls | None = None
         self._gatherer: Sampler | None = None
         self._starts: StartReader | None = None
@@ -146,7 +148,7 @@ class Session:
         answers = self._gatherer.look(candidate.job, candidate.actors, wanted)
         facts = assemble(answers, all_threads=all_threads, earlier=self._earlier(answers))
         self._last = facts
-        snapshot = judge(facts)
+        snapshot = judge(facts, self._hint)
 
         if not ask.start:
             return snapshot

@@ -3,60 +3,77 @@
 from __future__ import annotations
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
-from dsray_inspect.agent.detectors.findings import duration, name_ranks, next_command, ranks
+from dsray_inspect.agent.detectors.detection import Detection, Facts, rank_numbers
 from dsray_inspect.agent.detectors.registry import detector
-from dsray_inspect.agent.model import Finding, Worker
+from dsray_inspect.agent.model import Worker
 
 NEARLY = 0.93
 NEARLY_HOST = 0.96
 LEAST_SPILLED_BYTES = 1 << 20
 FRESH_S = 15.0
-GIB = 1 << 30
+
+
+class MemoryPressure(Facts, frozen=True, kw_only=True):
+    """A limit that the processes of some ranks have nearly reached."""
+
+    hostname: str
+    whose: str
+    """"host", or the path of the cgroup."""
+    used_bytes: int
+    limit_bytes: int
+
+
+class ObjectSpilling(Facts, frozen=True, kw_only=True):
+    """A node that spills objects."""
+
+    hostname: str
+    spilled_bytes: int
+    newest_s: float
+    """The age of the newest file."""
 
 
 @detector(causes=("memory_pressure",), after=("device_conflict",))
-def memory_pressure(facts: AnalysisInput) -> list[Finding]:
+def memory_pressure(facts: AnalysisInput) -> list[Detection]:
     """Processes whose cgroup, or host, has hardly any memory left."""
     pressed: dict[tuple[str, str], list[Worker]] = {}
-    texts: dict[tuple[str, str], str] = {}
+    limits: dict[tuple[str, str], MemoryPressure] = {}
 
     for member in facts.members:
-        memory = member.progress.get("memory") or {}
+        memory, worker = member.progress.get("memory") or {}, member.worker
 
-        if not memory or member.worker.state != "alive":
+        if not memory or worker.state != "alive":
             continue
 
         share = memory["used_bytes"] / max(1, memory["limit_bytes"])
 
         if share >= (NEARLY_HOST if memory["whose"] == "host" else NEARLY):
-            key = (member.worker.node_id, memory["whose"])
-            pressed.setdefault(key, []).append(member.worker)
-            texts[key] = (
-                f"{memory['used_bytes'] / GIB:.2f} of {memory['limit_bytes'] / GIB:.2f} GiB used "
-                f"({100 * share:.0f} %)"
+            key = (worker.node_id, memory["whose"])
+            pressed.setdefault(key, []).append(worker)
+            limits[key] = MemoryPressure(
+                hostname=worker.hostname,
+                whose=memory["whose"],
+                used_bytes=memory["used_bytes"],
+                limit_bytes=memory["limit_bytes"],
             )
 
     return [
-        Finding(
+        Detection(
             cause="memory_pressure",
             severity="warning",
-            ranks=ranks(workers),
-            summary=f"{name_ranks(ranks(workers)).capitalize()} on {workers[0].hostname} "
-            f"{'is' if len(workers) == 1 else 'are'} about to run out of memory: {texts[key]}.",
-            evidence=(f"{key[1]}: {texts[key]}",),
-            next_step=next_command(facts, "attach", ()),
+            ranks=rank_numbers(workers),
+            facts=limits[key],
         )
         for key, workers in pressed.items()
     ]
 
 
 @detector(causes=("object_spilling",), after=("straggler",))
-def object_spilling(facts: AnalysisInput) -> list[Finding]:
+def object_spilling(facts: AnalysisInput) -> list[Detection]:
     """An object store beside ranks that moves objects to disk, now: it is too small for its load."""
     found = []
-    used = {one.worker.node_id for one in facts.members if one.worker.state == "alive"}
+    used = {member.worker.node_id for member in facts.members if member.worker.state == "alive"}
 
-    for node in (one for one in facts.answers.nodes if one.node_id in used):
+    for node in (node for node in facts.answers.nodes if node.node_id in used):
         spilled = facts.answers.looks.get(node.node_id, {}).get("spilled") or {}
         newest_s = spilled.get("newest_s")
 
@@ -64,19 +81,13 @@ def object_spilling(facts: AnalysisInput) -> list[Finding]:
             continue
 
         found.append(
-            Finding(
+            Detection(
                 cause="object_spilling",
                 severity="warning",
                 ranks=(),
-                summary=f"{node.hostname} spills objects to disk: "
-                f"{spilled['bytes'] / 1e9:.2f} GB so far, the last {duration(newest_s)} ago.",
-                evidence=(
-                    (
-                        f"ray_spilled_objects on {node.hostname}: {spilled['bytes']:,} bytes, "
-                        f"the newest file is {duration(newest_s)} old"
-                    ),
+                facts=ObjectSpilling(
+                    hostname=node.hostname, spilled_bytes=spilled["bytes"], newest_s=newest_s
                 ),
-                next_step="ray memory --stats-only",
             )
         )
 

@@ -4,13 +4,33 @@ from __future__ import annotations
 
 from dsray_inspect.agent.assemble.role_waits import needs
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
+from dsray_inspect.agent.detectors.detection import Detection, Facts
 from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.launchers.ray.records import PlacementGroupRow
-from dsray_inspect.agent.model import Finding
+from dsray_inspect.agent.model import Record
+
+
+class Shortage(Record, frozen=True, kw_only=True):
+    """A resource of which less is free than the placement group needs."""
+
+    name: str
+    needed: float
+    free: float
+    total: float
+
+
+class ResourcesPending(Facts, frozen=True, kw_only=True):
+    """A placement group that waits; without a shortage no node has room for one whole bundle."""
+
+    placement_group_id: str
+    state: str
+    bundles: str
+    shortages: tuple[Shortage, ...]
 
 
 @detector(causes=("resources_pending",), after=("gil_held",))
-def resources_pending(facts: AnalysisInput) -> list[Finding]:
+def resources_pending(facts: AnalysisInput) -> list[Detection]:
+    """No worker lives, and a placement group waits for resources."""
     answers = facts.answers
 
     if any(worker.state == "alive" for worker in facts.snapshot.workers):
@@ -19,37 +39,38 @@ def resources_pending(facts: AnalysisInput) -> list[Finding]:
     waiting = [
         group for group in answers.placement_groups if group.state in ("PENDING", "RESCHEDULING")
     ]
-    return [finding(facts, group) for group in waiting[-1:]]
+    return [_detection(facts, group) for group in waiting[-1:]]
 
 
-def finding(facts: AnalysisInput, group: PlacementGroupRow) -> Finding:
-    wanted: dict[str, float] = {}
+def _detection(facts: AnalysisInput, group: PlacementGroupRow) -> Detection:
+    return Detection(
+        cause="resources_pending",
+        severity="error",
+        ranks=(),
+        facts=ResourcesPending(
+            placement_group_id=group.placement_group_id,
+            state=group.state,
+            bundles=needs(group),
+            shortages=_shortages(facts, group),
+        ),
+    )
+
+
+def _shortages(facts: AnalysisInput, group: PlacementGroupRow) -> tuple[Shortage, ...]:
+    needed: dict[str, float] = {}
+    total: dict[str, float] = {}
+    free = facts.answers.available
 
     for bundle in group.bundles:
         for name, amount in bundle.resources.items():
-            wanted[name] = wanted.get(name, 0.0) + amount
-
-    total: dict[str, float] = {}
+            needed[name] = needed.get(name, 0.0) + amount
 
     for node in facts.answers.nodes:
         for name, amount in node.resources.items():
             total[name] = total.get(name, 0.0) + (amount if node.alive else 0.0)
 
-    free = facts.answers.available
-    short = [
-        f"{name}: needs {amount:g}, {free.get(name, 0):g} free of {total.get(name, 0):g}"
-        for name, amount in sorted(wanted.items())
+    return tuple(
+        Shortage(name=name, needed=amount, free=free.get(name, 0.0), total=total.get(name, 0.0))
+        for name, amount in sorted(needed.items())
         if amount > free.get(name, 0.0)
-    ]
-    lacking = "; ".join(short) or "no node has room for one whole bundle"
-    return Finding(
-        cause="resources_pending",
-        severity="error",
-        ranks=(),
-        summary=f"No worker is placed: the run waits for {needs(group)} ({lacking}).",
-        evidence=(
-            f"placement group {group.placement_group_id[:8]} is {group.state}",
-            *short,
-        ),
-        next_step="ray status",
     )

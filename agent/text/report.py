@@ -24,7 +24,7 @@ from dsray_inspect.agent.text.truncate import (
 
 MAX_RANKS = 64
 MAX_EVIDENCE = 4
-HEADS = ("rank", "node", "GPU", "pid", "actor", "function", "", "phase", "step", "moved")
+HEADS = ("rank", "node", "GPU", "pid", "actor", "function", "", "phase", "step", "idle")
 NODE, FUNCTION, PLACE = HEADS.index("node"), HEADS.index("function"), HEADS.index("function") + 1
 
 

@@ -35,7 +35,7 @@ def body(told: Explanation) -> Iterator[str]:
 
     yield from waiting(told.victims)
     yield from evidence(told)
-    yield line("sure", f"{told.sure}: {told.sure_because}" if told.sure != "not asked" else "yes")
+    yield line("sure", f"{told.sure}: {told.sure_because}")
     yield from cost(told)
 
     if told.next_step:
@@ -52,7 +52,7 @@ def where(told: Explanation) -> Iterator[str]:
     for worker in told.snapshot.workers:
         hosts.setdefault(worker.hostname or worker.node_ip, []).append(worker.rank)
 
-    pace = f"{duration(told.step_s)} a step" if told.step_s else ""
+    pace = f"{duration(told.step_s)} per step" if told.step_s else ""
     places = " · ".join(f"{host}: {name_ranks(ranks)}" for host, ranks in list(hosts.items())[:4])
     engine = next((one.deepspeed for one in told.snapshot.workers if one.deepspeed), None)
     facts = [places, pace, f"ZeRO-{engine.zero_stage}, {engine.dtype}" if engine else ""]

@@ -10,8 +10,9 @@ import pytest
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.causes import CAUSE_OF_PHASE, CAUSES, badge_of, spec_of
+from dsray_inspect.agent.detectors.detection import Detection
 from dsray_inspect.agent.detectors.registry import Registration, ordered, registered
-from dsray_inspect.agent.model import PHASES, Cause, Finding
+from dsray_inspect.agent.model import PHASES, Cause
 
 ROOT = Path(__file__).parents[2]
 CODES = tuple(spec.code for spec in CAUSES)
@@ -83,7 +84,7 @@ def test_the_detectors_run_in_the_order_in_which_one_explains_the_next() -> None
 
 
 def registration(name: str, *after: str) -> Registration:
-    def detect(_facts: AnalysisInput) -> list[Finding]:
+    def detect(_facts: AnalysisInput) -> list[Detection]:
         return []
 
     detect.__name__ = name

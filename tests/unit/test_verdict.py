@@ -120,7 +120,7 @@ def look(
         job=more.pop("job", job()),
         actors=RunActors(generation="v2", controller=controller, workers=rows),
         nodes=[NodeRow(node_id="n1", ip="10.0.0.1", hostname="h", alive=True, resources={})],
-        ask=SampleRequest(max_pause_ms=100, words=("j1", "--address", "10.0.0.1:6379")),
+        ask=SampleRequest(max_pause_ms=100),
         controller={"state": "RUNNING", "workers": [], "threads": []},
         workers={
             row.actor_id: told(answer) if isinstance(answer, dict) else answer

@@ -1,4 +1,4 @@
-"""What a process did between two looks: whether it stands still, computes, or moves bytes."""
+"""What a process did between two samples: whether it is idle, computes, or moves bytes."""
 
 from __future__ import annotations
 
@@ -17,21 +17,20 @@ STILL_THREAD = 0.05
 STILL_PROCESS = 0.25
 """Shares of one core: Ray's own threads in a worker need about 0.03."""
 NEVER_FREE = 0.05
-"""A thread that queues for all but so much of the time is busy, whatever it was given."""
-TOLD_QUEUE = 0.1
+"""A thread that queues for a CPU for all but this share of the time is busy, however little it ran."""
 STILL_BYTES = 1 << 20
 """Bytes a second."""
 
 
 Doing = tuple[Thread | None, Mapping[str, Any]]
-"""A thread as it was seen, and the progress of its process."""
+"""A thread and the activity counters of its process."""
 
 
 class Activity(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Shares are of one core, 0 to 1 and above for several threads; None where not known.
 
     `queue_share` is the part of the time in which the training thread was ready to run and got no
-    CPU: on a crowded machine a busy thread runs little and yet does not stand still.
+    CPU: on a crowded machine a busy thread runs little and yet is not idle.
     """
 
     apart_s: float
@@ -51,29 +50,9 @@ class Activity(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             and self.bytes_a_second < STILL_BYTES
         )
 
-    def text(self) -> str:
-        parts = [f"{100 * (self.process_share or 0):.0f} % of a core"]
 
-        if self.thread_share is not None:
-            parts = [
-                f"{100 * self.thread_share:.0f} % of a core in its training thread",
-                f"{100 * (self.process_share or 0):.0f} % in all of it",
-            ]
-
-        if self.queue_share >= TOLD_QUEUE:
-            parts.append(f"queueing for a CPU for {100 * self.queue_share:.0f} % of the time")
-
-        if self.children_share:
-            parts.append(f"{100 * self.children_share:.0f} % in its children")
-
-        if self.bytes_a_second >= STILL_BYTES:
-            parts.append(f"{self.bytes_a_second / 1e6:.0f} MB/s read and written")
-
-        return f"{', '.join(parts)}, in {self.apart_s:.1f} s"
-
-
-def motion_of(facts: AnalysisInput, member: RankContext) -> Activity | None:
-    """Return what a rank did since the last look, None where it was not seen in both."""
+def activity_of(facts: AnalysisInput, member: RankContext) -> Activity | None:
+    """Return what a rank did since the last sample, None where it was not seen in both."""
     before = before_of(facts, member)
 
     if facts.earlier is None or before is None:
@@ -87,7 +66,7 @@ def motion_of(facts: AnalysisInput, member: RankContext) -> Activity | None:
 
 
 def before_of(facts: AnalysisInput, member: RankContext) -> RankContext | None:
-    """Return the same process of the rank in the look before, None where it was not there."""
+    """Return the same process of the rank in the sample before, None where it was not there."""
     if facts.earlier is None:
         return None
 
@@ -96,12 +75,12 @@ def before_of(facts: AnalysisInput, member: RankContext) -> RankContext | None:
 
 @of_newest
 def by_process(members: tuple[RankContext, ...]) -> dict[tuple[str, int], RankContext]:
-    """Return the members of a look by actor id and pid; every rank asks for its own."""
-    return {(one.worker.actor_id, one.worker.pid): one for one in members}
+    """Return the ranks of a sample by actor id and pid; every rank asks for its own."""
+    return {(member.worker.actor_id, member.worker.pid): member for member in members}
 
 
 def between(apart_s: float, before: Doing, now: Doing) -> Activity | None:
-    """Compare two looks at a thread and its process; None where they are too close, or one blind."""
+    """Compare two samples of a thread and its process; None where they are too close or one is blind."""
     (thread_before, before_it), (thread_now, now_it) = before, now
 
     if apart_s < LEAST_APART_S or not (before_it and now_it):

@@ -1,4 +1,4 @@
-"""Who waits in which collective, and who has not come to it: by flight recorder, else by stack."""
+"""Who waits in which collective and who has not reached it: by flight recorder, else by stack."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import msgspec
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.assemble.workers import RankContext
-from dsray_inspect.agent.detectors.findings import STALLED_S
+from dsray_inspect.agent.detectors.detection import STALLED_S
+from dsray_inspect.agent.detectors.evidence.blocked_in import quiet_s
 from dsray_inspect.agent.model import Collective
 from dsray_inspect.agent.stacks.memo import of_newest
 from dsray_inspect.agent.stacks.phase import waits_in_collective
@@ -17,13 +18,13 @@ Group = tuple[str, int, tuple[int, ...], tuple[int, ...]]
 PROMPT_S = 4.0
 """However quick the rhythm, no shorter wait is a stall."""
 USUAL_GAPS = 10
-"""A wait is a stall when it lasts as many of a rank's longest usual gaps."""
+"""A wait is a stall once it lasts this many times the rank's longest recent gap between collectives."""
 LONG_GAPS = 3
-"""Gaps that are long themselves need fewer."""
+"""The factor where that gap is long itself."""
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A rank in a collective. `collective` is None where only its stack tells."""
+    """A rank in a collective. `collective` is None where only its stack shows that."""
 
     member: RankContext
     waited_s: float
@@ -51,7 +52,7 @@ def waits(facts: AnalysisInput) -> list[Wait]:
 
 @of_newest
 def waits_of(members: tuple[RankContext, ...]) -> list[Wait]:
-    """Return the waits of a look; the detectors of one look share them."""
+    """Return the waits of a sample; its detectors share them."""
     seen = [wait for member in members if (wait := wait_of(member))]
     return [*seen, *ahead_of(members, seen)]
 
@@ -95,7 +96,7 @@ def least_newest(members: Sequence[RankContext]) -> dict[Group, int]:
 
 
 def group_of(one: Collective) -> Group:
-    """Return what tells process groups apart, of one name too; all their ranks are too many."""
+    """Return a compact key: groups may share a name, and full membership is too large to hash."""
     return one.group, len(one.ranks), one.ranks[:1], one.ranks[-1:]
 
 
@@ -120,13 +121,6 @@ def last_of(member: RankContext, group: str) -> Collective | None:
     return max(same, key=lambda one: one.sequence, default=None)
 
 
-def name_of(collective: Collective) -> str:
-    """Return "all_reduce #69 (16,640 float, group 1)"."""
-    sizes = " × ".join(f"{size:,}" for size in (collective.sizes or ((),))[0])
-    what = f"{sizes or 'scalar'} {collective.dtype}, " if collective.dtype != "unknown" else ""
-    return f"{collective.operation} #{collective.sequence} ({what}group {collective.group})"
-
-
 def gives_up_in_s(waiting: Sequence[Wait]) -> float | None:
     """Return after how long the first of the groups gives up, None where it is not known."""
     left = [
@@ -135,3 +129,14 @@ def gives_up_in_s(waiting: Sequence[Wait]) -> float | None:
         if wait.collective is not None and wait.collective.timeout_s is not None
     ]
     return min(left, default=None)
+
+
+def is_quiet(member: RankContext) -> bool:
+    """Tell whether a rank has entered no collective for longer than its rhythm explains."""
+    seconds = quiet_s(member)
+    return seconds is not None and seconds >= stall_s(member.worker.longest_gap_s)
+
+
+def longest_s(waiting: Sequence[Wait], reporting: Sequence[RankContext]) -> float:
+    """Return how long the one that has waited longest has done so."""
+    return max((*(wait.waited_s for wait in waiting), *(quiet_s(one) or 0.0 for one in reporting)))
