@@ -244,10 +244,10 @@ def evidence_lines(snapshot: Snapshot, style: Style) -> list[str]:
     lines = [style.paint(f"evidence    {answered(snapshot)}", "dim")]
     workers = () if has_ended(snapshot) else snapshot.workers
     controller = {worker.evidence.controller for worker in workers} - {OK}
-    lines += [f"no rung 1   controller: {why}" for why in sorted(controller)[:1]]
+    lines += [f"no answer   controller: {why}" for why in sorted(controller)[:1]]
     there = [worker for worker in workers if worker.pid]
     lines += silent("stack", [(worker.rank, worker.evidence.stack) for worker in there])
-    lines += silent("rung 2", [(worker.rank, worker.evidence.worker) for worker in workers])
+    lines += silent("answer", [(worker.rank, worker.evidence.worker) for worker in workers])
     lines += silent("env", [(worker.rank, worker.evidence.env) for worker in there])
     lines += [f"note        {note}" for note in snapshot.notes]
     return lines
