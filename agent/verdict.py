@@ -15,12 +15,11 @@ from dsray_inspect.agent.graph import graph_of
 from dsray_inspect.agent.model import Finding, Snapshot, Verdict, VerdictState, WaitGraph
 from dsray_inspect.agent.outlook import outlook
 from dsray_inspect.agent.text.command_hint import CommandHint
-from dsray_inspect.agent.text.findings.wording import finding_of, load_wordings
+from dsray_inspect.agent.text.findings.wording import finding_of
 from dsray_inspect.agent.text.outlook import outlook_sentence
 
 DETECTORS: Final = registered()
 NO_HINT: Final = CommandHint()
-load_wordings()
 
 
 @without_collector

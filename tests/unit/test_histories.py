@@ -283,7 +283,9 @@ def test_a_collective_waits_for_the_ranks_of_its_own_group() -> None:
         in_group(stands(4, IN_USER), *second),
         in_group(waits(5), *second),
     ).graph
-    lacks = [(edge.waiter[-9:], edge.awaited) for edge in graph.edges if "not reached" in edge.because]
+    lacks = [
+        (edge.waiter[-9:], edge.awaited) for edge in graph.edges if "not reached" in edge.because
+    ]
     assert sorted(lacks) == [("group 10)", "rank 1"), ("group 11)", "rank 4")]
 
 

@@ -41,6 +41,7 @@ def words(facts: Facts, detection: Detection) -> Words:
 
 def finding_of(detection: Detection, hint: CommandHint) -> Finding:
     """Return the finding as it is shown."""
+    load_wordings()
     said = words(detection.facts, detection)
     return Finding(
         cause=detection.cause,
@@ -66,6 +67,7 @@ def _usual_step(detection: Detection) -> NextCommand:
     return NextCommand(command=command, ranks=ranks, flags=tuple(flags))
 
 
+@functools.cache
 def load_wordings() -> None:
     """Import every module of this package, so that its templates are registered."""
     for module in pkgutil.iter_modules(findings.__path__):
