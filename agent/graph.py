@@ -51,25 +51,25 @@ class Builder:
         )
 
 
-def graph_of(facts: AnalysisInput) -> WaitGraph:
+def graph_of(sample: AnalysisInput) -> WaitGraph:
     """Return who waits for what in this look."""
     builder = Builder()
 
-    for member in facts.members:
+    for member in sample.members:
         builder.node(name(member), "rank", f"{member.worker.phase}, {where_name(where(member))}")
 
-    waiting = waits(facts)
-    in_collectives(builder, facts, waiting)
+    waiting = waits(sample)
+    in_collectives(builder, sample, waiting)
     inside = {id(wait.member) for wait in waiting}
-    outside = [member for member in facts.members if id(member) not in inside]
-    gather_at(builder, facts, "ray.train.report", "report", list(filter(is_reporting, outside)))
+    outside = [member for member in sample.members if id(member) not in inside]
+    gather_at(builder, sample, "ray.train.report", "report", list(filter(is_reporting, outside)))
     joining = [one for one in outside if one.worker.phase == "init_process_group"]
-    gather_at(builder, facts, "init_process_group", "rendezvous", joining)
+    gather_at(builder, sample, "init_process_group", "rendezvous", joining)
 
     for member in outside:
         by_itself(builder, member)
 
-    above(builder, facts)
+    above(builder, sample)
     return builder.graph()
 
 
@@ -78,10 +78,10 @@ def name(member: RankContext) -> str:
     return f"rank {rank}" if rank is not None else f"pid {member.worker.pid}"
 
 
-def in_collectives(builder: Builder, facts: AnalysisInput, waiting: Sequence[Wait]) -> None:
+def in_collectives(builder: Builder, sample: AnalysisInput, waiting: Sequence[Wait]) -> None:
     """Add each collective that ranks are in, and the ranks of its group that are not."""
     alike: dict[object, list[Wait]] = {}
-    groups = Groups(facts.members, waiting)
+    groups = Groups(sample.members, waiting)
 
     for wait in waiting:
         one = wait.collective
@@ -143,7 +143,7 @@ def whereabouts(member: RankContext) -> str:
 
 
 def gather_at(
-    builder: Builder, facts: AnalysisInput, key: str, kind: NodeKind, here: Iterable[RankContext]
+    builder: Builder, sample: AnalysisInput, key: str, kind: NodeKind, here: Iterable[RankContext]
 ) -> None:
     """Add a place where all ranks must meet."""
     present = {id(member): member for member in here}
@@ -158,7 +158,7 @@ def gather_at(
             name(member), node, "waits in it for all ranks", f"stack, {where_name(where(member))}"
         )
 
-    for member in facts.members:
+    for member in sample.members:
         if id(member) not in present:
             builder.edge(node, name(member), "has not reached it", whereabouts(member))
 
@@ -166,7 +166,7 @@ def gather_at(
 def by_itself(builder: Builder, member: RankContext) -> None:
     """Add what a rank waits for that is no other rank."""
     own = name(member)
-    tracer = member.progress.get("tracer")
+    tracer = member.tracer
 
     if tracer and member.worker.state == "stopped":
         node = builder.node(f"pid {tracer}", "debugger")
@@ -177,23 +177,23 @@ def by_itself(builder: Builder, member: RankContext) -> None:
         builder.edge(own, node, "in ray.get", f"stack, {where_name(where(member))}")
 
     if waits_for_lock(member):
-        for lock in member.locks or ({"path": "a compile lock"},):
-            node = builder.node(str(lock["path"]), "lock")
+        for path in [lock.path for lock in member.locks] or ["a compile lock"]:
+            node = builder.node(path, "lock")
             builder.edge(own, node, "waits for it to be removed", "stack, FileBaton.wait")
 
     if member.worker.phase in ("data", "op_compile") and not waits_for_lock(member):
-        for child in member.progress.get("children", ())[:8]:
-            node = builder.node(f"child {child['pid']}", "child", child["name"])
-            builder.edge(own, node, f"its child {child['name']}, state {child['state']}", "/proc")
+        for child in member.child_processes[:8]:
+            node = builder.node(f"child {child.pid}", "child", child.name)
+            builder.edge(own, node, f"its child {child.name}, state {child.state}", "/proc")
 
-    for address in member.progress.get("dials", ()):
+    for address in member.dials:
         node = builder.node(address, "address")
         builder.edge(own, node, "is connecting to it", f"SYN_SENT of pid {member.worker.pid}")
 
 
-def above(builder: Builder, facts: AnalysisInput) -> None:
+def above(builder: Builder, sample: AnalysisInput) -> None:
     """Add the driver, the controller and what these wait for."""
-    snapshot = facts.snapshot
+    snapshot = sample.snapshot
     controller = snapshot.controller
 
     if snapshot.driver is not None and snapshot.driver.waiting_on:
@@ -210,7 +210,7 @@ def above(builder: Builder, facts: AnalysisInput) -> None:
     if controller is None:
         return
 
-    for group in facts.answers.placement_groups:
+    for group in sample.observation.placement_groups:
         if group.state in ("PENDING", "RESCHEDULING"):
             node = builder.node(
                 f"placement group {group.placement_group_id[:8]}", "placement_group"

@@ -69,13 +69,13 @@ class RanksRun(Facts, frozen=True, kw_only=True):
     idle_s: float
 
 
-def outlook(facts: AnalysisInput) -> tuple[VerdictState, Facts]:
+def outlook(sample: AnalysisInput) -> tuple[VerdictState, Facts]:
     """Return the state and what it rests on."""
-    snapshot = facts.snapshot
+    snapshot = sample.snapshot
     run = snapshot.run
 
     if snapshot.job.has_ended:
-        submission = facts.answers.submission
+        submission = sample.observation.submission
         ended = JobEnded(state=snapshot.job.state, message=submission.message if submission else "")
         return "failed" if snapshot.job.state == "FAILED" else "finished", ended
 
@@ -83,7 +83,7 @@ def outlook(facts: AnalysisInput) -> tuple[VerdictState, Facts]:
         return "failed" if run.state == "ERRORED" else "finished", RunEnded(state=run.state)
 
     if not snapshot.workers:
-        return "starting", _before_workers(facts)
+        return "starting", _before_workers(sample)
 
     starting = [worker for worker in snapshot.workers if worker.state in PENDING]
 
@@ -118,13 +118,13 @@ def _unseen(unseen: list[Worker], workers: int) -> RanksUnseen:
     )
 
 
-def _before_workers(facts: AnalysisInput) -> Facts:
-    controller = facts.snapshot.controller
+def _before_workers(sample: AnalysisInput) -> Facts:
+    controller = sample.snapshot.controller
 
     if controller is not None:
         return WaitingForWorkers(controller_waits_on=controller.waiting_on)
 
-    thread = main_thread(facts.driver.threads)
+    thread = main_thread(sample.driver.threads)
     inside = user_function(thread.frames) if thread else None
     return BeforeTraining(driver_at=place_of(inside) if inside else None)
 

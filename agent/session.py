@@ -1,4 +1,4 @@
-"""One attach: connects, finds the run that is meant, looks at it, and leaves no trace."""
+"""One attach: connects, finds the run that is meant, samples it, and leaves no trace."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from dsray_inspect.agent.launchers.ray.resolve import Candidate, choose, without
 from dsray_inspect.agent.launchers.ray.train import adapter_of, find_runs
 from dsray_inspect.agent.launchers.ray.versions import check_versions
 from dsray_inspect.agent.model import Snapshot
+from dsray_inspect.agent.sampling.decode import controller_report
 from dsray_inspect.agent.sampling.observation import NO_INJECT, Observation, SampleRequest
+from dsray_inspect.agent.sampling.rank_report import ControllerReport
 from dsray_inspect.agent.sampling.sampler import Sampler
 from dsray_inspect.agent.startup.enrich import is_over, trains, with_start
 from dsray_inspect.agent.startup.reader import StartReader
@@ -43,7 +45,7 @@ class Session:
         self._gcs = Gcs(address)
         self._hint = hint
         self._calls: ActorCalls | None = None
-        self._gatherer: Sampler | None = None
+        self._known_sampler: Sampler | None = None
         self._starts: StartReader | None = None
         self._last: AnalysisInput | None = None
         self.address = address
@@ -57,8 +59,8 @@ class Session:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._gatherer is not None:
-            self._gatherer.close()
+        if self._known_sampler is not None:
+            self._known_sampler.close()
 
         if self._starts is not None:
             self._starts.close()
@@ -94,9 +96,10 @@ class Session:
         """Ask the living controllers for run id, name and state."""
         references: dict[str, Any] = {}
 
-        for number, one in enumerate(candidates):
-            controller = one.actors.controller if one.actors else None
-            parts = adapter_of(one.actors.generation).controller_parts if one.actors else ()
+        for number, candidate in enumerate(candidates):
+            actors = candidate.actors
+            controller = actors.controller if actors else None
+            parts = adapter_of(actors.generation).controller_parts if actors else ()
 
             if controller is not None and controller.alive and parts:
                 try:
@@ -107,7 +110,10 @@ class Session:
                     continue
 
         answers = self.calls().answers(references, NAMING_S) if references else {}
-        return [with_names(one, answers.get(str(n))) for n, one in enumerate(candidates)]
+        return [
+            with_names(candidate, answers.get(str(number)))
+            for number, candidate in enumerate(candidates)
+        ]
 
     def find(self, name: str | None, *, inject: bool = True) -> Candidate:
         """Return the run that `name` means; see `launchers.ray.resolve.choose`.
@@ -139,29 +145,37 @@ class Session:
     def snapshot(
         self, candidate: Candidate, ask: SampleRequest, *, all_threads: bool = False
     ) -> Snapshot:
-        """Look once and return what was seen, judged; with the run's start where that is asked for."""
-        if self._gatherer is None:
-            self._gatherer = Sampler(self._gcs, self.calls())
-
+        """Take one sample and return it judged; with the run's start where that is asked for."""
         begun = ask.start and self.starts().begin(candidate.job, candidate.actors)
-        wanted = msgspec.structs.replace(ask, start=begun)
-        answers = self._gatherer.look(candidate.job, candidate.actors, wanted)
-        facts = assemble(answers, all_threads=all_threads, earlier=self._earlier(answers))
-        self._last = facts
-        snapshot = judge(facts, self._hint)
+        request = msgspec.structs.replace(ask, start=begun)
+        observation = self._sampler().sample(candidate.job, candidate.actors, request)
+        earlier = self._earlier(observation)
+        self._last = assemble(observation, all_threads=all_threads, earlier=earlier)
+        snapshot = judge(self._last, self._hint)
 
         if not ask.start:
             return snapshot
 
-        read = self.starts().finish(answers, trains=trains(snapshot), is_over=is_over(snapshot))
+        read = self.starts().finish(observation, trains=trains(snapshot), is_over=is_over(snapshot))
         return with_start(snapshot, read)
 
-    def _earlier(self, answers: Observation) -> AnalysisInput | None:
-        """Return the last look if it was at the same run."""
+    def _sampler(self) -> Sampler:
+        """Return what takes samples, made when it is first needed."""
+        if self._known_sampler is None:
+            self._known_sampler = Sampler(self._gcs, self.calls())
+
+        return self._known_sampler
+
+    def _earlier(self, observation: Observation) -> AnalysisInput | None:
+        """Return the last sample if it was of the same run."""
         last = self._last
-        same = last is not None and last.answers.job.job_id == answers.job.job_id
-        one, other = (last.answers.actors if last else None), answers.actors
-        return last if same and (one is other or (one and other and one.is_same(other))) else None
+
+        if last is None or last.observation.job.job_id != observation.job.job_id:
+            return None
+
+        before, now = last.observation.actors, observation.actors
+        is_same = before is now or (before is not None and now is not None and before.is_same(now))
+        return last if is_same else None
 
     def start_timeline(self, candidate: Candidate, snapshot: Snapshot) -> Timeline | None:
         """Return the start of a run as spans; `snapshot` must have been asked for its start."""
@@ -207,7 +221,7 @@ class Session:
             PermissionMissing: no rank gave any.
         """
         if not ask.inject:
-            return History(note=NO_INJECT)
+            return History(note=str(NO_INJECT))
 
         if len(snapshot.workers) > MOST_RANKS:
             return History(
@@ -219,10 +233,7 @@ class Session:
 
     def refreshed(self, candidate: Candidate) -> Candidate:
         """Return the run as it is now: its job's state and its present worker group."""
-        if self._gatherer is None:
-            self._gatherer = Sampler(self._gcs, self.calls())
-
-        job, actors = self._gatherer.refresh(candidate.job, candidate.actors)
+        job, actors = self._sampler().refresh(candidate.job, candidate.actors)
         return Candidate(job=job, actors=actors)
 
 
@@ -236,14 +247,16 @@ def is_our_own(job: JobRow) -> bool:
 
 
 def with_names(candidate: Candidate, answer: Any) -> Candidate:
-    if not isinstance(answer, dict):
+    report = controller_report(answer) if isinstance(answer, dict) else None
+
+    if not isinstance(report, ControllerReport):
         return candidate
 
     return Candidate(
         job=candidate.job,
         actors=candidate.actors,
-        run_id=answer.get("run_id"),
-        run_name=answer.get("run_name"),
-        state=answer.get("state"),
-        attempt=answer.get("attempt"),
+        run_id=report.run_id,
+        run_name=report.run_name,
+        state=report.state,
+        attempt=report.attempt,
     )

@@ -23,51 +23,51 @@ NO_HINT: Final = CommandHint()
 
 
 @without_collector
-def judge(facts: AnalysisInput, hint: CommandHint = NO_HINT) -> Snapshot:
+def judge(sample: AnalysisInput, hint: CommandHint = NO_HINT) -> Snapshot:
     """Return the snapshot with its findings and verdict.
 
     Args:
-        facts: The sample, and the one before it.
+        sample: The sample, and the one before it.
         hint: How the user named the job, for the commands that are suggested.
     """
     findings: list[Finding] = []
-    notes = list(facts.snapshot.notes)
+    notes = list(sample.snapshot.notes)
 
     for detector in DETECTORS:
         try:
-            findings.extend(finding_of(found, hint) for found in detector.detect(facts))
+            findings.extend(finding_of(found, hint) for found in detector.detect(sample))
         except Exception as error:
             notes.append(f"The detector {detector.name} failed: {type(error).__name__}: {error}")
 
     graph = WaitGraph()
 
     try:
-        graph = graph_of(facts)
+        graph = graph_of(sample)
     except Exception as error:
         notes.append(f"The wait-for graph failed: {type(error).__name__}: {error}")
 
     return msgspec.structs.replace(
-        facts.snapshot,
+        sample.snapshot,
         graph=graph,
         findings=tuple(findings),
-        verdict=verdict_of(facts, findings),
+        verdict=verdict_of(sample, findings),
         notes=tuple(notes),
     )
 
 
-def verdict_of(facts: AnalysisInput, findings: Sequence[Finding]) -> Verdict:
+def verdict_of(sample: AnalysisInput, findings: Sequence[Finding]) -> Verdict:
     """Return what the first error says, else the first finding, else the state of the run."""
     errors = [finding for finding in findings if finding.severity == "error"]
 
     for first in (*errors[:1], *findings[:1]):
         return Verdict(
-            state=_state_for(facts.snapshot, first),
+            state=_state_for(sample.snapshot, first),
             cause=first.cause,
             ranks=first.ranks,
             summary=first.summary,
         )
 
-    state, rests_on = outlook(facts)
+    state, rests_on = outlook(sample)
     return Verdict(state=state, cause=None, ranks=(), summary=outlook_sentence(rests_on))
 
 

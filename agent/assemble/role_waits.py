@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from dsray_inspect.agent.launchers.ray.records import ActorRow, PlacementGroupRow
-from dsray_inspect.agent.model import Frame, Thread
+from dsray_inspect.agent.model import Thread
 from dsray_inspect.agent.sampling.observation import Observation
+from dsray_inspect.agent.sampling.rank_report import ControllerReport
+from dsray_inspect.agent.unavailable import Unavailable
 
 SETUP_WAITS = (
     ("_setup_torch_process_group", "every rank to join init_process_group"),
@@ -61,20 +62,22 @@ def driver_waits_on(threads: Sequence[Thread]) -> str | None:
 
 
 def controller_waits_on(
-    answers: Observation, row: ActorRow, threads: Sequence[Thread]
+    observation: Observation, row: ActorRow, threads: Sequence[Thread]
 ) -> str | None:
     """Return what the controller waits on: its own state, or else its blocked stack."""
     if not row.alive:
         return "its process to start" if row.starting else None
 
-    answer = answers.controller
-    state = answer.get("state") if isinstance(answer, dict) else None
+    report = observation.controller
+    state = report.state if isinstance(report, ControllerReport) else None
 
-    if state == "RUNNING" and isinstance(answer, dict):
-        return f"polls {len(answer['workers'])} workers"
+    if state == "RUNNING" and isinstance(report, ControllerReport):
+        return f"polls {len(report.workers)} workers"
 
     pending = [
-        group for group in answers.placement_groups if group.state in ("PENDING", "RESCHEDULING")
+        group
+        for group in observation.placement_groups
+        if group.state in ("PENDING", "RESCHEDULING")
     ]
 
     if pending:
@@ -104,13 +107,9 @@ def short(file: str) -> str:
     return file.rpartition("/")[2]
 
 
-def innermost(frames: Sequence[Frame]) -> Frame | None:
-    return frames[-1] if frames else None
-
-
-def controller_state(answer: dict[str, Any] | str, row: ActorRow) -> str:
-    if isinstance(answer, dict) and answer.get("state"):
-        return str(answer["state"])
+def controller_state(report: ControllerReport | Unavailable, row: ActorRow) -> str:
+    if isinstance(report, ControllerReport) and report.state:
+        return report.state
 
     if row.starting:
         return "starting"

@@ -1,4 +1,4 @@
-"""The snapshot of one look: where everything is, what it does, what is wrong."""
+"""Puts one sample together: where everything is and what it does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dsray_inspect.agent.assemble.role_waits import (
 from dsray_inspect.agent.assemble.threads import ThreadDump, threads_of
 from dsray_inspect.agent.assemble.workers import RankContext, members_of
 from dsray_inspect.agent.launchers.ray.adapters import RunActors
-from dsray_inspect.agent.launchers.ray.records import JobRow
+from dsray_inspect.agent.launchers.ray.records import ActorRow, JobRow
 from dsray_inspect.agent.model import (
     Agent,
     Controller,
@@ -32,9 +32,12 @@ from dsray_inspect.agent.model import (
     Thread,
     Verdict,
 )
+from dsray_inspect.agent.sampling.node_report import NodeReport
 from dsray_inspect.agent.sampling.observation import Observation
-from dsray_inspect.agent.stacks.decode import threads_inside
+from dsray_inspect.agent.sampling.process_probe import NOT_PROBED, StackDump
+from dsray_inspect.agent.sampling.rank_report import ControllerReport
 from dsray_inspect.agent.stacks.merge import Entry, group
+from dsray_inspect.agent.unavailable import Unavailable
 
 ENDINGS = ("SUCCEEDED", "FAILED", "STOPPED")
 NOT_JUDGED = Verdict(state="unknown", cause=None, ranks=(), summary="not judged")
@@ -44,61 +47,60 @@ class AnalysisInput(msgspec.Struct, frozen=True, kw_only=True):
     """A snapshot before its findings, with what only detectors need."""
 
     snapshot: Snapshot
-    answers: Observation
+    observation: Observation
     members: tuple[RankContext, ...]
     driver: ThreadDump
     controller: ThreadDump
     earlier: AnalysisInput | None = None
-    """The look before this one in the same session, without its own earlier ones."""
+    """The sample before this one in the same session, without its own earlier ones."""
 
 
 @without_collector
 def assemble(
-    answers: Observation, *, all_threads: bool = False, earlier: AnalysisInput | None = None
+    observation: Observation, *, all_threads: bool = False, earlier: AnalysisInput | None = None
 ) -> AnalysisInput:
     """Return the snapshot without findings and verdict."""
-    members = members_of(answers)
-    driver_seen = threads_of(
-        (), answers.process(answers.job.driver_node_id, answers.job.driver_pid)
-    )
-    controller = answers.actors.controller if answers.actors else None
-    controller_facts = answers.process(controller.node_id, controller.pid) if controller else {}
-    told = answers.controller
-    own = threads_inside(told) if isinstance(told, dict) else ()
-    controller_seen = threads_of(own, controller_facts)
+    members = members_of(observation)
+    driver_seen = threads_of((), observation.driver)
+    controller = observation.actors.controller if observation.actors else None
+    controller_seen = controller_threads(observation, controller)
     entries = [
-        *role_entries("driver", answers.job.driver_pid, driver_seen, all_threads),
+        *role_entries("driver", observation.job.driver_pid, driver_seen, all_threads),
         *role_entries(
             "controller", controller.pid if controller else 0, controller_seen, all_threads
         ),
         *worker_entries(members, all_threads),
     ]
     snapshot = Snapshot(
-        taken_at=answers.taken_at,
-        took_s=answers.took_s,
+        taken_at=observation.taken_at,
+        took_s=observation.took_s,
         job=Job(
-            submission_id=answers.job.submission_id,
-            job_id=answers.job.job_id,
-            entrypoint=answers.job.entrypoint,
-            state=job_state(answers),
+            submission_id=observation.job.submission_id,
+            job_id=observation.job.job_id,
+            entrypoint=observation.job.entrypoint,
+            state=job_state(observation),
         ),
-        run=run_of(answers),
+        run=run_of(observation),
         driver=Driver(
-            pid=answers.job.driver_pid,
-            node_ip=answers.job.driver_ip,
+            pid=observation.job.driver_pid,
+            node_ip=observation.job.driver_ip,
             waiting_on=driver_waits_on(driver_seen.threads),
         ),
-        controller=controller_of(answers, controller_seen),
-        nodes=nodes_of(answers),
+        controller=controller_of(observation, controller_seen),
+        nodes=nodes_of(observation),
         workers=tuple(member.worker for member in members),
         stacks=Stacks(groups=group(entries)),
         findings=(),
         verdict=NOT_JUDGED,
-        notes=(*answers.notes, *driver_notes(answers, driver_seen), *dump_notes(answers)),
+        notes=(
+            *observation.notes,
+            *driver_notes(observation, driver_seen),
+            *dump_notes(observation),
+        ),
     )
     return AnalysisInput(
         snapshot=snapshot,
-        answers=answers,
+        observation=observation,
         members=tuple(members),
         driver=driver_seen,
         controller=controller_seen,
@@ -106,30 +108,38 @@ def assemble(
     )
 
 
-def job_state(answers: Observation) -> str:
+def controller_threads(observation: Observation, controller: ActorRow | None) -> ThreadDump:
+    report = observation.controller
+    return threads_of(
+        report.threads if isinstance(report, ControllerReport) else (),
+        observation.process(controller.node_id, controller.pid) if controller else NOT_PROBED,
+    )
+
+
+def job_state(observation: Observation) -> str:
     """Return RUNNING, how Ray says that the job ended, or FINISHED where it does not say."""
-    if not answers.job.is_dead:
+    if not observation.job.is_dead:
         return "RUNNING"
 
     # The job manager notices a driver's end a moment later than the GCS.
-    status = answers.submission.status if answers.submission else ""
+    status = observation.submission.status if observation.submission else ""
     return status if status in ENDINGS else "FINISHED"
 
 
-def driver_notes(answers: Observation, seen: ThreadDump) -> list[str]:
-    if answers.job.is_dead or seen.threads:
+def driver_notes(observation: Observation, seen: ThreadDump) -> list[str]:
+    if observation.job.is_dead or seen.threads:
         return []
 
     return [f"The driver's stack was not seen: {seen.why}."]
 
 
-def dump_notes(answers: Observation) -> list[str]:
+def dump_notes(observation: Observation) -> list[str]:
     """Return what py-spy could not read of a process although it read the rest."""
     notes = {
-        f"pid {pid} on {look.get('hostname', 'a node')}: {facts['dump']['note']}"
-        for look in answers.looks.values()
-        for pid, facts in look["processes"].items()
-        if facts.get("dump", {}).get("note")
+        f"pid {pid} on {report.hostname}: {probe.stack.note}"
+        for report in observation.node_reports.values()
+        for pid, probe in report.processes.items()
+        if isinstance(probe.stack, StackDump) and probe.stack.note
     }
     return sorted(notes)
 
@@ -156,18 +166,19 @@ def worker_entries(members: Iterable[RankContext], all_threads: bool) -> Iterato
             yield Entry(rank, "child", one.pid, one)
 
 
-def run_of(answers: Observation) -> Run | None:
-    actors = answers.actors
+def run_of(observation: Observation) -> Run | None:
+    actors = observation.actors
 
     if actors is None:
         return None
 
-    answer = answers.controller if isinstance(answers.controller, dict) else {}
+    known = observation.controller
+    report = known if isinstance(known, ControllerReport) else ControllerReport()
     return Run(
-        id=answer.get("run_id"),
-        name=answer.get("run_name"),
-        attempt=answer.get("attempt"),
-        state=answer.get("state") or run_state(answers.job, actors),
+        id=report.run_id,
+        name=report.run_name,
+        attempt=report.attempt,
+        state=report.state or run_state(observation.job, actors),
     )
 
 
@@ -180,8 +191,8 @@ def run_state(job: JobRow, actors: RunActors) -> str:
     return "INITIALIZING" if is_new else "RUNNING"
 
 
-def controller_of(answers: Observation, seen: ThreadDump) -> Controller | None:
-    row = answers.actors.controller if answers.actors else None
+def controller_of(observation: Observation, seen: ThreadDump) -> Controller | None:
+    row = observation.actors.controller if observation.actors else None
 
     if row is None:
         return None
@@ -190,16 +201,16 @@ def controller_of(answers: Observation, seen: ThreadDump) -> Controller | None:
         actor_id=row.actor_id,
         pid=row.pid,
         node_ip=row.node_ip,
-        state=controller_state(answers.controller, row),
-        waiting_on=controller_waits_on(answers, row, seen.threads),
+        state=controller_state(observation.controller, row),
+        waiting_on=controller_waits_on(observation, row, seen.threads),
     )
 
 
-def nodes_of(answers: Observation) -> tuple[Node, ...]:
+def nodes_of(observation: Observation) -> tuple[Node, ...]:
     """Return the nodes that hold a part of the job."""
-    actors = answers.actors
+    actors = observation.actors
     rows = [*actors.workers, *([actors.controller] if actors.controller else [])] if actors else []
-    wanted = {row.node_id for row in rows} | {answers.job.driver_node_id}
+    wanted = {row.node_id for row in rows} | {observation.job.driver_node_id}
     unasked = Agent(state="absent", detail="not needed: every rank there answered itself")
     return tuple(
         Node(
@@ -207,12 +218,13 @@ def nodes_of(answers: Observation) -> tuple[Node, ...]:
             ip=node.ip,
             hostname=node.hostname,
             alive=node.alive,
-            gpus=tuple(
-                msgspec.convert(gpu, Gpu)
-                for gpu in answers.looks.get(node.node_id, {}).get("gpus", ())
-            ),
-            agent=answers.agents.get(node.node_id, unasked),
+            gpus=gpus_of(observation.node_reports.get(node.node_id)),
+            agent=observation.agents.get(node.node_id, unasked),
         )
-        for node in answers.nodes
+        for node in observation.nodes
         if node.node_id in wanted
     )
+
+
+def gpus_of(report: NodeReport | None) -> tuple[Gpu, ...]:
+    return () if report is None or isinstance(report.gpus, Unavailable) else report.gpus

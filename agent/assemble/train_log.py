@@ -1,12 +1,12 @@
-"""Ray Train's own account of a run: which pid was which rank, and what each rank failed of."""
+"""Ray Train's own log of a run: which pid was which rank, and what each rank failed of."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from dsray_inspect.agent.model import Record
+from dsray_inspect.agent.sampling.node_report import TrainLogMessage
 from dsray_inspect.agent.sampling.observation import Observation
 
 PLACE = re.compile(r"\(ip=([^,]+), pid=(\d+)\) world_rank=(\d+)")
@@ -26,42 +26,47 @@ class Failure(Record, frozen=True, kw_only=True):
         return lines[-1] if lines else ""
 
 
-def messages(answers: Observation) -> list[Mapping[str, Any]]:
+def messages(observation: Observation) -> list[TrainLogMessage]:
     """Return the controller's messages, oldest first."""
-    kept = [look.get("kept") or {} for look in answers.looks.values()]
-    return sorted((one for part in kept for one in part.get("account", ())), key=lambda m: m["at"])
+    found = (
+        message
+        for report in observation.node_reports.values()
+        if report.post_mortem is not None
+        for message in report.post_mortem.train_log
+    )
+    return sorted(found, key=lambda message: message.at)
 
 
-def ranks_of(answers: Observation) -> dict[tuple[str, int], int]:
+def ranks_of(observation: Observation) -> dict[tuple[str, int], int]:
     """Return the rank of each worker process, by ip and pid; the newest group counts."""
     return {
         (ip, int(pid)): int(rank)
-        for one in messages(answers)
-        for ip, pid, rank in PLACE.findall(one["message"])
+        for message in messages(observation)
+        for ip, pid, rank in PLACE.findall(message.message)
     }
 
 
-def failures(answers: Observation) -> list[Failure]:
+def failures(observation: Observation) -> list[Failure]:
     """Return what the newest group failed of, nothing when a newer one has been started."""
-    last = next(iter(reversed(messages(answers))), None)
+    last = next(iter(reversed(messages(observation))), None)
 
-    if last is None or not last["message"].startswith("[FailurePolicy]"):
+    if last is None or not last.message.startswith("[FailurePolicy]"):
         return []
 
-    return list(split(last["at"], last["message"]))
+    return list(split(last))
 
 
-def split(at: float, message: str) -> Iterable[Failure]:
-    text = message.partition("\nError: ")[2]
+def split(message: TrainLogMessage) -> Iterable[Failure]:
+    text = message.message.partition("\nError: ")[2]
     found = list(SNIPPET.finditer(text))
 
     if not found:
-        yield Failure(at=at, ranks=(), text=text)
+        yield Failure(at=message.at, ranks=(), text=text)
 
     for number, head in enumerate(found):
         end = found[number + 1].start() if number + 1 < len(found) else len(text)
         yield Failure(
-            at=at,
+            at=message.at,
             ranks=tuple(int(rank) for rank in head[1].split(",")),
             text=text[head.end() : end].strip(),
         )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
 
 import msgspec
 
@@ -17,24 +16,36 @@ from dsray_inspect.agent.model import (
     EnvVar,
     Evidence,
     Log,
-    LogFile,
     Phase,
     Thread,
     Worker,
     WorkerGpu,
     WorkerState,
 )
+from dsray_inspect.agent.sampling.decode import identity_of
+from dsray_inspect.agent.sampling.node_report import NodeReport
 from dsray_inspect.agent.sampling.observation import Observation
-from dsray_inspect.agent.sampling.rank_report import (
-    NOBODY,
-    NOTHING,
+from dsray_inspect.agent.sampling.process_probe import (
+    NO_IDENTITY,
+    NOT_PROBED,
+    ActivityCounters,
+    ChildProcess,
+    Environ,
     Identity,
+    ProcessProbe,
+)
+from dsray_inspect.agent.sampling.rank_report import (
+    CompileLock,
+    ControllerReport,
+    ControllerWorker,
     RankReport,
-    identity_of,
+    TrainingHealth,
 )
 from dsray_inspect.agent.stacks.phase import training_and_phase, user_function
+from dsray_inspect.agent.unavailable import NOT_ASKED, Unavailable
 
-NOTHING_TOLD = RankReport()
+NO_REPORT = RankReport()
+NVML_NOT_ASKED = Unavailable(reason="not_asked", detail="nobody asked NVML on this node")
 PLACE = Identity.__struct_fields__
 STATES: dict[str, WorkerState] = {
     "ALIVE": "alive",
@@ -53,60 +64,81 @@ class RankContext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     training: Thread | None
     """The thread that runs the user's function, or sets up for it."""
     children: tuple[Thread, ...] = ()
-    progress: Mapping[str, Any] = {}
-    """What `remote.activity_counters` read, empty where nobody asked."""
-    arrivals: Mapping[str, Any] = {}
+    silence: Unavailable | None = None
+    """Why it gave no report of its own, None where it gave one."""
+    counters: ActivityCounters | None = None
+    arrivals: Mapping[str, Sequence[tuple[int, int]]] = {}
     """By process group: (sequence, Unix ns) of its newest collectives."""
-    health: Mapping[str, Any] = {}
-    """What `remote.training_health` read of the engine."""
-    locks: tuple[Mapping[str, Any], ...] = ()
+    health: TrainingHealth | None = None
+    locks: tuple[CompileLock, ...] = ()
     """The compile locks that it waits for."""
 
+    @property
+    def tracer(self) -> int:
+        """The pid of the debugger that holds it, 0 for none."""
+        return self.counters.tracer if self.counters is not None else 0
 
-def members_of(answers: Observation) -> list[RankContext]:
+    @property
+    def dials(self) -> tuple[str, ...]:
+        """The addresses that it tries to connect to."""
+        return self.counters.dials if self.counters is not None else ()
+
+    @property
+    def child_processes(self) -> tuple[ChildProcess, ...]:
+        return self.counters.children if self.counters is not None else ()
+
+
+def members_of(observation: Observation) -> list[RankContext]:
     """Return all workers of the group in the order of their ranks, unknown ranks last."""
-    rows = answers.actors.workers if answers.actors else ()
-    known = {**known_to_account(answers), **known_to_controller(answers.controller)}
-    nodes = {node.node_id: node for node in answers.nodes}
-    members = [member_of(row, known.get(row.actor_id, {}), nodes, answers) for row in rows]
+    rows = observation.actors.workers if observation.actors else ()
+    known = {**known_from_log(observation), **known_to_controller(observation.controller)}
+    nodes = {node.node_id: node for node in observation.nodes}
+    members = [member_of(row, known.get(row.actor_id), nodes, observation) for row in rows]
     return sorted(members, key=lambda one: (one.worker.rank is None, one.worker.rank or 0))
 
 
-def known_to_controller(answer: dict[str, Any] | str) -> dict[str, dict[str, Any]]:
-    if isinstance(answer, str):
+def known_to_controller(
+    report: ControllerReport | Unavailable,
+) -> dict[str, ControllerWorker]:
+    if isinstance(report, Unavailable):
         return {}
 
-    return {worker["actor_id"]: worker for worker in answer.get("workers", ())}
+    return {worker.actor_id: worker for worker in report.workers}
 
 
-def known_to_account(answers: Observation) -> dict[str, dict[str, Any]]:
-    """Return the ranks of workers that have ended, as Ray Train wrote them down."""
-    ranks = ranks_of(answers)
-    rows = answers.actors.workers if answers.actors else ()
+def known_from_log(observation: Observation) -> dict[str, ControllerWorker]:
+    """Return the ranks of workers that have ended, as Ray Train logged them."""
+    ranks = ranks_of(observation)
+    rows = observation.actors.workers if observation.actors else ()
     places = {row.actor_id: (row.node_ip, row.pid) for row in rows}
     return {
-        actor_id: {"rank": ranks[place]} for actor_id, place in places.items() if place in ranks
+        actor_id: ControllerWorker(actor_id=actor_id, rank=ranks[place])
+        for actor_id, place in places.items()
+        if place in ranks
     }
 
 
 def member_of(
-    row: ActorRow, known: Mapping[str, Any], nodes: Mapping[str, NodeRow], answers: Observation
+    row: ActorRow,
+    known: ControllerWorker | None,
+    nodes: Mapping[str, NodeRow],
+    observation: Observation,
 ) -> RankContext:
-    answer = answers.workers.get(row.actor_id) or f"the actor is {shown_state(row)}"
-    own, silence = (answer, "") if isinstance(answer, RankReport) else (NOTHING_TOLD, answer)
-    look = answers.looks.get(row.node_id, NOTHING)
-    facts = answers.process(row.node_id, row.pid)
-    seen = threads_of(own.threads, facts)
+    answer = observation.ranks.get(row.actor_id) or not_running(row)
+    own, silence = (answer, None) if isinstance(answer, RankReport) else (NO_REPORT, answer)
+    report = observation.node_reports.get(row.node_id)
+    probe = report.process(row.pid) if report is not None else NOT_PROBED
+    seen = threads_of(own.threads, probe)
     training, phase = training_and_phase(seen.threads)
-    env = environment_of(row, own.environ or facts, answers)
-    place = own.identity if own.identity != NOBODY else identity_outside(env, facts)
+    env = environment_of(row, own.environ, probe.environ, observation)
+    place = own.identity if own.identity != NO_IDENTITY else identity_outside(env, probe)
 
-    if known:
+    if known is not None:
         place = placed(known, place)
 
     node = nodes.get(row.node_id)
-    gpus, gpu_evidence = gpus_of(row, known, env, look)
-    none_asked = silence or failure_of(own, "not asked")
+    gpus, gpu_evidence = gpus_of(row, known, env, report)
+    none_asked = silence or failure_of(own) or NOT_ASKED
     worker = Worker(
         rank=place.rank,
         local_rank=place.local_rank,
@@ -117,38 +149,39 @@ def member_of(
         pid=row.pid,
         node_id=row.node_id,
         node_ip=row.node_ip,
-        hostname=known.get("hostname") or (node.hostname if node else ""),
-        state=state_of(row, facts),
+        hostname=(known.hostname if known else None) or (node.hostname if node else ""),
+        state=state_of(row, probe),
         gpus=gpus,
         function=user_function(training.frames) if training else None,
         phase=phase_now(phase, seen, training, own),
         step=own.step,
         env=env,
-        deepspeed=own.deepspeed,
+        deepspeed=None if isinstance(own.deepspeed, Unavailable) else own.deepspeed,
         evidence=evidence(
-            OK if known else why_unknown(answers.controller),
-            silence or failure_of(own),
+            OK if known is not None else why_unknown(observation.controller),
+            str(silence or failure_of(own) or OK),
             seen.why,
             gpu_evidence,
-            OK if env else str(facts.get("env_why") or none_asked),
-            own.collectives_why or none_asked,
-            own.deepspeed_why or none_asked,
+            OK if env else why_none(probe.environ, none_asked),
+            why_none(own.collectives, none_asked),
+            why_none(own.deepspeed, none_asked),
         ),
         pause_ms=round(own.pause_ms + seen.pause_ms, 3),
         idle_s=training.idle_s if training else None,
-        collectives=own.collectives,
+        collectives=() if isinstance(own.collectives, Unavailable) else own.collectives,
         longest_gap_s=own.longest_gap_s,
         stack_source=seen.source,
-        rss_bytes=facts.get("rss_bytes"),
+        rss_bytes=probe.rss_bytes,
         versions=dict(own.versions),
-        log=log_of(row, nodes, answers),
+        log=log_of(row, nodes, observation),
     )
     return RankContext(
         worker=worker,
         seen=seen,
         training=training,
-        children=tuple(children_of(look["processes"], row.pid)) if look else (),
-        progress=progress_of(own.progress, facts.get("progress") or NOTHING),
+        children=tuple(children_of(report, row.pid)) if report is not None else (),
+        silence=silence,
+        counters=both(own.counters, probe.counters),
         arrivals=own.arrivals,
         health=own.health,
         locks=own.locks,
@@ -172,16 +205,26 @@ def evidence(
     )
 
 
-def progress_of(inside: Mapping[str, Any], outside: Mapping[str, Any]) -> Mapping[str, Any]:
+def why_none(part: object, none_asked: Unavailable) -> str:
+    """Return "ok", or why a part of a rank's answer is missing."""
+    if not isinstance(part, Unavailable):
+        return OK
+
+    return str(none_asked if part.reason == "not_asked" else part)
+
+
+def both(
+    inside: ActivityCounters | None, outside: ActivityCounters | None
+) -> ActivityCounters | None:
     """Return what a rank and its node tell of it: neither is always allowed to see all of it."""
-    if not inside or not outside:
+    if inside is None or outside is None:
         return inside or outside
 
-    return {
-        **inside,
-        "moved_bytes": max(inside["moved_bytes"], outside["moved_bytes"]),
-        "dials": sorted({*inside["dials"], *outside["dials"]}),
-    }
+    return msgspec.structs.replace(
+        inside,
+        moved_bytes=max(inside.moved_bytes, outside.moved_bytes),
+        dials=tuple(sorted({*inside.dials, *outside.dials})),
+    )
 
 
 def phase_now(phase: Phase, seen: ThreadDump, training: Thread | None, own: RankReport) -> Phase:
@@ -190,57 +233,75 @@ def phase_now(phase: Phase, seen: ThreadDump, training: Thread | None, own: Rank
     return "finished" if is_over and phase in ("unknown", "starting") else phase
 
 
-def failure_of(own: RankReport, otherwise: str = OK) -> str:
+def failure_of(own: RankReport) -> Unavailable | None:
     """Return what went wrong in a rank's own read of itself."""
-    return f"a read failed inside it: {'; '.join(own.failed)}" if own.failed else otherwise
+    if not own.failed:
+        return None
+
+    detail = f"a read failed inside it: {'; '.join(own.failed)}"
+    return Unavailable(reason="failed", detail=detail)
 
 
-def why_unknown(controller: dict[str, Any] | str) -> str:
-    return controller if isinstance(controller, str) else "the controller does not list this worker"
+def why_unknown(controller: ControllerReport | Unavailable) -> str:
+    if isinstance(controller, Unavailable):
+        return str(controller)
+
+    return "the controller does not list this worker"
 
 
-def identity_outside(env: Mapping[str, EnvVar], facts: Mapping[str, Any]) -> Identity:
+def identity_outside(env: Mapping[str, EnvVar], probe: ProcessProbe) -> Identity:
     """Return the place of a rank that gives no answer, by its variables as others read them."""
-    return identity_of({name: one.value for name, one in env.items()} or facts.get("identity", {}))
+    if not env:
+        return probe.identity
+
+    return identity_of({name: variable.value for name, variable in env.items()})
 
 
-def placed(known: Mapping[str, Any], otherwise: Identity) -> Identity:
+def placed(known: ControllerWorker, otherwise: Identity) -> Identity:
     """Return what the controller says of a rank's place, else what its own variables say."""
-    said = {name: one for name, one in known.items() if name in PLACE and isinstance(one, int)}
+    said = {name: value for name in PLACE if (value := getattr(known, name)) is not None}
     return msgspec.structs.replace(otherwise, **said)
 
 
-def shown_state(row: ActorRow) -> str:
-    return row.state.lower().replace("_", " ")
+def not_running(row: ActorRow) -> Unavailable:
+    state = row.state.lower().replace("_", " ")
+    return Unavailable(reason="not_running", detail=f"the actor is {state}")
 
 
-def state_of(row: ActorRow, facts: Mapping[str, Any]) -> WorkerState:
+def state_of(row: ActorRow, probe: ProcessProbe) -> WorkerState:
     state = STATES.get(row.state, "unknown")
 
-    if state == "alive" and facts.get("state") in ("stopped", "dead"):
-        return "stopped" if facts["state"] == "stopped" else "dead"
+    if state != "alive" or probe.state in (None, "alive"):
+        return state
 
-    return "dead" if state == "alive" and facts.get("gone") else state
+    return "stopped" if probe.state == "stopped" else "dead"
 
 
 def environment_of(
-    row: ActorRow, source: Mapping[str, Any], answers: Observation
+    row: ActorRow,
+    inside: Environ | Unavailable,
+    outside: Environ | Unavailable,
+    observation: Observation,
 ) -> dict[str, EnvVar]:
     """Return the live variables with who set them, as rung 2 or else rung 3b read them."""
-    if "env" not in source:
+    environ = outside if isinstance(inside, Unavailable) else inside
+
+    if isinstance(environ, Unavailable):
         return {}
 
-    shared = source.get("from_raylet")
     return explain(
-        source["env"],
-        set_after_exec=frozenset(source["set_after_exec"]),
-        from_raylet=frozenset(shared) if shared is not None else None,
-        runtime_env={**answers.job.runtime_env_vars, **row.runtime_env_vars},
+        environ.variables,
+        set_after_exec=environ.set_after_exec,
+        from_raylet=environ.from_raylet,
+        runtime_env={**observation.job.runtime_env_vars, **row.runtime_env_vars},
     )
 
 
 def gpus_of(
-    row: ActorRow, known: Mapping[str, Any], env: Mapping[str, EnvVar], look: Mapping[str, Any]
+    row: ActorRow,
+    known: ControllerWorker | None,
+    env: Mapping[str, EnvVar],
+    report: NodeReport | None,
 ) -> tuple[tuple[WorkerGpu, ...], str]:
     """Return the GPUs of a rank, and "ok" or why a device could not be told.
 
@@ -250,14 +311,16 @@ def gpus_of(
     if not row.gpu_slots:
         return (), "Ray gave this rank no GPU"
 
+    found = report.gpus if report is not None else NOT_ASKED
     gpus, is_known = devices_of(
         row.gpu_slots,
-        tuple(map(str, known.get("accelerator_ids", NOTHING).get("GPU", ()))),
+        known.gpu_ids if known is not None else (),
         env["CUDA_VISIBLE_DEVICES"].value if "CUDA_VISIBLE_DEVICES" in env else "",
-        tuple([(str(gpu["index"]), gpu["uuid"]) for gpu in look["gpus"]]) if "gpus" in look else (),
+        tuple([(str(gpu.index), gpu.uuid) for gpu in found])
+        if not isinstance(found, Unavailable)
+        else (),
     )
-
-    return gpus, OK if is_known else str(look.get("gpu_why") or "nobody asked NVML on this node")
+    return gpus, OK if is_known else why_none(found, NVML_NOT_ASKED)
 
 
 @lru_cache(maxsize=4096)
@@ -285,21 +348,21 @@ def devices_of(
     return gpus, all(gpu.uuid for gpu in gpus)
 
 
-def log_of(row: ActorRow, nodes: Mapping[str, NodeRow], answers: Observation) -> Log | None:
+def log_of(row: ActorRow, nodes: Mapping[str, NodeRow], observation: Observation) -> Log | None:
     """Return the ends of a rank's log files, or why there are none; None where nobody asked."""
-    ask, node = answers.ask, nodes.get(row.node_id)
+    request, node = observation.request, nodes.get(row.node_id)
 
-    if not ask.log_lines or (ask.only is not None and row.actor_id not in ask.only):
+    if not request.log_lines or (request.only is not None and row.actor_id not in request.only):
         return None
 
     hostname = node.hostname if node else row.node_ip
-    found = answers.looks.get(row.node_id, {}).get("logs", {}).get(row.worker_id)
+    report = observation.node_reports.get(row.node_id)
 
-    if found is not None:
-        files = tuple(msgspec.convert(file, LogFile) for file in found["files"])
-        return Log(hostname=hostname, files=files, why=found["why"])
+    if report is not None and row.worker_id in report.logs:
+        tail = report.logs[row.worker_id]
+        return Log(hostname=hostname, files=tail.files, why=tail.why)
 
-    agent = answers.agents.get(row.node_id)
+    agent = observation.agents.get(row.node_id)
     failed = agent.detail if agent is not None and agent.state == "failed" else ""
     gone = "it has no process" if not row.worker_id else "its node is gone"
     return Log(hostname=hostname, files=(), why=failed or gone)

@@ -32,11 +32,11 @@ class MutualWait(Facts, frozen=True, kw_only=True):
 
 
 @detector(causes=("collective_mismatch", "rank_divergence"), after=("report_barrier",))
-def collectives_differ(facts: AnalysisInput) -> list[Detection]:
+def collectives_differ(sample: AnalysisInput) -> list[Detection]:
     """Every waiting rank is in a collective, and they are not the same one."""
-    waiting = [wait for wait in waits(facts) if wait.collective is not None]
+    waiting = [wait for wait in waits(sample) if wait.collective is not None]
 
-    if not waiting or len(waiting) < len(facts.members):
+    if not waiting or len(waiting) < len(sample.members):
         return []
 
     if not (_contradict(waiting) or all(wait.is_stall for wait in waiting)):

@@ -39,11 +39,11 @@ class WorldOfOne(Facts, frozen=True, kw_only=True):
 
 
 @detector(causes=("config_drift",), after=("collectives_differ",))
-def config_drift(facts: AnalysisInput) -> list[Detection]:
+def config_drift(sample: AnalysisInput) -> list[Detection]:
     """Ranks whose effective DeepSpeed config differs from the most common one."""
     engines = [
         (worker, worker.deepspeed)
-        for worker in facts.snapshot.workers
+        for worker in sample.snapshot.workers
         if worker.deepspeed is not None
     ]
     digests = Counter(engine.config_digest for _, engine in engines)
@@ -60,7 +60,7 @@ def config_drift(facts: AnalysisInput) -> list[Detection]:
             cause="config_drift",
             severity="error",
             ranks=_blamed(
-                facts,
+                sample,
                 [worker for worker, _ in odd],
                 [worker for worker, _ in engines],
                 most=number,
@@ -79,21 +79,21 @@ def config_drift(facts: AnalysisInput) -> list[Detection]:
 
 
 def _blamed(
-    facts: AnalysisInput, odd: Sequence[Worker], known: Sequence[Worker], *, most: int
+    sample: AnalysisInput, odd: Sequence[Worker], known: Sequence[Worker], *, most: int
 ) -> tuple[int, ...]:
     """Return the minority, all ranks at a tie, and none where unseen ranks could decide it."""
     if most * 2 > len(known):
         return rank_numbers(odd)
 
-    return rank_numbers(known) if len(known) == len(facts.snapshot.workers) else ()
+    return rank_numbers(known) if len(known) == len(sample.snapshot.workers) else ()
 
 
 @detector(causes=("config_drift",), after=("config_drift",))
-def world_of_one(facts: AnalysisInput) -> list[Detection]:
+def world_of_one(sample: AnalysisInput) -> list[Detection]:
     """DeepSpeed read its config with another world size than the group's: its batches are wrong."""
     wrong = [
         worker
-        for worker in facts.snapshot.workers
+        for worker in sample.snapshot.workers
         if worker.deepspeed is not None
         and worker.world_size
         and (known := worker.deepspeed.config.get("world_size", "")).isdigit()

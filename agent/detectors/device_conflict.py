@@ -61,17 +61,17 @@ class _Visible(NamedTuple):
 
 
 @detector(causes=("device_conflict",), after=("world_of_one",))
-def device_conflict(facts: AnalysisInput) -> list[Detection]:
+def device_conflict(sample: AnalysisInput) -> list[Detection]:
     """Two ranks have one GPU: by what Ray gave them, or by what their own variables say."""
-    given = _given_twice(facts)
-    return given or _wrong_devices(facts)
+    given = _given_twice(sample)
+    return given or _wrong_devices(sample)
 
 
-def _wrong_devices(facts: AnalysisInput) -> list[Detection]:
+def _wrong_devices(sample: AnalysisInput) -> list[Detection]:
     devices: dict[tuple[str, str], list[int]] = {}
     beyond: list[NoDevice] = []
 
-    for visible in _visible_devices(facts):
+    for visible in _visible_devices(sample):
         device = visible.device
 
         if device is not None:
@@ -101,11 +101,11 @@ def _wrong_devices(facts: AnalysisInput) -> list[Detection]:
     ]
 
 
-def _visible_devices(facts: AnalysisInput) -> Iterator[_Visible]:
+def _visible_devices(sample: AnalysisInput) -> Iterator[_Visible]:
     """Yield what the ranks see that did not ask for a part of a GPU."""
-    on_purpose = _sharing(facts)
+    on_purpose = _sharing(sample)
 
-    for worker in facts.snapshot.workers:
+    for worker in sample.snapshot.workers:
         visible = worker.env.get("CUDA_VISIBLE_DEVICES")
 
         if visible is None or worker.local_rank is None or worker.rank is None or not worker.gpus:
@@ -115,18 +115,18 @@ def _visible_devices(facts: AnalysisInput) -> Iterator[_Visible]:
             yield _Visible(worker.node_id, worker.rank, worker.local_rank, visible.value)
 
 
-def _sharing(facts: AnalysisInput) -> set[str]:
+def _sharing(sample: AnalysisInput) -> set[str]:
     """Return the actors that asked for a part of a GPU."""
-    actors = facts.answers.actors
+    actors = sample.observation.actors
     return {row.actor_id for row in actors.workers if row.gpu_share < 1} if actors else set()
 
 
-def _given_twice(facts: AnalysisInput) -> list[Detection]:
+def _given_twice(sample: AnalysisInput) -> list[Detection]:
     """Two ranks of this run have the same GPU, and did not ask for a part of one."""
-    on_purpose = _sharing(facts)
+    on_purpose = _sharing(sample)
     by_uuid: dict[str, list[int]] = {}
 
-    for worker in facts.snapshot.workers:
+    for worker in sample.snapshot.workers:
         if worker.rank is None or worker.state != "alive" or worker.actor_id in on_purpose:
             continue
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from dsray_inspect.agent.assemble.role_waits import main_thread
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.detectors.detection import (
@@ -17,6 +14,7 @@ from dsray_inspect.agent.detectors.detection import (
 from dsray_inspect.agent.detectors.evidence.activity import between
 from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.model import Thread
+from dsray_inspect.agent.unavailable import Unavailable
 
 LEAST_AGE_S = 8.0
 
@@ -42,11 +40,11 @@ class ControllerBlocked(Facts, frozen=True, kw_only=True):
 
 
 @detector(causes=("driver_blocked",), after=("resources_pending",))
-def driver_blocked(facts: AnalysisInput) -> list[Detection]:
+def driver_blocked(sample: AnalysisInput) -> list[Detection]:
     """The job runs, has no Train run yet, and its driver is idle in its own code."""
-    job, actors = facts.answers.job, facts.answers.actors
-    thread = main_thread(facts.driver.threads)
-    age_s = facts.snapshot.taken_at - job.started_at
+    job, actors = sample.observation.job, sample.observation.actors
+    thread = main_thread(sample.driver.threads)
+    age_s = sample.snapshot.taken_at - job.started_at
 
     if actors is not None or job.is_dead or thread is None or age_s < LEAST_AGE_S:
         return []
@@ -54,7 +52,7 @@ def driver_blocked(facts: AnalysisInput) -> list[Detection]:
     mine = [frame for frame in thread.frames if frame.layer == "user"]
     importing = any(frame.file.startswith("<frozen importlib") for frame in thread.frames)
 
-    if not mine or importing or _is_elsewhere(thread) or not _is_idle(facts, thread):
+    if not mine or importing or _is_elsewhere(thread) or not _is_idle(sample, thread):
         return []
 
     return [
@@ -80,16 +78,20 @@ def _is_elsewhere(thread: Thread) -> bool:
     return "ray_train" in layers or ("ray" in layers and (thread.idle_s or 0.0) < STALLED_S)
 
 
-def _is_idle(facts: AnalysisInput, thread: Thread) -> bool:
+def _is_idle(sample: AnalysisInput, thread: Thread) -> bool:
     """Tell whether the driver did nothing and was in the same functions in both samples."""
-    earlier = facts.earlier
+    earlier = sample.earlier
     before = main_thread(earlier.driver.threads) if earlier else None
 
     if earlier is None or before is None or _functions(before) != _functions(thread):
         return False
 
-    apart_s = facts.snapshot.taken_at - earlier.snapshot.taken_at
-    activity = between(apart_s, (before, _counters(earlier)), (thread, _counters(facts)))
+    apart_s = sample.snapshot.taken_at - earlier.snapshot.taken_at
+    activity = between(
+        apart_s,
+        (before, earlier.observation.driver.counters),
+        (thread, sample.observation.driver.counters),
+    )
     return activity is not None and activity.thread_share is not None and activity.is_still
 
 
@@ -97,24 +99,19 @@ def _functions(thread: Thread) -> list[str]:
     return [frame.name for frame in thread.frames]
 
 
-def _counters(facts: AnalysisInput) -> Mapping[str, Any]:
-    job = facts.answers.job
-    return dict(facts.answers.process(job.driver_node_id, job.driver_pid).get("progress") or {})
-
-
 @detector(causes=("controller_blocked",), after=("stopped",))
-def controller_blocked(facts: AnalysisInput) -> list[Detection]:
+def controller_blocked(sample: AnalysisInput) -> list[Detection]:
     """The controller does not answer, and a function of the user keeps its event loop."""
-    actors = facts.answers.actors
+    actors = sample.observation.actors
     controller = actors.controller if actors else None
-    answer = facts.answers.controller
+    answer = sample.observation.controller
 
-    if controller is None or not controller.alive or not isinstance(answer, str):
+    if controller is None or not controller.alive or not isinstance(answer, Unavailable):
         return []
 
     blocked = [
         mine[-1]
-        for thread in facts.controller.threads
+        for thread in sample.controller.threads
         if any("asyncio/base_events.py" in frame.file for frame in thread.frames)
         and (mine := [frame for frame in thread.frames if frame.layer == "user"])
     ]
@@ -131,7 +128,7 @@ def controller_blocked(facts: AnalysisInput) -> list[Detection]:
                 pid=controller.pid,
                 node_ip=controller.node_ip,
                 place=place_of(blocked[0]),
-                silence=answer,
+                silence=str(answer),
             ),
         )
     ]

@@ -8,6 +8,7 @@ from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.detectors.detection import Detection, Facts, rank_numbers
 from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.environment import Difference, differences
+from dsray_inspect.agent.unavailable import Unavailable
 
 MATTERS = re.compile(
     r"(?:NCCL|GLOO|TORCH|TORCHINDUCTOR|PYTORCH|DS|DEEPSPEED|CUDA|UCX|FI|XLA|MKL|OMP|KMP|HF|ACCELERATE"
@@ -31,21 +32,21 @@ class DriverOnlyEnv(Facts, frozen=True, kw_only=True):
 
 
 @detector(causes=("env_drift",), after=("object_spilling",))
-def env_drift(facts: AnalysisInput) -> list[Detection]:
+def env_drift(sample: AnalysisInput) -> list[Detection]:
     """Variables that libraries read differ between ranks, or never reached them."""
-    return [*_between_ranks(facts), *_driver_only(facts)]
+    return [*_between_ranks(sample), *_driver_only(sample)]
 
 
-def _between_ranks(facts: AnalysisInput) -> list[Detection]:
+def _between_ranks(sample: AnalysisInput) -> list[Detection]:
     envs = {
         worker.rank: worker.env
-        for worker in facts.snapshot.workers
+        for worker in sample.snapshot.workers
         if worker.rank is not None and worker.env
     }
     drift = [
         difference
         for difference in differences(envs).drift
-        if MATTERS.fullmatch(difference.name) and not _by_node(facts, difference)
+        if MATTERS.fullmatch(difference.name) and not _by_node(sample, difference)
     ]
 
     if not drift:
@@ -63,28 +64,29 @@ def _between_ranks(facts: AnalysisInput) -> list[Detection]:
     ]
 
 
-def _by_node(facts: AnalysisInput, difference: Difference) -> bool:
+def _by_node(sample: AnalysisInput, difference: Difference) -> bool:
     """Tell whether a variable differs between nodes only: images and paths may."""
-    node_of = {worker.rank: worker.node_id for worker in facts.snapshot.workers}
+    node_of = {worker.rank: worker.node_id for worker in sample.snapshot.workers}
     nodes = [{node_of[rank] for rank in value.ranks} for value in difference.values]
     apart = len(set.union(*nodes)) == sum(map(len, nodes))
     is_path = difference.name in ("PATH", "LD_LIBRARY_PATH")
     return len(set.union(*nodes)) > 1 and apart and is_path
 
 
-def _driver_only(facts: AnalysisInput) -> list[Detection]:
+def _driver_only(sample: AnalysisInput) -> list[Detection]:
     """Variables that the driver's own code has set and no rank has: Ray does not pass them on."""
-    job = facts.answers.job
-    driver = facts.answers.process(job.driver_node_id, job.driver_pid)
-    later = set(driver.get("set_after_exec") or ())
-    workers = [worker for worker in facts.snapshot.workers if worker.env]
+    environ = sample.observation.driver.environ
+    workers = [worker for worker in sample.snapshot.workers if worker.env]
 
-    if not workers or len(workers) < len(facts.snapshot.workers):
+    if isinstance(environ, Unavailable):
+        return []
+
+    if not workers or len(workers) < len(sample.snapshot.workers):
         return []
 
     hidden = sorted(
         name
-        for name in later
+        for name in environ.set_after_exec
         if FOR_TRAINING.fullmatch(name) and all(name not in worker.env for worker in workers)
     )
 
@@ -97,7 +99,7 @@ def _driver_only(facts: AnalysisInput) -> list[Detection]:
             severity="warning",
             ranks=rank_numbers(workers),
             facts=DriverOnlyEnv(
-                variables=tuple((name, driver["env"][name]) for name in hidden[:MOST])
+                variables=tuple((name, environ.variables[name]) for name in hidden[:MOST])
             ),
         )
     ]

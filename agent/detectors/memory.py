@@ -33,27 +33,28 @@ class ObjectSpilling(Facts, frozen=True, kw_only=True):
 
 
 @detector(causes=("memory_pressure",), after=("device_conflict",))
-def memory_pressure(facts: AnalysisInput) -> list[Detection]:
+def memory_pressure(sample: AnalysisInput) -> list[Detection]:
     """Processes whose cgroup, or host, has hardly any memory left."""
     pressed: dict[tuple[str, str], list[Worker]] = {}
     limits: dict[tuple[str, str], MemoryPressure] = {}
 
-    for member in facts.members:
-        memory, worker = member.progress.get("memory") or {}, member.worker
+    for member in sample.members:
+        memory = member.counters.memory if member.counters is not None else None
+        worker = member.worker
 
-        if not memory or worker.state != "alive":
+        if memory is None or worker.state != "alive":
             continue
 
-        share = memory["used_bytes"] / max(1, memory["limit_bytes"])
+        share = memory.used_bytes / max(1, memory.limit_bytes)
 
-        if share >= (NEARLY_HOST if memory["whose"] == "host" else NEARLY):
-            key = (worker.node_id, memory["whose"])
+        if share >= (NEARLY_HOST if memory.whose == "host" else NEARLY):
+            key = (worker.node_id, memory.whose)
             pressed.setdefault(key, []).append(worker)
             limits[key] = MemoryPressure(
                 hostname=worker.hostname,
-                whose=memory["whose"],
-                used_bytes=memory["used_bytes"],
-                limit_bytes=memory["limit_bytes"],
+                whose=memory.whose,
+                used_bytes=memory.used_bytes,
+                limit_bytes=memory.limit_bytes,
             )
 
     return [
@@ -68,16 +69,19 @@ def memory_pressure(facts: AnalysisInput) -> list[Detection]:
 
 
 @detector(causes=("object_spilling",), after=("straggler",))
-def object_spilling(facts: AnalysisInput) -> list[Detection]:
+def object_spilling(sample: AnalysisInput) -> list[Detection]:
     """An object store beside ranks that moves objects to disk, now: it is too small for its load."""
     found = []
-    used = {member.worker.node_id for member in facts.members if member.worker.state == "alive"}
+    used = {member.worker.node_id for member in sample.members if member.worker.state == "alive"}
 
-    for node in (node for node in facts.answers.nodes if node.node_id in used):
-        spilled = facts.answers.looks.get(node.node_id, {}).get("spilled") or {}
-        newest_s = spilled.get("newest_s")
+    for node in (node for node in sample.observation.nodes if node.node_id in used):
+        report = sample.observation.node_reports.get(node.node_id)
+        spilled = report.spilled if report is not None else None
 
-        if newest_s is None or newest_s > FRESH_S or spilled["bytes"] < LEAST_SPILLED_BYTES:
+        if spilled is None or spilled.newest_s is None or spilled.newest_s > FRESH_S:
+            continue
+
+        if spilled.bytes < LEAST_SPILLED_BYTES:
             continue
 
         found.append(
@@ -86,7 +90,7 @@ def object_spilling(facts: AnalysisInput) -> list[Detection]:
                 severity="warning",
                 ranks=(),
                 facts=ObjectSpilling(
-                    hostname=node.hostname, spilled_bytes=spilled["bytes"], newest_s=newest_s
+                    hostname=node.hostname, spilled_bytes=spilled.bytes, newest_s=spilled.newest_s
                 ),
             )
         )

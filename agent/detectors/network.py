@@ -49,19 +49,19 @@ class UnansweredDial(Facts, frozen=True, kw_only=True):
 
 
 @detector(causes=("network_unreachable",), after=("worker_dead",))
-def network_unreachable(facts: AnalysisInput) -> list[Detection]:
+def network_unreachable(sample: AnalysisInput) -> list[Detection]:
     """Nodes or addresses that do not answer."""
-    return [*_silent_nodes(facts), *_unanswered_dials(facts)]
+    return [*_silent_nodes(sample), *_unanswered_dials(sample)]
 
 
-def _silent_nodes(facts: AnalysisInput) -> list[Detection]:
+def _silent_nodes(sample: AnalysisInput) -> list[Detection]:
     silent = {
         node.node_id: node
-        for node in facts.answers.nodes
-        if facts.answers.reachable.get(node.node_id, OK) != OK
+        for node in sample.observation.nodes
+        if sample.observation.reachable.get(node.node_id, OK) != OK
     }
     workers = [
-        member.worker for member in facts.members if silent and member.worker.node_id in silent
+        member.worker for member in sample.members if silent and member.worker.node_id in silent
     ]
 
     if not workers:
@@ -78,7 +78,7 @@ def _silent_nodes(facts: AnalysisInput) -> list[Detection]:
                     SilentNode(
                         hostname=node.hostname,
                         ip=node.ip,
-                        why=facts.answers.reachable[node.node_id],
+                        why=sample.observation.reachable[node.node_id],
                     )
                     for node in lost
                 ),
@@ -90,19 +90,19 @@ def _silent_nodes(facts: AnalysisInput) -> list[Detection]:
     ]
 
 
-def _unanswered_dials(facts: AnalysisInput) -> list[Detection]:
+def _unanswered_dials(sample: AnalysisInput) -> list[Detection]:
     """Ranks in the rendezvous whose connection to the store is not answered, in both samples."""
-    joining = in_phase(facts, "init_process_group")
+    joining = in_phase(sample, "init_process_group")
     before = {
-        member.worker.actor_id: set(member.progress.get("dials", ()))
-        for member in (facts.earlier.members if facts.earlier and joining else ())
+        member.worker.actor_id: set(member.dials)
+        for member in (sample.earlier.members if sample.earlier and joining else ())
     }
     alike: dict[tuple[str, ...], list[Worker]] = {}
 
     for member in joining:
         worker = member.worker
-        dials = set(member.progress.get("dials", ()))
-        again = sorted(dials & before.get(worker.actor_id, dials if not facts.earlier else set()))
+        dials = set(member.dials)
+        again = sorted(dials & before.get(worker.actor_id, dials if not sample.earlier else set()))
 
         if again:
             alike.setdefault(tuple(again), []).append(worker)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.assemble.workers import RankContext
 from dsray_inspect.agent.detectors.detection import Detection, Facts, rank_numbers
@@ -41,47 +43,48 @@ class SkippedSteps(Facts, frozen=True, kw_only=True):
 
 
 @detector(causes=("nonfinite_loss",), after=("memory_pressure",))
-def nonfinite_loss(facts: AnalysisInput) -> list[Detection]:
+def nonfinite_loss(sample: AnalysisInput) -> list[Detection]:
     """A loss, or the weights themselves, are not finite."""
-    known = [member for member in facts.members if member.health]
-    losses = [member for member in known if member.health.get("loss") in NOT_FINITE]
-    weights = [member for member in known if member.health.get("weight") in NOT_FINITE]
+    known = [(member, member.health) for member in sample.members if member.health]
+    losses = [(member, health) for member, health in known if health.loss in NOT_FINITE]
+    weights = [(member, health) for member, health in known if health.weight in NOT_FINITE]
     culprits = losses or weights
 
     if not culprits:
         return []
 
+    first, first_health = culprits[0]
     return [
         Detection(
             cause="nonfinite_loss",
             severity="warning",
-            ranks=rank_numbers(member.worker for member in culprits),
+            ranks=rank_numbers(member.worker for member, _ in culprits),
             facts=NonfiniteNumbers(
                 what="loss" if losses else "weights",
-                value=str(culprits[0].health["loss" if losses else "weight"]),
-                step=culprits[0].worker.step,
-                ranks_read=tuple(_numbers(member) for member in facts.members),
+                value=str(first_health.loss if losses else first_health.weight),
+                step=first.worker.step,
+                ranks_read=tuple(_numbers(member) for member in sample.members),
             ),
         )
     ]
 
 
 @detector(causes=("overflow_skips",), after=("nonfinite_loss",))
-def overflow_skips(facts: AnalysisInput) -> list[Detection]:
+def overflow_skips(sample: AnalysisInput) -> list[Detection]:
     """The newest step was skipped because of an overflow, as were many before it."""
-    skipping = [member for member in facts.members if member.health and _is_skipping(member)]
+    skipping = [member for member in sample.members if _is_skipping(member)]
 
     if not skipping:
         return []
 
-    most = max(skipping, key=lambda member: float(member.health["skipped_steps"]))
+    most = max(skipping, key=_skipped_steps)
     return [
         Detection(
             cause="overflow_skips",
             severity="warning",
             ranks=rank_numbers(member.worker for member in skipping),
             facts=SkippedSteps(
-                skipped=round(float(most.health["skipped_steps"])),
+                skipped=round(_skipped_steps(most)),
                 step=most.worker.step,
                 ranks_read=tuple(_numbers(member) for member in skipping),
             ),
@@ -90,14 +93,18 @@ def overflow_skips(facts: AnalysisInput) -> list[Detection]:
 
 
 def _is_skipping(member: RankContext) -> bool:
-    skipped = member.health.get("skipped_steps") or 0.0
-    norm = member.health.get("grad_norm")
-    steps = member.worker.step or 0
-    return norm in OVERFLOWED and skipped >= max(LEAST_SKIPPED, LEAST_SHARE * steps)
+    norm = member.health.grad_norm if member.health else None
+    least = max(LEAST_SKIPPED, LEAST_SHARE * (member.worker.step or 0))
+    return norm in OVERFLOWED and _skipped_steps(member) >= least
+
+
+def _skipped_steps(member: RankContext) -> float:
+    return float((member.health.skipped_steps if member.health else None) or 0.0)
 
 
 def _numbers(member: RankContext) -> EngineNumbers:
+    values = msgspec.structs.asdict(member.health) if member.health else {}
     return EngineNumbers(
         rank=member.worker.rank,
-        values=tuple((name, value) for name, value in member.health.items() if value is not None),
+        values=tuple((name, value) for name, value in values.items() if value is not None),
     )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.detectors.detection import Detection, Facts, rank_numbers
 from dsray_inspect.agent.detectors.evidence.compile_locks import compilers_of, waits_for_lock
 from dsray_inspect.agent.detectors.evidence.rank_index import in_phase
 from dsray_inspect.agent.detectors.registry import detector
+from dsray_inspect.agent.sampling.rank_report import CompileLock
 
 FRESH_LOCK_S = 300.0
 """A compile takes up to about 200 s on a loaded machine; an older lock has lost its owner."""
@@ -25,7 +23,7 @@ class OpCompile(Facts, frozen=True, kw_only=True):
     waiting: tuple[int, ...]
 
 
-class CompileLock(Facts, frozen=True, kw_only=True):
+class AwaitedLock(Facts, frozen=True, kw_only=True):
     """Locks that ranks wait for and that no rank of the run holds."""
 
     paths: tuple[str, ...]
@@ -35,11 +33,11 @@ class CompileLock(Facts, frozen=True, kw_only=True):
 
 
 @detector(causes=("op_compile_slow",), after=("op_compile_lock",))
-def op_compile_slow(facts: AnalysisInput) -> list[Detection]:
+def op_compile_slow(sample: AnalysisInput) -> list[Detection]:
     """A rank compiles one of DeepSpeed's ops, and its peers wait for the result or for the rank."""
     compiling = [
         member
-        for member in in_phase(facts, "op_compile")
+        for member in in_phase(sample, "op_compile")
         if not waits_for_lock(member) and compilers_of(member)
     ]
 
@@ -59,7 +57,7 @@ def op_compile_slow(facts: AnalysisInput) -> list[Detection]:
                     for member in compiling
                 ),
                 waiting=rank_numbers(
-                    member.worker for member in facts.members if member.worker.rank not in busy
+                    member.worker for member in sample.members if member.worker.rank not in busy
                 ),
             ),
         )
@@ -67,17 +65,17 @@ def op_compile_slow(facts: AnalysisInput) -> list[Detection]:
 
 
 @detector(causes=("op_compile_lock",), after=("driver_blocked",))
-def op_compile_lock(facts: AnalysisInput) -> list[Detection]:
+def op_compile_lock(sample: AnalysisInput) -> list[Detection]:
     """Ranks in `FileBaton.wait` of a lock that nobody who is alive and compiling holds."""
-    compiling = in_phase(facts, "op_compile")  # ranks that wait for a lock are in it too
+    compiling = in_phase(sample, "op_compile")  # ranks that wait for a lock are in it too
     waiting = [member.worker for member in compiling if waits_for_lock(member)]
 
     if not waiting or len(waiting) < len(compiling):
         return []
 
-    found = _awaited_locks(facts)
-    locks = {lock["path"]: lock["age_s"] for lock in found}
-    compilers = max((lock.get("builders", 0) for lock in found), default=0)
+    found = _awaited_locks(sample)
+    locks = {lock.path: lock.age_s for lock in found}
+    compilers = max((lock.builders for lock in found), default=0)
     age_s = max((age for age in locks.values() if age is not None), default=None)
     is_stale = age_s is None or age_s > FRESH_LOCK_S or (not compilers and age_s > NO_COMPILER_S)
     return [
@@ -85,10 +83,10 @@ def op_compile_lock(facts: AnalysisInput) -> list[Detection]:
             cause="op_compile_lock",
             severity="error" if is_stale else "warning",
             ranks=rank_numbers(waiting),
-            facts=CompileLock(paths=tuple(sorted(locks)), age_s=age_s, compilers=compilers),
+            facts=AwaitedLock(paths=tuple(sorted(locks)), age_s=age_s, compilers=compilers),
         )
     ]
 
 
-def _awaited_locks(facts: AnalysisInput) -> list[Mapping[str, Any]]:
-    return [lock for member in facts.members for lock in member.locks]
+def _awaited_locks(sample: AnalysisInput) -> list[CompileLock]:
+    return [lock for member in sample.members for lock in member.locks]

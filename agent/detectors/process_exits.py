@@ -13,6 +13,7 @@ from dsray_inspect.agent.detectors.evidence.rank_index import in_state
 from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.launchers.ray.records import ExitRow
 from dsray_inspect.agent.model import Cause, Record
+from dsray_inspect.agent.sampling.node_report import PostMortem
 
 SECONDARY = re.compile(
     r"Connection (?:reset|closed) by peer|remote process exited|Broken pipe|NCCL.*remote"
@@ -99,50 +100,51 @@ class ProcessesGone(Facts, frozen=True, kw_only=True):
         "unknown",
     )
 )
-def worker_dead(facts: AnalysisInput) -> list[Detection]:
+def worker_dead(sample: AnalysisInput) -> list[Detection]:
     """Blame the rank that ended first by itself, else one whose error no other rank causes."""
-    job = facts.snapshot.job
+    job = sample.snapshot.job
 
     if job.has_ended and job.state != "FAILED":
         return []
 
-    dead = in_state(facts, "dead")
-    ended_nodes = {node.node_id for node in facts.answers.nodes if not node.alive}
+    dead = in_state(sample, "dead")
+    ended_nodes = {node.node_id for node in sample.observation.nodes if not node.alive}
     lost = [member for member in dead if member.worker.node_id in ended_nodes]
 
     if lost:
         return [_nodes_lost(lost)]
 
     own = sorted(
-        (end for member in dead if (end := _own_end(facts, member)) is not None),
+        (end for member in dead if (end := _own_end(sample, member)) is not None),
         key=lambda end: end[1].ended_at or 0.0,
     )
-    failed = failures(facts.answers)
+    failed = failures(sample.observation)
 
     if own:
-        return [_ended(facts, *own[0])]
+        return [_ended(sample, *own[0])]
 
     first = [failure for failure in failed if not SECONDARY.search(failure.last_line)]
 
     if first or failed:
-        return [_raised(facts, (first or failed)[0], is_first=bool(first))]
+        return [_raised(sample, (first or failed)[0], is_first=bool(first))]
 
     # A controller that winds a group down by itself is no failure.
-    by_itself = facts.snapshot.run is None or facts.snapshot.run.state != "RUNNING"
-    return [] if by_itself or not dead or job.has_ended else [_gone(facts, dead)]
+    by_itself = sample.snapshot.run is None or sample.snapshot.run.state != "RUNNING"
+    return [] if by_itself or not dead or job.has_ended else [_gone(sample, dead)]
 
 
-def _own_end(facts: AnalysisInput, member: RankContext) -> tuple[RankContext, ExitRow] | None:
+def _own_end(sample: AnalysisInput, member: RankContext) -> tuple[RankContext, ExitRow] | None:
     """Return how a rank's process ended when nobody ended it."""
-    row = facts.answers.exits.get(member.worker.worker_id)
+    row = sample.observation.exits.get(member.worker.worker_id)
     return (member, row) if row is not None and row.kind in OWN_ENDS else None
 
 
-def _ended(facts: AnalysisInput, member: RankContext, row: ExitRow) -> Detection:
+def _ended(sample: AnalysisInput, member: RankContext, row: ExitRow) -> Detection:
     """One process died: killed for memory, by a signal or a crash, or by its own exit."""
-    kept = facts.answers.looks.get(member.worker.node_id, {}).get("kept") or {}
-    lines = list(kept.get("last_words", {}).get(member.worker.worker_id, ()))
-    in_kernel_log = member.worker.pid in kept.get("oom_killed", ())
+    report = sample.observation.node_reports.get(member.worker.node_id)
+    post_mortem = (report.post_mortem if report is not None else None) or PostMortem()
+    lines = post_mortem.last_words.get(member.worker.worker_id, ())
+    in_kernel_log = member.worker.pid in post_mortem.oom_killed
     was_killed = row.kind == "NODE_OUT_OF_MEMORY" or in_kernel_log
     cause = "worker_oom" if was_killed else classify("\n".join(lines)) or "worker_dead"
     code = EXIT_CODE.search(row.detail)
@@ -152,11 +154,11 @@ def _ended(facts: AnalysisInput, member: RankContext, row: ExitRow) -> Detection
         # The rank that aborts at another's size may be the one that is right.
         ranks=() if cause == "collective_mismatch" else rank_numbers([member.worker]),
         facts=ProcessEnded(
-            submission_id=facts.snapshot.job.submission_id,
+            submission_id=sample.snapshot.job.submission_id,
             rank=member.worker.rank,
             pid=row.pid,
             hostname=member.worker.hostname or member.worker.node_ip,
-            peers=len(facts.members) - 1,
+            peers=len(sample.members) - 1,
             kind=row.kind,
             detail=_first_sentence(row.detail),
             exit_code=int(code[1]) if code else None,
@@ -179,7 +181,7 @@ def _most_telling(lines: Sequence[str]) -> tuple[str, ...]:
     return tuple(list(dict.fromkeys([*known, *plain[::-1]]))[:2])
 
 
-def _raised(facts: AnalysisInput, failure: Failure, *, is_first: bool) -> Detection:
+def _raised(sample: AnalysisInput, failure: Failure, *, is_first: bool) -> Detection:
     """A rank's training function raised; `is_first` is False where all errors are consequences."""
     cause: Cause = classify(failure.text) or ("worker_dead" if is_first else "unknown")
     is_certain = is_first and cause != "collective_mismatch"
@@ -189,7 +191,7 @@ def _raised(facts: AnalysisInput, failure: Failure, *, is_first: bool) -> Detect
         severity="error",
         ranks=failure.ranks if is_certain else (),
         facts=TrainingFailed(
-            submission_id=facts.snapshot.job.submission_id,
+            submission_id=sample.snapshot.job.submission_id,
             failed=failure.ranks,
             error=failure.last_line[:LONGEST_ERROR],
             place=_place_in(failure.text),
@@ -219,15 +221,15 @@ def _nodes_lost(lost: Sequence[RankContext]) -> Detection:
     )
 
 
-def _gone(facts: AnalysisInput, dead: Sequence[RankContext]) -> Detection:
-    actors = facts.answers.actors
+def _gone(sample: AnalysisInput, dead: Sequence[RankContext]) -> Detection:
+    actors = sample.observation.actors
     rows = {row.actor_id: row for row in actors.workers} if actors else {}
     return Detection(
         cause="worker_dead",
         severity="error",
         ranks=rank_numbers(member.worker for member in dead),
         facts=ProcessesGone(
-            submission_id=facts.snapshot.job.submission_id,
+            submission_id=sample.snapshot.job.submission_id,
             processes=tuple(
                 DeadProcess(
                     pid=member.worker.pid,

@@ -20,7 +20,7 @@ LATE_S = 5.0
 ON_THE_WAY: tuple[Phase, ...] = ("starting", "init_process_group", "unknown", "finished")
 
 
-def elsewhere(facts: AnalysisInput, inside: Sequence[RankContext]) -> list[Detection]:
+def elsewhere(sample: AnalysisInput, inside: Sequence[RankContext]) -> list[Detection]:
     """Blame ranks that do anything but create the group; nothing where there are none.
 
     Every rank must take part in creating a group, even one that will not be in it.
@@ -28,7 +28,7 @@ def elsewhere(facts: AnalysisInput, inside: Sequence[RankContext]) -> list[Detec
     here = set(map(id, inside))
     others = [
         member
-        for member in in_state(facts, "alive")
+        for member in in_state(sample, "alive")
         if id(member) not in here and member.worker.phase not in ON_THE_WAY
     ]
     waited_s = max((member.worker.idle_s or 0.0 for member in inside), default=0.0)
@@ -36,7 +36,7 @@ def elsewhere(facts: AnalysisInput, inside: Sequence[RankContext]) -> list[Detec
     if not others or waited_s < LATE_S:
         return []
 
-    found = {id(wait.member): wait for wait in waits(facts)}
+    found = {id(wait.member): wait for wait in waits(sample)}
     waiting = [found[id(member)] for member in others if id(member) in found]
     late = [member for member in others if id(member) not in found and cause_of(member) is not None]
 
@@ -45,7 +45,7 @@ def elsewhere(facts: AnalysisInput, inside: Sequence[RankContext]) -> list[Detec
             member.worker for member in (*inside, *(wait.member for wait in waiting))
         )
         victims = Victims(ranks=numbers, waited_s=waited_s, waiting_in="init_process_group")
-        return blame(facts, late, victims)
+        return blame(sample, late, victims)
 
     if len(waiting) == len(others) and all(wait.waited_s >= LATE_S for wait in waiting):
         return [_divergence(inside, waiting, waited_s)]

@@ -53,20 +53,20 @@ class MissingRanks(Facts, frozen=True, kw_only=True):
     ),
     after=("op_compile_slow",),
 )
-def rendezvous_wait(facts: AnalysisInput) -> list[Detection]:
+def rendezvous_wait(sample: AnalysisInput) -> list[Detection]:
     """Some ranks are in init_process_group, and others have not reached it, or not this one."""
-    joining = in_phase(facts, "init_process_group")
+    joining = in_phase(sample, "init_process_group")
     inside = [member for member in joining if _in_torch_distributed(member)]
 
     if not inside:
         return []
 
-    different = _disagreement(facts)
+    different = _disagreement(sample)
 
     if different is not None:
         return [different]
 
-    return elsewhere(facts, inside) or [_missing(facts, inside)]
+    return elsewhere(sample, inside) or [_missing(sample, inside)]
 
 
 def _in_torch_distributed(member: RankContext) -> bool:
@@ -76,12 +76,12 @@ def _in_torch_distributed(member: RankContext) -> bool:
     return innermost is not None and innermost.layer in ("collective", "torch", "native")
 
 
-def _disagreement(facts: AnalysisInput) -> Detection | None:
+def _disagreement(sample: AnalysisInput) -> Detection | None:
     """Return a detection where ranks connect to different places or count differently."""
     for name in AGREED:
         values: dict[str, list[int]] = {}
 
-        for member in facts.members:
+        for member in sample.members:
             if name in member.worker.env and member.worker.rank is not None:
                 values.setdefault(member.worker.env[name].value, []).append(member.worker.rank)
 
@@ -95,19 +95,19 @@ def _disagreement(facts: AnalysisInput) -> Detection | None:
                 facts=Disagreement(
                     variable=name,
                     values=tuple((value, tuple(held)) for value, held in values.items()),
-                    phases=_phases(facts),
+                    phases=_phases(sample),
                 ),
             )
 
     return None
 
 
-def _missing(facts: AnalysisInput, inside: Sequence[RankContext]) -> Detection:
+def _missing(sample: AnalysisInput, inside: Sequence[RankContext]) -> Detection:
     here = [member.worker for member in inside]
-    entered, present = set(rank_numbers(here)), set(rank_numbers(facts.snapshot.workers))
+    entered, present = set(rank_numbers(here)), set(rank_numbers(sample.snapshot.workers))
     outside = [
         member
-        for member in facts.members
+        for member in sample.members
         if member.worker.state == "alive"
         and member.worker.phase != "finished"
         and member.worker.rank not in entered
@@ -115,13 +115,13 @@ def _missing(facts: AnalysisInput, inside: Sequence[RankContext]) -> Detection:
     numbers = rank_numbers(member.worker for member in outside) or tuple(
         rank for rank in range(_believed_size(here)) if rank not in present
     )
-    stuck = bool(numbers) and (not outside or all(_is_stuck(facts, one) for one in outside))
+    stuck = bool(numbers) and (not outside or all(_is_stuck(sample, one) for one in outside))
     waited_s = max((worker.idle_s or 0.0 for worker in here), default=0.0)
     return Detection(
         cause="rendezvous_wait",
         severity="error" if stuck and waited_s >= LATE_S else "warning",
         ranks=numbers,
-        facts=MissingRanks(inside=rank_numbers(here), phases=_phases(facts)),
+        facts=MissingRanks(inside=rank_numbers(here), phases=_phases(sample)),
     )
 
 
@@ -133,12 +133,12 @@ def _believed_size(workers: Sequence[Worker]) -> int:
     return max((*sizes, *(worker.world_size or 0 for worker in workers)), default=0)
 
 
-def _is_stuck(facts: AnalysisInput, member: RankContext) -> bool:
-    activity = activity_of(facts, member)
+def _is_stuck(sample: AnalysisInput, member: RankContext) -> bool:
+    activity = activity_of(sample, member)
     return activity is not None and activity.is_still and member.worker.function is not None
 
 
-def _phases(facts: AnalysisInput) -> tuple[RankPhase, ...]:
+def _phases(sample: AnalysisInput) -> tuple[RankPhase, ...]:
     return tuple(
         RankPhase(
             rank=worker.rank,
@@ -146,5 +146,5 @@ def _phases(facts: AnalysisInput) -> tuple[RankPhase, ...]:
             function=worker.function.name if worker.function else None,
             silence=worker.evidence.worker if worker.evidence.worker != OK else None,
         )
-        for worker in facts.snapshot.workers
+        for worker in sample.snapshot.workers
     )

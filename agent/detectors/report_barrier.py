@@ -23,18 +23,18 @@ class ReportBarrier(Facts, frozen=True, kw_only=True):
 
 
 @detector(causes=("report_barrier",), after=("blocked_outside_collective",))
-def report_barrier(facts: AnalysisInput) -> list[Detection]:
+def report_barrier(sample: AnalysisInput) -> list[Detection]:
     """Some ranks wait in a report and all others in a collective: each for the other."""
-    waiting = waits(facts)
+    waiting = waits(sample)
     inside = [wait.member for wait in waiting]
     entered = set(map(id, inside))
     reporting = [
         member
-        for member in in_phase(facts, "report")
+        for member in in_phase(sample, "report")
         if id(member) not in entered and is_reporting(member)
     ]
 
-    if not reporting or not inside or len(reporting) + len(inside) < len(facts.members):
+    if not reporting or not inside or len(reporting) + len(inside) < len(sample.members):
         return []
 
     if not any(wait.is_stall for wait in waiting) and not any(map(is_quiet, reporting)):

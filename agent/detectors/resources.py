@@ -29,20 +29,20 @@ class ResourcesPending(Facts, frozen=True, kw_only=True):
 
 
 @detector(causes=("resources_pending",), after=("gil_held",))
-def resources_pending(facts: AnalysisInput) -> list[Detection]:
+def resources_pending(sample: AnalysisInput) -> list[Detection]:
     """No worker lives, and a placement group waits for resources."""
-    answers = facts.answers
+    answers = sample.observation
 
-    if any(worker.state == "alive" for worker in facts.snapshot.workers):
+    if any(worker.state == "alive" for worker in sample.snapshot.workers):
         return []
 
     waiting = [
         group for group in answers.placement_groups if group.state in ("PENDING", "RESCHEDULING")
     ]
-    return [_detection(facts, group) for group in waiting[-1:]]
+    return [_detection(sample, group) for group in waiting[-1:]]
 
 
-def _detection(facts: AnalysisInput, group: PlacementGroupRow) -> Detection:
+def _detection(sample: AnalysisInput, group: PlacementGroupRow) -> Detection:
     return Detection(
         cause="resources_pending",
         severity="error",
@@ -51,21 +51,21 @@ def _detection(facts: AnalysisInput, group: PlacementGroupRow) -> Detection:
             placement_group_id=group.placement_group_id,
             state=group.state,
             bundles=needs(group),
-            shortages=_shortages(facts, group),
+            shortages=_shortages(sample, group),
         ),
     )
 
 
-def _shortages(facts: AnalysisInput, group: PlacementGroupRow) -> tuple[Shortage, ...]:
+def _shortages(sample: AnalysisInput, group: PlacementGroupRow) -> tuple[Shortage, ...]:
     needed: dict[str, float] = {}
     total: dict[str, float] = {}
-    free = facts.answers.available
+    free = sample.observation.available
 
     for bundle in group.bundles:
         for name, amount in bundle.resources.items():
             needed[name] = needed.get(name, 0.0) + amount
 
-    for node in facts.answers.nodes:
+    for node in sample.observation.nodes:
         for name, amount in node.resources.items():
             total[name] = total.get(name, 0.0) + (amount if node.alive else 0.0)
 

@@ -105,12 +105,12 @@ class EveryRankBlocked(Facts, frozen=True, kw_only=True):
     ),
     after=("rendezvous_wait",),
 )
-def blocked_outside_collective(facts: AnalysisInput) -> list[Detection]:
+def blocked_outside_collective(sample: AnalysisInput) -> list[Detection]:
     """Some ranks wait for others, and these are somewhere else."""
-    waiting = waits(facts)
+    waiting = waits(sample)
     inside = [wait.member for wait in waiting]
     entered = set(map(id, inside))
-    outside = [member for member in facts.members if id(member) not in entered]
+    outside = [member for member in sample.members if id(member) not in entered]
     reporting = [member for member in outside if is_reporting(member)]
     late = [member for member in outside if cause_of(member) is not None]
     gone = [member for member in outside if member.worker.phase == "finished"]
@@ -120,7 +120,7 @@ def blocked_outside_collective(facts: AnalysisInput) -> list[Detection]:
         return []
 
     if not waiting and not reporting:
-        return [] if gone else _nobody_waits(facts, late)
+        return [] if gone else _nobody_waits(sample, late)
 
     # One long wait is enough: a sample with --native resets the idle times of others.
     if not any(wait.is_stall for wait in waiting) and not any(map(is_quiet, reporting)):
@@ -130,18 +130,18 @@ def blocked_outside_collective(facts: AnalysisInput) -> list[Detection]:
     victims = victims_of(numbers, waiting, longest_s(waiting, reporting))
     return [
         *(_left(member, victims, in_collective=bool(waiting)) for member in gone),
-        *blame(facts, late, victims),
+        *blame(sample, late, victims),
     ]
 
 
-def blame(facts: AnalysisInput, late: Sequence[RankContext], victims: Victims) -> list[Detection]:
+def blame(sample: AnalysisInput, late: Sequence[RankContext], victims: Victims) -> list[Detection]:
     """Blame ranks that are idle; those that still run are slow at most.
 
     Ranks that are blocked at one place for one reason are reported together.
     """
-    producers = producers_of(facts)
+    producers = producers_of(sample)
     return [
-        _stalled(same, victims, producers) for same in candidates(facts, late, victims, producers)
+        _stalled(same, victims, producers) for same in candidates(sample, late, victims, producers)
     ]
 
 
@@ -201,9 +201,9 @@ def _left(member: RankContext, victims: Victims, *, in_collective: bool) -> Dete
     )
 
 
-def _nobody_waits(facts: AnalysisInput, late: Sequence[RankContext]) -> list[Detection]:
+def _nobody_waits(sample: AnalysisInput, late: Sequence[RankContext]) -> list[Detection]:
     """Every rank is idle outside any collective, far longer than ever before."""
-    activities = [activity_of(facts, member) for member in late]
+    activities = [activity_of(sample, member) for member in late]
     causes = {cause_of(member) for member in late}
     quiet = [quiet_s(member) for member in late]
 

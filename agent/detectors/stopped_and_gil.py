@@ -53,13 +53,13 @@ class GilHeld(Facts, frozen=True, kw_only=True):
 
 
 @detector(causes=("unknown",), after=("network_unreachable",))
-def stopped(facts: AnalysisInput) -> list[Detection]:
+def stopped(sample: AnalysisInput) -> list[Detection]:
     """Processes in state T or t. There is no cause code for it, so the code is: unknown."""
     held: dict[tuple[str, int], list[Worker]] = {}
     alone: list[Worker] = []
 
-    for member in in_state(facts, "stopped"):
-        if tracer := int(member.progress.get("tracer") or 0):
+    for member in in_state(sample, "stopped"):
+        if tracer := member.tracer:
             held.setdefault((member.worker.hostname, tracer), []).append(member.worker)
         else:
             alone.append(member.worker)
@@ -98,17 +98,17 @@ def _held(workers: list[Worker], *, hostname: str, tracer: int) -> Detection:
 
 
 @detector(causes=("gil_held",), after=("controller_blocked",))
-def gil_held(facts: AnalysisInput) -> list[Detection]:
+def gil_held(sample: AnalysisInput) -> list[Detection]:
     """The main thread does not answer while another holds the GIL, at one place in two dumps."""
-    if not _victims_wait(facts):
+    if not _victims_wait(sample):
         return []
 
     alike: dict[Place, list[tuple[Worker, Thread]]] = {}
 
-    for member in facts.members:
+    for member in sample.members:
         holder = gil_holder_of(member)
 
-        if holder is not None and _is_confirmed(facts, member):
+        if holder is not None and _is_confirmed(sample, member):
             alike.setdefault(place_of(holder.frames[-1]), []).append((member.worker, holder))
 
     return [
@@ -128,20 +128,20 @@ def gil_held(facts: AnalysisInput) -> list[Detection]:
     ]
 
 
-def _victims_wait(facts: AnalysisInput) -> bool:
+def _victims_wait(sample: AnalysisInput) -> bool:
     """Tell whether a peer has waited longer than a pause explains, or none can be asked."""
-    waiting = waits(facts)
+    waiting = waits(sample)
     return any(wait.waited_s >= HELD_S and wait.is_stall for wait in waiting) or (
-        not waiting and facts.earlier is not None
+        not waiting and sample.earlier is not None
     )
 
 
-def _is_confirmed(facts: AnalysisInput, member: RankContext) -> bool:
+def _is_confirmed(sample: AnalysisInput, member: RankContext) -> bool:
     """Tell whether the last sample, if there was one, saw the GIL held at the same place.
 
     On a crowded machine a thread may be kept from its CPU, with the GIL, from one dump to the next.
     """
-    before = before_of(facts, member)
+    before = before_of(sample, member)
 
     if before is None:
         return True

@@ -79,17 +79,17 @@ class Lateness(Facts, frozen=True, kw_only=True):
 
 
 @detector(causes=("straggler",), after=("overflow_skips",))
-def straggler(facts: AnalysisInput) -> list[Detection]:
+def straggler(sample: AnalysisInput) -> list[Detection]:
     """Blame a rank by the time that the others lost to it."""
     members = [
-        member for member in facts.members if member.worker.rank is not None and member.arrivals
+        member for member in sample.members if member.worker.rank is not None and member.arrivals
     ]
 
-    if len(members) < max(2, len(facts.members)):
+    if len(members) < max(2, len(sample.members)):
         return []
 
     for group in _groups_of(members):
-        found = _of_group(facts, members, group)
+        found = _of_group(sample, members, group)
 
         if found is not None:
             return [found]
@@ -103,7 +103,9 @@ def _groups_of(members: Sequence[RankContext]) -> list[str]:
     return sorted(common, key=lambda group: -len(members[0].arrivals[group]))
 
 
-def _of_group(facts: AnalysisInput, members: Sequence[RankContext], group: str) -> Detection | None:
+def _of_group(
+    sample: AnalysisInput, members: Sequence[RankContext], group: str
+) -> Detection | None:
     met = _steady([_meeting(arrived) for arrived in _aligned(members, group)])
 
     if met is None:
@@ -130,7 +132,7 @@ def _of_group(facts: AnalysisInput, members: Sequence[RankContext], group: str) 
             lost_s=loss.lost_s[worst],
             observed_s=loss.observed_s,
             next_worst_s=loss.lost_s[next_worst],
-            activity=activity_of(facts, members[worst]),
+            activity=activity_of(sample, members[worst]),
         ),
     )
 
@@ -150,7 +152,7 @@ def _aligned(members: Sequence[RankContext], group: str) -> list[Arrivals]:
     Clocks of other hosts are set by the median: within a step all ranks go on from one
     collective to the next at the same time.
     """
-    by_member = [dict(map(tuple, one.arrivals[group])) for one in members]
+    by_member = [dict(one.arrivals[group]) for one in members]
     common = sorted(set.intersection(*map(set, by_member)))
     offsets = [
         0 if one.worker.node_id == members[0].worker.node_id else _offset(by_member[0], own, common)

@@ -130,9 +130,7 @@ def outside(facts: NodeCheck) -> tuple[str, tuple[str, ...]]:
     if facts.pyspy is None and facts.environ == OK:
         return "py-spy is not installed.", (f"{facts.python or 'python3'} -m pip install py-spy",)
 
-    denied = "ptrace" in facts.stacks or "ptrace" in facts.environ
-
-    if not denied:
+    if not facts.is_denied:
         why = facts.stacks if facts.stacks != OK else facts.environ
         python = facts.python or "python3"
         return f"Reading a worker from outside fails: {why}.", (
@@ -282,7 +280,7 @@ def unscheduled(facts: NodeCheck) -> tuple[str, tuple[str, ...]]:
 def gpu(facts: NodeCheck, slots: int) -> tuple[str, tuple[str, ...]]:
     what = f"Ray has GPU slots there, but no GPU can be read: {facts.gpu_why}."
 
-    if "pip install" in facts.gpu_why:
+    if facts.lacks_nvml:
         return what, (f"{facts.python or 'python3'} -m pip install nvidia-ml-py",)
 
     if facts.container == "kubernetes":

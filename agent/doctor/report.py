@@ -64,6 +64,10 @@ class NodeCheck(Record, frozen=True, kw_only=True):
     sched: str
     gpus: int
     gpu_why: str
+    is_denied: bool = False
+    """Whether the kernel refused to let a process be read."""
+    lacks_nvml: bool = False
+    """Whether no GPU was read for want of an NVML binding."""
 
 
 class Rung(Record, frozen=True, kw_only=True):

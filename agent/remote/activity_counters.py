@@ -9,7 +9,7 @@ import os
 import re
 from typing import Any
 
-from dsray_inspect.agent.remote.gil import give_way
+from dsray_inspect.agent.remote.gil import yield_gil
 from dsray_inspect.agent.remote.limits import memory_limits
 from dsray_inspect.agent.remote.sockets import Tables, traffic
 from dsray_inspect.agent.remote.threads import start_of
@@ -19,7 +19,9 @@ MAX_CHILDREN = 32
 GENERATIONS = 4
 
 
-def progress(pid: int, tables: Tables | None = None, *, threads: bool = True) -> dict[str, Any]:
+def activity_counters(
+    pid: int, tables: Tables | None = None, *, threads: bool = True
+) -> dict[str, Any]:
     """Return CPU seconds, bytes moved, children, who traces it, what it dials, and its memory.
 
     Each thread has children of its own: without `threads` none are looked for.
@@ -27,7 +29,7 @@ def progress(pid: int, tables: Tables | None = None, *, threads: bool = True) ->
     opens no socket for it, and so does not know what it has received.
     """
     status = start_of(f"/proc/{pid}/status")
-    give_way()
+    yield_gil()
     dials, network_bytes = traffic(
         pid, {} if tables is None else tables, may_ask=tables is not None
     )
@@ -37,7 +39,7 @@ def progress(pid: int, tables: Tables | None = None, *, threads: bool = True) ->
         "tracer": number(status, rb"TracerPid:\s*(\d+)"),
         "children": children(pid) if threads else [],
         "dials": dials,
-        "memory": memory_limits(pid),
+        "memory": memory_limits(pid) or None,
     }
 
 
@@ -95,7 +97,7 @@ def children(pid: int) -> list[dict[str, Any]]:
                     }
                 )
 
-        give_way()
+        yield_gil()
 
     return found
 

@@ -6,32 +6,26 @@ Attribute names are those of `ray/train/v2/_internal/execution/controller/contro
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from dsray_inspect.agent.remote.threads import all_threads
 
 
-def look(controller: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
+def read_controller(
+    controller: Any, _request: dict[str, Any], _seen: dict[str, Any]
+) -> dict[str, Any]:
     """Return the run, its state and attempt, and what Ray Train knows of each worker."""
     context = getattr(controller, "_train_run_context", None)
     config = getattr(context, "run_config", None)
-    scaling = getattr(context, "scaling_config", None)
     state = getattr(getattr(controller, "_state", None), "_state_type", None)
     return {
-        "pid": os.getpid(),
         "run_id": getattr(context, "run_id", None),
         "run_name": getattr(config, "name", None),
         "state": getattr(state, "state_name", None),
         "attempt": getattr(controller, "_run_attempt_id", None),
-        "num_workers": plain_int(getattr(scaling, "num_workers", None)),
         "workers": [describe(worker) for worker in workers_of(controller)],
         "threads": all_threads(),
     }
-
-
-def plain_int(value: Any) -> int | None:
-    return value if isinstance(value, int) else None
 
 
 def workers_of(controller: Any) -> list[Any]:
@@ -47,6 +41,7 @@ def workers_of(controller: Any) -> list[Any]:
 def describe(worker: Any) -> dict[str, Any]:
     context = getattr(worker, "distributed_context", None)
     metadata = getattr(worker, "metadata", None)
+    accelerators = getattr(metadata, "accelerator_ids", None) or {}
     return {
         "actor_id": worker.actor._actor_id.hex(),
         "rank": getattr(context, "world_rank", None),
@@ -54,6 +49,5 @@ def describe(worker: Any) -> dict[str, Any]:
         "node_rank": getattr(context, "node_rank", None),
         "world_size": getattr(context, "world_size", None),
         "hostname": getattr(metadata, "hostname", None),
-        "accelerator_ids": dict(getattr(metadata, "accelerator_ids", None) or {}),
-        "log_file": getattr(worker, "log_file_path", None),
+        "gpu_ids": [str(one) for one in accelerators.get("GPU") or ()],
     }

@@ -18,6 +18,7 @@ from dsray_inspect.agent.remote.environ import EnvironUnreadable, live_environ
 from dsray_inspect.agent.remote.gpus import read_gpus
 from dsray_inspect.agent.remote.pyspy import dump, find_pyspy
 from dsray_inspect.agent.remote.threads import scheduled_at_ms
+from dsray_inspect.agent.remote.unavailable import unavailable
 
 OK = "ok"
 TRAINING = ("ray::RayTrainWorker",)
@@ -48,7 +49,7 @@ def check(request: dict[str, Any]) -> dict[str, Any]:
         return {"late": True}
 
     raylet = find_raylet(request["node_id"])
-    gpus, gpu_why = read_gpus()
+    gpus, failure = read_gpus()
     found: dict[str, Any] = {
         "hostname": socket.gethostname(),
         "python": sys.executable,
@@ -58,7 +59,8 @@ def check(request: dict[str, Any]) -> dict[str, Any]:
         "hidepid": hidepid(),
         "raylet": describe(raylet) if raylet else None,
         "gpus": len(gpus),
-        "gpu_why": gpu_why,
+        "gpu_why": failure["detail"] if failure else OK,
+        "lacks_nvml": failure is not None and failure["reason"] == "not_installed",
     }
     found.update(pyspy(find_pyspy()))
     targets = candidates(raylet) if raylet else []
@@ -74,15 +76,18 @@ def attempts(pids: list[int], program: str | None, timeout_s: float) -> dict[str
         "target": None,
         "stacks": "no process of Ray's workers can be seen from here",
         "environ": "no process of Ray's workers can be seen from here",
+        "is_denied": False,
         "sched": "no process of Ray's workers can be seen from here",
     }
 
     for pid in pids:
         target = describe(pid)
+        failures = (stacks(pid, program, timeout_s), environ(pid))
         answer = {
             "target": target,
-            "stacks": stacks(pid, program, timeout_s),
-            "environ": environ(pid),
+            "stacks": failures[0]["detail"] if failures[0] else OK,
+            "environ": failures[1]["detail"] if failures[1] else OK,
+            "is_denied": any(one is not None and one["reason"] == "no_ptrace" for one in failures),
             "sched": sched(pid),
         }
 
@@ -92,21 +97,23 @@ def attempts(pids: list[int], program: str | None, timeout_s: float) -> dict[str
     return answer
 
 
-def stacks(pid: int, program: str | None, timeout_s: float) -> str:
+def stacks(pid: int, program: str | None, timeout_s: float) -> dict[str, Any] | None:
+    """Return why py-spy cannot read a process, None where it can."""
     if program is None:
-        return "py-spy is not installed on this node"
+        return unavailable("not_installed", "py-spy is not installed on this node")
 
     answer = dump(program, pid, {**DUMP, "timeout_s": timeout_s})
-    return OK if "json" in answer else str(answer["error"])
+    return None if "json" in answer else answer
 
 
-def environ(pid: int) -> str:
+def environ(pid: int) -> dict[str, Any] | None:
+    """Return why the live environment of a process cannot be read, None where it can."""
     try:
         live_environ(pid)
     except EnvironUnreadable as error:
-        return str(error)
+        return unavailable(error.reason, str(error))
 
-    return OK
+    return None
 
 
 def sched(pid: int) -> str:

@@ -10,7 +10,7 @@ import hashlib
 import sys
 from typing import Any
 
-from dsray_inspect.agent.remote.gil import give_way
+from dsray_inspect.agent.remote.gil import yield_gil
 from dsray_inspect.agent.remote.redaction import flatten_config
 
 MAX_TENSORS = 20_000
@@ -20,7 +20,7 @@ def describe(engine: Any) -> dict[str, Any]:
     """Return what the engine is, as plain values."""
     deepspeed = sys.modules["deepspeed"]
     config = effective_config(engine)
-    give_way()
+    yield_gil()
     lines = "\n".join(f"{key}={value}" for key, value in sorted(config.items()))
     return {
         "version": str(getattr(deepspeed, "__version__", "unknown")),
@@ -136,7 +136,7 @@ def effective_config(engine: Any) -> dict[str, str]:
     flat: dict[str, str] = {}
 
     for name in sorted(merged, key=str):
-        give_way()
+        yield_gil()
         flat.update(flatten_config({name: merged[name]}))
 
     return flat

@@ -11,7 +11,7 @@ import os
 import struct
 from typing import Any, BinaryIO
 
-from dsray_inspect.agent.remote.gil import give_way
+from dsray_inspect.agent.remote.gil import yield_gil
 from dsray_inspect.agent.remote.redaction import known_secrets, redact_variable
 
 VARIABLES_AT_ONCE = 8
@@ -21,7 +21,14 @@ PAGE = 4096
 
 
 class EnvironUnreadable(Exception):
-    """Raised when a process's live environment cannot be read; the text says why."""
+    """Raised when a process's live environment cannot be read; the text says why.
+
+    `reason` is one of `agent.unavailable.Reason`.
+    """
+
+    def __init__(self, detail: str, *, reason: str = "failed") -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 def live_environ(pid: int) -> dict[str, str]:
@@ -37,9 +44,13 @@ def live_environ(pid: int) -> dict[str, str]:
         with open(f"/proc/{pid}/mem", "rb") as memory:
             return variables(memory, read_u64(memory, pointer_at))
     except PermissionError as error:
-        raise EnvironUnreadable("no ptrace right to read the process's memory") from error
+        raise EnvironUnreadable(
+            "no ptrace right to read the process's memory", reason="no_ptrace"
+        ) from error
     except FileNotFoundError as error:
-        raise EnvironUnreadable("the process is gone or not visible from here") from error
+        raise EnvironUnreadable(
+            "the process is gone or not visible from here", reason="not_running"
+        ) from error
     except (OSError, struct.error, ValueError) as error:
         raise EnvironUnreadable(f"its memory does not read as expected: {error}") from error
 
@@ -166,16 +177,16 @@ def compare_environ(live: dict[str, str], pid: str) -> dict[str, Any]:
         shown[name] = redact_variable(name, value, known)
 
         if number % VARIABLES_AT_ONCE == 0:
-            give_way()
+            yield_gil()
 
     at_exec = environ_block(f"/proc/{pid}/environ")
-    give_way()
+    yield_gil()
     raylet = (
         environ_block(f"/proc/{live['RAY_RAYLET_PID']}/environ") if "RAY_RAYLET_PID" in live else {}
     )
-    give_way()
+    yield_gil()
     return {
-        "env": shown,
+        "variables": shown,
         "set_after_exec": [name for name, value in live.items() if at_exec.get(name) != value],
         "from_raylet": [name for name, value in live.items() if raylet.get(name) == value]
         if raylet

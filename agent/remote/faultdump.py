@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 from dsray_inspect.agent.remote.startup_record import FOLDERS, PREFIX, start_record, start_ticks
+from dsray_inspect.agent.remote.unavailable import unavailable
 
 ANSWER_S = 1.0
 QUIET_S = 0.05
@@ -24,7 +25,7 @@ FRAME = re.compile(r'^  File "(.*)", line (\d+) in (.*)$')
 
 
 def dump(pid: int) -> dict[str, Any] | None:
-    """Return a dump as py-spy's JSON with `rung4`, or `error`; None where nothing was prepared."""
+    """Return a dump as py-spy's JSON with `rung4`, or why there is none; None where nothing was prepared."""
     record = start_record(pid)
 
     if record is None:
@@ -34,13 +35,13 @@ def dump(pid: int) -> dict[str, Any] | None:
         number = json.loads(record.partition("\n")[0]).get("signal")
         return ask(pid, int(number)) if number is not None else None
     except (OSError, ValueError) as error:
-        return {"error": f"its faulthandler gave no stacks: {error}"[:200]}
+        return unavailable("failed", f"its faulthandler gave no stacks: {error}"[:200])
 
 
 def ask(pid: int, number: int) -> dict[str, Any]:
     """Send the signal that a process catches; one that does not catch it would end by it."""
     if not catches(pid, number):
-        return {"error": f"it does not catch signal {number} any more"}
+        return unavailable("failed", f"it does not catch signal {number} any more")
 
     path = next(one for one in paths(pid) if os.path.exists(one))
     file = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
@@ -49,7 +50,7 @@ def ask(pid: int, number: int) -> dict[str, Any]:
         before = os.fstat(file).st_size
 
         if os.fstat(file).st_uid != os.stat(f"/proc/{pid}").st_uid:
-            return {"error": f"{path} is another user's"}
+            return unavailable("failed", f"{path} is another user's")
 
         os.kill(pid, number)
         text = grown(file, before)
@@ -58,7 +59,7 @@ def ask(pid: int, number: int) -> dict[str, Any]:
         os.close(file)
 
     if not text:
-        return {"error": f"its faulthandler gave no stacks in {ANSWER_S:.0f} s"}
+        return unavailable("timeout", f"its faulthandler gave no stacks in {ANSWER_S:.0f} s")
 
     return {"json": json.dumps(threads_of(text, pid)).encode(), "rung4": True, "pause_ms": 0.0}
 

@@ -14,7 +14,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from dsray_inspect.agent.remote.gil import give_way
+from dsray_inspect.agent.remote.gil import yield_gil
+from dsray_inspect.agent.remote.unavailable import unavailable
 from dsray_inspect.agent.remote.worker import all_idle
 
 DUMPS = ("_dump_fr_trace", "_dump_nccl_trace")
@@ -40,20 +41,19 @@ def collectives(_actor: Any, request: dict[str, Any], seen: dict[str, Any]) -> d
     may_pause = request["recorder"] == "always" and request["max_pause_ms"] >= READ_MS
 
     if not may_pause and not all_idle(seen["threads"]):
-        return nothing("the rank runs, and reading its recorder would stop it for a moment")
+        return no_collectives("the rank runs, and reading its recorder would stop it for a moment")
 
     entries = recorded()
 
     if entries is None:
-        return nothing("this torch keeps no flight recorder, or is not imported")
+        return no_collectives("this torch keeps no flight recorder, or is not imported")
 
-    give_way()
+    yield_gil()
     now_s = time.time()
     return {
         "collectives": [
             describe(entry, now_s) for group in newest(entries) for entry in group[-KEPT:]
         ],
-        "collectives_why": "ok",
         "arrivals": arrivals(entries),
         "longest_gap_s": longest_gap_s(entries),
         "group_ranks": group_ranks(),
@@ -74,7 +74,7 @@ def recording(_actor: Any, request: dict[str, Any], _seen: dict[str, Any]) -> di
     if raw is None:
         return {"recording": None, "recording_why": "this torch keeps no flight recorder"}
 
-    give_way()
+    yield_gil()
     return {
         "recording": raw,
         "recording_why": "ok",
@@ -83,14 +83,14 @@ def recording(_actor: Any, request: dict[str, Any], _seen: dict[str, Any]) -> di
     }
 
 
-def nothing(why: str) -> dict[str, Any]:
-    return {"collectives": None, "collectives_why": why}
+def no_collectives(why: str) -> dict[str, Any]:
+    return {"collectives": unavailable("failed", why)}
 
 
 def recorded() -> list[dict[str, Any]] | None:
     """Return all entries, oldest first; None where there is no recorder."""
     for raw in dumps():
-        give_way()
+        yield_gil()
         entries: list[dict[str, Any]] = pickle.loads(raw).get("entries", [])
 
         if entries:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from dsray_inspect.agent.remote.unavailable import unavailable
+
 BINDINGS = ("pynvml", "ray._private.thirdparty.pynvml")
 
 
-def read_gpus() -> tuple[list[dict[str, Any]], str]:
-    """Return one dict a GPU and "ok", or an empty list and why NVML did not answer."""
+def read_gpus() -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """Return one dict per GPU and None, or an empty list and why NVML did not answer."""
     for name in BINDINGS:
         try:
             nvml = importlib.import_module(name)
@@ -18,20 +20,22 @@ def read_gpus() -> tuple[list[dict[str, Any]], str]:
 
         return read_with(nvml)
 
-    return [], "no NVML binding on this node (pip install nvidia-ml-py)"
+    return [], unavailable(
+        "not_installed", "no NVML binding on this node (pip install nvidia-ml-py)"
+    )
 
 
-def read_with(nvml: Any) -> tuple[list[dict[str, Any]], str]:
+def read_with(nvml: Any) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
-        return [], f"NVML does not answer: {error}"
+        return [], unavailable("failed", f"NVML does not answer: {error}")
 
     try:
         count = nvml.nvmlDeviceGetCount()
-        return [read_gpu(nvml, index) for index in range(count)], "ok"
+        return [read_gpu(nvml, index) for index in range(count)], None
     except nvml.NVMLError as error:
-        return [], f"NVML: {error}"
+        return [], unavailable("failed", f"NVML: {error}")
     finally:
         nvml.nvmlShutdown()
 

@@ -20,24 +20,27 @@ from dsray_inspect.agent.remote.environ import (
     live_environ,
 )
 from dsray_inspect.agent.remote.gpus import read_gpus
-from dsray_inspect.agent.remote.limits import memory_limits
 from dsray_inspect.agent.remote.log_tail import tails_of
-from dsray_inspect.agent.remote.postmortem import kept_of
-from dsray_inspect.agent.remote.process import descendants, facts
+from dsray_inspect.agent.remote.postmortem import post_mortem
+from dsray_inspect.agent.remote.process import descendants, probe
 from dsray_inspect.agent.remote.pyspy import dump_all
 from dsray_inspect.agent.remote.redaction import redact_pair
 from dsray_inspect.agent.remote.sockets import Tables
 from dsray_inspect.agent.remote.startup_record import identity_of, start_record
+from dsray_inspect.agent.remote.unavailable import unavailable
 
 
-def look(request: dict[str, Any]) -> dict[str, Any]:
-    """Read processes and GPUs of this node.
+def read_node(request: dict[str, Any]) -> dict[str, Any]:
+    """Return what was asked of this node's processes, GPUs, logs and object store.
 
     `request`: `until` (Unix seconds), `pids`, `threads`, `stacks` and `environs` (lists of pids),
     `counters` (bool; see `remote.process`),
-    `session_dir` of Ray, `kept` (see `remote.postmortem`), `logs` (see `remote.log_tail`), `gpus`,
+    `session_dir` of Ray, `ended` (see `remote.postmortem`), `logs` (see `remote.log_tail`), `gpus`,
     `signals` (bool: whether a process may be sent the signal it was submitted with), `native`,
     `locals`, `children` (bool) and `timeout_s` for py-spy.
+
+    The answer is what `sampling.decode.node_report` decodes. Where a dict with `reason` and
+    `detail` stands for something, that was not available.
     """
     if time.time() > request["until"]:
         return {"late": True}
@@ -46,14 +49,14 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
     tables: Tables = {}
     counters, apart = request["counters"], set(request["threads"])
     processes = {
-        pid: facts(pid, tables, threads=pid in apart, counters=counters) for pid in request["pids"]
+        pid: probe(pid, tables, threads=pid in apart, counters=counters) for pid in request["pids"]
     }
     below = descendants(request["stacks"]) if request["children"] else {}
 
     for pid, children in below.items():
         processes.setdefault(pid, {})["children"] = children
         processes.update(
-            {child: facts(child, tables, threads=True, counters=counters) for child in children}
+            {child: probe(child, tables, threads=True, counters=counters) for child in children}
         )
 
     every = [*request["stacks"], *(child for children in below.values() for child in children)]
@@ -65,7 +68,7 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
         if "json" in answer:
             answer["json"] = redact_locals(answer["json"]) if request["locals"] else answer["json"]
 
-        processes.setdefault(pid, {})["dump"] = answer
+        processes.setdefault(pid, {})["stack"] = answer
 
     for pid in request["stacks"]:
         record = start_record(pid)
@@ -74,19 +77,16 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
             processes.setdefault(pid, {}).update(start=record, identity=identity_of(record))
 
     for pid in request["environs"]:
-        processes.setdefault(pid, {}).update(environment(pid))
+        processes.setdefault(pid, {})["environ"] = environment(pid)
 
-    gpus, why = read_gpus() if request["gpus"] else ([], "not asked")
+    gpus, failure = read_gpus() if request["gpus"] else ([], unavailable("not_asked", "not asked"))
     return {
-        "kept": kept_of(request["kept"]) if request.get("kept") else None,
+        "post_mortem": post_mortem(request["ended"]) if request.get("ended") else None,
         "logs": tails_of(request["session_dir"], request["logs"]) if request.get("logs") else {},
         "spilled": spilled(request.get("session_dir", "")),
-        "memory": memory_limits(os.getpid()),
-        "cpus": os.cpu_count(),
         "hostname": socket.gethostname(),
         "processes": processes,
-        "gpus": gpus,
-        "gpu_why": why,
+        "gpus": failure or gpus,
     }
 
 
@@ -98,9 +98,9 @@ def by_signal(pid: int, failed: dict[str, Any]) -> dict[str, Any]:
         return failed
 
     if "json" not in answer:
-        return {**failed, "error": f"{failed['error']}; {answer['error']}"}
+        return {**failed, "detail": f"{failed['detail']}; {answer['detail']}"}
 
-    return {**answer, "note": f"stacks by faulthandler's signal (rung 4), as {failed['error']}"}
+    return {**answer, "note": f"stacks by faulthandler's signal (rung 4), as {failed['detail']}"}
 
 
 def spilled(session_dir: str) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def environment(pid: int) -> dict[str, Any]:
     try:
         live = live_environ(pid)
     except EnvironUnreadable as error:
-        return {"env_why": str(error)}
+        return unavailable(error.reason, str(error))
 
     return compare_environ(live, str(pid))
 

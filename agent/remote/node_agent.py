@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from dsray_inspect.agent.remote.node import look
+from dsray_inspect.agent.remote.node import read_node
 
 
 class NodeAgent:
-    """Answers `node.look` where it runs; it ends with the process that started it."""
+    """Answers `read_node` where it runs; it ends with the process that started it."""
 
-    def look(self, request: dict[str, Any]) -> dict[str, Any]:
-        return look(request)
+    def read(self, request: dict[str, Any]) -> dict[str, Any]:
+        return read_node(request)

@@ -26,7 +26,7 @@ TELLING = re.compile(
 """What is worth keeping of a crash's many lines."""
 
 
-def kept_of(request: dict[str, Any]) -> dict[str, Any]:
+def post_mortem(request: dict[str, Any]) -> dict[str, Any]:
     """Return what is kept.
 
     `request`: `session_dir`, `controller` (a worker id or None) and `workers` (pid by worker id).
@@ -34,7 +34,7 @@ def kept_of(request: dict[str, Any]) -> dict[str, Any]:
     folder = os.path.join(request["session_dir"], "logs")
     controller = request["controller"]
     return {
-        "account": account_of(folder, controller) if controller else [],
+        "train_log": train_log_of(folder, controller) if controller else [],
         "last_words": {
             worker_id: last_words(folder, worker_id, pid)
             for worker_id, pid in request["workers"].items()
@@ -43,7 +43,7 @@ def kept_of(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def account_of(folder: str, worker_id: str) -> list[dict[str, Any]]:
+def train_log_of(folder: str, worker_id: str) -> list[dict[str, Any]]:
     """Return the messages in which Ray Train's controller tells of groups and failures."""
     found = []
 

@@ -6,7 +6,7 @@ import os
 import re
 from typing import Any
 
-from dsray_inspect.agent.remote.activity_counters import progress
+from dsray_inspect.agent.remote.activity_counters import activity_counters
 from dsray_inspect.agent.remote.redaction import redact_text
 from dsray_inspect.agent.remote.sockets import Tables
 from dsray_inspect.agent.remote.threads import cpu_times, scheduled_at_ms
@@ -16,7 +16,7 @@ MAX_THREADS = 512
 MAX_CHILDREN = 64
 
 
-def facts(pid: int, tables: Tables, *, threads: bool, counters: bool) -> dict[str, Any]:
+def probe(pid: int, tables: Tables, *, threads: bool, counters: bool) -> dict[str, Any]:
     """Return state, resident memory and command of a process.
 
     `threads` adds what is read thread by thread, its children too: a process that answers for
@@ -28,7 +28,7 @@ def facts(pid: int, tables: Tables, *, threads: bool, counters: bool) -> dict[st
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             command = file.read().replace(b"\0", b" ").decode("utf-8", "replace").strip()
     except (OSError, ValueError):
-        return {"gone": True}
+        return {"state": "gone"}
 
     letter = status.get("State", "?").strip()[:1]
     return {
@@ -36,7 +36,7 @@ def facts(pid: int, tables: Tables, *, threads: bool, counters: bool) -> dict[st
         "rss_bytes": kilobytes(status.get("VmRSS", "")),
         "command": redact_text(command)[:200],
         **({"idle_s": idle_times(pid), "cpu_times_s": thread_times(pid)} if threads else {}),
-        **({"progress": progress(pid, tables, threads=threads)} if counters else {}),
+        **({"counters": activity_counters(pid, tables, threads=threads)} if counters else {}),
     }
 
 

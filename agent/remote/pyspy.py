@@ -10,6 +10,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from dsray_inspect.agent.remote.unavailable import unavailable
+
 ATTEMPTS = 3
 PARALLEL = 8
 NEEDS_PTRACE = "py-spy needs ptrace rights (same user and SYS_PTRACE, or root)"
@@ -22,7 +24,7 @@ def find_pyspy() -> str | None:
 
 
 def dump_all(pids: list[int], options: dict[str, Any]) -> dict[int, dict[str, Any]]:
-    """Dump every process in parallel; each answer has `json` or `error`, and `pause_ms`.
+    """Dump every process in parallel; each answer has `json`, or `detail` and `reason`; and `pause_ms`.
 
     `options`: `native`, `locals` (bool) and `timeout_s`.
     """
@@ -30,7 +32,9 @@ def dump_all(pids: list[int], options: dict[str, Any]) -> dict[int, dict[str, An
 
     if program is None:
         return {
-            pid: {"error": "py-spy is not installed on this node (pip install py-spy)"}
+            pid: unavailable(
+                "not_installed", "py-spy is not installed on this node (pip install py-spy)"
+            )
             for pid in pids
         }
 
@@ -51,7 +55,7 @@ def dump(program: str, pid: int, options: dict[str, Any]) -> dict[str, Any]:
         without = attempt(program, pid, {**options, "native": False}, deadline)
 
         if "json" in without:
-            return {**without, "note": f"without native frames: {answer['error']}"}
+            return {**without, "note": f"without native frames: {answer['detail']}"}
 
     return answer
 
@@ -63,7 +67,7 @@ def attempt(program: str, pid: int, options: dict[str, Any], deadline: float) ->
     command += ["--native"] if options["native"] else []
     command += ["--locals"] if options["locals"] else []
     command += [] if stops else ["--nonblocking"]
-    answer: dict[str, Any] = {"error": "py-spy was not run"}
+    answer = unavailable("failed", "py-spy was not run")
 
     for _ in range(ATTEMPTS):
         left_s = deadline - time.monotonic()
@@ -85,9 +89,9 @@ def run(command: list[str], timeout_s: float) -> dict[str, Any]:
     try:
         done = subprocess.run(command, capture_output=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:
-        return {"error": f"py-spy did not finish in {timeout_s:.1f} s", "final": True}
+        return final("timeout", f"py-spy did not finish in {timeout_s:.1f} s")
     except OSError as error:
-        return {"error": f"py-spy does not start: {error}", "final": True}
+        return final("failed", f"py-spy does not start: {error}")
 
     if done.returncode == 0 and done.stdout.strip():
         return {"json": done.stdout}
@@ -100,13 +104,18 @@ def explain(stderr: str) -> dict[str, Any]:
     text = stderr.lower()
 
     if "permission denied" in text or "operation not permitted" in text:
-        return {"error": NEEDS_PTRACE, "final": True}
+        return final("no_ptrace", NEEDS_PTRACE)
 
     if "no such process" in text or "no such file" in text:
-        return {"error": "the process has ended", "final": True}
+        return final("not_running", "the process has ended")
 
     if "failed to find a python version" in text or "unsupported version" in text:
-        return {"error": "py-spy does not know this Python version", "final": True}
+        return final("failed", "py-spy does not know this Python version")
 
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    return {"error": f"py-spy: {lines[0][:160] if lines else 'no output'}"}
+    return unavailable("failed", f"py-spy: {lines[0][:160] if lines else 'no output'}")
+
+
+def final(reason: str, detail: str) -> dict[str, Any]:
+    """Return a failure that another attempt would not change."""
+    return {**unavailable(reason, detail), "final": True}

@@ -10,7 +10,7 @@ import pickle
 import time
 from typing import Any
 
-from dsray_inspect.agent.remote.gil import give_way
+from dsray_inspect.agent.remote.gil import yield_gil
 
 
 def run(actor: Any, parts: list[tuple[str, bytes]], request: dict[str, Any]) -> dict[str, Any]:
@@ -32,9 +32,9 @@ def run(actor: Any, parts: list[tuple[str, bytes]], request: dict[str, Any]) -> 
         if name in seen.get("unchanged", ()):
             continue
 
-        give_way()
+        yield_gil()
         read = pickle.loads(part)
-        give_way()
+        yield_gil()
 
         try:
             seen.update(read(actor, request, seen))

@@ -12,7 +12,7 @@ import socket
 import struct
 from collections.abc import Iterator
 
-from dsray_inspect.agent.remote.gil import give_way
+from dsray_inspect.agent.remote.gil import yield_gil
 
 NETLINK_SOCK_DIAG = 4
 SOCK_DIAG_BY_FAMILY = 20
@@ -128,7 +128,7 @@ def answers(family: int) -> Iterator[bytes]:
                 yield answer[HEADER_BYTES:size]
                 answer = answer[size + -size % 4 :]
 
-            give_way()
+            yield_gil()
 
 
 def connection(message: bytes) -> tuple[int, tuple[str, int]]:

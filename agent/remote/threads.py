@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any
 
-from dsray_inspect.agent.remote.gil import give_way
+from dsray_inspect.agent.remote.gil import yield_gil
 
 MAX_FRAMES = 400
 SEPARATOR = "\0"
@@ -78,7 +78,7 @@ def all_threads() -> list[dict[str, Any]]:
     threads = []
 
     for ident, frames in stacks.items():
-        give_way()
+        yield_gil()
         thread = names.get(ident)
         tid = thread.native_id if thread is not None else None
         ran_s, run_delay_s = cpu_times(os.getpid(), tid)

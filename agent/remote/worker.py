@@ -13,14 +13,15 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from dsray_inspect.agent.remote.activity_counters import progress
+from dsray_inspect.agent.remote.activity_counters import activity_counters
 from dsray_inspect.agent.remote.engine import describe
 from dsray_inspect.agent.remote.engine_lookup import find_engine, looks
 from dsray_inspect.agent.remote.environ import compare_environ
-from dsray_inspect.agent.remote.gil import give_way
+from dsray_inspect.agent.remote.gil import yield_gil
 from dsray_inspect.agent.remote.locks import awaited_locks
 from dsray_inspect.agent.remote.threads import all_threads
 from dsray_inspect.agent.remote.training_health import health
+from dsray_inspect.agent.remote.unavailable import unavailable
 
 IDENTITY = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")
 IDLE_S = 1.0
@@ -33,7 +34,7 @@ def process(_actor: Any, request: dict[str, Any], _seen: dict[str, Any]) -> dict
     `request`: `environment`, the `env_state` of an earlier answer, whose variables are known.
     """
     threads = all_threads()
-    give_way()
+    yield_gil()
     locks = awaited_locks()
     env_state = hash(frozenset(os.environ.items()))
     roots = {name: root_of(name) for name in ("ray", "torch", "deepspeed")}
@@ -52,13 +53,13 @@ def process(_actor: Any, request: dict[str, Any], _seen: dict[str, Any]) -> dict
 
 def environment(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
     """Return the live variables, redacted, and where they come from."""
-    return compare_environ(dict(os.environ), "self")
+    return {"environ": compare_environ(dict(os.environ), "self")}
 
 
 def step(_actor: Any, request: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
     """Return the engine's step, if a frame knows it: for a caller that knows the engine."""
     engine, why = find_engine(0.0, moments(request, seen))
-    return {"deepspeed": None, "deepspeed_why": why, **numbers(engine, moments(request, seen))}
+    return {"deepspeed": unavailable("failed", why), **numbers(engine, moments(request, seen))}
 
 
 def deepspeed(_actor: Any, request: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
@@ -70,18 +71,17 @@ def deepspeed(_actor: Any, request: dict[str, Any], seen: dict[str, Any]) -> dic
     engine, why = find_engine(request["max_pause_ms"], moments(request, seen))
 
     if engine is None:
-        return {"deepspeed": None, "deepspeed_why": why, "step": None}
+        return {"deepspeed": unavailable("failed", why), "step": None}
 
-    give_way()
-    described = None
+    yield_gil()
 
     try:
         described = describe(engine)
     except Exception as error:
         why = f"this DeepSpeed keeps its engine differently: {type(error).__name__}: {error}"[:200]
+        described = unavailable("failed", why)
 
-    found = numbers(engine, moments(request, seen))
-    return {"deepspeed": described, "deepspeed_why": why, **found}
+    return {"deepspeed": described, **numbers(engine, moments(request, seen))}
 
 
 def moments(request: dict[str, Any], seen: dict[str, Any]) -> Iterable[None]:
@@ -96,7 +96,7 @@ def numbers(engine: Any, moments: Iterable[None] = (None,)) -> dict[str, Any]:
 
 def counters(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
     """Return what this process has done so far: CPU time, bytes, children; see `remote.activity_counters`."""
-    return {"progress": progress(os.getpid())}
+    return {"counters": activity_counters(os.getpid())}
 
 
 def step_of(engine: Any) -> int | None:

@@ -1,8 +1,8 @@
-"""What is asked of a look, and everything it brought home, as it came."""
+"""The request for one sample, and everything that was read for it."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -16,9 +16,12 @@ from dsray_inspect.agent.launchers.ray.records import (
     SubmissionRow,
 )
 from dsray_inspect.agent.model import Agent
-from dsray_inspect.agent.sampling.rank_report import RankReport
+from dsray_inspect.agent.sampling.node_report import NodeReport
+from dsray_inspect.agent.sampling.process_probe import NOT_PROBED, ProcessProbe
+from dsray_inspect.agent.sampling.rank_report import ControllerReport, RankReport
+from dsray_inspect.agent.unavailable import NOT_ASKED, Unavailable
 
-NO_INJECT = "switched off by --no-inject"
+NO_INJECT = Unavailable(reason="disabled", detail="switched off by --no-inject")
 
 
 class SampleRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,9 +36,9 @@ class SampleRequest(msgspec.Struct, frozen=True, kw_only=True):
     recorder: Literal["idle", "always"] = "idle"
     """Whether a rank that runs is to read its flight recorder too."""
     start: bool = False
-    """Whether to tell how the run started, too, and what that cost."""
+    """Whether to read how the run started, too, and what that cost."""
     counters: bool = False
-    """Whether CPU time, bytes and children are wanted, to compare two looks by."""
+    """Whether to read CPU time, bytes and children, by which two samples are compared."""
     max_pause_ms: float
     only: frozenset[str] | None = None
     """Actor ids of the ranks that may be stopped or dumped from outside, or whose logs are wanted;
@@ -45,20 +48,17 @@ class SampleRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def from_outside(self) -> bool:
-        """Whether py-spy must look at every worker, answering or not."""
+        """Whether py-spy must read every worker, whether it answers or not."""
         return self.native or self.locals or self.children or not self.inject
 
 
 class Observation(msgspec.Struct, kw_only=True):
-    """The answers of all rungs. Where a text stands for an answer, it says why there is none.
-
-    `workers` is by actor id, `looks` and `agents` by node id; a look's `processes` by pid.
-    """
+    """One sample before it is assembled: the answers of all rungs."""
 
     job: JobRow
     actors: RunActors | None
     nodes: list[NodeRow]
-    ask: SampleRequest
+    request: SampleRequest
     submission: SubmissionRow | None = None
     """How the job ended, None while it runs."""
     exits: dict[str, ExitRow] = {}
@@ -71,27 +71,30 @@ class Observation(msgspec.Struct, kw_only=True):
     """The job's living actors that belong to no run, which ranks may wait for; for `counters`."""
     placement_groups: list[PlacementGroupRow] = []
     available: dict[str, float] = {}
-    controller: dict[str, Any] | str = "not asked"
-    workers: dict[str, RankReport | str] = {}
-    looks: dict[str, dict[str, Any]] = {}
+    controller: ControllerReport | Unavailable = NOT_ASKED
+    ranks: dict[str, RankReport | Unavailable] = {}
+    """By actor id."""
+    node_reports: dict[str, NodeReport] = {}
+    """By node id."""
     agents: dict[str, Agent] = {}
+    """By node id, who read the node from outside."""
     notes: list[str] = []
     taken_at: float = 0.0
     took_s: float = 0.0
 
-    def process(self, node_id: str, pid: int) -> dict[str, Any]:
-        """Return what the look at a node says of one of its processes."""
-        found: dict[str, Any] = self.looks.get(node_id, {}).get("processes", {}).get(pid, {})
-        return found
+    def process(self, node_id: str, pid: int) -> ProcessProbe:
+        """Return what a node told of one of its processes."""
+        report = self.node_reports.get(node_id)
+        return report.process(pid) if report is not None else NOT_PROBED
 
+    @property
+    def driver(self) -> ProcessProbe:
+        return self.process(self.job.driver_node_id, self.job.driver_pid)
+
+    @property
     def any_died(self) -> bool:
-        """Return whether an actor that lived when we asked was dead when it should answer."""
-        answers = (self.controller, *self.workers.values())
-        return any(isinstance(one, str) and one.startswith("the actor has died") for one in answers)
-
-
-def has_threads(answer: RankReport | dict[str, Any] | str | None) -> bool:
-    if isinstance(answer, RankReport):
-        return bool(answer.threads)
-
-    return isinstance(answer, dict) and bool(answer.get("threads"))
+        """Whether an actor died between being listed and being asked."""
+        answers = (self.controller, *self.ranks.values())
+        return any(
+            isinstance(answer, Unavailable) and answer.reason == "died" for answer in answers
+        )

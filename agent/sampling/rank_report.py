@@ -1,139 +1,96 @@
-"""What a rank told of itself, made from its answer as that comes.
-
-The answer itself is let go: a hundred thousand of them, as they come, take a gigabyte.
-"""
+"""What a rank and the controller tell of themselves: rungs 1 and 2."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from sys import intern
-from typing import Any
-
-import msgspec
 
 from dsray_inspect.agent.model import Collective, DeepSpeed, Record, Thread
-from dsray_inspect.agent.stacks.decode import threads_inside
-
-ENVIRONMENT = ("env", "set_after_exec", "from_raylet")
-NOTHING: Mapping[str, Any] = {}
-
-
-class Identity(Record, frozen=True, kw_only=True):
-    """The place of a process in its group, as its own variables have it."""
-
-    rank: int | None = None
-    local_rank: int | None = None
-    node_rank: int | None = None
-    world_size: int | None = None
+from dsray_inspect.agent.sampling.process_probe import (
+    NO_IDENTITY,
+    ActivityCounters,
+    Environ,
+    Identity,
+)
+from dsray_inspect.agent.unavailable import NOT_ASKED, Unavailable
 
 
-NOBODY = Identity()
+class TrainingHealth(Record, frozen=True, kw_only=True):
+    """The engine's numbers. What is not finite is text: "nan", "inf", "-inf"."""
+
+    skipped_steps: float | str | None = None
+    grad_norm: float | str | None = None
+    loss_scale: float | str | None = None
+    loss: float | str | None = None
+    weight: float | str | None = None
+    """One element of the model."""
 
 
-def identity_of(variables: Mapping[str, str]) -> Identity:
-    """Return the numbers in RANK, LOCAL_RANK, NODE_RANK and WORLD_SIZE."""
-    rank, local_rank, node_rank, world_size = [
-        int(text) if (text := variables.get(name)) and text.isdigit() else None
-        for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")
-    ]
-    return Identity(rank=rank, local_rank=local_rank, node_rank=node_rank, world_size=world_size)
+class CompileLock(Record, frozen=True, kw_only=True):
+    """A lock of torch's extension compiler that a rank waits for."""
+
+    path: str
+    age_s: float | None
+    """None for a lock file that is gone."""
+    builders: int = 0
+    """How many compilers run on the node, whoever started them."""
+
+
+class OpBuild(Record, frozen=True, kw_only=True):
+    """A DeepSpeed op that a rank has loaded, and how long ninja took to build it."""
+
+    name: str
+    seconds: float
+    in_this_process: bool
 
 
 class RankReport(Record, frozen=True, kw_only=True):
-    """One rank's answer. What it was not asked for, or could not tell, is empty or None."""
+    """One rank's answer. What it was not asked for, or does not know, is empty or None."""
 
     threads: tuple[Thread, ...] = ()
-    identity: Identity = NOBODY
-    environ: Mapping[str, Any] = NOTHING
-    """Its variables and where they come from; see `remote.environ.compare_environ`."""
-    deepspeed: DeepSpeed | None = None
-    deepspeed_why: str = ""
+    identity: Identity = NO_IDENTITY
+    environ: Environ | Unavailable = NOT_ASKED
+    env_state: int | None = None
+    """Equal as long as its variables are; see `remote.worker.process`."""
+    deepspeed: DeepSpeed | Unavailable = NOT_ASKED
     step: int | None = None
-    collectives: tuple[Collective, ...] = ()
-    collectives_why: str = ""
+    health: TrainingHealth | None = None
+    collectives: tuple[Collective, ...] | Unavailable = NOT_ASKED
     longest_gap_s: float | None = None
-    arrivals: Mapping[str, Any] = NOTHING
+    arrivals: Mapping[str, Sequence[tuple[int, int]]] = {}
     """By process group: (sequence, Unix ns) of its newest collectives."""
-    progress: Mapping[str, Any] = NOTHING
-    """What `remote.activity_counters` read."""
-    health: Mapping[str, Any] = NOTHING
-    """What `remote.training_health` read of the engine."""
-    locks: tuple[Mapping[str, Any], ...] = ()
-    """The compile locks that it waits for; see `remote.locks`."""
-    versions: Mapping[str, str] = NOTHING
-    start: Any = None
+    counters: ActivityCounters | None = None
+    locks: tuple[CompileLock, ...] = ()
+    versions: Mapping[str, str] = {}
+    start: str | None = None
     """The record of its start; see `remote.startup_record`."""
-    builds: Sequence[Mapping[str, Any]] | None = None
-    train_s: Mapping[str, float] = NOTHING
+    builds: tuple[OpBuild, ...] | None = None
+    train_s: Mapping[str, float] = {}
+    """Seconds that Ray Train sums up in the rank; see `remote.startup_artifacts`."""
     failed: tuple[str, ...] = ()
     """What went wrong in a part of the read."""
     pause_ms: float = 0.0
 
 
-def told(answer: Mapping[str, Any]) -> RankReport:
-    """Return an answer of `remote.reads`, its frames labelled."""
-    get = answer.get
-    engine = get("deepspeed")
-    return RankReport(
-        threads=threads_inside(answer),
-        identity=identity_of(get("identity") or NOTHING),
-        environ={name: answer[name] for name in ENVIRONMENT} if "env" in answer else NOTHING,
-        deepspeed=msgspec.convert(engine, DeepSpeed) if engine else None,
-        deepspeed_why=intern(get("deepspeed_why") or ""),
-        step=get("step"),
-        collectives=collectives_of(get("collectives") or (), get("group_ranks") or NOTHING),
-        collectives_why=intern(get("collectives_why") or ""),
-        longest_gap_s=get("longest_gap_s"),
-        arrivals=get("arrivals") or NOTHING,
-        progress=get("progress") or NOTHING,
-        health=get("health") or NOTHING,
-        locks=tuple(get("locks") or ()),
-        versions=get("versions") or NOTHING,
-        start=get("start"),
-        builds=get("builds"),
-        train_s=get("train_s") or NOTHING,
-        failed=tuple(get("failed") or ()),
-        pause_ms=get("pause_ms", 0.0),
-    )
+class ControllerWorker(Record, frozen=True, kw_only=True):
+    """One worker as Ray Train's controller knows it."""
+
+    actor_id: str
+    rank: int | None = None
+    local_rank: int | None = None
+    node_rank: int | None = None
+    world_size: int | None = None
+    hostname: str | None = None
+    gpu_ids: tuple[str, ...] = ()
 
 
-def collectives_of(
-    entries: Sequence[Mapping[str, Any]], ranks: Mapping[str, Any]
-) -> tuple[Collective, ...]:
-    return tuple(
-        [
-            Collective(
-                group=intern(one["group"]),
-                ranks=group_members(ranks.get(one["group"])),
-                sequence=one["sequence"],
-                operation=intern(one["operation"]),
-                sizes=shared(tuple(map(tuple, one["sizes"]))),
-                dtype=intern(one["dtype"]),
-                age_s=one["age_s"],
-                finished=one["finished"],
-                timeout_s=one["timeout_s"],
-            )
-            for one in entries
-        ]
-    )
+class ControllerReport(Record, frozen=True, kw_only=True):
+    """The controller's answer."""
 
-
-@lru_cache(maxsize=4096)
-def shared(sizes: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
-    """Return one tuple for all ranks whose collectives have these sizes."""
-    return sizes
-
-
-def group_members(ranks: Any) -> tuple[int, ...]:
-    """Return the ranks of a group, from a list or from first, one past the last, and stride."""
-    if isinstance(ranks, dict):
-        return span(ranks["first"], ranks["end"], ranks["stride"])
-
-    return tuple(ranks or ())
-
-
-@lru_cache(maxsize=256)
-def span(first: int, end: int, stride: int) -> tuple[int, ...]:
-    """Return one tuple for all ranks of a group: a thousand copies would be a million numbers."""
-    return tuple(range(first, end, stride))
+    run_id: str | None = None
+    run_name: str | None = None
+    state: str | None = None
+    attempt: str | None = None
+    workers: tuple[ControllerWorker, ...] = ()
+    threads: tuple[Thread, ...] = ()
+    start: str | None = None
+    """The record of its start; see `remote.startup_record`."""

@@ -1,101 +1,107 @@
-"""What a session knows of each rank from earlier looks, so that it need not be read again."""
+"""What a session knows of each rank from earlier samples, so that it need not be read again."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
+import msgspec
+
 from dsray_inspect.agent.launchers.ray.adapters import Part
-from dsray_inspect.agent.model import OK
+from dsray_inspect.agent.model import DeepSpeed
 from dsray_inspect.agent.probes.install import tidy
 from dsray_inspect.agent.remote.flight_recorder import collectives
 from dsray_inspect.agent.remote.startup_artifacts import keepsakes
 from dsray_inspect.agent.remote.worker import counters, deepspeed, environment, process, step
 from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
-from dsray_inspect.agent.sampling.rank_report import ENVIRONMENT, RankReport, told
+from dsray_inspect.agent.sampling.process_probe import NOT_DUMPED, NOT_PROBED, Environ, StackDump
+from dsray_inspect.agent.sampling.rank_report import RankReport
 
 DRIVER_S = 5.0
-"""How old the driver's stack may be in a session that looks again and again."""
+"""How old the driver's stack may be in a session that takes one sample after another."""
 
 
 class SessionCache:
     """The engine, the step and the environment of each rank, by actor id, and the stack of
     each driver.
 
-    Finding the engine may stop a rank for a moment, redacting its variables is the longest
-    part of a look, and a py-spy for the driver the dearest; none of these changes from one
-    look to the next, as a rule.
+    Finding the engine may stop a rank for a moment, redacting its variables takes longer than
+    the rest of a sample, and a py-spy for the driver longest of all; none of these changes
+    from one sample to the next, as a rule.
     """
 
     def __init__(self) -> None:
-        self._engines: dict[str, dict[str, Any]] = {}
-        self._environments: dict[str, tuple[int, dict[str, Any]]] = {}
+        self._engines: dict[str, DeepSpeed] = {}
+        self._environs: dict[str, tuple[int | None, Environ]] = {}
         self._steps: dict[str, tuple[int, float]] = {}
-        self._drivers: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._drivers: dict[str, tuple[float, StackDump]] = {}
         self.silent: frozenset[str] = frozenset()
-        """The actors that did not answer in the last look."""
+        """The actors that did not answer in the last sample."""
 
-    def parts(self, actor_id: str, ask: SampleRequest) -> list[Part]:
+    def parts(self, actor_id: str, request: SampleRequest) -> list[Part]:
         """Return what a rank is asked to read of itself."""
         engine: Part = step if actor_id in self._engines else deepspeed
         wanted = (
             (True, process),
-            (ask.counters, counters),
-            (ask.env, environment),
-            (ask.deepspeed, engine),
-            (ask.deepspeed, collectives),
-            (ask.start, keepsakes),
+            (request.counters, counters),
+            (request.env, environment),
+            (request.deepspeed, engine),
+            (request.deepspeed, collectives),
+            (request.start, keepsakes),
             (True, tidy),
         )
         return [part for is_wanted, part in wanted if is_wanted]
 
     def env_state(self, actor_id: str) -> int | None:
         """Return what a rank's variables were known by; see `remote.worker.process`."""
-        known = self._environments.get(actor_id)
+        known = self._environs.get(actor_id)
         return known[0] if known else None
 
-    def needs_driver(self, job_id: str, ask: SampleRequest) -> bool:
+    def needs_driver(self, job_id: str, request: SampleRequest) -> bool:
         """Return whether a job's driver must be dumped, or its stack is known from a moment ago."""
         known = self._drivers.get(job_id)
-        return ask.from_outside or known is None or time.monotonic() - known[0] > DRIVER_S
+        return request.from_outside or known is None or time.monotonic() - known[0] > DRIVER_S
 
-    def told(self, actor_id: str, answer: dict[str, Any]) -> RankReport:
-        """Return what a rank has just told: what it read anew is kept, what is known is added."""
-        self._complete_engine(actor_id, answer)
-        self._complete_step(actor_id, answer, time.monotonic())
-        self._complete_environment(actor_id, answer)
-        return told(answer)
+    def completed(self, actor_id: str, report: RankReport) -> RankReport:
+        """Keep what a rank has read anew, and return its report with what was known before."""
+        known: dict[str, Any] = {}
 
-    def complete_driver(self, answers: Observation) -> None:
+        if isinstance(report.deepspeed, DeepSpeed):
+            self._engines[actor_id] = report.deepspeed
+        elif report.deepspeed.reason != "not_asked":
+            if actor_id in self._engines:
+                known["deepspeed"] = self._engines[actor_id]
+
+            if report.step is None:
+                known["step"] = self._kept_step(actor_id, report)
+
+        if report.step is not None:
+            self._steps[actor_id] = (report.step, time.monotonic())
+
+        if isinstance(report.environ, Environ):
+            self._environs[actor_id] = (report.env_state, report.environ)
+        elif report.environ.reason == "unchanged":
+            known["environ"] = self._environs[actor_id][1]
+
+        return msgspec.structs.replace(report, **known) if known else report
+
+    def _kept_step(self, actor_id: str, report: RankReport) -> int | None:
+        """Return the step that a rank is still at, as it has not run since that was read."""
+        if actor_id not in self._steps:
+            return None
+
+        step, read_at = self._steps[actor_id]
+        age_s = time.monotonic() - read_at
+        idle_s = [thread.idle_s for thread in report.threads]
+        return step if all(one is not None and one > age_s for one in idle_s) else None
+
+    def complete_driver(self, observation: Observation) -> None:
         """Keep the driver's stack, or add the one that is known."""
-        now = time.monotonic()
-        facts = answers.process(answers.job.driver_node_id, answers.job.driver_pid)
+        job, probe = observation.job, observation.driver
 
-        if "json" in facts.get("dump", {}):
-            self._drivers[answers.job.job_id] = (now, facts["dump"])
-        elif answers.job.job_id in self._drivers and facts and "dump" not in facts:
-            facts["dump"] = self._drivers[answers.job.job_id][1]
-
-    def _complete_engine(self, actor_id: str, answer: dict[str, Any]) -> None:
-        if answer.get("deepspeed") is not None:
-            self._engines[actor_id] = answer["deepspeed"]
-        elif "deepspeed" in answer and actor_id in self._engines:
-            answer["deepspeed"], answer["deepspeed_why"] = self._engines[actor_id], OK
-
-    def _complete_step(self, actor_id: str, answer: dict[str, Any], now: float) -> None:
-        """Keep the step; a rank that has not run since it was read is still at it."""
-        if answer.get("step") is not None:
-            self._steps[actor_id] = (answer["step"], now)
-        elif "step" in answer and actor_id in self._steps:
-            step, read_at = self._steps[actor_id]
-            idle_s = [thread["idle_s"] for thread in answer.get("threads", ())]
-
-            if all(one is not None and one > now - read_at for one in idle_s):
-                answer["step"] = step
-
-    def _complete_environment(self, actor_id: str, answer: dict[str, Any]) -> None:
-        if "env" in answer:
-            read = {name: answer[name] for name in ENVIRONMENT}
-            self._environments[actor_id] = (answer["env_state"], read)
-        elif "environment" in answer.get("unchanged", ()):
-            answer.update(self._environments[actor_id][1])
+        if isinstance(probe.stack, StackDump):
+            self._drivers[job.job_id] = (time.monotonic(), probe.stack)
+        elif job.job_id in self._drivers and probe is not NOT_PROBED and probe.stack == NOT_DUMPED:
+            node = observation.node_reports[job.driver_node_id]
+            known = msgspec.structs.replace(probe, stack=self._drivers[job.job_id][1])
+            observation.node_reports[job.driver_node_id] = node.with_process(job.driver_pid, known)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from dsray_inspect.agent.model import Frame, Local, Thread
+from dsray_inspect.agent.stacks.layers import label
 
 
 class PySpyUnreadable(ValueError):
@@ -36,7 +37,7 @@ _DECODER = msgspec.json.Decoder(list[_Thread])
 
 
 def parse(text: bytes) -> tuple[Thread, ...]:
-    """Return the threads of one dump; frames outermost first, their layers not yet told.
+    """Return the threads of one dump; frames outermost first, without their layers.
 
     Raises:
         PySpyUnreadable: The text is not such a dump.
@@ -47,6 +48,17 @@ def parse(text: bytes) -> tuple[Thread, ...]:
         raise PySpyUnreadable(f"not the output of py-spy dump --json: {error}") from error
 
     return tuple(_thread(thread) for thread in threads)
+
+
+def labelled_threads(text: bytes) -> tuple[Thread, ...]:
+    """Return the threads of one dump, every frame with its layer.
+
+    Raises:
+        PySpyUnreadable: The text is not such a dump.
+    """
+    return tuple(
+        msgspec.structs.replace(thread, frames=label(thread.frames)) for thread in parse(text)
+    )
 
 
 def _thread(thread: _Thread) -> Thread:

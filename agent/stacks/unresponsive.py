@@ -10,29 +10,20 @@ from collections.abc import Sequence
 
 from dsray_inspect.agent.model import Frame, Thread
 from dsray_inspect.agent.stacks.frame_rules import path_of
-from dsray_inspect.agent.stacks.pyspy import PySpyUnreadable, parse
 
 WAITS = ("ray/_private/worker.py", "main_loop")
 LOOP = "asyncio/base_events.py"
 IDLE_IN_LOOP = ("select", "_run_once", "run_forever", "poll")
 
 
-def explain_silence(dump: bytes, before: bytes | None = None) -> str:
+def explain_silence(threads: Sequence[Thread], before: Sequence[Thread] | None = None) -> str:
     """Return one clause, or "" for a process that could answer.
 
-    `before` is an earlier dump of the same process, where there is one.
+    `before` is from an earlier dump of the same process, where there is one.
     """
-    threads = read(dump)
-    keeper = gil_keeper(threads, read(before) if before is not None else None)
+    keeper = gil_keeper(threads, before)
     held = f"the GIL is held by {keeper.name}" if keeper is not None else ""
     return held or busy_main(threads) or busy_loop(threads)
-
-
-def read(dump: bytes) -> Sequence[Thread]:
-    try:
-        return parse(dump)
-    except PySpyUnreadable:
-        return ()
 
 
 def gil_keeper(threads: Sequence[Thread], before: Sequence[Thread] | None) -> Thread | None:

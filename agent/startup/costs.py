@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from dsray_inspect.agent.launchers.ray.records import StoreTotals, TaskHistory
 from dsray_inspect.agent.model import Cost, StartName, Startup
+from dsray_inspect.agent.sampling.rank_report import OpBuild
 from dsray_inspect.agent.startup.milestones import Milestones, S
 from dsray_inspect.agent.startup.phases import ONLY_SUBMIT
 from dsray_inspect.agent.startup.ranks import RankStart, length
@@ -32,7 +33,7 @@ def costs_of(
     startup: Startup | None,
     history: TaskHistory,
     ranks: Sequence[RankStart],
-    builds: Sequence[Mapping[str, Any]] | None,
+    builds: Sequence[OpBuild] | None,
     train_s: Sequence[Mapping[str, float]] = (),
     *,
     trains_since_ns: int | None,
@@ -74,7 +75,7 @@ def deepspeed_init(parts: dict[StartName, float], ranks: Sequence[RankStart]) ->
     )
 
 
-def op_compile(ranks: Sequence[RankStart], builds: Sequence[Mapping[str, Any]] | None) -> Cost:
+def op_compile(ranks: Sequence[RankStart], builds: Sequence[OpBuild] | None) -> Cost:
     """Return the longest build or load of ops, from the ranks' records, else from build logs."""
     recorded = [
         [span for span in rank.spans if span.name == "op_compile" and span.end_ns] for rank in ranks
@@ -93,7 +94,7 @@ def op_compile(ranks: Sequence[RankStart], builds: Sequence[Mapping[str, Any]] |
     if builds is None:
         return Cost(name="op_compile", seconds=None, evidence="no rank could say what was built")
 
-    built = {one["name"]: float(one["seconds"]) for one in builds if one["in_this_process"]}
+    built = {one.name: one.seconds for one in builds if one.in_this_process}
     return Cost(
         name="op_compile",
         seconds=sum(built.values()),

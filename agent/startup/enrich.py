@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 
 from dsray_inspect.agent.model import OK, DeepSpeed, InitPhase, Phase, Snapshot, Worker
+from dsray_inspect.agent.sampling.rank_report import OpBuild
 from dsray_inspect.agent.startup.costs import costs_of, trains_since
 from dsray_inspect.agent.startup.milestones import S
 from dsray_inspect.agent.startup.phases import ONLY_SUBMIT, startup_of
@@ -78,14 +78,14 @@ def with_init(worker: Worker, read: Read) -> Worker:
 
 
 def phases_of(
-    recorded: RankStart | None, built: Sequence[Mapping[str, Any]] | None
+    recorded: RankStart | None, built: Sequence[OpBuild] | None
 ) -> tuple[tuple[InitPhase, ...], str]:
     if recorded is not None:
         return recorded.phases(), OK
 
     compiled = tuple(
-        InitPhase(phase=f"op_compile:{one['name']}", seconds=float(str(one["seconds"])))
+        InitPhase(phase=f"op_compile:{one.name}", seconds=one.seconds)
         for one in built or ()
-        if one["in_this_process"]
+        if one.in_this_process
     )
     return compiled, f"op compiles only: {ONLY_SUBMIT}" if compiled else ONLY_SUBMIT

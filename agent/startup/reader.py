@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError
-from typing import Any
 
 import msgspec
 
@@ -25,7 +24,7 @@ from dsray_inspect.agent.launchers.ray.records import (
 from dsray_inspect.agent.launchers.ray.task_events import read_history
 from dsray_inspect.agent.remote.startup_artifacts import controller_log
 from dsray_inspect.agent.sampling.observation import Observation
-from dsray_inspect.agent.sampling.rank_report import RankReport
+from dsray_inspect.agent.sampling.rank_report import ControllerReport, OpBuild, RankReport
 from dsray_inspect.agent.startup.milestones import Milestones, from_history, from_log, from_records
 from dsray_inspect.agent.startup.ranks import RankStart, parse
 
@@ -43,7 +42,7 @@ class Read(msgspec.Struct, frozen=True, kw_only=True):
     marks: Milestones = Milestones()
     ranks: dict[str, RankStart] = {}
     """By actor id."""
-    builds: dict[str, Sequence[Mapping[str, Any]]] = {}
+    builds: dict[str, Sequence[OpBuild]] = {}
     """By actor id: the ops that a rank has loaded."""
     train_s: dict[str, Mapping[str, float]] = {}
     """By actor id: seconds that Ray Train sums up; see `remote.startup_artifacts`."""
@@ -84,12 +83,12 @@ class StartReader:
 
         return True
 
-    def finish(self, answers: Observation, *, trains: bool, is_over: bool) -> Read | None:
+    def finish(self, observation: Observation, *, trains: bool, is_over: bool) -> Read | None:
         """Return what is known by now, with what the ranks' answers hold of it.
 
         The controller is asked for its log where Ray has forgotten what is long ago.
         """
-        actors = answers.actors
+        actors = observation.actors
 
         if actors is None:
             return None
@@ -105,14 +104,14 @@ class StartReader:
 
             if tables is None:
                 return known or Read(notes=("Ray's tables were not read in time; look again",))
-        elif known is not None and answers.ask.start:
+        elif known is not None and observation.request.start:
             tables = known
         else:
             return known
 
-        read = with_answers(tables, answers, known)
+        read = with_reports(tables, observation, known)
 
-        if trains and not read.marks.complete and not read.is_done and answers.ask.inject:
+        if trains and not read.marks.complete and not read.is_done and observation.request.inject:
             read = self._with_log(read, actors.controller)
 
         read = msgspec.structs.replace(read, is_done=is_over)
@@ -158,7 +157,7 @@ class StartReader:
         return [(int(at_ns), str(text)) for at_ns, text in found]
 
 
-def with_answers(read: Read, answers: Observation, known: Read | None) -> Read:
+def with_reports(read: Read, observation: Observation, known: Read | None) -> Read:
     """Return what was read with what the ranks keep, told by themselves or found on their node.
 
     A rank that is silent now may have answered before.
@@ -167,10 +166,10 @@ def with_answers(read: Read, answers: Observation, known: Read | None) -> Read:
     builds = dict(known.builds) if known else {}
     train_s = dict(known.train_s) if known else {}
 
-    for row in answers.actors.workers if answers.actors else ():
-        answer = answers.workers.get(row.actor_id)
+    for row in observation.actors.workers if observation.actors else ():
+        answer = observation.ranks.get(row.actor_id)
         own = answer if isinstance(answer, RankReport) else RankReport()
-        text = own.start or answers.process(row.node_id, row.pid).get("start")
+        text = own.start or observation.process(row.node_id, row.pid).start
         start = parse(text) if text else None
 
         if start is not None:
@@ -180,12 +179,13 @@ def with_answers(read: Read, answers: Observation, known: Read | None) -> Read:
             builds[row.actor_id] = own.builds
             train_s[row.actor_id] = own.train_s
 
-    job, control = answers.job, answers.actors.controller if answers.actors else None
-    driver = answers.process(job.driver_node_id, job.driver_pid).get("start")
-    told = answers.controller.get("start") if isinstance(answers.controller, dict) else None
+    has_controller = observation.actors is not None and observation.actors.controller is not None
+    report = observation.controller
+    of_driver = observation.driver.start
+    of_controller = report.start if isinstance(report, ControllerReport) else None
     recorded = from_records(
-        parse(driver) if driver else None,
-        parse(told) if told and control else None,
+        parse(of_driver) if of_driver else None,
+        parse(of_controller) if of_controller and has_controller else None,
         list(ranks.values()),
     )
     return msgspec.structs.replace(

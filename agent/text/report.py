@@ -113,7 +113,7 @@ def has_ended(snapshot: Snapshot) -> bool:
 def controller_doing(snapshot: Snapshot, controller: Controller) -> str:
     """Return state and what it waits on, as one clause."""
     if controller.state == "unknown":
-        asked = all(worker.evidence.controller != NO_INJECT for worker in snapshot.workers)
+        asked = all(worker.evidence.controller != str(NO_INJECT) for worker in snapshot.workers)
         state = "did not answer" if asked else "was not asked"
         return f"{state}, waits on {controller.waiting_on}" if controller.waiting_on else state
 

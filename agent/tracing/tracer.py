@@ -14,7 +14,7 @@ from dsray_inspect.agent.launchers.ray.records import ActorRow
 from dsray_inspect.agent.probes.install import install, uninstall
 from dsray_inspect.agent.probes.wire import CAPACITY
 from dsray_inspect.agent.remote.flight_recorder import recording
-from dsray_inspect.agent.sampling.rank_report import group_members
+from dsray_inspect.agent.sampling.decode import group_members
 from dsray_inspect.agent.tracing.capture import Rank, TraceCapture
 from dsray_inspect.agent.tracing.collectives import entries
 from dsray_inspect.agent.tracing.rings import Rings

@@ -19,8 +19,11 @@ from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
 from dsray_inspect.agent.launchers.ray.adapters import RunActors
 from dsray_inspect.agent.launchers.ray.records import ActorRow, NodeRow
 from dsray_inspect.agent.remote.threads import packed
+from dsray_inspect.agent.sampling.decode import rank_report
 from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
+from dsray_inspect.agent.sampling.rank_report import RankReport
 from dsray_inspect.agent.sampling.session_cache import SessionCache
+from dsray_inspect.agent.unavailable import Unavailable
 from dsray_inspect.agent.verdict import judge
 from tests.bench.results import Result
 from tests.unit.test_verdict import job
@@ -93,36 +96,39 @@ def answer(rank: int, size: int) -> bytes:
             "identity": {"RANK": str(rank), "WORLD_SIZE": str(size)},
             "roots": {"ray": f"{SITE}/ray", "torch": f"{SITE}/torch", "deepspeed": None},
             "step": 20,
-            "progress": {"cpu_s": 30.0, "moved_bytes": 1 << 20, "children": [], "dials": []},
+            "counters": {"cpu_s": 30.0, "moved_bytes": 1 << 20, "children": [], "dials": []},
             "collectives": [collective],
-            "collectives_why": "ok",
             "group_ranks": {"1": {"first": 0, "end": size, "stride": 1}},
             "longest_gap_s": 0.05,
-            "deepspeed": None,
-            "deepspeed_why": "known",
+            "deepspeed": {"reason": "failed", "detail": "known"},
         }
     )
 
 
+def report_of(cache: SessionCache, actor_id: str, raw: bytes) -> RankReport | Unavailable:
+    report = rank_report(pickle.loads(raw))
+    return cache.completed(actor_id, report) if isinstance(report, RankReport) else report
+
+
 def facts_of(
-    memory: SessionCache,
+    cache: SessionCache,
     raw: list[bytes],
     rows: tuple[ActorRow, ...],
     nodes: list[NodeRow],
     earlier: AnalysisInput | None = None,
 ) -> AnalysisInput:
-    answers = Observation(
+    observation = Observation(
         job=job(driver_node_id="n0"),
         actors=RunActors(generation="v2", controller=None, workers=rows),
         nodes=nodes,
-        ask=SampleRequest(max_pause_ms=100),
-        workers={
-            row.actor_id: memory.told(row.actor_id, pickle.loads(one))
+        request=SampleRequest(max_pause_ms=100),
+        ranks={
+            row.actor_id: report_of(cache, row.actor_id, one)
             for row, one in zip(rows, raw, strict=True)
         },
         taken_at=101.0 if earlier else 100.0,
     )
-    return assemble(answers, earlier=earlier)
+    return assemble(observation, earlier=earlier)
 
 
 def actor_rows(size: int) -> tuple[ActorRow, ...]:
@@ -169,15 +175,15 @@ def measure(size: int) -> Measured:
         NodeRow(node_id=f"n{n}", ip="10.0.0.1", hostname=f"h{n}", alive=True, resources={})
         for n in range((size + PER_NODE - 1) // PER_NODE)
     ]
-    memory = SessionCache()
+    cache = SessionCache()
     cpu_s = time.process_time()
     started = time.perf_counter()
-    facts = facts_of(memory, raw, rows, nodes)
+    facts = facts_of(cache, raw, rows, nodes)
     merged = time.perf_counter()
     snapshot = judge(facts)
     ended = time.perf_counter()
     cpu_s = time.process_time() - cpu_s
-    again = judge(facts_of(memory, raw, rows, nodes, earlier=facts))
+    again = judge(facts_of(cache, raw, rows, nodes, earlier=facts))
     second_s = time.perf_counter() - ended
     assert again.verdict.ranks == snapshot.verdict.ranks == (ASLEEP,), again.verdict
     return Measured(merged - started, ended - merged, cpu_s, second_s)

@@ -150,7 +150,10 @@ def blind() -> list[Event]:
     """Rank 1 does not answer, and py-spy has no right to look at it."""
     last = recorded("healthy")
     missing = Verdict(
-        state="unknown", cause=None, ranks=(), summary=f"1 of 2 ranks could be seen: {NEEDS_PTRACE}."
+        state="unknown",
+        cause=None,
+        ranks=(),
+        summary=f"1 of 2 ranks could be seen: {NEEDS_PTRACE}.",
     )
 
     def unread(worker: Worker) -> Worker:

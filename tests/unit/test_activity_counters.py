@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from dsray_inspect.agent.remote import sockets as sockets
-from dsray_inspect.agent.remote.activity_counters import children, progress
+from dsray_inspect.agent.remote.activity_counters import activity_counters, children
 from dsray_inspect.agent.remote.sockets import Tables, traffic
 
 LOOPBACKS = [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
@@ -39,7 +39,7 @@ def deaf(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.mark.parametrize("of_itself", [False, True])
 def test_names_the_address_that_gives_no_answer(deaf: str, of_itself: bool) -> None:
-    assert progress(os.getpid(), None if of_itself else {})["dials"] == [deaf]
+    assert activity_counters(os.getpid(), None if of_itself else {})["dials"] == [deaf]
 
 
 def test_a_process_that_reads_itself_opens_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,14 +47,14 @@ def test_a_process_that_reads_itself_opens_no_socket(monkeypatch: pytest.MonkeyP
         raise AssertionError("a socket was opened")
 
     monkeypatch.setattr(socket, "socket", refuse)
-    progress(os.getpid())
+    activity_counters(os.getpid())
 
 
 def test_names_it_where_the_kernel_lists_no_sockets(
     deaf: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sockets, "NETLINK_SOCK_DIAG", 31)
-    assert progress(os.getpid(), {})["dials"] == [deaf]
+    assert activity_counters(os.getpid(), {})["dials"] == [deaf]
 
 
 def test_the_connections_of_a_namespace_are_read_once(deaf: str) -> None:
@@ -75,14 +75,14 @@ def test_counts_what_comes_over_the_network(family: socket.AddressFamily, host: 
         server = stack.enter_context(socket.create_server((host, 0), family=family))
         sender = stack.enter_context(socket.create_connection(server.getsockname()[:2]))
         receiver = stack.enter_context(server.accept()[0])
-        before = progress(os.getpid(), {})["moved_bytes"]
+        before = activity_counters(os.getpid(), {})["moved_bytes"]
         sender.sendall(bytes(MESSAGE_BYTES))
         left = MESSAGE_BYTES
 
         while left:
             left -= len(receiver.recv(left))
 
-        moved = progress(os.getpid(), {})["moved_bytes"] - before
+        moved = activity_counters(os.getpid(), {})["moved_bytes"] - before
 
     # What was sent counts when it is acknowledged.
     assert moved >= MESSAGE_BYTES

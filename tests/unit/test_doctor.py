@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import msgspec
@@ -24,8 +25,9 @@ from dsray_inspect.agent.doctor.report import (
 )
 from dsray_inspect.agent.launchers.ray.records import NodeRow
 from dsray_inspect.agent.model import OK
+from dsray_inspect.agent.remote import doctor_probe
 from dsray_inspect.agent.remote.environ import EnvironUnreadable
-from dsray_inspect.agent.remote.pyspy import NEEDS_PTRACE
+from dsray_inspect.agent.remote.pyspy import NEEDS_PTRACE, explain
 from dsray_inspect.agent.text.doctor import diagnosis_text
 
 EVERY_CAP = (1 << 41) - 1
@@ -69,7 +71,7 @@ def facts(**changes: Any) -> NodeCheck:
 
 
 def denied(**changes: Any) -> NodeCheck:
-    return facts(**{"stacks": NEEDS_PTRACE, "environ": NO_MEMORY, **changes})
+    return facts(**{"stacks": NEEDS_PTRACE, "environ": NO_MEMORY, "is_denied": True, **changes})
 
 
 def node(
@@ -376,12 +378,20 @@ def test_slots_without_a_device() -> None:
 
 
 def test_no_binding_for_nvml() -> None:
-    ill = facts(gpu_why="nvidia-ml-py is not installed: pip install nvidia-ml-py")
+    ill = facts(gpu_why="no NVML binding on this node", lacks_nvml=True)
     assert prescribed(ill, slots=1)[1] == "/opt/python -m pip install nvidia-ml-py"
 
 
-def test_the_words_that_mean_a_missing_right() -> None:
-    """The remedies tell a refusal by what the looks themselves say of one."""
-    assert "ptrace" in NEEDS_PTRACE
-    assert "ptrace" in NO_MEMORY
-    assert issubclass(EnvironUnreadable, Exception)
+@pytest.mark.parametrize(
+    ("stderr", "is_denied"),
+    [("Error: Permission denied (os error 13)", True), ("Error: No such process", False)],
+)
+def test_a_refusal_is_told_by_its_reason(
+    monkeypatch: pytest.MonkeyPatch, stderr: str, is_denied: bool
+) -> None:
+    def unreadable(_pid: int) -> dict[str, str]:
+        raise EnvironUnreadable("its memory does not read as expected")
+
+    monkeypatch.setattr(doctor_probe, "live_environ", unreadable)
+    monkeypatch.setattr(doctor_probe, "dump", lambda *_: explain(stderr))
+    assert doctor_probe.attempts([os.getpid()], "py-spy", 1.0)["is_denied"] is is_denied

@@ -12,7 +12,7 @@ from dsray_inspect.agent.launchers.ray.records import NodeRow
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
 from dsray_inspect.agent.verdict import judge
-from tests.unit.test_verdict import SITE, job
+from tests.unit.test_verdict import SITE, job, node
 
 PID = 10
 APART_S = 1.0
@@ -31,23 +31,23 @@ def driver(
     thread = {"thread_name": "MainThread", "os_thread_id": PID, "pid": PID, "frames": stack[::-1]}
     return {
         "state": "alive",
-        "dump": {"json": json.dumps([thread]).encode()},
+        "stack": {"json": json.dumps([thread]).encode()},
         "idle_s": {PID: idle_s},
         "cpu_times_s": {PID: (ran_s, doing.pop("run_delay_s", 0.0))},
-        "progress": {**DOING, **doing},
+        "counters": {**DOING, **doing},
     }
 
 
 def look(process: dict[str, Any], at: float, earlier: AnalysisInput | None = None) -> AnalysisInput:
-    answers = Observation(
+    observation = Observation(
         job=job(),
         actors=None,
         nodes=[NodeRow(node_id="n1", ip="10.0.0.1", hostname="h", alive=True, resources={})],
-        ask=SampleRequest(max_pause_ms=100),
-        looks={"n1": {"processes": {PID: process}}},
+        request=SampleRequest(max_pause_ms=100),
+        node_reports={"n1": node({"processes": {PID: process}})},
         taken_at=at,
     )
-    return assemble(answers, earlier=earlier)
+    return assemble(observation, earlier=earlier)
 
 
 def judged(before: dict[str, Any], now: dict[str, Any]) -> Snapshot:

@@ -19,7 +19,8 @@ import json, warnings
 from dsray_inspect.agent.remote import gpus as gpus
 warnings.simplefilter("ignore")
 gpus.BINDINGS = ({binding!r},)
-print(json.dumps(gpus.read_gpus()))
+found, failure = gpus.read_gpus()
+print(json.dumps([found, failure["detail"] if failure else "ok"]))
 """
 
 

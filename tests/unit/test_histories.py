@@ -12,6 +12,7 @@ from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
 from dsray_inspect.agent.launchers.ray.records import ExitRow, NodeRow, SubmissionRow
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.remote import flight_recorder
+from dsray_inspect.agent.unavailable import Unavailable
 from dsray_inspect.agent.verdict import judge
 from tests.unit.test_verdict import (
     IN_DATA,
@@ -57,15 +58,15 @@ def stands(number: int, frames: Any, age_s: float = 8, **more: Any) -> dict[str,
 def with_progress(one: dict[str, Any], **more: Any) -> dict[str, Any]:
     times = {"ran_s": more.pop("ran_s", 5.0), "run_delay_s": more.pop("run_delay_s", 1.0)}
     thread = {**one["threads"][0], **times}
-    return {**one, "threads": [thread], "progress": {**STILL, **more}}
+    return {**one, "threads": [thread], "counters": {**STILL, **more}}
 
 
 def window(before: tuple[Any, ...], now: tuple[Any, ...], **more: Any) -> Snapshot:
     """Return the verdict of the second of two looks."""
     first, second = look(*before, **more), look(*now, **more)
-    first.answers.taken_at, second.answers.taken_at = 100.0, 100.0 + APART_S
-    earlier = assemble(first.answers)
-    return judge(assemble(second.answers, earlier=earlier))
+    first.observation.taken_at, second.observation.taken_at = 100.0, 100.0 + APART_S
+    earlier = assemble(first.observation)
+    return judge(assemble(second.observation, earlier=earlier))
 
 
 def twice(*ranks: Any, **more: Any) -> Snapshot:
@@ -148,10 +149,10 @@ def test_who_was_just_let_go_on_by_a_debugger_is_not_blamed() -> None:
 
     ranks = (waits(0), stands(1, IN_USER, idle_s=9), waits(2))
     first, second = look(*ranks, looks=seen("stopped")), look(*ranks, looks=seen("alive"))
-    first.answers.taken_at, second.answers.taken_at = 100.0, 100.0 + APART_S
-    held = assemble(first.answers)
+    first.observation.taken_at, second.observation.taken_at = 100.0, 100.0 + APART_S
+    held = assemble(first.observation)
     assert judge(held).verdict.ranks == (1,)
-    assert judge(assemble(second.answers, earlier=held)).findings == ()
+    assert judge(assemble(second.observation, earlier=held)).findings == ()
 
 
 def in_get_of(
@@ -167,12 +168,12 @@ def in_get_of(
         look(
             *ranks,
             helpers=[helper],
-            looks={"n1": {"processes": {107: {"progress": {**STILL, "cpu_s": cpu_s}}}}},
+            looks={"n1": {"processes": {107: {"counters": {**STILL, "cpu_s": cpu_s}}}}},
         )
         for cpu_s in actor_cpu_s
     )
-    first.answers.taken_at, second.answers.taken_at = 100.0, 100.0 + APART_S
-    return judge(assemble(second.answers, earlier=assemble(first.answers)))
+    first.observation.taken_at, second.observation.taken_at = 100.0, 100.0 + APART_S
+    return judge(assemble(second.observation, earlier=assemble(first.observation)))
 
 
 def test_an_object_that_is_still_being_made_is_waited_for() -> None:
@@ -390,7 +391,7 @@ def test_numbers_that_are_none(health: dict[str, Any], cause: str | None) -> Non
 def test_memory_that_is_nearly_used_up(used: int, cause: str | None) -> None:
     memory = {"whose": "/sys/fs/cgroup/x", "limit_bytes": 100, "used_bytes": used, "oom_kills": 0}
     ranks = [with_progress(rank(number, IN_USER, 0.1)) for number in range(2)]
-    ranks[1]["progress"]["memory"] = memory
+    ranks[1]["counters"]["memory"] = memory
     snapshot = twice(*ranks)
     assert (snapshot.verdict.cause, snapshot.verdict.ranks) == (cause, (1,) if cause else ())
 
@@ -416,17 +417,21 @@ def post_mortem(
     *messages: str, exits: dict[str, ExitRow] | None = None, words: Any = (), killed: Any = ()
 ) -> Snapshot:
     account = [{"at": float(number), "message": one} for number, one in enumerate(messages)]
-    kept = {"account": account, "last_words": {"w0": list(words)}, "oom_killed": list(killed)}
+    post_mortem = {
+        "train_log": account,
+        "last_words": {"w0": list(words)},
+        "oom_killed": list(killed),
+    }
     facts = look(
         "the actor is dead",
         "the actor is dead",
         actors={0: {"state": "DEAD"}, 1: {"state": "DEAD"}},
         job=job(is_dead=True),
         submission=SubmissionRow(status="FAILED", message="exit code 1"),
-        looks={"n1": {"processes": {}, "kept": kept}},
+        looks={"n1": {"processes": {}, "post_mortem": post_mortem}},
         exits=exits or {},
     )
-    return judge(assemble(facts.answers))
+    return judge(assemble(facts.observation))
 
 
 def ended(number: int, kind: str, at: float, detail: str = "connection error code 2") -> ExitRow:
@@ -497,20 +502,20 @@ def test_a_lost_node_takes_its_ranks_along() -> None:
         "the actor is dead",
         actors={1: {"state": "DEAD", "node_id": "n2"}},
     )
-    facts.answers.nodes.append(
+    facts.observation.nodes.append(
         NodeRow(node_id="n2", ip="10.0.0.2", hostname="host-b", alive=False, resources={})
     )
-    snapshot = judge(assemble(facts.answers))
+    snapshot = judge(assemble(facts.observation))
     assert (snapshot.verdict.state, snapshot.verdict.cause) == ("failed", "node_lost")
 
 
 def test_a_node_that_does_not_answer_is_told_with_its_ranks() -> None:
     facts = look(waits(0), "its main thread did not answer", actors={1: {"node_id": "n2"}})
-    facts.answers.nodes.append(
+    facts.observation.nodes.append(
         NodeRow(node_id="n2", ip="10.0.0.2", hostname="host-b", alive=True, resources={})
     )
-    facts.answers.reachable = {"n2": "no answer from 10.0.0.2:7000 in 1 s"}
-    snapshot = judge(assemble(facts.answers))
+    facts.observation.reachable = {"n2": "no answer from 10.0.0.2:7000 in 1 s"}
+    snapshot = judge(assemble(facts.observation))
     assert snapshot.verdict.cause == "network_unreachable"
     assert "host-b (10.0.0.2)" in snapshot.verdict.summary
 
@@ -521,12 +526,12 @@ def test_nodes_that_do_not_answer_are_told_together() -> None:
 
     for number in (2, 3):
         ip = f"10.0.0.{number}"
-        facts.answers.nodes.append(
+        facts.observation.nodes.append(
             NodeRow(node_id=f"n{number}", ip=ip, hostname=f"h{number}", alive=True, resources={})
         )
-        facts.answers.reachable[f"n{number}"] = f"no answer from {ip}:7000 in 1 s"
+        facts.observation.reachable[f"n{number}"] = f"no answer from {ip}:7000 in 1 s"
 
-    [finding] = judge(assemble(facts.answers)).findings
+    [finding] = judge(assemble(facts.observation)).findings
     assert (finding.cause, finding.next_step) == ("network_unreachable", "ping 10.0.0.2")
     assert "2 nodes, h2 (10.0.0.2), h3 (10.0.0.3)," in finding.summary
     assert "the raylet of h3 (10.0.0.3): no answer from 10.0.0.3:7000 in 1 s" in finding.evidence
@@ -597,8 +602,8 @@ def test_ranks_that_a_debugger_holds_are_told_by_debugger() -> None:
 
 def test_facts_know_one_earlier_look_only() -> None:
     first: AnalysisInput = look(rank(0, IN_USER, 0.1))
-    second = assemble(first.answers, earlier=first)
-    third = assemble(first.answers, earlier=second)
+    second = assemble(first.observation, earlier=first)
+    third = assemble(first.observation, earlier=second)
     assert third.earlier is not None
     assert third.earlier.earlier is None
 
@@ -610,13 +615,9 @@ def test_who_holds_its_gil_is_told_by_that_and_not_before(
     def held(at: float) -> AnalysisInput:
         facts = look(waits(0, waited_s), stands(1, IN_USER, waited_s), waits(2, waited_s))
         silent = facts.members[1]
-        why = msgspec.structs.replace(
-            silent.worker.evidence,
-            worker="its main thread did not answer in 0.8 s: the GIL is held",
-        )
         one = msgspec.structs.replace(
             silent,
-            worker=msgspec.structs.replace(silent.worker, evidence=why),
+            silence=Unavailable(reason="timeout", detail="its main thread did not answer in 0.8 s"),
             seen=msgspec.structs.replace(silent.seen, gil_keeper=silent.training),
         )
         members = (facts.members[0], one, facts.members[2])

@@ -161,7 +161,7 @@ def test_a_process_that_does_not_catch_the_signal_gets_none(shipped: Path) -> No
     with ready(python(shipped, code)) as process:
         answer = faultdump.dump(process.pid)
         assert answer is not None
-        assert "does not catch" in answer["error"]
+        assert "does not catch" in answer["detail"]
         assert process.poll() is None
 
 

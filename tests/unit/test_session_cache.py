@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from dsray_inspect.agent.model import DeepSpeed
 from dsray_inspect.agent.sampling import session_cache
+from dsray_inspect.agent.sampling.decode import rank_report
 from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
+from dsray_inspect.agent.sampling.process_probe import Environ, StackDump
 from dsray_inspect.agent.sampling.rank_report import RankReport
 from dsray_inspect.agent.sampling.session_cache import SessionCache
-from tests.unit.test_verdict import job
+from dsray_inspect.agent.unavailable import NOT_ASKED, Unavailable
+from tests.unit.test_verdict import job, node
 
 ENGINE = {
     "version": "0.19",
@@ -25,7 +30,11 @@ ENGINE = {
     "process_groups": [],
     "config_digest": "d1",
 }
-ENV: dict[str, Any] = {"env": {"A": "1"}, "set_after_exec": [], "from_raylet": None, "env_state": 5}
+ENVIRON: dict[str, Any] = {"variables": {"A": "1"}, "set_after_exec": [], "from_raylet": None}
+ENV: dict[str, Any] = {"environ": ENVIRON, "env_state": 5}
+FAILED = Unavailable(reason="failed", detail="no frame")
+NO_ENGINE = msgspec.to_builtins(FAILED)
+DUMP = b'[{"thread_name": "MainThread", "frames": []}]'
 EVERYTHING = SampleRequest(max_pause_ms=100)
 
 
@@ -47,11 +56,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def answer(*, idle_s: float | None = 0.0, **more: Any) -> dict[str, Any]:
     thread = {"name": "MainThread", "tid": 7, "frames": "", "idle_s": idle_s}
-    return {"threads": [thread], "deepspeed": None, "step": None, **more}
+    return {"threads": [thread], "deepspeed": NO_ENGINE, "step": None, **more}
 
 
 def completed(known: SessionCache, one: dict[str, Any]) -> RankReport:
-    return known.told("a", one)
+    report = rank_report(one)
+    assert isinstance(report, RankReport)
+    return known.completed("a", report)
 
 
 def names(known: SessionCache) -> list[str]:
@@ -63,9 +74,9 @@ def test_the_engine_is_asked_for_once() -> None:
     assert names(known) == ["process", "environment", "deepspeed", "collectives", "tidy"]
     completed(known, answer(deepspeed=ENGINE, step=3))
     assert names(known) == ["process", "environment", "step", "collectives", "tidy"]
-    again = completed(known, answer(deepspeed_why="no frame"))
-    assert again.deepspeed is not None
-    assert (again.deepspeed.config_digest, again.deepspeed_why) == ("d1", "ok")
+    again = completed(known, answer())
+    assert isinstance(again.deepspeed, DeepSpeed)
+    assert again.deepspeed.config_digest == "d1"
 
 
 def test_variables_that_are_the_same_are_not_read_again() -> None:
@@ -74,8 +85,9 @@ def test_variables_that_are_the_same_are_not_read_again() -> None:
     completed(known, answer(**ENV))
     assert known.env_state("a") == 5
     again = completed(known, answer(unchanged=["environment"], env_state=5))
-    assert again.environ["env"] == {"A": "1"}
-    assert not completed(known, answer(env_state=6)).environ
+    assert isinstance(again.environ, Environ)
+    assert again.environ.variables == {"A": "1"}
+    assert completed(known, answer(env_state=6)).environ == NOT_ASKED
 
 
 @pytest.mark.parametrize(
@@ -93,18 +105,21 @@ def test_a_rank_that_has_not_run_since_is_at_the_same_step(
 def test_the_driver_is_looked_at_every_few_seconds(clock: Clock) -> None:
     known = SessionCache()
     assert known.needs_driver("02000000", EVERYTHING)
-    assert driver_dump(known, {"dump": {"json": b"1"}}) == {"json": b"1"}
+    first = driver_stack(known, {"stack": {"json": DUMP}})
+    assert isinstance(first, StackDump)
     clock.now += session_cache.DRIVER_S - 0.1
     assert not known.needs_driver("02000000", EVERYTHING)
-    assert driver_dump(known, {"state": "alive"}) == {"json": b"1"}
+    assert driver_stack(known, {"state": "alive"}) is first
     assert known.needs_driver("02000000", SampleRequest(max_pause_ms=100, native=True))
     clock.now += 0.2
     assert known.needs_driver("02000000", EVERYTHING)
-    assert driver_dump(known, {"dump": {"error": "gone"}}) == {"error": "gone"}
+    assert driver_stack(known, {"stack": NO_ENGINE}) == FAILED
 
 
-def driver_dump(known: SessionCache, facts: dict[str, Any]) -> Any:
-    looks = {"n1": {"processes": {10: facts}}}
-    answers = Observation(job=job(), actors=None, nodes=[], ask=EVERYTHING, looks=looks)
-    known.complete_driver(answers)
-    return answers.process("n1", 10).get("dump")
+def driver_stack(known: SessionCache, told: dict[str, Any]) -> StackDump | Unavailable:
+    nodes = {"n1": node({"processes": {10: told}})}
+    observation = Observation(
+        job=job(), actors=None, nodes=[], request=EVERYTHING, node_reports=nodes
+    )
+    known.complete_driver(observation)
+    return observation.driver.stack

@@ -9,6 +9,7 @@ import pytest
 
 from dsray_inspect.agent.launchers.ray.records import TaskHistory
 from dsray_inspect.agent.model import Snapshot, Startup
+from dsray_inspect.agent.sampling.rank_report import OpBuild
 from dsray_inspect.agent.startup.costs import costs_of
 from dsray_inspect.agent.startup.enrich import with_start
 from dsray_inspect.agent.startup.milestones import (
@@ -174,7 +175,7 @@ def test_an_op_is_named_with_its_build(submitted: Kept) -> None:
         seconds(startup)["deepspeed_init"] if startup else None
     )
 
-    built = [{"name": "cpu_adam", "seconds": 31.0, "in_this_process": True}]
+    built = [OpBuild(name="cpu_adam", seconds=31.0, in_this_process=True)]
     (cost,) = [
         one
         for one in costs_of(None, TaskHistory(), [], built, trains_since_ns=None, now_ns=0)

@@ -13,9 +13,12 @@ from dsray_inspect.agent.launchers.ray.adapters import RunActors
 from dsray_inspect.agent.launchers.ray.records import ActorRow, JobRow, NodeRow, SubmissionRow
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.remote.threads import packed
+from dsray_inspect.agent.sampling.decode import node_report, rank_report
+from dsray_inspect.agent.sampling.node_report import NodeReport
 from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
-from dsray_inspect.agent.sampling.rank_report import told
+from dsray_inspect.agent.sampling.rank_report import ControllerReport, RankReport
 from dsray_inspect.agent.text.command_hint import CommandHint
+from dsray_inspect.agent.unavailable import Unavailable
 from dsray_inspect.agent.verdict import judge
 
 SITE = "/venv/site-packages"
@@ -104,10 +107,22 @@ def entered(one: dict[str, Any], sequence: int, age_s: float, **more: Any) -> di
     return {
         **one,
         "collectives": [*others, entry],
-        "collectives_why": "ok",
         "group_ranks": {"1": [0, 1, 2]},
         "longest_gap_s": more.get("gap_s", 0.05),
     }
+
+
+def reported(answer: dict[str, Any] | str) -> RankReport | Unavailable:
+    """Return a rank's answer decoded; a text is why its main thread did not answer in time."""
+    if isinstance(answer, dict):
+        return rank_report(answer)
+
+    return Unavailable(reason="timeout", detail=answer)
+
+
+def node(told: dict[str, Any]) -> NodeReport:
+    """Return what a node tells, decoded."""
+    return node_report({"hostname": "h", "processes": {}, **told})
 
 
 def look(
@@ -117,19 +132,18 @@ def look(
     changes = actors or {}
     rows = tuple(actor(number, **changes.get(number, {})) for number in range(len(ranks)))
     controller = actor(9, "TrainController", worker_id="wc", owner_worker_id="wd")
-    answers = Observation(
+    nodes = {node_id: node(told) for node_id, told in more.pop("looks", {}).items()}
+    observation = Observation(
         job=more.pop("job", job()),
         actors=RunActors(generation="v2", controller=controller, workers=rows),
         nodes=[NodeRow(node_id="n1", ip="10.0.0.1", hostname="h", alive=True, resources={})],
-        ask=SampleRequest(max_pause_ms=100),
-        controller={"state": "RUNNING", "workers": [], "threads": []},
-        workers={
-            row.actor_id: told(answer) if isinstance(answer, dict) else answer
-            for row, answer in zip(rows, ranks, strict=True)
-        },
+        request=SampleRequest(max_pause_ms=100),
+        controller=ControllerReport(state="RUNNING"),
+        node_reports=nodes,
+        ranks={row.actor_id: reported(answer) for row, answer in zip(rows, ranks, strict=True)},
         **more,
     )
-    return assemble(answers)
+    return assemble(observation)
 
 
 def judged(*ranks: dict[str, Any] | str, **more: Any) -> Snapshot:
@@ -307,7 +321,7 @@ def test_a_job_ends_as_ray_says(status: str | None, job_state: str, state: str) 
 
 def test_two_ranks_on_one_device() -> None:
     gpu = {"index": 0, "uuid": "GPU-1", "name": "x", "utilization": 0.5, "memory_used_bytes": 1}
-    looks = {"n1": {"processes": {}, "gpus": [gpu], "gpu_why": "ok"}}
+    looks = {"n1": {"processes": {}, "gpus": [gpu]}}
     slots = {0: {"gpu_slots": (0,)}, 1: {"gpu_slots": (0,)}}
     ranks = (rank(0, IN_USER, 0.1), rank(1, IN_USER, 0.1))
     assert judged(*ranks, actors=slots, looks=looks).findings[0].cause == "device_conflict"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import msgspec
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.assemble.workers import RankContext
 from dsray_inspect.agent.model import Thread
+from dsray_inspect.agent.sampling.process_probe import ActivityCounters
 from dsray_inspect.agent.stacks.memo import of_newest
 
 LEAST_APART_S = 0.3
@@ -22,7 +20,7 @@ STILL_BYTES = 1 << 20
 """Bytes a second."""
 
 
-Doing = tuple[Thread | None, Mapping[str, Any]]
+Doing = tuple[Thread | None, ActivityCounters | None]
 """A thread and the activity counters of its process."""
 
 
@@ -51,26 +49,26 @@ class Activity(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         )
 
 
-def activity_of(facts: AnalysisInput, member: RankContext) -> Activity | None:
+def activity_of(sample: AnalysisInput, member: RankContext) -> Activity | None:
     """Return what a rank did since the last sample, None where it was not seen in both."""
-    before = before_of(facts, member)
+    before = before_of(sample, member)
 
-    if facts.earlier is None or before is None:
+    if sample.earlier is None or before is None:
         return None
 
     return between(
-        facts.snapshot.taken_at - facts.earlier.snapshot.taken_at,
-        (before.training, before.progress),
-        (member.training, member.progress),
+        sample.snapshot.taken_at - sample.earlier.snapshot.taken_at,
+        (before.training, before.counters),
+        (member.training, member.counters),
     )
 
 
-def before_of(facts: AnalysisInput, member: RankContext) -> RankContext | None:
+def before_of(sample: AnalysisInput, member: RankContext) -> RankContext | None:
     """Return the same process of the rank in the sample before, None where it was not there."""
-    if facts.earlier is None:
+    if sample.earlier is None:
         return None
 
-    return by_process(facts.earlier.members).get((member.worker.actor_id, member.worker.pid))
+    return by_process(sample.earlier.members).get((member.worker.actor_id, member.worker.pid))
 
 
 @of_newest
@@ -83,21 +81,17 @@ def between(apart_s: float, before: Doing, now: Doing) -> Activity | None:
     """Compare two samples of a thread and its process; None where they are too close or one is blind."""
     (thread_before, before_it), (thread_now, now_it) = before, now
 
-    if apart_s < LEAST_APART_S or not (before_it and now_it):
+    if apart_s < LEAST_APART_S or before_it is None or now_it is None:
         return None
 
     return Activity(
         apart_s=apart_s,
         thread_share=share(thread_before, thread_now, apart_s),
         queue_share=queue_share(thread_before, thread_now, apart_s),
-        process_share=difference(before_it, now_it, "cpu_s") / apart_s,
+        process_share=max(0.0, now_it.cpu_s - before_it.cpu_s) / apart_s,
         children_share=children_share(before_it, now_it, apart_s),
-        bytes_a_second=difference(before_it, now_it, "moved_bytes") / apart_s,
+        bytes_a_second=max(0, now_it.moved_bytes - before_it.moved_bytes) / apart_s,
     )
-
-
-def difference(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -> float:
-    return max(0.0, float(now.get(name, 0)) - float(before.get(name, 0)))
 
 
 def share(before: Thread | None, now: Thread | None, apart_s: float) -> float | None:
@@ -122,7 +116,7 @@ def demand(had: float, queued: float) -> float:
     return min(1.0, had / free) if free > NEVER_FREE else 1.0
 
 
-def children_share(before: Mapping[str, Any], now: Mapping[str, Any], apart_s: float) -> float:
-    known = {child["pid"]: child["cpu_s"] for child in before.get("children", ())}
-    ran = sum(max(0.0, child["cpu_s"] - known.get(child["pid"], 0.0)) for child in now["children"])
-    return float(ran) / apart_s
+def children_share(before: ActivityCounters, now: ActivityCounters, apart_s: float) -> float:
+    known = {child.pid: child.cpu_s for child in before.children}
+    ran = sum(max(0.0, child.cpu_s - known.get(child.pid, 0.0)) for child in now.children)
+    return ran / apart_s

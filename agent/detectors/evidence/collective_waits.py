@@ -45,9 +45,9 @@ def stall_s(gap_s: float | None) -> float:
     return min(max(gap_s * USUAL_GAPS, PROMPT_S), max(gap_s * LONG_GAPS, STALLED_S))
 
 
-def waits(facts: AnalysisInput) -> list[Wait]:
+def waits(sample: AnalysisInput) -> list[Wait]:
     """Return every rank that is in a collective."""
-    return list(waits_of(facts.members))
+    return list(waits_of(sample.members))
 
 
 @of_newest

@@ -12,7 +12,7 @@ from dsray_inspect.agent.stacks.memo import by_identity
 
 def compilers_of(member: RankContext) -> list[str]:
     """Return the names of the compilers among a rank's child processes."""
-    names = (child["name"] for child in member.progress.get("children", ()))
+    names = (child.name for child in member.child_processes)
     return [name for name in names if is_compiler(name)]
 
 

@@ -16,9 +16,9 @@ def gil_holder_of(member: RankContext) -> Thread | None:
 
     None where that is a read or a write: one that hangs is named by what it is for.
     """
-    holder = member.seen.gil_keeper
+    holder, silence = member.seen.gil_keeper, member.silence
 
-    if holder is None or "did not answer" not in member.worker.evidence.worker:
+    if holder is None or silence is None or silence.reason != "timeout":
         return None
 
     cause = cause_of(member)

@@ -19,19 +19,19 @@ class Producer(Record, frozen=True, kw_only=True):
         return not self.activity.is_still
 
 
-def producers_of(facts: AnalysisInput) -> list[Producer]:
+def producers_of(sample: AnalysisInput) -> list[Producer]:
     """Return those that were seen in both samples, the busiest first."""
-    if facts.earlier is None:
+    if sample.earlier is None:
         return []
 
-    before = facts.earlier.answers
-    apart_s = facts.snapshot.taken_at - facts.earlier.snapshot.taken_at
+    before = sample.earlier.observation
+    apart_s = sample.snapshot.taken_at - sample.earlier.snapshot.taken_at
     found = []
 
-    for row in facts.answers.helpers:
+    for row in sample.observation.helpers:
         one, other = (
-            answers.process(row.node_id, row.pid).get("progress", {})
-            for answers in (before, facts.answers)
+            observation.process(row.node_id, row.pid).counters
+            for observation in (before, sample.observation)
         )
         activity = between(apart_s, (None, one), (None, other))
 

@@ -35,9 +35,9 @@ def census_of(members: tuple[RankContext, ...]) -> RankIndex:
     return RankIndex(by_state, by_phase)
 
 
-def in_state(facts: AnalysisInput, state: WorkerState) -> list[RankContext]:
-    return census_of(facts.members).by_state.get(state, [])
+def in_state(sample: AnalysisInput, state: WorkerState) -> list[RankContext]:
+    return census_of(sample.members).by_state.get(state, [])
 
 
-def in_phase(facts: AnalysisInput, phase: Phase) -> list[RankContext]:
-    return census_of(facts.members).by_phase.get(phase, [])
+def in_phase(sample: AnalysisInput, phase: Phase) -> list[RankContext]:
+    return census_of(sample.members).by_phase.get(phase, [])

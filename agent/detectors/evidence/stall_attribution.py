@@ -67,7 +67,7 @@ def victims_of(numbers: tuple[int, ...], waiting: Sequence[Wait], waited_s: floa
 
 
 def candidates(
-    facts: AnalysisInput,
+    sample: AnalysisInput,
     late: Sequence[RankContext],
     victims: Victims,
     producers: Sequence[Producer],
@@ -76,7 +76,7 @@ def candidates(
     alike: dict[tuple[Cause, bool, Where], list[StallCandidate]] = {}
 
     for member in late:
-        candidate = _candidate(facts, member, victims, producers)
+        candidate = _candidate(sample, member, victims, producers)
 
         if candidate is not None:
             alike.setdefault(candidate.kind, []).append(candidate)
@@ -85,21 +85,21 @@ def candidates(
 
 
 def _candidate(
-    facts: AnalysisInput, member: RankContext, victims: Victims, producers: Sequence[Producer]
+    sample: AnalysisInput, member: RankContext, victims: Victims, producers: Sequence[Producer]
 ) -> StallCandidate | None:
     """Return how a rank is stalled that its peers wait for, None where it is not to blame."""
     cause = cause_of(member)
     assert cause is not None
-    activity, waited_s = activity_of(facts, member), victims.waited_s
+    activity, waited_s = activity_of(sample, member), victims.waited_s
     producer = next((one for one in producers if one.is_busy and cause == "object_wait"), None)
     idle_s = member.worker.idle_s or 0.0
     is_idle = activity.is_still if activity else idle_s >= min(AS_LONG * waited_s, STALLED_S)
-    still = is_idle and producer is None and not _has_moved_on(facts, member)
+    still = is_idle and producer is None and not _has_moved_on(sample, member)
 
     if gil_holder_of(member) and waited_s < HELD_S:
         return None  # what it is in holds the GIL, or is about to release it
 
-    if _was_stopped(facts, member) or (not still and _is_excused(cause, activity, waited_s)):
+    if _was_stopped(sample, member) or (not still and _is_excused(cause, activity, waited_s)):
         return None
 
     return StallCandidate(
@@ -112,15 +112,15 @@ def _candidate(
     )
 
 
-def _has_moved_on(facts: AnalysisInput, member: RankContext) -> bool:
+def _has_moved_on(sample: AnalysisInput, member: RankContext) -> bool:
     """Tell whether a rank was blocked in something else in the last sample."""
-    before = before_of(facts, member)
+    before = before_of(sample, member)
     return before is not None and cause_of(before) not in (None, cause_of(member))
 
 
-def _was_stopped(facts: AnalysisInput, member: RankContext) -> bool:
+def _was_stopped(sample: AnalysisInput, member: RankContext) -> bool:
     """Tell whether a rank has only just been resumed by a debugger or SIGCONT."""
-    before = before_of(facts, member)
+    before = before_of(sample, member)
     return before is not None and before.worker.state == "stopped"
 
 

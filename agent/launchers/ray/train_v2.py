@@ -13,7 +13,7 @@ class TrainV2:
     """A TrainController owns the workers."""
 
     generation = "v2"
-    controller_parts: Sequence[Part] = (controller_read.look,)
+    controller_parts: Sequence[Part] = (controller_read.read_controller,)
     without_controller = ""
 
     def runs(self, actors: Sequence[ActorRow]) -> list[RunActors]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dsray_inspect.agent.detectors.detection import Detection
-from dsray_inspect.agent.detectors.op_compile import CompileLock, OpCompile
+from dsray_inspect.agent.detectors.op_compile import AwaitedLock, OpCompile
 from dsray_inspect.agent.text.findings.wording import Words, words
 from dsray_inspect.agent.text.humanize import agree, count, duration, name_ranks, sentence
 
@@ -25,7 +25,7 @@ def op_compile(facts: OpCompile, detection: Detection) -> Words:
 
 
 @words.register
-def compile_lock(facts: CompileLock, detection: Detection) -> Words:
+def compile_lock(facts: AwaitedLock, detection: Detection) -> Words:
     ranks = detection.ranks
     paths = ", ".join(facts.paths) or "in TORCH_EXTENSIONS_DIR (its path takes an in-process read)"
     age = f", {duration(facts.age_s)} old" if facts.age_s is not None else ""

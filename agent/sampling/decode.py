@@ -1,0 +1,262 @@
+"""Turns the dicts that other processes send into records, once.
+
+`agent.remote` runs where only the standard library is certain to be, so what it returns is made
+of dicts. Nothing above this module sees them. A dict with `reason` and `detail` stands for
+something that was not available.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from sys import intern
+from typing import Any, TypeVar
+
+import msgspec
+
+from dsray_inspect.agent.launchers.ray.actor_calls import CallFailed
+from dsray_inspect.agent.model import Collective, DeepSpeed, Gpu
+from dsray_inspect.agent.sampling.node_report import (
+    LogTail,
+    NodeReport,
+    PostMortem,
+    SpilledObjects,
+)
+from dsray_inspect.agent.sampling.process_probe import (
+    NO_IDENTITY,
+    NOT_DUMPED,
+    ActivityCounters,
+    Environ,
+    Identity,
+    ProcessProbe,
+    StackDump,
+)
+from dsray_inspect.agent.sampling.rank_report import (
+    CompileLock,
+    ControllerReport,
+    ControllerWorker,
+    OpBuild,
+    RankReport,
+    TrainingHealth,
+)
+from dsray_inspect.agent.stacks.decode import threads_inside
+from dsray_inspect.agent.stacks.pyspy import PySpyUnreadable, labelled_threads
+from dsray_inspect.agent.unavailable import NOT_ASKED, Unavailable
+
+T = TypeVar("T")
+Wire = Mapping[str, Any]
+
+NO_THREADS = Unavailable(
+    reason="not_running", detail="py-spy sees no Python thread in it: it is starting or ending"
+)
+UNCHANGED = Unavailable(reason="unchanged", detail="unchanged since the last answer")
+
+
+def failed_call(failure: CallFailed) -> Unavailable:
+    return Unavailable(reason="died" if failure.dead else "failed", detail=str(failure))
+
+
+def rank_report(answer: Wire) -> RankReport | Unavailable:
+    """Return the answer of the parts of `remote.worker` and others that a rank was asked to run."""
+    try:
+        return _rank_report(answer)
+    except (msgspec.ValidationError, LookupError, TypeError, ValueError) as error:
+        return _malformed(error)
+
+
+def _rank_report(answer: Wire) -> RankReport:
+    get = answer.get
+    collectives, builds = get("collectives"), get("builds")
+    return RankReport(
+        threads=threads_inside(answer),
+        identity=identity_of(get("identity") or {}),
+        environ=_environ(answer),
+        env_state=get("env_state"),
+        deepspeed=_part(get("deepspeed"), DeepSpeed),
+        step=get("step"),
+        health=_record(get("health"), TrainingHealth),
+        collectives=_unavailable(collectives)
+        if not isinstance(collectives, (list, tuple))
+        else _collectives(collectives, get("group_ranks") or {}),
+        longest_gap_s=get("longest_gap_s"),
+        arrivals=get("arrivals") or {},
+        counters=_record(get("counters"), ActivityCounters),
+        locks=tuple(msgspec.convert(lock, CompileLock) for lock in get("locks") or ()),
+        versions=get("versions") or {},
+        start=get("start"),
+        builds=None if builds is None else msgspec.convert(builds, tuple[OpBuild, ...]),
+        train_s=get("train_s") or {},
+        failed=tuple(get("failed") or ()),
+        pause_ms=get("pause_ms", 0.0),
+    )
+
+
+def controller_report(answer: Wire) -> ControllerReport | Unavailable:
+    """Return the answer of `remote.controller.read_controller`."""
+    try:
+        return ControllerReport(
+            run_id=_text(answer.get("run_id")),
+            run_name=_text(answer.get("run_name")),
+            state=_text(answer.get("state")),
+            attempt=_text(answer.get("attempt")),
+            workers=msgspec.convert(answer.get("workers") or (), tuple[ControllerWorker, ...]),
+            threads=threads_inside(answer),
+            start=answer.get("start"),
+        )
+    except (msgspec.ValidationError, LookupError, TypeError, ValueError) as error:
+        return _malformed(error)
+
+
+def node_report(answer: Wire) -> NodeReport:
+    """Return the answer of `remote.node.read_node`.
+
+    Raises:
+        msgspec.ValidationError: it is something else.
+    """
+    gpus = answer.get("gpus", ())
+    return NodeReport(
+        hostname=answer["hostname"],
+        processes={pid: process_probe(wire) for pid, wire in answer["processes"].items()},
+        gpus=_unavailable(gpus)
+        if isinstance(gpus, Mapping)
+        else msgspec.convert(gpus, tuple[Gpu, ...]),
+        spilled=_record(answer.get("spilled"), SpilledObjects),
+        post_mortem=_record(answer.get("post_mortem"), PostMortem),
+        logs=msgspec.convert(answer.get("logs") or {}, dict[str, LogTail]),
+    )
+
+
+def process_probe(wire: Wire) -> ProcessProbe:
+    """Return what a node tells of one process."""
+    get = wire.get
+    identity = get("identity")
+    return ProcessProbe(
+        state=get("state"),
+        rss_bytes=get("rss_bytes"),
+        command=get("command", ""),
+        idle_s=get("idle_s") or {},
+        cpu_times_s=get("cpu_times_s") or {},
+        counters=_record(get("counters"), ActivityCounters),
+        children=tuple(get("children") or ()),
+        stack=_stack(get("stack")),
+        environ=_environ(wire),
+        start=get("start"),
+        identity=identity_of(identity) if identity else NO_IDENTITY,
+    )
+
+
+def identity_of(variables: Mapping[str, str]) -> Identity:
+    """Return the numbers in RANK, LOCAL_RANK, NODE_RANK and WORLD_SIZE."""
+    rank, local_rank, node_rank, world_size = [
+        int(text) if (text := variables.get(name)) and text.isdigit() else None
+        for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")
+    ]
+    return Identity(rank=rank, local_rank=local_rank, node_rank=node_rank, world_size=world_size)
+
+
+def _stack(wire: Wire | None) -> StackDump | Unavailable:
+    """Return the threads in py-spy's JSON, labelled."""
+    if wire is None:
+        return NOT_DUMPED
+
+    if "json" not in wire:
+        return _unavailable(wire)
+
+    try:
+        threads = labelled_threads(wire["json"])
+    except PySpyUnreadable as error:
+        return _malformed(error)
+
+    if not threads:
+        return NO_THREADS
+
+    return StackDump(
+        threads=threads,
+        source="faulthandler" if wire.get("rung4") else "py-spy",
+        pause_ms=wire.get("pause_ms", 0.0),
+        note=wire.get("note", ""),
+    )
+
+
+def _environ(wire: Wire) -> Environ | Unavailable:
+    if "environment" in wire.get("unchanged", ()):
+        return UNCHANGED
+
+    return _part(wire.get("environ"), Environ)
+
+
+def _part(wire: Wire | None, kind: type[T]) -> T | Unavailable:
+    """Return a part of an answer, or why it could not be read."""
+    if wire is None or "reason" in wire:
+        return _unavailable(wire)
+
+    return msgspec.convert(wire, kind)
+
+
+def _record(wire: Wire | None, kind: type[T]) -> T | None:
+    return msgspec.convert(wire, kind) if wire else None
+
+
+def _unavailable(wire: Wire | None) -> Unavailable:
+    if wire is None:
+        return NOT_ASKED
+
+    return _shared_unavailable(wire["reason"], wire["detail"])
+
+
+@lru_cache(maxsize=1024)
+def _shared_unavailable(reason: str, detail: str) -> Unavailable:
+    """Return one record for all ranks that say the same."""
+    return msgspec.convert({"reason": reason, "detail": detail}, Unavailable)
+
+
+def _malformed(error: Exception) -> Unavailable:
+    return Unavailable(reason="malformed", detail=str(error)[:200])
+
+
+def _text(value: Any) -> str | None:
+    return str(value) if value is not None else None
+
+
+def _collectives(entries: Sequence[Wire], ranks: Mapping[str, Any]) -> tuple[Collective, ...]:
+    return tuple(
+        [
+            Collective(
+                group=intern(entry["group"]),
+                ranks=group_members(ranks.get(entry["group"])),
+                sequence=entry["sequence"],
+                operation=intern(entry["operation"]),
+                sizes=_shared_sizes(tuple(map(tuple, entry["sizes"]))),
+                dtype=intern(entry["dtype"]),
+                age_s=entry["age_s"],
+                finished=entry["finished"],
+                timeout_s=entry["timeout_s"],
+            )
+            for entry in entries
+        ]
+    )
+
+
+@lru_cache(maxsize=4096)
+def _shared_sizes(sizes: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+    """Return one tuple for all ranks whose collectives have these sizes."""
+    return sizes
+
+
+def group_members(ranks: Any) -> tuple[int, ...]:
+    """Return the ranks of a group, from a list or from first, one past the last, and stride."""
+    if isinstance(ranks, dict):
+        return _span(ranks["first"], ranks["end"], ranks["stride"])
+
+    return _shared_members(tuple(ranks or ()))
+
+
+@lru_cache(maxsize=256)
+def _span(first: int, end: int, stride: int) -> tuple[int, ...]:
+    """Return one tuple for all ranks of a group: a thousand copies would be a million numbers."""
+    return tuple(range(first, end, stride))
+
+
+@lru_cache(maxsize=256)
+def _shared_members(ranks: tuple[int, ...]) -> tuple[int, ...]:
+    return ranks
