@@ -87,11 +87,11 @@ dashboards: setup ## Write dashboards/grafana/*.json from the code beside them.
 	$(BIN)/python -m dsray_inspect.dashboards.build
 
 test: setup system-packages ## Run all tests, the quick ones first.
-	$(BIN)/pytest -n 2 tests/unit $(wildcard tests/promql tests/tui) $(ARGS) $(CHOSEN)
+	$(BIN)/pytest -n 2 tests/unit tests/compat $(wildcard tests/promql tests/tui) $(ARGS) $(CHOSEN)
 	$(BIN)/pytest $(wildcard tests/ray tests/faults) $(ARGS) $(CHOSEN)
 
 test-unit: setup ## Run the tests that need no cluster.
-	$(BIN)/pytest -n 2 tests/unit $(ARGS)
+	$(BIN)/pytest -n 2 tests/unit tests/compat $(ARGS)
 
 faults: setup ## Run the whole fault suite and score dsray-inspect on it (about 40 minutes on 2 cores).
 	$(BIN)/python -m tests.faults $(ARGS)

@@ -8,49 +8,32 @@ from functools import lru_cache
 
 import msgspec
 
+from dsray_inspect.agent.compat import deepspeed, libraries, ray, torch
 from dsray_inspect.agent.model import Frame, Layer, Record
 
 _SITE = re.compile(r".*/(?:site-packages|dist-packages)/(.*)")
 _STDLIB = re.compile(r"/lib(?:64)?/(?:python3\.\d+t?|pypy3\.\d+)(?:/|\.zip/)|/python3\d+\.zip/")
 _SHARED_OBJECT = re.compile(r"\.(?:so|dylib)(?:\.[\d.]+)?\Z|\A\[.*\]\Z")
-_UPLOADED = ("/runtime_resources/working_dir_files/", "/runtime_resources/py_modules_files/")
+_UPLOADED = tuple(f"{ray.UPLOADS_BELOW}{folder}/" for folder in ray.UPLOADED_FOLDERS)
 _TYPED_IN = ("<stdin>", "<ipython-input-", "<input>", "<cell")
-_TRACED_BY_TORCH = ("<eval_with_key>", "<torch_package", "<debug_wrapper", "<resume in")
+_TRACED_BY_TORCH = (*torch.GENERATED_FILES, *torch.OLDER_GENERATED_FILES)
 
 # A checkout outside site-packages betrays itself by folders that only the project has.
 _CHECKOUTS = re.compile(
-    r".*/(?:"
-    r"(deepspeed/(?:runtime|comm|ops|moe|module_inject|pipe|checkpoint|inference|compile|linear)/.*"
-    r"|deepspeed/utils/(?:nvtx|groups|timer|logging|comms_logging|tensor_fragment|z3_leaf_module)\.py"
-    r"|deepspeed/__init__\.py)"
-    r"|(torch/(?:_dynamo/|_inductor/|_functorch/|_ops\.py|_tensor\.py|_jit_internal\.py|nn/modules/"
-    r"|nn/parallel/|autograd/(?:function|graph|grad_mode|__init__)\.py|optim/(?:_\w+|optimizer"
-    r"|lr_scheduler|adam\w*|sgd)\.py|distributed/(?:_\w+|distributed_c10d|c10d_logger|rendezvous"
-    r"|device_mesh|fsdp|tensor|elastic|checkpoint|algorithms)[/.]|utils/(?:data/|_contextlib\.py"
-    r"|cpp_extension\.py|file_baton\.py|checkpoint\.py)).*)"
-    r"|(?:python/(ray/.*)|(ray/(?:_private|_internal|train/_internal|train/v2/_internal"
-    r"|train/v2/api|data/_internal|air/_internal)/.*))"
-    r")"
+    rf".*/(?:({'|'.join(deepspeed.CHECKOUT)})|({'|'.join(torch.CHECKOUT)})"
+    rf"|{ray.CHECKOUT_ROOT}|({ray.CHECKOUT}))"
 )
 _COLLECTIVES = re.compile(
-    r"torch/distributed/(?:distributed_c10d|_functional_collectives\w*|rendezvous|c10d_logger"
-    r"|collective_utils|device_mesh|_dist2|nn/functional|_symmetric_memory/.*|_C/.*)(?:\.py\w*)?\Z"
+    rf"(?:{'|'.join((*torch.COLLECTIVE_FILES, *torch.NEWER_COLLECTIVE_FILES))}"
+    rf"|{torch.COMPILED_COLLECTIVES})\Z"
 )
 _PROBES = "/dsray_inspect/agent/probes/wrapper.py"
-_BUNDLED = ("thirdparty_files/", "_vendor/")
+_BUNDLED = (ray.BUNDLED_FOLDER, torch.BUNDLED_FOLDER)
 
 # Ray Train (and runpy) call the user's function from these, whatever package it lives in.
 _CALLERS = frozenset(
-    [
-        ("train_fn", "ray/train/v2/_internal/util.py"),
-        ("train_fn", "ray/train/_internal/utils.py"),
-        ("discard_return_wrapper", "ray/train/_internal/utils.py"),
-        ("_run_code", "runpy.py"),
-        ("_run_code", "<frozen runpy>"),
-    ]
+    [*ray.USER_CALLERS, ("_run_code", "runpy.py"), ("_run_code", "<frozen runpy>")]
 )
-# Packages that only wrap somebody's function; the function stands further in.
-_WRAPPERS = frozenset(["tenacity", "wrapt", "decorator", "retrying", "backoff", "beartype"])
 
 
 class Roots(Record, frozen=True, kw_only=True):
@@ -121,7 +104,7 @@ def layer_of(package: str, path: str) -> Layer:
         return "library"
 
     if package == "ray":
-        return "ray_train" if path.startswith("ray/train/") else "ray"
+        return "ray_train" if path.startswith(ray.TRAIN_FOLDER) else "ray"
 
     if package in ("torch", "functorch"):
         return "collective" if _COLLECTIVES.match(path) else "torch"
@@ -157,7 +140,11 @@ def _user_package(frames: Sequence[Frame], homes: Sequence[tuple[str, str]]) -> 
     for frame, (package, path) in zip(frames, homes, strict=True):
         if (frame.name, path) in _CALLERS:
             called = True
-        elif called and package not in _WRAPPERS and layer_of(package, path) in ("user", "library"):
+        elif (
+            called
+            and package not in libraries.WRAPPERS
+            and layer_of(package, path) in ("user", "library")
+        ):
             return package
 
     return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from dsray_inspect.agent.compat import deepspeed, ray, torch
 from dsray_inspect.agent.model import Frame, Layer, Record, Role, StackGroup, Thread
 from dsray_inspect.agent.stacks.frame_rules import path_of
 
@@ -16,25 +17,10 @@ _NEVER_FOLDED: tuple[Layer, ...] = ("user", "collective")
 _PLUMBING: dict[str, frozenset[str] | None] = {
     "threading.py": frozenset(["_bootstrap", "_bootstrap_inner", "run"]),
     "contextlib.py": frozenset(["inner"]),
-    "ray/_private/workers/default_worker.py": None,
-    "ray/_private/worker.py": frozenset(["main_loop"]),
-    "ray/_private/auto_init_hook.py": None,
-    "ray/_private/client_mode_hook.py": None,
-    "ray/util/tracing/tracing_helper.py": None,
-    "ray/_private/function_manager.py": None,
-    "ray/air/_internal/util.py": frozenset(["run"]),
-    "ray/train/v2/_internal/execution/worker_group/thread_runner.py": frozenset(["_run_target"]),
-    "ray/train/v2/_internal/execution/worker_group/worker.py": frozenset(
-        ["train_fn_with_final_checkpoint_flush"]
-    ),
-    "ray/train/v2/_internal/util.py": frozenset(["train_fn"]),
-    "ray/train/_internal/utils.py": frozenset(["train_fn", "discard_return_wrapper"]),
-    "torch/distributed/c10d_logger.py": None,
-    "torch/utils/_contextlib.py": None,
-    "torch/nn/modules/module.py": frozenset(["_call_impl", "_wrapped_call_impl"]),
-    "deepspeed/utils/nvtx.py": None,
-    "deepspeed/comm/comm.py": frozenset(["log_wrapper"]),
-    "deepspeed/comm/torch.py": frozenset(["wrapper"]),
+    **{
+        path: frozenset(names.split()) or None
+        for path, names, *_ in (*ray.PLUMBING, *torch.PLUMBING, *deepspeed.PLUMBING)
+    },
 }
 
 

@@ -4,28 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dsray_inspect.agent.compat import deepspeed, ray, torch
 from dsray_inspect.agent.model import Frame, Function, Phase, Thread
 from dsray_inspect.agent.stacks.frame_rules import Mark, mark_of, path_of
 from dsray_inspect.agent.stacks.memo import by_identity, by_stacks
 
-_V2_THREAD = "TrainingThread("
-_V2_MONITOR = "MonitoringThread("
-_V2_WORKER = "ray/train/v2/_internal/execution/worker_group/worker.py"
-_V2_RUNNER = "ray/train/v2/_internal/execution/worker_group/thread_runner.py"
-_V1_WORKER = "ray/train/_internal/worker_group.py"
-_V1_SESSION = "ray/train/_internal/session.py"
-_V1_FUNCTION = ("train_fn", "ray/train/_internal/utils.py")
-_V1_RUNNER = ("run", "ray/air/_internal/util.py")
-_RAY_LOOP = frozenset(["ray/_private/worker.py", "ray/_private/workers/default_worker.py"])
-_SETUP_TASKS = frozenset(["execute", "__init__", "init_train_context", "run_train_fn", "__execute"])
-_ENDINGS = frozenset(
-    [
-        ("_shutdown_torch", "ray/train/torch/config.py"),
-        ("shutdown", _V2_WORKER),
-        ("finish", _V1_SESSION),
-        ("shutdown_session", _V1_SESSION),
-    ]
-)
 # The first of these that any frame is marked with names the phase, wherever the frame stands.
 _SPECIFIC: tuple[Phase, ...] = (
     "op_compile",
@@ -41,9 +24,6 @@ _SETUP: tuple[Phase, ...] = ("op_compile", "init_process_group", "deepspeed_init
 _STEP: tuple[Phase, ...] = ("forward", "backward", "optimizer_step")
 _IN_AUTOGRAD_THREAD: tuple[Phase, ...] = ("zero_gather", "grad_reduce", "op_compile")
 _NAMELESS = frozenset(["<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>", "<lambda>"])
-_WRAPPER = "deepspeed/utils/nvtx.py"
-"""DeepSpeed calls a handle's `wait` through it."""
-_NATIVE_COLLECTIVES = ("c10d::", "gloo::", "ncclGroup", "ncclComm")
 
 
 def training_and_phase(threads: Sequence[Thread]) -> tuple[Thread | None, Phase]:
@@ -66,10 +46,10 @@ def training_thread(threads: Sequence[Thread]) -> Thread | None:
     """
     own = _own(threads)
     for thread in own:
-        if thread.name.startswith(_V2_THREAD):
+        if thread.name.startswith(ray.V2_TRAINING_THREAD):
             return thread
 
-    for where in (_V1_FUNCTION, _V1_RUNNER):
+    for where in (ray.V1_TRAIN_FUNCTION, ray.V1_RUNNER):
         for thread in own:
             if _holds(thread, *where):
                 return thread
@@ -92,7 +72,7 @@ def phase_of(threads: Sequence[Thread]) -> Phase:
     if phase == "backward":
         return _phase_of_autograd(own) or phase
 
-    if phase == "unknown" and thread.name.startswith(_V2_THREAD):
+    if phase == "unknown" and thread.name.startswith(ray.V2_TRAINING_THREAD):
         return _phase_around_user_code(thread.frames)
 
     # The user's code in MainThread is a set-up hook; what is imported there does not run yet.
@@ -120,21 +100,22 @@ def waits_in_collective(frames: Sequence[Frame]) -> bool:
     """Tell whether the innermost call is a collective operation (a rendezvous is none)."""
     for frame in reversed(frames):
         if frame.layer == "native":
-            if frame.name.startswith(_NATIVE_COLLECTIVES):
+            if frame.name.startswith(torch.NATIVE_COLLECTIVES):
                 return True
-        elif frame.layer not in ("python", "library") and path_of(frame) != _WRAPPER:
+        elif (
+            frame.layer not in ("python", "library")
+            and path_of(frame) != deepspeed.WAIT_WRAPPER_FILE
+        ):
             mark = mark_of(frame)
             waits = frame.name == "wait" and mark == "zero_gather"
-            return (
-                waits or mark == "collective" or path_of(frame) == "deepspeed/runtime/pipe/p2p.py"
-            )
+            return waits or mark == "collective" or path_of(frame) == deepspeed.PIPE_P2P_FILE
 
     return False
 
 
 @by_identity
 def _ends(frames: Sequence[Frame]) -> bool:
-    return any((frame.name, path_of(frame)) in _ENDINGS for frame in frames)
+    return any((frame.name, path_of(frame)) in ray.ENDINGS for frame in frames)
 
 
 @by_identity
@@ -169,20 +150,22 @@ def _phase_of_autograd(threads: Sequence[Thread]) -> Phase | None:
 
 
 def _phase_around_user_code(frames: Sequence[Frame]) -> Phase:
-    runner = [frame.name for frame in frames if path_of(frame) in (_V2_RUNNER, _V2_WORKER)]
-    if runner and runner[-1] == "train_fn_with_final_checkpoint_flush":
-        called = any(path_of(f) == "ray/train/v2/_internal/util.py" for f in frames)
+    runner = [
+        frame.name for frame in frames if path_of(frame) in (ray.V2_RUNNER_FILE, ray.V2_WORKER_FILE)
+    ]
+    if runner and runner[-1] == ray.V2_FUNCTION_CALLER[0]:
+        called = any(path_of(f) == ray.V2_UTIL_FILE for f in frames)
         # After the user's function it waits for the last checkpoint uploads.
         return "starting" if called else "report"
 
-    return "finished" if runner and runner[-1] == "_run_target" else "unknown"
+    return "finished" if runner and runner[-1] == ray.V2_THREAD_TARGET[0] else "unknown"
 
 
 def _phase_without_training(threads: Sequence[Thread]) -> Phase:
     if not threads:
         return "unknown"
 
-    if any(thread.name.startswith(_V2_MONITOR) for thread in threads):
+    if any(thread.name.startswith(ray.V2_MONITORING_THREAD) for thread in threads):
         return "finished"
 
     main = _main_thread(threads)
@@ -218,8 +201,8 @@ def _holds(thread: Thread, name: str, path: str) -> bool:
 
 def _sets_up(main: Thread) -> bool:
     """Tell whether a MainThread does more than to wait for Ray's next task."""
-    beyond_loop = [frame for frame in main.frames if path_of(frame) not in _RAY_LOOP]
-    tasks = (f.name for f in beyond_loop if path_of(f) in (_V2_WORKER, _V1_WORKER))
-    return any(task in _SETUP_TASKS for task in tasks) or any(
+    beyond_loop = [frame for frame in main.frames if path_of(frame) not in ray.LOOP_FILES]
+    tasks = (f.name for f in beyond_loop if path_of(f) in (ray.V2_WORKER_FILE, ray.V1_WORKER_FILE))
+    return any(task in ray.SETUP_TASKS for task in tasks) or any(
         mark_of(frame) is not None or frame.layer == "user" for frame in beyond_loop
     )

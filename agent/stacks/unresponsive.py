@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dsray_inspect.agent.compat import ray
 from dsray_inspect.agent.model import Frame, Thread
 from dsray_inspect.agent.stacks.frame_rules import path_of
 
-WAITS = ("ray/_private/worker.py", "main_loop")
 LOOP = "asyncio/base_events.py"
 IDLE_IN_LOOP = ("select", "_run_once", "run_forever", "poll")
 
@@ -59,7 +59,7 @@ def busy_main(threads: Sequence[Thread]) -> str:
 
 
 def is_waiting(frame: Frame) -> bool:
-    return (path_of(frame), frame.name) == WAITS
+    return (frame.name, path_of(frame)) == ray.MAIN_LOOP
 
 
 def task_of(frames: Sequence[Frame]) -> str:
@@ -73,10 +73,8 @@ def task_of(frames: Sequence[Frame]) -> str:
 
 
 def is_wrapper(frame: Frame) -> bool:
-    return path_of(frame).startswith(("ray/_private/", "ray/util/tracing/")) or frame.name in (
-        "execute",
-        "__execute",
-    )
+    own = path_of(frame).startswith(ray.PRIVATE_FOLDERS)
+    return own or frame.name in ray.TASK_WRAPPERS
 
 
 def busy_loop(threads: Sequence[Thread]) -> str:

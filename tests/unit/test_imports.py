@@ -14,10 +14,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 HEADLESS = ("agent", "dashboards", "exporters")
 # Code that runs in processes of other people, where nothing but Python is sure to be there.
-GUESTS = tuple(name for name in ("agent/remote", "agent/probes") if (ROOT / name).is_dir())
+SHELVES = "dsray_inspect.agent.compat"
+GUESTS = ("agent/compat", "agent/probes", "agent/remote")
 HEAVY = frozenset(["deepspeed", "numpy", "pandas", "pyarrow", "ray", "textual", "torch"])
 # Code that others import in their own processes, on nodes, or to show a finished session.
 WITHOUT_RAY = (
+    "agent/compat",
     "agent/detectors",
     "agent/environment",
     "agent/errors",
@@ -89,7 +91,7 @@ def test_guests_load_the_standard_library_only(folder: str) -> None:
     ours = {name for name in loaded if name.startswith("dsray_inspect.")}
     assert roots(loaded) - sys.stdlib_module_names == {"dsray_inspect"}
     package = module_name(ROOT / folder)
-    assert {n for n in ours if not n.startswith(package)} == {"dsray_inspect.agent"}
+    assert {n for n in ours if not n.startswith((package, SHELVES))} == {"dsray_inspect.agent"}
 
 
 @pytest.mark.parametrize("folder", GUESTS)
@@ -100,7 +102,8 @@ def test_guests_name_the_standard_library_only(folder: str) -> None:
         f"{path.relative_to(ROOT)}:{line} imports {name}"
         for path in sources(folder)
         for line, name, _ in imports(path)
-        if name.partition(".")[0] not in sys.stdlib_module_names and not name.startswith(package)
+        if name.partition(".")[0] not in sys.stdlib_module_names
+        and not name.startswith((package, SHELVES))
     ]
     assert foreign == []
 
@@ -115,6 +118,18 @@ def test_guests_import_each_other_at_the_top_only(folder: str) -> None:
         if name.startswith("dsray_inspect.") and not at_top
     ]
     assert late == []
+
+
+@pytest.mark.parametrize("folder", ["agent/probes", "agent/remote"])
+def test_guests_take_names_from_shelves_and_not_whole_shelves(folder: str) -> None:
+    """A function that refers to a shelf would be sent with all that is on it."""
+    whole = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in sources(folder)
+        for line, name, _ in imports(path)
+        if name == SHELVES
+    ]
+    assert whole == []
 
 
 def imports(path: Path) -> Iterator[tuple[int, str, bool]]:

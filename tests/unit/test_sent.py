@@ -10,7 +10,7 @@ from types import ModuleType
 
 from ray import cloudpickle
 
-from dsray_inspect.agent import remote
+from dsray_inspect.agent import compat, remote
 
 ARRIVE = """
 import pickle, sys
@@ -21,11 +21,13 @@ sys.exit(any(name.startswith("dsray_inspect") for name in sys.modules))
 
 
 def test_every_function_arrives_where_this_package_is_not() -> None:
+    cloudpickle.register_pickle_by_value(compat)
     cloudpickle.register_pickle_by_value(remote)
 
     try:
         sent = {info.name: packed(info.name) for info in pkgutil.iter_modules(remote.__path__)}
     finally:
+        cloudpickle.unregister_pickle_by_value(compat)
         cloudpickle.unregister_pickle_by_value(remote)
 
     subprocess.run([sys.executable, "-c", ARRIVE], input=cloudpickle.dumps(sent), check=True)

@@ -130,8 +130,9 @@ def start_driver(address: str) -> Any:
     import ray
     from ray import cloudpickle
 
-    from dsray_inspect.agent import probes, remote
+    from dsray_inspect.agent import compat, probes, remote
 
+    cloudpickle.register_pickle_by_value(compat)
     cloudpickle.register_pickle_by_value(remote)
     cloudpickle.register_pickle_by_value(probes)
     silence(ray)
