@@ -72,34 +72,34 @@ def explain(samples: tuple[Snapshot, ...]) -> Explanation:
     """Return the explanation from one sample or from two, the newest last."""
     last = samples[-1]
     blamed = set(last.verdict.ranks)
-    culprits = tuple(one for one in last.workers if one.rank in blamed)
+    culprits = tuple(worker for worker in last.workers if worker.rank in blamed)
     victims = [
-        (one, waited)
-        for one in last.workers
-        if one.rank not in blamed and (waited := one.waiting_in) is not None
+        (worker, waited)
+        for worker in last.workers
+        if worker.rank not in blamed and (waited := worker.waiting_in) is not None
     ]
-    sure, because = confidence(samples)
+    sure, because = _confidence(samples)
     waits = [waited for _, waited in victims]
-    left = [one.timeout_s - one.age_s for one in waits if one.timeout_s is not None]
-    finding = next((one for one in last.findings if one.cause == last.verdict.cause), None)
+    left = [wait.timeout_s - wait.age_s for wait in waits if wait.timeout_s is not None]
+    finding = next((found for found in last.findings if found.cause == last.verdict.cause), None)
     return Explanation(
         verdict=last.verdict,
-        culprits=tuple(party(one, one.waiting_in) for one in culprits),
-        victims=tuple(party(one, waited) for one, waited in victims),
-        waits_for=edges(culprits, victims),
+        culprits=tuple(_summary(worker, worker.waiting_in) for worker in culprits),
+        victims=tuple(_summary(worker, waited) for worker, waited in victims),
+        waits_for=_edges(culprits, victims),
         graph=last.graph,
-        lasts_s=max((one.age_s for one in waits), default=None),
+        lasts_s=max((wait.age_s for wait in waits), default=None),
         gives_up_in_s=min(left, default=None),
         sure=sure,
         sure_because=because,
-        step_s=step_s(samples),
+        step_s=_step_s(samples),
         findings=last.findings,
         next_step=finding.next_step if finding else "",
         snapshot=last,
     )
 
 
-def party(worker: Worker, collective: Collective | None) -> RankSummary:
+def _summary(worker: Worker, collective: Collective | None) -> RankSummary:
     return RankSummary(
         rank=worker.rank,
         hostname=worker.hostname or worker.node_ip,
@@ -113,12 +113,12 @@ def party(worker: Worker, collective: Collective | None) -> RankSummary:
     )
 
 
-def edges(
+def _edges(
     culprits: Sequence[Worker], victims: Iterable[tuple[Worker, Collective]]
 ) -> tuple[Edge, ...]:
     """Return which victim waits for which culprits of its process group, the first of many."""
     found = []
-    blamed = {one.rank for one in culprits if one.rank is not None}
+    blamed = {worker.rank for worker in culprits if worker.rank is not None}
     awaited: dict[int, list[int]] = {}  # by the identity of a group's ranks, which all of it share
 
     for victim, collective in victims:
@@ -138,7 +138,7 @@ def edges(
     return tuple(found)
 
 
-def confidence(samples: tuple[Snapshot, ...]) -> tuple[Literal["yes", "no", "not asked"], str]:
+def _confidence(samples: tuple[Snapshot, ...]) -> tuple[Literal["yes", "no", "not asked"], str]:
     """Return whether the verdict of the last sample holds, and what that rests on."""
     last = samples[-1]
 
@@ -154,7 +154,7 @@ def confidence(samples: tuple[Snapshot, ...]) -> tuple[Literal["yes", "no", "not
     if (first.verdict.cause, first.verdict.ranks) != (last.verdict.cause, last.verdict.ranks):
         return "no", f"a sample {apart_s:.1f} s earlier said otherwise: {first.verdict.summary}"
 
-    before, now = stacks_of(first), stacks_of(last)
+    before, now = _stacks_of(first), _stacks_of(last)
 
     if any(before.get(rank) != now.get(rank) for rank in last.verdict.ranks):
         return "no", f"its stack changed within {apart_s:.1f} s: it is slow or polling"
@@ -162,7 +162,7 @@ def confidence(samples: tuple[Snapshot, ...]) -> tuple[Literal["yes", "no", "not
     return "yes", f"the same verdict and the same stack in 2 samples, {apart_s:.1f} s apart"
 
 
-def stacks_of(snapshot: Snapshot) -> dict[int, tuple[tuple[str, int], ...]]:
+def _stacks_of(snapshot: Snapshot) -> dict[int, tuple[tuple[str, int], ...]]:
     """Return the stack of each rank's training thread."""
     found: dict[int, tuple[tuple[str, int], ...]] = {}
 
@@ -175,12 +175,12 @@ def stacks_of(snapshot: Snapshot) -> dict[int, tuple[tuple[str, int], ...]]:
     return found
 
 
-def step_s(samples: tuple[Snapshot, ...]) -> float | None:
+def _step_s(samples: tuple[Snapshot, ...]) -> float | None:
     """Return the seconds a step takes, by the rank that made most steps between two samples."""
     if len(samples) < 2:
         return None
 
-    before = {one.rank: one.step for one in samples[0].workers}
+    before = {worker.rank: worker.step for worker in samples[0].workers}
     made = [
         worker.step - start
         for worker in samples[-1].workers

@@ -1,4 +1,4 @@
-"""`doctor` as text: the answer, the cluster, one line a node, then what to paste."""
+"""`doctor` as text: the answer, the cluster, one line per node, then what to paste."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def test_the_filter() -> None:
         text = text_of(app)
         assert "NCCL_SOCKET_IFNAME" in text
         assert "MASTER_ADDR" not in text
-        assert "differs as it should" not in text
+        assert "differs as expected" not in text
         await press(pilot, "escape")
         assert "MASTER_ADDR" in text_of(app)
         assert app.view_name == "env"
