@@ -48,7 +48,7 @@ def environment(snapshot: Snapshot) -> list[Row]:
     found = differences(seen)
     differing = {one.name for one in (*found.drift, *found.expected)}
     rows = list(drift(found.drift, len(seen)))
-    rows += differing_rows("differs as it should", found.expected, "")
+    rows += differing_rows("differs as expected", found.expected, "")
     rows += same(next(iter(seen.values())), differing)
     missing = [one.rank for one in snapshot.workers if not one.env]
     rows += [row("", (f" ? not read: {name_ranks(missing)}", "warning"))] if missing else []
