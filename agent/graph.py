@@ -1,7 +1,7 @@
-"""The wait-for graph of one look: ranks and what stands between them are nodes.
+"""The wait-for graph of one sample: ranks, and what is between them, are nodes.
 
 A collective, a report or a rendezvous is a node of its own, between those that are in it and
-those that have not come: so a thousand ranks make two thousand edges, not a million.
+those that have not reached it: so a thousand ranks make two thousand edges, not a million.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MOST_ELSEWHERE = 64
 """How many of the ranks that wait in something else a collective points at."""
 
 
-class Builder:
+class _Builder:
     """Collects nodes and edges; each node once."""
 
     def __init__(self) -> None:
@@ -52,41 +52,39 @@ class Builder:
 
 
 def graph_of(sample: AnalysisInput) -> WaitGraph:
-    """Return who waits for what in this look."""
-    builder = Builder()
+    """Return who waits for what in this sample."""
+    builder = _Builder()
 
     for member in sample.members:
-        builder.node(name(member), "rank", f"{member.worker.phase}, {where_name(where(member))}")
+        builder.node(_name(member), "rank", f"{member.worker.phase}, {where_name(where(member))}")
 
     waiting = waits(sample)
-    in_collectives(builder, sample, waiting)
+    _in_collectives(builder, sample, waiting)
     inside = {id(wait.member) for wait in waiting}
     outside = [member for member in sample.members if id(member) not in inside]
-    gather_at(builder, sample, "ray.train.report", "report", list(filter(is_reporting, outside)))
-    joining = [one for one in outside if one.worker.phase == "init_process_group"]
-    gather_at(builder, sample, "init_process_group", "rendezvous", joining)
+    _gather_at(builder, sample, "ray.train.report", "report", list(filter(is_reporting, outside)))
+    joining = [member for member in outside if member.worker.phase == "init_process_group"]
+    _gather_at(builder, sample, "init_process_group", "rendezvous", joining)
 
     for member in outside:
-        by_itself(builder, member)
+        _by_itself(builder, member)
 
-    above(builder, sample)
+    _above(builder, sample)
     return builder.graph()
 
 
-def name(member: RankContext) -> str:
+def _name(member: RankContext) -> str:
     rank = member.worker.rank
     return f"rank {rank}" if rank is not None else f"pid {member.worker.pid}"
 
 
-def in_collectives(builder: Builder, sample: AnalysisInput, waiting: Sequence[Wait]) -> None:
+def _in_collectives(builder: _Builder, sample: AnalysisInput, waiting: Sequence[Wait]) -> None:
     """Add each collective that ranks are in, and the ranks of its group that are not."""
     alike: dict[object, list[Wait]] = {}
-    groups = Groups(sample.members, waiting)
+    groups = _Groups(sample.members, waiting)
 
     for wait in waiting:
-        one = wait.collective
-        what = (one.group, one.sequence, one.operation, one.sizes[:1], one.dtype) if one else None
-        alike.setdefault(what, []).append(wait)
+        alike.setdefault(_same_collective(wait), []).append(wait)
 
     for held in alike.values():
         first = held[0].collective
@@ -96,13 +94,23 @@ def in_collectives(builder: Builder, sample: AnalysisInput, waiting: Sequence[Wa
         evidence = f"{'flight recorder' if first else 'stack'}, {key}"
 
         for wait in held:
-            builder.edge(name(wait.member), node, f"in it for {duration(wait.waited_s)}", evidence)
+            builder.edge(_name(wait.member), node, f"in it for {duration(wait.waited_s)}", evidence)
 
         for member in groups.absent(first.ranks if first else (), here):
-            builder.edge(node, name(member), "has not reached it", whereabouts(member))
+            builder.edge(node, _name(member), "has not reached it", _whereabouts(member))
 
 
-class Groups:
+def _same_collective(wait: Wait) -> object:
+    """Return what is equal for ranks in one collective."""
+    entered = wait.collective
+
+    if entered is None:
+        return None
+
+    return entered.group, entered.sequence, entered.operation, entered.sizes[:1], entered.dtype
+
+
+class _Groups:
     """The members of each process group: those that wait in a collective, and the others."""
 
     def __init__(self, members: Sequence[RankContext], waiting: Sequence[Wait]) -> None:
@@ -118,7 +126,7 @@ class Groups:
         """
         others, waiting = self._parts(ranks)
         yield from others
-        yield from islice((one for one in waiting if id(one) not in here), MOST_ELSEWHERE)
+        yield from islice((member for member in waiting if id(member) not in here), MOST_ELSEWHERE)
 
     def _parts(self, ranks: tuple[int, ...]) -> tuple[list[RankContext], list[RankContext]]:
         """Return a group's members; all of them where its ranks are not known."""
@@ -129,21 +137,21 @@ class Groups:
             known = [self._by_rank[rank] for rank in ranks if rank in self._by_rank]
             members = known or self._members
             found = self._known[id(ranks)] = (
-                [one for one in members if id(one) not in self._waiting],
-                [one for one in members if id(one) in self._waiting],
+                [member for member in members if id(member) not in self._waiting],
+                [member for member in members if id(member) in self._waiting],
             )
 
         return found
 
 
-def whereabouts(member: RankContext) -> str:
+def _whereabouts(member: RankContext) -> str:
     seconds = quiet_s(member)
     last = f", its last collective was {duration(seconds)} ago" if seconds is not None else ""
     return f"{member.worker.state}, {member.worker.phase}, in {where_name(where(member))}{last}"
 
 
-def gather_at(
-    builder: Builder, sample: AnalysisInput, key: str, kind: NodeKind, here: Iterable[RankContext]
+def _gather_at(
+    builder: _Builder, sample: AnalysisInput, key: str, kind: NodeKind, here: Iterable[RankContext]
 ) -> None:
     """Add a place where all ranks must meet."""
     present = {id(member): member for member in here}
@@ -155,17 +163,17 @@ def gather_at(
 
     for member in present.values():
         builder.edge(
-            name(member), node, "waits in it for all ranks", f"stack, {where_name(where(member))}"
+            _name(member), node, "waits in it for all ranks", f"stack, {where_name(where(member))}"
         )
 
     for member in sample.members:
         if id(member) not in present:
-            builder.edge(node, name(member), "has not reached it", whereabouts(member))
+            builder.edge(node, _name(member), "has not reached it", _whereabouts(member))
 
 
-def by_itself(builder: Builder, member: RankContext) -> None:
+def _by_itself(builder: _Builder, member: RankContext) -> None:
     """Add what a rank waits for that is no other rank."""
-    own = name(member)
+    own = _name(member)
     tracer = member.tracer
 
     if tracer and member.worker.state == "stopped":
@@ -191,8 +199,8 @@ def by_itself(builder: Builder, member: RankContext) -> None:
         builder.edge(own, node, "is connecting to it", f"SYN_SENT of pid {member.worker.pid}")
 
 
-def above(builder: Builder, sample: AnalysisInput) -> None:
-    """Add the driver, the controller and what these wait for."""
+def _above(builder: _Builder, sample: AnalysisInput) -> None:
+    """Add the driver, the controller and what they wait for."""
     snapshot = sample.snapshot
     controller = snapshot.controller
 

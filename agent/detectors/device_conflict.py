@@ -86,7 +86,8 @@ def _wrong_devices(sample: AnalysisInput) -> list[Detection]:
         for (_, device), held in devices.items()
         if len(held) > 1
     )
-    numbers = {rank for one in shared for rank in one.ranks} | {one.rank for one in beyond}
+    numbers = {rank for device in shared for rank in device.ranks}
+    numbers |= {missing.rank for missing in beyond}
 
     if not numbers:
         return []

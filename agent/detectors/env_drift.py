@@ -52,7 +52,7 @@ def _between_ranks(sample: AnalysisInput) -> list[Detection]:
     if not drift:
         return []
 
-    odd = sorted({rank for one in drift for value in one.values[1:] for rank in value.ranks})
+    odd = sorted({rank for found in drift for value in found.values[1:] for rank in value.ranks})
     even = all(len(difference.values[0].ranks) * 2 <= len(envs) for difference in drift)
     return [
         Detection(

@@ -60,15 +60,15 @@ def ordered(registrations: Iterable[Registration]) -> tuple[Registration, ...]:
     Raises:
         ValueError: a detector names one that does not exist, or two name each other.
     """
-    left = sorted(registrations, key=lambda one: one.name)
+    left = sorted(registrations, key=lambda registration: registration.name)
     done: list[Registration] = []
 
     while left:
-        names = {one.name for one in done}
-        ready = next((one for one in left if names.issuperset(one.after)), None)
+        names = {registration.name for registration in done}
+        ready = next((found for found in left if names.issuperset(found.after)), None)
 
         if ready is None:
-            raise ValueError(f"no order for {', '.join(one.name for one in left)}")
+            raise ValueError(f"no order for {', '.join(blocked.name for blocked in left)}")
 
         left.remove(ready)
         done.append(ready)

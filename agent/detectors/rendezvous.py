@@ -115,7 +115,7 @@ def _missing(sample: AnalysisInput, inside: Sequence[RankContext]) -> Detection:
     numbers = rank_numbers(member.worker for member in outside) or tuple(
         rank for rank in range(_believed_size(here)) if rank not in present
     )
-    stuck = bool(numbers) and (not outside or all(_is_stuck(sample, one) for one in outside))
+    stuck = bool(numbers) and (not outside or all(_is_stuck(sample, member) for member in outside))
     waited_s = max((worker.idle_s or 0.0 for worker in here), default=0.0)
     return Detection(
         cause="rendezvous_wait",

@@ -147,5 +147,5 @@ def _is_confirmed(sample: AnalysisInput, member: RankContext) -> bool:
         return True
 
     holders = (before.seen.gil_keeper, member.seen.gil_keeper)
-    places = [(one.frames[-1].name, one.frames[-1].file) for one in holders if one is not None]
+    places = [(thread.frames[-1].name, thread.frames[-1].file) for thread in holders if thread]
     return len(places) == len(holders) and len(set(places)) == 1

@@ -117,7 +117,7 @@ def _of_group(
     )
     worst, next_worst = loss.order[:2]
 
-    if loss.events[worst] < LEAST_EVENTS or not all(one.is_by(worst) for one in (loss, *halves)):
+    if loss.events[worst] < LEAST_EVENTS or not all(part.is_by(worst) for part in (loss, *halves)):
         return None
 
     return Detection(
@@ -152,11 +152,12 @@ def _aligned(members: Sequence[RankContext], group: str) -> list[Arrivals]:
     Clocks of other hosts are set by the median: within a step all ranks go on from one
     collective to the next at the same time.
     """
-    by_member = [dict(one.arrivals[group]) for one in members]
+    by_member = [dict(member.arrivals[group]) for member in members]
     common = sorted(set.intersection(*map(set, by_member)))
+    first_node = members[0].worker.node_id
     offsets = [
-        0 if one.worker.node_id == members[0].worker.node_id else _offset(by_member[0], own, common)
-        for one, own in zip(members, by_member, strict=True)
+        0 if member.worker.node_id == first_node else _offset(by_member[0], own, common)
+        for member, own in zip(members, by_member, strict=True)
     ]
     return [
         [own[sequence] - by for own, by in zip(by_member, offsets, strict=True)]
@@ -179,13 +180,13 @@ def _loss_over(met: Sequence[Meeting], members: int) -> Loss:
     """Return what the run lost to each member, where that is not noise."""
     late: list[list[float]] = [[] for _ in range(members)]
 
-    for one in met:
-        if one.late_s >= LEAST_LOST_S:
-            late[one.last].append(one.late_s)
+    for collective in met:
+        if collective.late_s >= LEAST_LOST_S:
+            late[collective.last].append(collective.late_s)
 
     return Loss(
         observed_s=(met[-1].last_ns - met[0].first_ns) / 1e9,
-        events=[len(one) for one in late],
+        events=[len(by_rank) for by_rank in late],
         # By the median: one long pause does not make a straggler.
-        lost_s=[statistics.median(one) * len(one) if one else 0.0 for one in late],
+        lost_s=[statistics.median(by_rank) * len(by_rank) if by_rank else 0.0 for by_rank in late],
     )

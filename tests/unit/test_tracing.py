@@ -337,7 +337,9 @@ def test_a_summary_names_the_late_rank() -> None:
     assert told.late_rank == 1
     assert [one.late_ms for one in told.ranks] == [0, 20]
     assert [one.waits_ms for one in told.ranks] == [20, 0]
-    assert "rank 1: the other rank waits 20 ms per step for it (20% of it)" in trace_text(told, now_ns=0)
+    assert "rank 1: the other rank waits 20 ms per step for it (20% of it)" in trace_text(
+        told, now_ns=0
+    )
 
 
 def test_a_summary_tells_when_the_pace_changed() -> None:

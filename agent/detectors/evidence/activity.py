@@ -42,7 +42,7 @@ class Activity(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def is_still(self) -> bool:
         """Whether neither the thread nor its process or children did anything to speak of."""
         return (
-            demand(self.thread_share or 0.0, self.queue_share) < STILL_THREAD
+            _demand(self.thread_share or 0.0, self.queue_share) < STILL_THREAD
             and (self.process_share or 0.0) < STILL_PROCESS
             and self.children_share < STILL_PROCESS
             and self.bytes_a_second < STILL_BYTES
@@ -68,11 +68,11 @@ def before_of(sample: AnalysisInput, member: RankContext) -> RankContext | None:
     if sample.earlier is None:
         return None
 
-    return by_process(sample.earlier.members).get((member.worker.actor_id, member.worker.pid))
+    return _by_process(sample.earlier.members).get((member.worker.actor_id, member.worker.pid))
 
 
 @of_newest
-def by_process(members: tuple[RankContext, ...]) -> dict[tuple[str, int], RankContext]:
+def _by_process(members: tuple[RankContext, ...]) -> dict[tuple[str, int], RankContext]:
     """Return the ranks of a sample by actor id and pid; every rank asks for its own."""
     return {(member.worker.actor_id, member.worker.pid): member for member in members}
 
@@ -86,15 +86,15 @@ def between(apart_s: float, before: Doing, now: Doing) -> Activity | None:
 
     return Activity(
         apart_s=apart_s,
-        thread_share=share(thread_before, thread_now, apart_s),
-        queue_share=queue_share(thread_before, thread_now, apart_s),
+        thread_share=_share(thread_before, thread_now, apart_s),
+        queue_share=_queue_share(thread_before, thread_now, apart_s),
         process_share=max(0.0, now_it.cpu_s - before_it.cpu_s) / apart_s,
-        children_share=children_share(before_it, now_it, apart_s),
+        children_share=_children_share(before_it, now_it, apart_s),
         bytes_a_second=max(0, now_it.moved_bytes - before_it.moved_bytes) / apart_s,
     )
 
 
-def share(before: Thread | None, now: Thread | None, apart_s: float) -> float | None:
+def _share(before: Thread | None, now: Thread | None, apart_s: float) -> float | None:
     """Return the share of a core that a thread had."""
     if before is None or now is None or before.ran_s is None or now.ran_s is None:
         return None
@@ -102,7 +102,7 @@ def share(before: Thread | None, now: Thread | None, apart_s: float) -> float | 
     return max(0.0, now.ran_s - before.ran_s) / apart_s
 
 
-def queue_share(before: Thread | None, now: Thread | None, apart_s: float) -> float:
+def _queue_share(before: Thread | None, now: Thread | None, apart_s: float) -> float:
     """Return the part of the time that a thread queued for a CPU, 0 where that is not known."""
     if before is None or now is None or before.run_delay_s is None or now.run_delay_s is None:
         return 0.0
@@ -110,13 +110,13 @@ def queue_share(before: Thread | None, now: Thread | None, apart_s: float) -> fl
     return min(1.0, max(0.0, now.run_delay_s - before.run_delay_s) / apart_s)
 
 
-def demand(had: float, queued: float) -> float:
+def _demand(had: float, queued: float) -> float:
     """Return the share of a core that a thread would have had on a machine of its own."""
     free = 1.0 - queued
     return min(1.0, had / free) if free > NEVER_FREE else 1.0
 
 
-def children_share(before: ActivityCounters, now: ActivityCounters, apart_s: float) -> float:
+def _children_share(before: ActivityCounters, now: ActivityCounters, apart_s: float) -> float:
     known = {child.pid: child.cpu_s for child in before.children}
     ran = sum(max(0.0, child.cpu_s - known.get(child.pid, 0.0)) for child in now.children)
     return ran / apart_s

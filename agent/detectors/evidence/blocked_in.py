@@ -30,11 +30,11 @@ def cause_of(member: RankContext) -> Cause | None:
 def object_wait_of(member: RankContext) -> Frame | None:
     """Return the frame of `ray.get` or `ray.wait` that the training thread is in."""
     thread = member.training
-    return get_frame(thread.frames) if thread else None
+    return _get_frame(thread.frames) if thread else None
 
 
 @by_identity
-def get_frame(frames: Sequence[Frame]) -> Frame | None:
+def _get_frame(frames: Sequence[Frame]) -> Frame | None:
     return next(
         (
             frame

@@ -47,47 +47,47 @@ def stall_s(gap_s: float | None) -> float:
 
 def waits(sample: AnalysisInput) -> list[Wait]:
     """Return every rank that is in a collective."""
-    return list(waits_of(sample.members))
+    return list(_waits_of(sample.members))
 
 
 @of_newest
-def waits_of(members: tuple[RankContext, ...]) -> list[Wait]:
+def _waits_of(members: tuple[RankContext, ...]) -> list[Wait]:
     """Return the waits of a sample; its detectors share them."""
-    seen = [wait for member in members if (wait := wait_of(member))]
-    return [*seen, *ahead_of(members, seen)]
+    seen = [wait for member in members if (wait := _wait_of(member))]
+    return [*seen, *_ahead_of(members, seen)]
 
 
-def ahead_of(members: Sequence[RankContext], seen: Sequence[Wait]) -> list[Wait]:
+def _ahead_of(members: Sequence[RankContext], seen: Sequence[Wait]) -> list[Wait]:
     """Return the ranks whose stacks show no collective and whose newest one lacks other ranks.
 
     `work.wait()` and `loss.item()` wait in C: their innermost frame is the user's line.
     """
     known = {id(wait.member) for wait in seen}
     begun = [
-        (member, one)
+        (member, entered)
         for member in members
         if id(member) not in known
         and member.worker.state == "alive"
-        and (one := member.worker.waiting_in) is not None
+        and (entered := member.worker.waiting_in) is not None
     ]
-    behind = least_newest(members) if begun else {}
+    behind = _least_newest(members) if begun else {}
     return [
-        Wait(member=member, waited_s=one.age_s, collective=one)
-        for member, one in begun
-        if behind[group_of(one)] < one.sequence
+        Wait(member=member, waited_s=entered.age_s, collective=entered)
+        for member, entered in begun
+        if behind[group_of(entered)] < entered.sequence
     ]
 
 
-def least_newest(members: Sequence[RankContext]) -> dict[Group, int]:
+def _least_newest(members: Sequence[RankContext]) -> dict[Group, int]:
     """Return by group the number of the newest collective of the rank that is furthest behind."""
     least: dict[Group, int] = {}
 
     for member in members:
         newest: dict[Group, int] = {}
 
-        for one in member.worker.collectives:
-            group = group_of(one)
-            newest[group] = max(newest.get(group, one.sequence), one.sequence)
+        for entered in member.worker.collectives:
+            group = group_of(entered)
+            newest[group] = max(newest.get(group, entered.sequence), entered.sequence)
 
         for group, sequence in newest.items():
             least[group] = min(least.get(group, sequence), sequence)
@@ -95,12 +95,13 @@ def least_newest(members: Sequence[RankContext]) -> dict[Group, int]:
     return least
 
 
-def group_of(one: Collective) -> Group:
+def group_of(collective: Collective) -> Group:
     """Return a compact key: groups may share a name, and full membership is too large to hash."""
-    return one.group, len(one.ranks), one.ranks[:1], one.ranks[-1:]
+    ranks = collective.ranks
+    return collective.group, len(ranks), ranks[:1], ranks[-1:]
 
 
-def wait_of(member: RankContext) -> Wait | None:
+def _wait_of(member: RankContext) -> Wait | None:
     training = member.training
 
     if training is None or not waits_in_collective(training.frames):
@@ -117,8 +118,8 @@ def wait_of(member: RankContext) -> Wait | None:
 
 def last_of(member: RankContext, group: str) -> Collective | None:
     """Return the newest collective of a group that a rank has entered."""
-    same = [one for one in member.worker.collectives if one.group == group]
-    return max(same, key=lambda one: one.sequence, default=None)
+    same = [entered for entered in member.worker.collectives if entered.group == group]
+    return max(same, key=lambda entered: entered.sequence, default=None)
 
 
 def gives_up_in_s(waiting: Sequence[Wait]) -> float | None:
@@ -138,5 +139,6 @@ def is_quiet(member: RankContext) -> bool:
 
 
 def longest_s(waiting: Sequence[Wait], reporting: Sequence[RankContext]) -> float:
-    """Return how long the one that has waited longest has done so."""
-    return max((*(wait.waited_s for wait in waiting), *(quiet_s(one) or 0.0 for one in reporting)))
+    """Return the longest wait."""
+    waits_s = (wait.waited_s for wait in waiting)
+    return max((*waits_s, *(quiet_s(member) or 0.0 for member in reporting)))

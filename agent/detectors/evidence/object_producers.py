@@ -29,13 +29,13 @@ def producers_of(sample: AnalysisInput) -> list[Producer]:
     found = []
 
     for row in sample.observation.helpers:
-        one, other = (
+        then, now = (
             observation.process(row.node_id, row.pid).counters
             for observation in (before, sample.observation)
         )
-        activity = between(apart_s, (None, one), (None, other))
+        activity = between(apart_s, (None, then), (None, now))
 
         if activity is not None:
             found.append(Producer(class_name=row.class_name, pid=row.pid, activity=activity))
 
-    return sorted(found, key=lambda one: -(one.activity.process_share or 0.0))
+    return sorted(found, key=lambda producer: -(producer.activity.process_share or 0.0))

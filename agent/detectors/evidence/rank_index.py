@@ -1,7 +1,7 @@
-"""The ranks of a look by what most detectors ask first: their state, and their phase.
+"""The ranks of a sample by what most detectors ask first: their state and their phase.
 
-Detectors are many and what they look for is rare: of a hundred thousand ranks none goes through
-all to find nobody.
+There are many detectors, and what they look for is rare: none should go through a hundred thousand
+ranks to find nothing.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from dsray_inspect.agent.stacks.memo import of_newest
 
 
 class RankIndex(NamedTuple):
-    """Members in the order of their ranks, each in one list of both."""
+    """Ranks in order, each in one list by state and in one by phase."""
 
     by_state: dict[WorkerState, list[RankContext]]
     by_phase: dict[Phase, list[RankContext]]
 
 
 @of_newest
-def census_of(members: tuple[RankContext, ...]) -> RankIndex:
-    """Return the census of a look; the detectors of one look share it."""
+def _index_of(members: tuple[RankContext, ...]) -> RankIndex:
+    """Return the index of a sample; its detectors share it."""
     by_state: dict[WorkerState, list[RankContext]] = {}
     by_phase: dict[Phase, list[RankContext]] = {}
 
@@ -36,8 +36,8 @@ def census_of(members: tuple[RankContext, ...]) -> RankIndex:
 
 
 def in_state(sample: AnalysisInput, state: WorkerState) -> list[RankContext]:
-    return census_of(sample.members).by_state.get(state, [])
+    return _index_of(sample.members).by_state.get(state, [])
 
 
 def in_phase(sample: AnalysisInput, phase: Phase) -> list[RankContext]:
-    return census_of(sample.members).by_phase.get(phase, [])
+    return _index_of(sample.members).by_phase.get(phase, [])
