@@ -5,31 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from dsray_inspect.agent.compat import deepspeed, ray
 from dsray_inspect.agent.model import EnvSource, EnvVar, Record
 
-# Set by Ray Train in the running worker (`train/torch/config.py`, `torch/xla/config.py`).
-_RAY_TRAIN = frozenset(
-    "RANK LOCAL_RANK NODE_RANK WORLD_SIZE LOCAL_WORLD_SIZE MASTER_ADDR MASTER_PORT GROUP_RANK "
-    "GROUP_WORLD_SIZE ROLE_RANK ROLE_WORLD_RANK ROLE_WORLD_SIZE ACCELERATE_TORCH_DEVICE "
-    "TORCH_NCCL_ASYNC_ERROR_HANDLING NCCL_ASYNC_ERROR_HANDLING TORCHFT_LIGHTHOUSE NCCL_RAS_ADDR "
-    "MEGASCALE_PORT MEGASCALE_COORDINATOR_ADDRESS MEGASCALE_NUM_SLICES MEGASCALE_SLICE_ID".split()
-)
-# Which devices a process may see: Ray sets them for the actor, Ray Train again when the
-# workers of a node share theirs.
-_DEVICES = frozenset(
-    "CUDA_VISIBLE_DEVICES ROCR_VISIBLE_DEVICES HIP_VISIBLE_DEVICES ZE_AFFINITY_MASK "
-    "ONEAPI_DEVICE_SELECTOR ASCEND_RT_VISIBLE_DEVICES HABANA_VISIBLE_MODULES "
-    "NEURON_RT_VISIBLE_CORES TPU_VISIBLE_CHIPS MBLT_RT_VISIBLE_DEVICES "
-    "RBLN_DEVICES FURIOSA_DEVICES MACA_VISIBLE_DEVICES METAX_VISIBLE_DEVICES".split()
-)
-_RAY = frozenset(
-    "OMP_NUM_THREADS PYTHONBREAKPOINT SPT_NOENV TPU_CHIPS_PER_HOST_BOUNDS TPU_HOST_BOUNDS "
-    "__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR".split()
-)
-_DEEPSPEED = frozenset(
-    "PYTORCH_NVML_BASED_CUDA_CHECK TORCH_CUDA_ARCH_LIST PYTORCH_ROCM_ARCH CROSS_RANK CROSS_SIZE "
-    "LOCAL_SIZE MORI_ENABLE_SDMA".split()
-)
+_RAY_TRAIN = ray.TRAIN_VARIABLES | ray.NEWER_TRAIN_VARIABLES
+_DEVICES = ray.DEVICE_VARIABLES | ray.NEWER_DEVICE_VARIABLES | ray.PLUGIN_DEVICE_VARIABLES
+_DEEPSPEED = deepspeed.VARIABLES | deepspeed.NEWER_VARIABLES
 # Python itself sets it when it starts in the C locale (PEP 538).
 _INTERPRETER = frozenset(["LC_CTYPE"])
 
@@ -106,22 +87,27 @@ def _set_at_start(
     if from_raylet is not None and name in from_raylet:
         return "inherited"
 
-    if name.startswith("RAY_TRAIN_") or name in _RAY_TRAIN:
+    if name.startswith(ray.TRAIN_VARIABLE_PREFIX) or name in _RAY_TRAIN:
         return "ray_train"
 
     # What the raylet did not have, the raylet gave to the worker.
-    by_ray = name.startswith("RAY_") or name in _RAY or name in _DEVICES or from_raylet is not None
+    by_ray = (
+        name.startswith(ray.VARIABLE_PREFIX)
+        or name in ray.WORKER_VARIABLES
+        or name in _DEVICES
+        or from_raylet is not None
+    )
     return "ray" if by_ray else "inherited"
 
 
 def _set_later(name: str, env: Mapping[str, str]) -> EnvSource:
-    if name in _RAY_TRAIN or name.startswith("RAY_TRAIN_"):
+    if name in _RAY_TRAIN or name.startswith(ray.TRAIN_VARIABLE_PREFIX):
         return "ray_train"
 
     if name in _DEVICES:
         return "ray_train" if _is_shared(env[name], env) else "ray"
 
-    if name in _RAY or name.startswith("RAY_"):
+    if name in ray.WORKER_VARIABLES or name.startswith(ray.VARIABLE_PREFIX):
         return "ray"
 
     if name in _DEEPSPEED:
@@ -147,7 +133,9 @@ def is_expected_to_differ(name: str) -> bool:
         or name in _PER_PROCESS
         or name in _PER_NODE
         or name in _DEVICES
-        or (not name.startswith("RAY_TRAIN_") and _RAY_IDENTITY.match(name) is not None)
+        or (
+            not name.startswith(ray.TRAIN_VARIABLE_PREFIX) and _RAY_IDENTITY.match(name) is not None
+        )
         or _MPI_IDENTITY.match(name) is not None
     )
 

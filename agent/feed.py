@@ -19,8 +19,8 @@ from typing import Final, Protocol
 import msgspec
 
 from dsray_inspect.agent.errors import InspectError
+from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.history import History
-from dsray_inspect.agent.launchers.ray.resolve import Candidate
 from dsray_inspect.agent.model import Record, Snapshot, Worker
 from dsray_inspect.agent.sampling.observation import SampleRequest
 

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from dsray_inspect.agent.errors import InspectError
 from dsray_inspect.agent.feed import Ended, Event, Feed, SampleTaken
-from dsray_inspect.agent.launchers.ray.resolve import Candidate
+from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.model import Record, Snapshot
 from dsray_inspect.agent.sampling.observation import SampleRequest
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from dsray_inspect.agent.errors import InspectError
-from dsray_inspect.agent.launchers.ray.resolve import Candidate
+from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.sampling.observation import SampleRequest
 from dsray_inspect.agent.timeline import Timeline

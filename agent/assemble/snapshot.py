@@ -16,8 +16,7 @@ from dsray_inspect.agent.assemble.role_waits import (
 )
 from dsray_inspect.agent.assemble.threads import ThreadDump, threads_of
 from dsray_inspect.agent.assemble.workers import RankContext, members_of
-from dsray_inspect.agent.launchers.ray.adapters import RunActors
-from dsray_inspect.agent.launchers.ray.records import ActorRow, JobRow
+from dsray_inspect.agent.handles import JobHandle, ProcessHandle, RunHandle
 from dsray_inspect.agent.model import (
     Agent,
     Controller,
@@ -108,7 +107,7 @@ def assemble(
     )
 
 
-def controller_threads(observation: Observation, controller: ActorRow | None) -> ThreadDump:
+def controller_threads(observation: Observation, controller: ProcessHandle | None) -> ThreadDump:
     report = observation.controller
     return threads_of(
         report.threads if isinstance(report, ControllerReport) else (),
@@ -182,7 +181,7 @@ def run_of(observation: Observation) -> Run | None:
     )
 
 
-def run_state(job: JobRow, actors: RunActors) -> str:
+def run_state(job: JobHandle, actors: RunHandle) -> str:
     """Return what Ray's tables say of a run whose controller gives no answer."""
     if job.is_dead or not actors.alive:
         return "FINISHED"

@@ -10,7 +10,7 @@ import msgspec
 from dsray_inspect.agent.assemble.threads import ThreadDump, children_of, threads_of
 from dsray_inspect.agent.assemble.train_log import ranks_of
 from dsray_inspect.agent.environment import explain
-from dsray_inspect.agent.launchers.ray.records import ActorRow, NodeRow
+from dsray_inspect.agent.handles import NodeHandle, ProcessHandle
 from dsray_inspect.agent.model import (
     OK,
     EnvVar,
@@ -119,9 +119,9 @@ def known_from_log(observation: Observation) -> dict[str, ControllerWorker]:
 
 
 def member_of(
-    row: ActorRow,
+    row: ProcessHandle,
     known: ControllerWorker | None,
-    nodes: Mapping[str, NodeRow],
+    nodes: Mapping[str, NodeHandle],
     observation: Observation,
 ) -> RankContext:
     answer = observation.ranks.get(row.actor_id) or not_running(row)
@@ -263,12 +263,12 @@ def placed(known: ControllerWorker, otherwise: Identity) -> Identity:
     return msgspec.structs.replace(otherwise, **said)
 
 
-def not_running(row: ActorRow) -> Unavailable:
+def not_running(row: ProcessHandle) -> Unavailable:
     state = row.state.lower().replace("_", " ")
     return Unavailable(reason="not_running", detail=f"the actor is {state}")
 
 
-def state_of(row: ActorRow, probe: ProcessProbe) -> WorkerState:
+def state_of(row: ProcessHandle, probe: ProcessProbe) -> WorkerState:
     state = STATES.get(row.state, "unknown")
 
     if state != "alive" or probe.state in (None, "alive"):
@@ -278,7 +278,7 @@ def state_of(row: ActorRow, probe: ProcessProbe) -> WorkerState:
 
 
 def environment_of(
-    row: ActorRow,
+    row: ProcessHandle,
     inside: Environ | Unavailable,
     outside: Environ | Unavailable,
     observation: Observation,
@@ -298,7 +298,7 @@ def environment_of(
 
 
 def gpus_of(
-    row: ActorRow,
+    row: ProcessHandle,
     known: ControllerWorker | None,
     env: Mapping[str, EnvVar],
     report: NodeReport | None,
@@ -348,7 +348,9 @@ def devices_of(
     return gpus, all(gpu.uuid for gpu in gpus)
 
 
-def log_of(row: ActorRow, nodes: Mapping[str, NodeRow], observation: Observation) -> Log | None:
+def log_of(
+    row: ProcessHandle, nodes: Mapping[str, NodeHandle], observation: Observation
+) -> Log | None:
     """Return the ends of a rank's log files, or why there are none; None where nobody asked."""
     request, node = observation.request, nodes.get(row.node_id)
 

@@ -14,9 +14,9 @@ from dsray_inspect.agent.commands.options import Options, common_options, take, 
 from dsray_inspect.agent.commands.terminal import is_wanted, show_live, show_recorded
 from dsray_inspect.agent.errors import ExitCode, InspectError, PermissionMissing, UsageError
 from dsray_inspect.agent.feed import HistoryLoaded, SampleTaken
+from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.history import History
 from dsray_inspect.agent.launchers.ray.connect import choose_address
-from dsray_inspect.agent.launchers.ray.resolve import Candidate
 from dsray_inspect.agent.model import OK, Snapshot
 from dsray_inspect.agent.recording import read_window
 from dsray_inspect.agent.sampling.observation import SampleRequest

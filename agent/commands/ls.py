@@ -10,8 +10,8 @@ import msgspec
 
 from dsray_inspect.agent.commands.options import common_options, take
 from dsray_inspect.agent.errors import ExitCode
+from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.launchers.ray.connect import choose_address
-from dsray_inspect.agent.launchers.ray.resolve import Candidate
 from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.text.table import table
 from dsray_inspect.agent.text.truncate import cut_end, cut_middle

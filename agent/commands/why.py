@@ -16,9 +16,8 @@ from dsray_inspect.agent.detectors.evidence.collective_waits import stall_s
 from dsray_inspect.agent.detectors.evidence.gil import HELD_S
 from dsray_inspect.agent.errors import ExitCode
 from dsray_inspect.agent.explanation import Explanation, explain
+from dsray_inspect.agent.handles import Candidate, JobHandle
 from dsray_inspect.agent.launchers.ray.connect import choose_address
-from dsray_inspect.agent.launchers.ray.records import JobRow
-from dsray_inspect.agent.launchers.ray.resolve import Candidate
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.sampling.observation import SampleRequest
 from dsray_inspect.agent.session import Session
@@ -124,7 +123,7 @@ def look(session: Session, candidate: Candidate, ask: SampleRequest) -> Snapshot
         candidate = session.refreshed(candidate)
 
 
-def ended_long_ago(job: JobRow) -> bool:
+def ended_long_ago(job: JobHandle) -> bool:
     return job.ended_at is not None and time.time() - job.ended_at > UNTOLD_S
 
 

@@ -11,7 +11,7 @@ from dsray_inspect.agent.assemble.workers import RankContext
 from dsray_inspect.agent.detectors.detection import Detection, Facts, rank_numbers
 from dsray_inspect.agent.detectors.evidence.rank_index import in_state
 from dsray_inspect.agent.detectors.registry import detector
-from dsray_inspect.agent.launchers.ray.records import ExitRow
+from dsray_inspect.agent.handles import ProcessExit
 from dsray_inspect.agent.model import Cause, Record
 from dsray_inspect.agent.sampling.node_report import PostMortem
 
@@ -133,13 +133,13 @@ def worker_dead(sample: AnalysisInput) -> list[Detection]:
     return [] if by_itself or not dead or job.has_ended else [_gone(sample, dead)]
 
 
-def _own_end(sample: AnalysisInput, member: RankContext) -> tuple[RankContext, ExitRow] | None:
+def _own_end(sample: AnalysisInput, member: RankContext) -> tuple[RankContext, ProcessExit] | None:
     """Return how a rank's process ended when nobody ended it."""
     row = sample.observation.exits.get(member.worker.worker_id)
     return (member, row) if row is not None and row.kind in OWN_ENDS else None
 
 
-def _ended(sample: AnalysisInput, member: RankContext, row: ExitRow) -> Detection:
+def _ended(sample: AnalysisInput, member: RankContext, row: ProcessExit) -> Detection:
     """One process died: killed for memory, by a signal or a crash, or by its own exit."""
     report = sample.observation.node_reports.get(member.worker.node_id)
     post_mortem = (report.post_mortem if report is not None else None) or PostMortem()

@@ -6,7 +6,7 @@ from dsray_inspect.agent.assemble.role_waits import needs
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.detectors.detection import Detection, Facts
 from dsray_inspect.agent.detectors.registry import detector
-from dsray_inspect.agent.launchers.ray.records import PlacementGroupRow
+from dsray_inspect.agent.handles import PlacementGroup
 from dsray_inspect.agent.model import Record
 
 
@@ -42,7 +42,7 @@ def resources_pending(sample: AnalysisInput) -> list[Detection]:
     return [_detection(sample, group) for group in waiting[-1:]]
 
 
-def _detection(sample: AnalysisInput, group: PlacementGroupRow) -> Detection:
+def _detection(sample: AnalysisInput, group: PlacementGroup) -> Detection:
     return Detection(
         cause="resources_pending",
         severity="error",
@@ -56,7 +56,7 @@ def _detection(sample: AnalysisInput, group: PlacementGroupRow) -> Detection:
     )
 
 
-def _shortages(sample: AnalysisInput, group: PlacementGroupRow) -> tuple[Shortage, ...]:
+def _shortages(sample: AnalysisInput, group: PlacementGroup) -> tuple[Shortage, ...]:
     needed: dict[str, float] = {}
     total: dict[str, float] = {}
     free = sample.observation.available

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from dsray_inspect.agent.handles import ProcessHandle
 from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls, CallFailed
 from dsray_inspect.agent.launchers.ray.gcs import Gcs
-from dsray_inspect.agent.launchers.ray.records import ActorRow
 from dsray_inspect.agent.remote.doctor_probe import hello
 
 REGISTERED_S = 5.0
@@ -23,7 +23,7 @@ def try_handle(calls: ActorCalls, gcs: Gcs, agent: Any, until: float) -> Any:
     return calls.send(record_of(gcs, agent), (hello,), {"until": until})
 
 
-def record_of(gcs: Gcs, agent: Any) -> ActorRow:
+def record_of(gcs: Gcs, agent: Any) -> ProcessHandle:
     """Return the actor table's record of an actor that is being started."""
     actor_id, job_id = agent._actor_id.hex(), agent._actor_id.job_id.hex()
     deadline = time.monotonic() + REGISTERED_S

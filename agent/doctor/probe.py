@@ -27,11 +27,11 @@ from dsray_inspect.agent.doctor.report import (
     summarize,
 )
 from dsray_inspect.agent.errors import ExitCode, InspectError
+from dsray_inspect.agent.handles import NodeHandle
 from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls, CallFailed
 from dsray_inspect.agent.launchers.ray.connect import connect
 from dsray_inspect.agent.launchers.ray.gcs import Gcs
 from dsray_inspect.agent.launchers.ray.join_check import check_membership
-from dsray_inspect.agent.launchers.ray.records import NodeRow
 from dsray_inspect.agent.launchers.ray.token import token_source
 from dsray_inspect.agent.launchers.ray.versions import (
     IMAGE,
@@ -128,7 +128,9 @@ def outside_the_cluster(problem: Problem) -> tuple[Fix, ...]:
 class Examination:
     """The looks at all nodes of one cluster."""
 
-    def __init__(self, gcs: Gcs, calls: ActorCalls, rows: list[NodeRow], *, inject: bool) -> None:
+    def __init__(
+        self, gcs: Gcs, calls: ActorCalls, rows: list[NodeHandle], *, inject: bool
+    ) -> None:
         self._gcs = gcs
         self._calls = calls
         self._rows = rows
@@ -166,7 +168,7 @@ class Examination:
             for row in self._rows
         )
 
-    def is_here(self, row: NodeRow) -> bool:
+    def is_here(self, row: NodeHandle) -> bool:
         """Return whether attaching would read this node from this very process."""
         own = next((one for one in self._rows if one.node_id == self._own), None)
 
@@ -206,7 +208,7 @@ class Examination:
 
 
 def report(
-    row: NodeRow,
+    row: NodeHandle,
     answer: Any,
     *,
     seen_here: bool = False,

@@ -11,6 +11,7 @@ import os
 import struct
 from typing import Any, BinaryIO
 
+from dsray_inspect.agent.compat.ray import RAYLET_PID_VARIABLE
 from dsray_inspect.agent.remote.gil import yield_gil
 from dsray_inspect.agent.remote.redaction import known_secrets, redact_variable
 
@@ -182,7 +183,9 @@ def compare_environ(live: dict[str, str], pid: str) -> dict[str, Any]:
     at_exec = environ_block(f"/proc/{pid}/environ")
     yield_gil()
     raylet = (
-        environ_block(f"/proc/{live['RAY_RAYLET_PID']}/environ") if "RAY_RAYLET_PID" in live else {}
+        environ_block(f"/proc/{live[RAYLET_PID_VARIABLE]}/environ")
+        if RAYLET_PID_VARIABLE in live
+        else {}
     )
     yield_gil()
     return {

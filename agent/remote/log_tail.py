@@ -13,6 +13,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from dsray_inspect.agent.compat.ray import (
+    APP_LOG,
+    OUTPUT_LOGS,
+    OUTPUT_MARKS,
+    TRAIN_LOG_FOLDER,
+)
 from dsray_inspect.agent.remote.environ import EnvironUnreadable, live_environ
 from dsray_inspect.agent.remote.redaction import REDACTED, known_secrets, redact_text
 
@@ -23,17 +29,14 @@ LONGEST_READ = 8_000
 
 # (name, file below Ray's `logs`); Ray Train's own has what `print` and `logging` were given.
 FILES = (
-    ("stdout", "worker-{}-*.out"),
-    ("stderr", "worker-{}-*.err"),
-    ("train", "train/ray-train-app-worker-{}.log"),
+    *OUTPUT_LOGS,
+    ("train", f"{TRAIN_LOG_FOLDER}/{APP_LOG}{{}}.log"),
 )
 NO_FOLDER = "Ray does not say where its logs are on this node"
 NO_FILE = (
     "no log file of it is in {}: it was rotated away or removed, "
     "or the node logs to stderr (RAY_LOG_TO_STDERR)"
 )
-RAY_MARKS = (":job_id:", ":actor_name:", ":task_name:")
-"""How Ray begins lines of its own, which tell whose output follows."""
 
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|.)")
 PRIVATE_KEY = re.compile(
@@ -128,7 +131,7 @@ def lines_of(
         text = text.replace(secret, REDACTED)
 
     raw = [line for line in map(last_drawn, text.split("\n")) if line]
-    raw = [line for line in raw if not line.startswith(RAY_MARKS)]
+    raw = [line for line in raw if not line.startswith(OUTPUT_MARKS)]
     shown: list[str] = []
 
     for line in raw[-lines:]:

@@ -13,6 +13,7 @@ import socket
 import time
 from typing import Any
 
+from dsray_inspect.agent.compat.ray import SPILL_FOLDER
 from dsray_inspect.agent.remote import faultdump as faultdump
 from dsray_inspect.agent.remote.environ import (
     EnvironUnreadable,
@@ -107,7 +108,7 @@ def spilled(session_dir: str) -> dict[str, Any]:
     """Return the bytes that this node's object store has moved to its disk, and when it last did."""
     found, newest_at = 0, 0.0
 
-    for path in glob.glob(f"{session_dir}/ray_spilled_objects*/*") if session_dir else ():
+    for path in glob.glob(f"{session_dir}/{SPILL_FOLDER}*/*") if session_dir else ():
         try:
             status = os.stat(path)
         except OSError:

@@ -10,14 +10,18 @@ import os
 import re
 from typing import Any
 
+from dsray_inspect.agent.compat.ray import (
+    CONTROLLER_LOG,
+    FAILURE_POLICY,
+    GROUP_STARTED,
+    TRAIN_LOG_FOLDER,
+)
 from dsray_inspect.agent.remote.redaction import redact_text
 
 TAIL_BYTES = 1 << 20
 TAIL_LINES = 12
 MAX_ACCOUNT = 12_000
 MAX_RECORDS = 20_000
-GROUP = "Started training worker group"
-FAILURE = "[FailurePolicy]"
 KILLED = re.compile(r"[Kk]illed process (\d+)")
 TELLING = re.compile(
     r"what\(\)|\w*(?:Error|Exception|Interrupt)\b|SIG[A-Z]+ received|enforce fail|expected size"
@@ -47,7 +51,7 @@ def train_log_of(folder: str, worker_id: str) -> list[dict[str, Any]]:
     """Return the messages in which Ray Train's controller tells of groups and failures."""
     found = []
 
-    for line in tail(os.path.join(folder, "train", f"ray-train-sys-controller-{worker_id}.log")):
+    for line in tail(os.path.join(folder, TRAIN_LOG_FOLDER, f"{CONTROLLER_LOG}-{worker_id}.log")):
         try:
             record = json.loads(line)
         except ValueError:
@@ -55,9 +59,9 @@ def train_log_of(folder: str, worker_id: str) -> list[dict[str, Any]]:
 
         message = str(record.get("message", ""))
 
-        if message.startswith(GROUP):
+        if message.startswith(GROUP_STARTED):
             shown = message  # one line a rank, and every one is needed
-        elif message.startswith(FAILURE):
+        elif message.startswith(FAILURE_POLICY):
             shown = redact_text(message)[:MAX_ACCOUNT]
         else:
             continue

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from dsray_inspect.agent.launchers.ray.actor_calls import CallFailed
+from dsray_inspect.agent.launchers.base import CallFailed
 from dsray_inspect.agent.model import Collective, DeepSpeed, Gpu
 from dsray_inspect.agent.sampling.node_report import (
     LogTail,

@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator, Mapping
 
 from dsray_inspect.agent.errors import PermissionMissing, TargetNotFound
+from dsray_inspect.agent.handles import ProcessHandle
 from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls
-from dsray_inspect.agent.launchers.ray.records import ActorRow
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.tracing.capture import Rank, TraceCapture
 from dsray_inspect.agent.tracing.tracer import Tracer, read_recorders
@@ -43,7 +43,7 @@ def harvest_of(snapshot: Snapshot) -> TraceCapture:
 
 def live(
     calls: ActorCalls,
-    rows: Mapping[str, ActorRow],
+    rows: Mapping[str, ProcessHandle],
     harvest: TraceCapture,
     *,
     seconds: float,
@@ -67,7 +67,11 @@ def live(
 
 
 def past(
-    calls: ActorCalls, rows: Mapping[str, ActorRow], harvest: TraceCapture, *, max_pause_ms: float
+    calls: ActorCalls,
+    rows: Mapping[str, ProcessHandle],
+    harvest: TraceCapture,
+    *,
+    max_pause_ms: float,
 ) -> None:
     """Read what every rank's flight recorder holds.
 

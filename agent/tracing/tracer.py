@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
+from dsray_inspect.agent.handles import ProcessHandle
 from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls, CallFailed
 from dsray_inspect.agent.launchers.ray.adapters import Part
-from dsray_inspect.agent.launchers.ray.records import ActorRow
 from dsray_inspect.agent.probes.install import install, uninstall
 from dsray_inspect.agent.probes.wire import CAPACITY
 from dsray_inspect.agent.remote.flight_recorder import recording
@@ -42,7 +42,7 @@ class Tracer:
     def __init__(
         self,
         calls: ActorCalls,
-        rows: Mapping[str, ActorRow],
+        rows: Mapping[str, ProcessHandle],
         harvest: TraceCapture,
         *,
         max_pause_ms: float,
@@ -147,7 +147,7 @@ class Tracer:
 
 def ask(
     calls: ActorCalls,
-    rows: Mapping[str, ActorRow],
+    rows: Mapping[str, ProcessHandle],
     ranks: Sequence[Rank],
     *,
     parts: Sequence[Part],
@@ -187,7 +187,11 @@ def answer_of(
 
 
 def read_recorders(
-    calls: ActorCalls, rows: Mapping[str, ActorRow], ranks: Sequence[Rank], *, max_pause_ms: float
+    calls: ActorCalls,
+    rows: Mapping[str, ProcessHandle],
+    ranks: Sequence[Rank],
+    *,
+    max_pause_ms: float,
 ) -> float:
     """Add each rank's recording, and return after how many seconds the next should follow."""
     living = [rank for rank in ranks if rank.alive]

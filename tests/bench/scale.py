@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 
 from dsray_inspect.agent.assemble.gc_pause import without_collector
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
-from dsray_inspect.agent.launchers.ray.adapters import RunActors
-from dsray_inspect.agent.launchers.ray.records import ActorRow, NodeRow
+from dsray_inspect.agent.handles import NodeHandle, ProcessHandle, RunHandle
 from dsray_inspect.agent.remote.threads import packed
 from dsray_inspect.agent.sampling.decode import rank_report
 from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
@@ -113,13 +112,13 @@ def report_of(cache: SessionCache, actor_id: str, raw: bytes) -> RankReport | Un
 def facts_of(
     cache: SessionCache,
     raw: list[bytes],
-    rows: tuple[ActorRow, ...],
-    nodes: list[NodeRow],
+    rows: tuple[ProcessHandle, ...],
+    nodes: list[NodeHandle],
     earlier: AnalysisInput | None = None,
 ) -> AnalysisInput:
     observation = Observation(
         job=job(driver_node_id="n0"),
-        actors=RunActors(generation="v2", controller=None, workers=rows),
+        actors=RunHandle(generation="v2", controller=None, workers=rows),
         nodes=nodes,
         request=SampleRequest(max_pause_ms=100),
         ranks={
@@ -131,9 +130,9 @@ def facts_of(
     return assemble(observation, earlier=earlier)
 
 
-def actor_rows(size: int) -> tuple[ActorRow, ...]:
+def actor_rows(size: int) -> tuple[ProcessHandle, ...]:
     return tuple(
-        ActorRow(
+        ProcessHandle(
             actor_id=f"a{rank}",
             job_id="02000000",
             class_name="RayTrainWorker",
@@ -172,7 +171,7 @@ def measure(size: int) -> Measured:
     raw = [answer(rank, size) for rank in range(size)]
     rows = actor_rows(size)
     nodes = [
-        NodeRow(node_id=f"n{n}", ip="10.0.0.1", hostname=f"h{n}", alive=True, resources={})
+        NodeHandle(node_id=f"n{n}", ip="10.0.0.1", hostname=f"h{n}", alive=True, resources={})
         for n in range((size + PER_NODE - 1) // PER_NODE)
     ]
     cache = SessionCache()

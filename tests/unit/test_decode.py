@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from dsray_inspect.agent.assemble.threads import threads_of
-from dsray_inspect.agent.launchers.ray.actor_calls import CallFailed
+from dsray_inspect.agent.launchers.base import CallFailed
 from dsray_inspect.agent.remote.environ import EnvironUnreadable
 from dsray_inspect.agent.remote.pyspy import explain
 from dsray_inspect.agent.remote.unavailable import unavailable

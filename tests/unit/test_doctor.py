@@ -23,7 +23,7 @@ from dsray_inspect.agent.doctor.report import (
     Rung,
     summarize,
 )
-from dsray_inspect.agent.launchers.ray.records import NodeRow
+from dsray_inspect.agent.handles import NodeHandle
 from dsray_inspect.agent.model import OK
 from dsray_inspect.agent.remote import doctor_probe
 from dsray_inspect.agent.remote.environ import EnvironUnreadable
@@ -77,7 +77,7 @@ def denied(**changes: Any) -> NodeCheck:
 def node(
     found: NodeCheck | None, *, slots: int = 0, name: str = "node-a", inside: str = OK
 ) -> NodeReport:
-    row = NodeRow(
+    row = NodeHandle(
         node_id="n" * 56, ip="10.0.0.1", hostname=name, alive=True, resources={"GPU": float(slots)}
     )
     answer = msgspec.to_builtins(found) if found else None

@@ -20,8 +20,8 @@ from dsray_inspect.agent.feed import (
     SampleFailed,
     SampleTaken,
 )
+from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.history import History
-from dsray_inspect.agent.launchers.ray.resolve import Candidate
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.sampling.observation import SampleRequest
 from tests.unit.test_verdict import job

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from dsray_inspect.agent.errors import PermissionMissing
-from dsray_inspect.agent.launchers.ray.resolve import Candidate
+from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.model import Snapshot, StartPart, Startup
 from dsray_inspect.agent.sampling.observation import SampleRequest
 from dsray_inspect.agent.timeline import Timeline

@@ -9,8 +9,13 @@ import pytest
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
 from dsray_inspect.agent.detectors.registry import Registration
-from dsray_inspect.agent.launchers.ray.adapters import RunActors
-from dsray_inspect.agent.launchers.ray.records import ActorRow, JobRow, NodeRow, SubmissionRow
+from dsray_inspect.agent.handles import (
+    JobHandle,
+    NodeHandle,
+    ProcessHandle,
+    RunHandle,
+    Submission,
+)
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.remote.threads import packed
 from dsray_inspect.agent.sampling.decode import node_report, rank_report
@@ -38,8 +43,8 @@ IN_DATA = (RUNNER, TEACH, FETCH)
 IN_REDUCE = (RUNNER, TEACH, REDUCE)
 
 
-def job(**more: Any) -> JobRow:
-    row = JobRow(
+def job(**more: Any) -> JobHandle:
+    row = JobHandle(
         job_id="02000000",
         submission_id="j1",
         entrypoint="python train.py",
@@ -55,8 +60,8 @@ def job(**more: Any) -> JobRow:
     return msgspec.structs.replace(row, **more)
 
 
-def actor(number: int, class_name: str = "RayTrainWorker", **more: Any) -> ActorRow:
-    row = ActorRow(
+def actor(number: int, class_name: str = "RayTrainWorker", **more: Any) -> ProcessHandle:
+    row = ProcessHandle(
         actor_id=f"a{number}",
         job_id="02000000",
         class_name=class_name,
@@ -135,8 +140,8 @@ def look(
     nodes = {node_id: node(told) for node_id, told in more.pop("looks", {}).items()}
     observation = Observation(
         job=more.pop("job", job()),
-        actors=RunActors(generation="v2", controller=controller, workers=rows),
-        nodes=[NodeRow(node_id="n1", ip="10.0.0.1", hostname="h", alive=True, resources={})],
+        actors=RunHandle(generation="v2", controller=controller, workers=rows),
+        nodes=[NodeHandle(node_id="n1", ip="10.0.0.1", hostname="h", alive=True, resources={})],
         request=SampleRequest(max_pause_ms=100),
         controller=ControllerReport(state="RUNNING"),
         node_reports=nodes,
@@ -313,7 +318,7 @@ def test_a_dead_rank_makes_the_run_fail() -> None:
     ],
 )
 def test_a_job_ends_as_ray_says(status: str | None, job_state: str, state: str) -> None:
-    submission = SubmissionRow(status=status, message="exit code 1") if status else None
+    submission = Submission(status=status, message="exit code 1") if status else None
     snapshot = judged("the actor is dead", job=job(is_dead=True), submission=submission)
     assert (snapshot.job.state, snapshot.verdict.state) == (job_state, state)
     assert ("exit code 1" in snapshot.verdict.summary) == (state == "failed")

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 from dsray_inspect.agent.assemble.workers import RankContext
 from dsray_inspect.agent.causes import CAUSE_OF_PHASE
+from dsray_inspect.agent.compat import ray
 from dsray_inspect.agent.detectors.detection import Where, place_of
 from dsray_inspect.agent.model import Cause, Frame
 from dsray_inspect.agent.stacks.frame_rules import path_of
 from dsray_inspect.agent.stacks.memo import by_identity
-
-GETS = frozenset(["get", "wait", "get_objects"])
 
 
 def cause_of(member: RankContext) -> Cause | None:
@@ -39,7 +38,7 @@ def _get_frame(frames: Sequence[Frame]) -> Frame | None:
         (
             frame
             for frame in reversed(frames)
-            if frame.name.rpartition(".")[2] in GETS and path_of(frame) == "ray/_private/worker.py"
+            if (frame.name.rpartition(".")[2], path_of(frame)) in ray.GETS
         ),
         None,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dsray_inspect.agent.assemble.workers import RankContext
+from dsray_inspect.agent.compat import torch
 from dsray_inspect.agent.model import Frame
 from dsray_inspect.agent.remote.locks import is_compiler
 from dsray_inspect.agent.stacks.memo import by_identity
@@ -23,6 +24,6 @@ def waits_for_lock(member: RankContext) -> bool:
 @by_identity
 def _is_lock_wait(frames: Sequence[Frame]) -> bool:
     return any(
-        frame.name == "wait" and frame.file.endswith("torch/utils/file_baton.py")
+        frame.name == torch.BATON_WAIT[0] and frame.file.endswith(torch.BATON_WAIT[1])
         for frame in frames
     )
