@@ -25,7 +25,7 @@ LINKED := build/.linked-$(firstword $(shell printf '%s\n' $(sort $(FILES)) | cks
 # One setup at a time.
 LOCKED := flock .venv
 
-.PHONY: help setup system-packages format lint schema causes-page metrics-page dashboards test test-unit faults screenshots \
+.PHONY: help setup system-packages format lint schema causes-page metrics-page dashboards docs test test-unit faults screenshots \
     bench demo clean
 
 help: ## Show this.
@@ -98,6 +98,9 @@ test-unit: setup ## Run the tests that need no cluster.
 
 faults: setup ## Run the whole fault suite and score dsray-inspect on it (about 40 minutes on 2 cores).
 	$(BIN)/python -m tests.faults $(ARGS)
+
+docs: setup ## Write the examples of the README and docs from recordings.
+	$(BIN)/python -m tests.docs
 
 screenshots: setup ## Draw the pictures of the README from a recorded incident.
 	$(BIN)/python -m tests.tui.screenshots

@@ -16,20 +16,20 @@ is. A name with `estimated` in it adds up what looks found, and is as fine as th
 are gone are gone from the next scrape on. What changes from process to process (pid, actor) is a label of `_info`
 metrics only; join by `run_id` and `rank`:
 
-```
+```promql
 dsray_train_step * on (run_id, rank) group_left (hostname, pid) dsray_rank_info
 ```
 
 GPUs join by UUID, with DCGM's exporter or with Ray's own metrics:
 
-```
+```promql
 DCGM_FI_DEV_GPU_UTIL * on (UUID) group_left (run_id, rank) label_replace(dsray_rank_gpu_info, "UUID", "$1", "gpu_uuid", "(.+)")
 ray_node_gpus_utilization * on (GpuUuid) group_left (run_id, rank) label_replace(dsray_rank_gpu_info, "GpuUuid", "$1", "gpu_uuid", "(.+)")
 ```
 
 A rank that stands still, and a run that makes no step:
 
-```
+```promql
 time() - dsray_rank_last_moved_timestamp_seconds > 60
 time() - max by (run_id) (dsray_train_last_step_timestamp_seconds) > 300
 ```

@@ -16,7 +16,7 @@ from dsray_inspect.agent.errors import ExitCode, InspectError, PermissionMissing
 from dsray_inspect.agent.feed import HistoryLoaded, SampleTaken
 from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.history import History
-from dsray_inspect.agent.launchers.ray.connect import choose_address
+from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.model import OK, Snapshot
 from dsray_inspect.agent.recording import read_window
 from dsray_inspect.agent.sampling.observation import SampleRequest

@@ -12,7 +12,7 @@ import msgspec
 from dsray_inspect.agent.commands.options import Options, common_options, say, take
 from dsray_inspect.agent.doctor.probe import diagnose
 from dsray_inspect.agent.errors import ExitCode
-from dsray_inspect.agent.launchers.ray.connect import choose_address
+from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.text.doctor import diagnosis_text
 from dsray_inspect.agent.text.style import Style
 

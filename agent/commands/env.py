@@ -12,7 +12,7 @@ from dsray_inspect.agent.commands.attach import code_of
 from dsray_inspect.agent.commands.options import common_options, take
 from dsray_inspect.agent.environment import Difference, differences
 from dsray_inspect.agent.errors import ExitCode
-from dsray_inspect.agent.launchers.ray.connect import choose_address
+from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.model import EnvVar, Job, Run, Snapshot
 from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.text.env import env_text

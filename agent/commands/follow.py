@@ -11,7 +11,7 @@ from dsray_inspect.agent.commands.options import Options
 from dsray_inspect.agent.delta_codec import Writer
 from dsray_inspect.agent.errors import ExitCode
 from dsray_inspect.agent.feed import Feed, SampleTaken
-from dsray_inspect.agent.launchers.ray.connect import choose_address
+from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.recording import line_of
 from dsray_inspect.agent.session import Session
 

@@ -11,7 +11,7 @@ import msgspec
 from dsray_inspect.agent.commands.options import common_options, take
 from dsray_inspect.agent.errors import ExitCode
 from dsray_inspect.agent.handles import Candidate
-from dsray_inspect.agent.launchers.ray.connect import choose_address
+from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.text.table import table
 from dsray_inspect.agent.text.truncate import cut_end, cut_middle

@@ -14,7 +14,7 @@ from dsray_inspect.agent.commands.attach import code_of
 from dsray_inspect.agent.commands.options import Options, say
 from dsray_inspect.agent.errors import ClusterUnreachable, ExitCode
 from dsray_inspect.agent.feed import Ended, SampleFailed, SampleTaken
-from dsray_inspect.agent.launchers.ray.connect import choose_address
+from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.text.style import Style

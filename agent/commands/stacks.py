@@ -11,7 +11,7 @@ import msgspec
 from dsray_inspect.agent.commands.attach import code_of
 from dsray_inspect.agent.commands.options import common_options, say, take
 from dsray_inspect.agent.errors import ExitCode, UsageError
-from dsray_inspect.agent.launchers.ray.connect import choose_address
+from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.model import OK, Job, Log, Run, Snapshot, StackGroup
 from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.stacks.collapsed import lines

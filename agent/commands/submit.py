@@ -7,7 +7,7 @@ import sys
 import click
 
 from dsray_inspect.agent.errors import UsageError
-from dsray_inspect.agent.launchers.ray.submission import submit
+from dsray_inspect.agent.launchers.registry import submit
 
 HELP_TEXT = "dsray-inspect submit [options of ray job submit] -- python train.py"
 

@@ -14,7 +14,7 @@ import click
 from dsray_inspect.agent.commands.options import Options, say
 from dsray_inspect.agent.errors import ExitCode
 from dsray_inspect.agent.feed import Event
-from dsray_inspect.agent.launchers.ray.connect import choose_address
+from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.model import Snapshot
 
 OLDEST = (8, 2)

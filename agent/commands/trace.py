@@ -15,7 +15,7 @@ import msgspec
 
 from dsray_inspect.agent.commands.options import LIMIT_S, Options, common_options, say, take
 from dsray_inspect.agent.errors import ClusterUnreachable, ExitCode, UsageError
-from dsray_inspect.agent.launchers.ray.connect import choose_address
+from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.text.style import Style
 from dsray_inspect.agent.text.trace import trace_text

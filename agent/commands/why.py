@@ -17,7 +17,7 @@ from dsray_inspect.agent.detectors.evidence.gil import HELD_S
 from dsray_inspect.agent.errors import ExitCode
 from dsray_inspect.agent.explanation import Explanation, explain
 from dsray_inspect.agent.handles import Candidate, JobHandle
-from dsray_inspect.agent.launchers.ray.connect import choose_address
+from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.sampling.observation import SampleRequest
 from dsray_inspect.agent.session import Session

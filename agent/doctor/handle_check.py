@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 from dsray_inspect.agent.handles import ProcessHandle
-from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls, CallFailed
+from dsray_inspect.agent.launchers.base import CallFailed
+from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls
 from dsray_inspect.agent.launchers.ray.gcs import Gcs
 from dsray_inspect.agent.remote.doctor_probe import hello
 

@@ -28,7 +28,8 @@ from dsray_inspect.agent.doctor.report import (
 )
 from dsray_inspect.agent.errors import ExitCode, InspectError
 from dsray_inspect.agent.handles import NodeHandle
-from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls, CallFailed
+from dsray_inspect.agent.launchers.base import CallFailed
+from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls
 from dsray_inspect.agent.launchers.ray.connect import connect
 from dsray_inspect.agent.launchers.ray.gcs import Gcs
 from dsray_inspect.agent.launchers.ray.join_check import check_membership
@@ -143,12 +144,12 @@ class Examination:
         deadline = time.monotonic() + AGENT_S
         here = {row.node_id for row in self._rows if self.is_here(row)}
         agents = {
-            row.node_id: self._calls.start_agent(row.node_id, Examiner)
+            row.node_id: self._calls.start_reader(row.node_id, Examiner)
             for row in self._rows
             if self._inject or row.node_id not in here
         }
         looks = {
-            node_id: agent.check.remote(self.request(node_id, here=False))
+            node_id: self._calls.ask_reader(agent, "check", self.request(node_id, here=False))
             for node_id, agent in agents.items()
             if node_id not in here
         }

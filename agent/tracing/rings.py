@@ -6,9 +6,10 @@ import os
 import time
 from typing import Any
 
-from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls, CallFailed
+from dsray_inspect.agent.launchers.base import CallFailed, NodeReaderHost
 from dsray_inspect.agent.probes.collect import Collector
 from dsray_inspect.agent.tracing.capture import Rank
+from dsray_inspect.agent.unavailable import Unavailable
 
 AGENT_S = 6.0
 """What starting an actor and its first answer may take."""
@@ -17,8 +18,8 @@ AGENT_S = 6.0
 class Rings:
     """The collectors of one trace, by node."""
 
-    def __init__(self, calls: ActorCalls, *, token: int, lease_s: float) -> None:
-        self._calls = calls
+    def __init__(self, host: NodeReaderHost | Unavailable, *, token: int, lease_s: float) -> None:
+        self._host = host
         self._token = token
         self._lease_s = lease_s
         self._here = Collector()
@@ -45,7 +46,7 @@ class Rings:
             if not node:
                 self._take(on_node, self._here.collect(request))
             elif node not in self._asked:
-                self._asked[node] = self._agent(node).collect.remote(request)
+                self._ask(node, request)
 
         self._take_remote(by_node, AGENT_S if last else 0.0)
 
@@ -72,14 +73,21 @@ class Rings:
             "last": last,
         }
 
-    def _agent(self, node: str) -> Any:
-        if node not in self._remote:
-            self._remote[node] = self._calls.start_agent(node, Collector)
+    def _ask(self, node: str, request: dict[str, Any]) -> None:
+        if isinstance(self._host, Unavailable):
+            self.failed[node] = str(self._host)
+            return
 
-        return self._remote[node]
+        if node not in self._remote:
+            self._remote[node] = self._host.start_reader(node, Collector)
+
+        self._asked[node] = self._host.ask_reader(self._remote[node], "collect", request)
 
     def _take_remote(self, by_node: dict[str, list[Rank]], timeout_s: float) -> None:
-        for node, answer in self._calls.answers(dict(self._asked), timeout_s).items():
+        if isinstance(self._host, Unavailable):
+            return
+
+        for node, answer in self._host.answers(dict(self._asked), timeout_s).items():
             del self._asked[node]
 
             if isinstance(answer, CallFailed):

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping
 
 from dsray_inspect.agent.errors import PermissionMissing, TargetNotFound
 from dsray_inspect.agent.handles import ProcessHandle
-from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls
+from dsray_inspect.agent.launchers.base import InProcessReads, NodeReaderHost
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.tracing.capture import Rank, TraceCapture
 from dsray_inspect.agent.tracing.tracer import Tracer, read_recorders
+from dsray_inspect.agent.unavailable import Unavailable
 
 
 def harvest_of(snapshot: Snapshot) -> TraceCapture:
@@ -42,7 +43,8 @@ def harvest_of(snapshot: Snapshot) -> TraceCapture:
 
 
 def live(
-    calls: ActorCalls,
+    reads: InProcessReads,
+    host: NodeReaderHost | Unavailable,
     rows: Mapping[str, ProcessHandle],
     harvest: TraceCapture,
     *,
@@ -56,7 +58,10 @@ def live(
     """
     whole = True
 
-    with deaf_to_the_watch(), Tracer(calls, rows, harvest, max_pause_ms=max_pause_ms) as tracer:
+    with (
+        deaf_to_the_watch(),
+        Tracer(reads, host, rows, harvest, max_pause_ms=max_pause_ms) as tracer,
+    ):
         try:
             tracer.watch(seconds)
         except KeyboardInterrupt:
@@ -67,7 +72,7 @@ def live(
 
 
 def past(
-    calls: ActorCalls,
+    reads: InProcessReads,
     rows: Mapping[str, ProcessHandle],
     harvest: TraceCapture,
     *,
@@ -78,7 +83,7 @@ def past(
     Raises:
         PermissionMissing: no rank gave any.
     """
-    read_recorders(calls, rows, harvest.ranks, max_pause_ms=max_pause_ms)
+    read_recorders(reads, rows, harvest.ranks, max_pause_ms=max_pause_ms)
     harvest.until_ns = time.time_ns()
     check(harvest)
 

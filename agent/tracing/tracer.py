@@ -9,8 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from dsray_inspect.agent.handles import ProcessHandle
-from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls, CallFailed
-from dsray_inspect.agent.launchers.ray.adapters import Part
+from dsray_inspect.agent.launchers.base import CallFailed, InProcessReads, NodeReaderHost, Part
 from dsray_inspect.agent.probes.install import install, uninstall
 from dsray_inspect.agent.probes.wire import CAPACITY
 from dsray_inspect.agent.remote.flight_recorder import recording
@@ -18,6 +17,7 @@ from dsray_inspect.agent.sampling.decode import group_members
 from dsray_inspect.agent.tracing.capture import Rank, TraceCapture
 from dsray_inspect.agent.tracing.collectives import entries
 from dsray_inspect.agent.tracing.rings import Rings
+from dsray_inspect.agent.unavailable import Unavailable
 
 LEASE_S = 15.0
 """So long a probe stays when its session is gone without a word."""
@@ -41,18 +41,19 @@ class Tracer:
 
     def __init__(
         self,
-        calls: ActorCalls,
+        reads: InProcessReads,
+        host: NodeReaderHost | Unavailable,
         rows: Mapping[str, ProcessHandle],
         harvest: TraceCapture,
         *,
         max_pause_ms: float,
     ) -> None:
-        self._calls = calls
+        self._reads = reads
         self._rows = rows
         self._harvest = harvest
         self._max_pause_ms = max_pause_ms
         self._token = secrets.randbits(62)
-        self._rings = Rings(calls, token=self._token, lease_s=LEASE_S)
+        self._rings = Rings(host, token=self._token, lease_s=LEASE_S)
         self._next_recording = 0.0
 
     def __enter__(self) -> Tracer:
@@ -129,7 +130,7 @@ class Tracer:
     def read_recorders(self) -> None:
         """Read the flight recorder of every rank, and plan when it must be read again."""
         read = read_recorders(
-            self._calls, self._rows, self._harvest.ranks, max_pause_ms=self._max_pause_ms
+            self._reads, self._rows, self._harvest.ranks, max_pause_ms=self._max_pause_ms
         )
         self._next_recording = time.monotonic() + read
 
@@ -141,12 +142,12 @@ class Tracer:
         timeout_s: float,
     ) -> list[tuple[Rank, dict[str, Any] | str]]:
         return ask(
-            self._calls, self._rows, ranks, parts=parts, request=request, timeout_s=timeout_s
+            self._reads, self._rows, ranks, parts=parts, request=request, timeout_s=timeout_s
         )
 
 
 def ask(
-    calls: ActorCalls,
+    reads: InProcessReads,
     rows: Mapping[str, ProcessHandle],
     ranks: Sequence[Rank],
     *,
@@ -163,11 +164,11 @@ def ask(
         actor_id = rank.worker.actor_id
 
         try:
-            sent[actor_id] = calls.send(rows[actor_id], parts, request)
+            sent[actor_id] = reads.send(rows[actor_id], parts, request)
         except CallFailed as failure:
             failed[actor_id] = str(failure)
 
-    answers = calls.answers(sent, timeout_s)
+    answers = reads.answers(sent, timeout_s)
     return [(rank, answer_of(rank, answers, failed, timeout_s)) for rank in ranks]
 
 
@@ -187,7 +188,7 @@ def answer_of(
 
 
 def read_recorders(
-    calls: ActorCalls,
+    reads: InProcessReads,
     rows: Mapping[str, ProcessHandle],
     ranks: Sequence[Rank],
     *,
@@ -199,7 +200,7 @@ def read_recorders(
     longest_ms, full_s = 0.0, [3600.0]
 
     for rank, answer in ask(
-        calls, rows, living, parts=[recording], request=request, timeout_s=ANSWER_S
+        reads, rows, living, parts=[recording], request=request, timeout_s=ANSWER_S
     ):
         if isinstance(answer, str):
             rank.recording_why = rank.recording_why if rank.recordings else answer

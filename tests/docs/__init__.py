@@ -1,0 +1,1 @@
+"""What the manual's tests and `make docs` share: pages, commands, messages and examples."""

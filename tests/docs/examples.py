@@ -1,0 +1,285 @@
+"""The outputs that the manual shows, each from a recording and by what renders it for users.
+
+What was not recorded is put together by the builders of the unit tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from dsray_inspect.agent.commands.dashboards import PROMETHEUS, RAY_TARGETS
+from dsray_inspect.agent.commands.ls import HEADS, Listed, cells
+from dsray_inspect.agent.commands.stacks import only_ranks
+from dsray_inspect.agent.doctor.fixes import KUBERAY_PTRACE, KUBERAY_SIDECAR
+from dsray_inspect.agent.doctor.report import SYS_PTRACE
+from dsray_inspect.agent.explanation import explain
+from dsray_inspect.agent.model import (
+    Local,
+    Log,
+    LogFile,
+    Snapshot,
+    StackGroup,
+    Verdict,
+)
+from dsray_inspect.agent.stacks.layers import label
+from dsray_inspect.agent.stacks.merge import Entry, group
+from dsray_inspect.agent.stacks.pyspy import parse
+from dsray_inspect.agent.text.doctor import diagnosis_text
+from dsray_inspect.agent.text.env import env_text
+from dsray_inspect.agent.text.graph import graph_text
+from dsray_inspect.agent.text.logs import logs_text
+from dsray_inspect.agent.text.report import report
+from dsray_inspect.agent.text.stacks import stacks_text
+from dsray_inspect.agent.text.table import table
+from dsray_inspect.agent.text.trace import trace_text
+from dsray_inspect.agent.text.truncate import cut_end, cut_middle
+from dsray_inspect.agent.text.verdict_change import verdict_line
+from dsray_inspect.agent.text.why import why_text
+from dsray_inspect.agent.timeline import Timeline
+from dsray_inspect.agent.tracing.summarize import summarize
+from dsray_inspect.dashboards.files import Place, everything
+from tests.docs.pages import ROOT
+
+GOLDEN: Final = ROOT / "tests" / "golden"
+BETWEEN_S: Final = 0.9
+REST: Final = "…"
+Role: TypeAlias = Literal["worker", "child"]
+LogStream: TypeAlias = Literal["stdout", "stderr", "train"]
+
+
+@cache
+def snapshot(name: str) -> Snapshot:
+    path = GOLDEN / "snapshots" / f"{name}.json"
+    return msgspec.json.decode(path.read_bytes(), type=Snapshot)
+
+
+def with_workers(name: str, **changes: Any) -> Snapshot:
+    """Return a recorded snapshot with some fields of all workers replaced."""
+    recorded = snapshot(name)
+    workers = tuple(msgspec.structs.replace(worker, **changes) for worker in recorded.workers)
+    return msgspec.structs.replace(recorded, workers=workers)
+
+
+def why(name: str) -> str:
+    """Return what `why` prints when two samples in a row say the same."""
+    newest = snapshot(name)
+    before = msgspec.structs.replace(newest, taken_at=newest.taken_at - BETWEEN_S)
+    return why_text(explain((before, newest)))
+
+
+def why_failed() -> str:
+    from tests.unit.test_histories import ACCOUNT, ended, post_mortem
+
+    aborted = post_mortem(
+        ACCOUNT,
+        exits={"w0": ended(0, "SYSTEM_ERROR", 5.0)},
+        words=["what(): 44 vs 8. Received data size doesn't match expected size."],
+    )
+    return why_text(explain((aborted,))).split("\n")[0]
+
+
+def why_graph() -> str:
+    from tests.unit.test_histories import stands, twice, waits
+    from tests.unit.test_verdict import IN_USER
+
+    return graph_text(explain((twice(waits(0), stands(1, IN_USER), waits(2)),)).graph)
+
+
+def start_up(*, recorded: bool) -> str:
+    from tests.unit.test_startup import kept, lines_of
+
+    return "\n".join(lines_of(kept("submitted"), recorded=recorded))
+
+
+def stacks_with_locals() -> str:
+    """Return the culprit's part of the tree, with local variables."""
+    options = (
+        '{"out": "/tmp/out", "workers": 3, "cpus": 0.1, "gpus": 1, "zero": 2, "steps": 1000000}'
+    )
+    found = (
+        Local(name="rank", value="1"),
+        Local(name="step", value="20"),
+        Local(name="options", value=options),
+    )
+    hung = only_ranks(snapshot("hung"), (1,))
+    groups = tuple(
+        msgspec.structs.replace(
+            stack,
+            frames=tuple(
+                msgspec.structs.replace(frame, locals=found)
+                if frame.name == "load_batch"
+                else frame
+                for frame in stack.frames
+            ),
+        )
+        for stack in hung.stacks.groups
+    )
+    lines = _tree(hung, groups).split("\n")
+    return "\n".join([REST, *lines[_line_of(lines, "load_batch") :]])
+
+
+def stacks_of_loaders() -> str:
+    """Return a rank that waits for a DataLoader worker, and that worker."""
+    scenes: tuple[tuple[Role, str], ...] = (("worker", "loader-waits"), ("child", "loader-child"))
+    entries = [
+        Entry(0, role, thread.pid, msgspec.structs.replace(thread, frames=label(thread.frames)))
+        for role, scene in scenes
+        for thread in parse((GOLDEN / "pyspy" / f"{scene}.json").read_bytes())
+        if thread.name.startswith("TrainingThread")
+    ]
+    lines = _tree(snapshot("hung"), group(entries)).split("\n")
+    return "\n".join([REST, *lines[_line_of(lines, "rank 0") :]])
+
+
+def _tree(recorded: Snapshot, groups: tuple[StackGroup, ...]) -> str:
+    stacks = msgspec.structs.replace(recorded.stacks, groups=groups)
+    return stacks_text(msgspec.structs.replace(recorded, stacks=stacks))
+
+
+def _line_of(lines: list[str], text: str) -> int:
+    return next(number for number, line in enumerate(lines) if text in line)
+
+
+def logs() -> str:
+    lines = tuple(f"rank 1 begins step {step}, password=<redacted>" for step in (19, 20))
+    logged = tuple(f"2026-11-25 23:05:11,926 INFO {line}" for line in lines)
+    folder, worker = "/tmp/ray/session_…/logs", "worker-428f9eaa…-02000000-13504"
+
+    def file(stream: LogStream, path: str, shown: tuple[str, ...]) -> LogFile:
+        path = f"{folder}/{path}"
+        return LogFile(stream=stream, path=path, age_s=13.3, lines=shown, is_whole=False)
+
+    files = (
+        file("stdout", f"{worker}.out", lines),
+        file("stderr", f"{worker}.err", lines),
+        file("train", "train/ray-train-app-worker-428f9eaa….log", logged),
+    )
+    log = Log(hostname="vm", files=files)
+    hung = only_ranks(snapshot("hung"), (1,))
+    (worker_1,) = hung.workers
+    workers = (msgspec.structs.replace(worker_1, log=log),)
+    return f"{REST}\n{logs_text(msgspec.structs.replace(hung, workers=workers))}"
+
+
+def env_unread() -> str:
+    from tests.unit.test_doctor import NO_MEMORY
+
+    hung = with_workers("hung", env={}, rank=None)
+    workers = tuple(
+        msgspec.structs.replace(
+            worker, evidence=msgspec.structs.replace(worker.evidence, env=NO_MEMORY)
+        )
+        for worker in hung.workers
+    )
+    return env_text(msgspec.structs.replace(hung, workers=workers))
+
+
+def env_ended() -> str:
+    ended = with_workers("hung", state="dead", env={})
+    job = msgspec.structs.replace(ended.job, state="FINISHED")
+    return env_text(msgspec.structs.replace(ended, job=job))
+
+
+def run_row() -> Listed:
+    hung = snapshot("hung")
+    assert hung.run is not None
+    return Listed(
+        submission_id=hung.job.submission_id,
+        job_id=hung.job.job_id,
+        run_id=hung.run.id,
+        run_name=hung.run.name,
+        state=hung.run.state,
+        ranks=len(hung.workers),
+        nodes=len(hung.nodes),
+        entrypoint=hung.job.entrypoint,
+    )
+
+
+def ls() -> str:
+    cuts = {HEADS.index("name"): cut_middle, HEADS.index("entrypoint"): cut_end}
+    return table(HEADS, [cells(run_row())], cuts=cuts)
+
+
+def ls_json() -> str:
+    return msgspec.json.encode({"schema_version": 1, "runs": [run_row()]}).decode()
+
+
+def trace(name: str, *, past: bool, after_s: float = 0.0) -> str:
+    recorded = (GOLDEN / "timelines" / f"{name}.json").read_bytes()
+    timeline = msgspec.json.decode(recorded, type=Timeline)
+    summary = summarize(timeline)
+    now_ns = summary.until_ns + round(after_s * 1e9)
+    return trace_text(summary, timeline.notes, past=past, now_ns=now_ns)
+
+
+def verdicts() -> str:
+    """Return what `serve` prints of a run that hangs and is stopped."""
+    hung = snapshot("hung")
+    ended = msgspec.structs.replace(
+        hung,
+        taken_at=hung.taken_at + 240,
+        findings=(),
+        verdict=Verdict(state="finished", cause=None, ranks=(), summary="The job has ended."),
+    )
+    return "\n".join(verdict_line(one) for one in (hung, ended))
+
+
+def doctor(*, may_ptrace: bool) -> str:
+    from tests.unit.test_doctor import EVERY_CAP, denied, diagnosis, facts, node, process
+
+    if may_ptrace:
+        return diagnosis_text(diagnosis(node(facts(me=process(1, uid=0, caps=EVERY_CAP)))))
+
+    me, target = process(1, uid=0, caps=EVERY_CAP & ~SYS_PTRACE), process(3, uid=0, caps=EVERY_CAP)
+    return diagnosis_text(diagnosis(node(denied(me=me, target=target))))
+
+
+def dashboards() -> str:
+    place = Place(
+        folder=Path("/home/me/monitoring"),
+        prometheus_url=PROMETHEUS,
+        ray_targets=RAY_TARGETS,
+        runbooks=None,
+    )
+    return "\n".join(f"monitoring/{path}" for path in sorted(everything(place)))
+
+
+EXAMPLES: Final[dict[str, Callable[[], str]]] = {
+    "attach hung": lambda: report(snapshot("hung")),
+    "attach healthy": lambda: report(snapshot("healthy")),
+    "attach pending": lambda: report(snapshot("pending")),
+    "attach stopped": lambda: report(snapshot("stopped")),
+    "start-up plain": lambda: start_up(recorded=False),
+    "start-up submitted": lambda: start_up(recorded=True),
+    "why hung": lambda: why("hung"),
+    "why healthy": lambda: why("healthy"),
+    "why failed": why_failed,
+    "why graph": why_graph,
+    "stacks hung": lambda: stacks_text(snapshot("hung")),
+    "stacks locals": stacks_with_locals,
+    "stacks all-threads": stacks_of_loaders,
+    "stacks log": logs,
+    "env hung": lambda: env_text(snapshot("hung")),
+    "env unread": env_unread,
+    "env pending": lambda: env_text(snapshot("pending")),
+    "env ended": env_ended,
+    "ls": ls,
+    "ls json": ls_json,
+    "trace": lambda: trace("running", past=False),
+    "trace past": lambda: trace("past", past=True, after_s=12),
+    "serve": verdicts,
+    "doctor": lambda: doctor(may_ptrace=True),
+    "doctor without ptrace": lambda: doctor(may_ptrace=False),
+    "dashboards": dashboards,
+    "KubeRay SYS_PTRACE": lambda: KUBERAY_PTRACE,
+    "KubeRay sidecar": lambda: KUBERAY_SIDECAR.replace("{uid}", "1000"),
+}
+
+
+def rendered() -> dict[str, str]:
+    return {name: render() for name, render in EXAMPLES.items()}
