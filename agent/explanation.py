@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
 from dsray_inspect.agent.model import (
@@ -18,8 +17,6 @@ from dsray_inspect.agent.model import (
 )
 
 SCHEMA_VERSION: Final = 1
-MOST_AWAITED = 8
-"""How many culprits each victim is said to wait for; the graph has them all."""
 
 
 class RankSummary(Record, frozen=True, kw_only=True):
@@ -37,23 +34,14 @@ class RankSummary(Record, frozen=True, kw_only=True):
     """The collective it waits in, None when it is in none."""
 
 
-class Edge(Record, frozen=True, kw_only=True):
-    """One wait: `waiter` and `awaited` are ranks."""
-
-    waiter: int
-    awaited: int
-    because: str
-
-
 class Explanation(Record, frozen=True, kw_only=True):
     """The document of `why --json`."""
 
     verdict: Verdict
     culprits: tuple[RankSummary, ...]
     victims: tuple[RankSummary, ...]
-    waits_for: tuple[Edge, ...]
     graph: WaitGraph
-    """Everything that waits, with what stands between the ranks; `waits_for` is its short form."""
+    """Everything that waits, and what it waits for."""
     lasts_s: float | None
     """For how long the victims have waited."""
     gives_up_in_s: float | None
@@ -86,7 +74,6 @@ def explain(samples: tuple[Snapshot, ...]) -> Explanation:
         verdict=last.verdict,
         culprits=tuple(_summary(worker, worker.waiting_in) for worker in culprits),
         victims=tuple(_summary(worker, waited) for worker, waited in victims),
-        waits_for=_edges(culprits, victims),
         graph=last.graph,
         lasts_s=max((wait.age_s for wait in waits), default=None),
         gives_up_in_s=min(left, default=None),
@@ -111,31 +98,6 @@ def _summary(worker: Worker, collective: Collective | None) -> RankSummary:
         idle_s=worker.idle_s,
         collective=collective,
     )
-
-
-def _edges(
-    culprits: Sequence[Worker], victims: Iterable[tuple[Worker, Collective]]
-) -> tuple[Edge, ...]:
-    """Return which victim waits for which culprits of its process group, the first of many."""
-    found = []
-    blamed = {worker.rank for worker in culprits if worker.rank is not None}
-    awaited: dict[int, list[int]] = {}  # by the identity of a group's ranks, which all of it share
-
-    for victim, collective in victims:
-        group = collective.ranks
-
-        if id(group) not in awaited:
-            here = blamed.intersection(group) if group else blamed
-            awaited[id(group)] = sorted(here)[:MOST_AWAITED]
-
-        if victim.rank is not None:
-            because = f"{collective.operation} #{collective.sequence} of group {collective.group}"
-            found += [
-                Edge(waiter=victim.rank, awaited=rank, because=because)
-                for rank in awaited[id(group)]
-            ]
-
-    return tuple(found)
 
 
 def _confidence(samples: tuple[Snapshot, ...]) -> tuple[Literal["yes", "no", "not asked"], str]:

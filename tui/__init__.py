@@ -1,1 +1,1 @@
-"""The terminal face: reads the records of a session, live or from a file, and nothing else."""
+"""The terminal UI: shows the snapshots of a session, live or from a file, and reads nothing else."""

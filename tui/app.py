@@ -1,10 +1,7 @@
-"""The app: feeds what is read into the views, and does what keys ask for."""
+"""The app: feeds events into the views, and does what keys and screens ask for."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -21,59 +18,47 @@ from textual.screen import Screen
 
 from dsray_inspect.agent.errors import ExitCode
 from dsray_inspect.agent.feed import SampleTaken
-from dsray_inspect.tui.commands import Ranks
-from dsray_inspect.tui.files import save_picture, save_window
+from dsray_inspect.tui import messages
+from dsray_inspect.tui.files import SavedFile, save_picture, save_window
 from dsray_inspect.tui.gc_tuning import GcTuning
-from dsray_inspect.tui.messages import Arrived, Broke, Fetched
-from dsray_inspect.tui.rank_status import standings
-from dsray_inspect.tui.requests import show_fetched
-from dsray_inspect.tui.rows import keys_of
+from dsray_inspect.tui.navigation import HOME, VIEW_NAMES, Navigator
+from dsray_inspect.tui.palette import RankProvider
+from dsray_inspect.tui.panels.header import VIEW_TITLES
+from dsray_inspect.tui.panels.phase_tracks import foremost_ranks
+from dsray_inspect.tui.panels.rank_list import ordered_ranks
+from dsray_inspect.tui.panels.summary import function_rows
+from dsray_inspect.tui.requests import ask_stacks, show_stacks
 from dsray_inspect.tui.screens.base import View
 from dsray_inspect.tui.screens.dialogs import Sheet, help_rows
-from dsray_inspect.tui.screens.env import EnvView
-from dsray_inspect.tui.screens.findings import FindingsView
-from dsray_inspect.tui.screens.functions import FunctionsView
-from dsray_inspect.tui.screens.header import VIEWS
-from dsray_inspect.tui.screens.overview import OverviewView, ordered
-from dsray_inspect.tui.screens.rank import RankView
-from dsray_inspect.tui.screens.stacks import StacksView
-from dsray_inspect.tui.screens.summary import functions
-from dsray_inspect.tui.screens.timeline import TimelineView, foremost
+from dsray_inspect.tui.shutdown import end_on_signals
 from dsray_inspect.tui.source import Source
+from dsray_inspect.tui.targets import ViewName
 from dsray_inspect.tui.view_state import ViewState
 
-SHOW_EVERY_S: Final = 0.25
-TYPING_S: Final = 0.3
-MOST_WAIT_S: Final = 1.0
-GRACE_S: Final = 2.0
-PLAY_S: Final = 0.5
-WORTH_A_LOOK: Final = 4
-MAKERS: dict[str, Callable[[], View]] = {
-    "overview": OverviewView,
-    "functions": FunctionsView,
-    "stacks": StacksView,
-    "timeline": TimelineView,
-    "findings": FindingsView,
-    "env": EnvView,
-}
-NAMES = tuple(view for view, _ in VIEWS)
-HOME: Final = "overview"
+_REFRESH_EVERY_S: Final = 0.25
+_KEYS_FIRST_S: Final = 0.3
+"""After a key, a refresh waits this long for the next one."""
+_MAX_REFRESH_DELAY_S: Final = 1.0
+_PLAY_EVERY_S: Final = 0.5
+_STALE_S: Final = 3.0
 
 
 class InspectApp(App[int]):
-    """Shows one job, live or recorded."""
+    """Shows one job, live or recorded; it is the `AppState` of its screens."""
 
     TITLE = "dsray-inspect"
     CSS_PATH = "app.tcss"
-    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = App.COMMANDS | {Ranks}
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = App.COMMANDS | {
+        RankProvider
+    }
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
             Binding(f"{number},{letter}", f"open_view('{view}')", view, show=False)
-            for number, (letter, view) in enumerate(zip("ofctwe", NAMES, strict=True), 1)
+            for number, (letter, view) in enumerate(zip("ofctwe", VIEW_NAMES, strict=True), 1)
         ),
         Binding("tab", "turn(1)", "next view", show=False, priority=True),
         Binding("shift+tab", "turn(-1)", "previous view", show=False, priority=True),
-        Binding("exclamation_mark", "trouble", "next in trouble", show=False),
+        Binding("exclamation_mark", "next_in_trouble", "next in trouble", show=False),
         Binding("p", "pause", "pause"),
         Binding("left_square_bracket", "step(-1)", "step", key_display="[ ]"),
         Binding("right_square_bracket", "step(1)", "forward", show=False),
@@ -100,225 +85,172 @@ class InspectApp(App[int]):
         super().__init__()
         self.source = source
         self.job_name = job_name
-        self.story = ViewState()
+        self.view_state = ViewState()
         self.in_utc = in_utc
-        self.broken: Broke | None = None
-        self._clock = clock
-        self.folder = folder
-        self._started = clock()
-        self._views: dict[str, View] = {}
-        self._is_due = False
+        self.failure: messages.ReaderFailed | None = None
+        """Why the app ended before it could show anything."""
         self.has_shown = False
+        self._navigator = Navigator(self)
+        self._clock = clock
+        self._folder = folder
+        self._started_at = clock()
+        self._is_refresh_due = False
         self._is_playing = False
-        self._interpreter = GcTuning(time.monotonic)
+        self._gc_tuning = GcTuning(time.monotonic)
 
-    # Life
+    # Start and end
 
     def get_default_screen(self) -> Screen[None]:
-        return self._view(HOME)
+        return self._navigator.view(HOME)
 
     def on_mount(self) -> None:
-        self._interpreter.hold()
-        self._hear_signals()
+        self._gc_tuning.install()
+        end_on_signals(self.source, lambda: self.exit(return_code=int(ExitCode.INTERRUPTED)))
         threading.Thread(target=self._read, daemon=True, name="reader").start()
         self.set_interval(1.0, self._tick)
-        self.set_interval(PLAY_S, self._play)
+        self.set_interval(_PLAY_EVERY_S, self._play)
 
     def on_unmount(self) -> None:
-        self._interpreter.let_go()
+        self._gc_tuning.uninstall()
 
     async def on_event(self, event: Event) -> None:
         if isinstance(event, Key):
-            self._interpreter.key()
+            self._gc_tuning.note_key()
 
         await super().on_event(event)
 
-    def _hear_signals(self) -> None:
-        """End in order when the terminal is closed or somebody says so; soon in any case."""
-        loop = asyncio.get_running_loop()
-
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGHUP):
-                loop.add_signal_handler(number, self._told_to_end)
-
-    def _told_to_end(self) -> None:
-        threading.Thread(target=end_soon, args=(self.source,), daemon=True).start()
-        self.exit(return_code=int(ExitCode.INTERRUPTED))
-
     def _read(self) -> None:
-        self.source.run(self._tell)
+        self.source.run(self._post_from_reader)
 
-    def _tell(self, message: Message) -> bool:
-        """Pass on what is read; what all views ask of a look is worked out in the reader's thread."""
-        for event in message.events[-1:] if isinstance(message, Arrived) else ():
+    def _post_from_reader(self, message: Message) -> bool:
+        """Post a message; what the views derive from its snapshot is computed in this thread."""
+        for event in message.events[-1:] if isinstance(message, messages.EventsArrived) else ():
             if isinstance(event, SampleTaken):
-                for work_out in (ordered, foremost, functions):
-                    work_out(event.snapshot)
+                for derive in (ordered_ranks, foremost_ranks, function_rows):
+                    derive(event.snapshot)
 
         return self.post_message(message)
+
+    # AppState
 
     def now(self) -> float:
         return self._clock()
 
-    def waiting_for(self) -> str:
-        waited_s = self.now() - self._started
+    def connecting_text(self) -> str:
+        waited_s = self.now() - self._started_at
         since = f" ({waited_s:.0f} s)" if waited_s >= 1 else ""
-        return f"Joining the cluster and looking for {self.job_name}{since}. q leaves."
+        return f"Joining the cluster and looking for {self.job_name}{since}. q quits."
 
-    # What arrives
+    # Events
 
-    def on_arrived(self, message: Arrived) -> None:
+    def on_events_arrived(self, message: messages.EventsArrived) -> None:
         for event in message.events:
-            self.story.add(event)
+            self.view_state.add(event)
 
         if not self.source.is_live:
-            self.story.pause(True)
-            self.story.step(0)
+            self.view_state.pause()
 
-        if not self._is_due:
-            self._is_due = True
-            self.set_timer(SHOW_EVERY_S if self.has_shown else 0.001, self._show_unless_typed)
+        if not self._is_refresh_due:
+            self._is_refresh_due = True
+            self.set_timer(_REFRESH_EVERY_S if self.has_shown else 0.001, self._refresh_after_keys)
 
-    def _show_unless_typed(self, waited_s: float = SHOW_EVERY_S) -> None:
-        """Show what has arrived once no key is about to come: keys go first, for a while."""
-        rest_s = TYPING_S - self._interpreter.since_key_s()
+    def _refresh_after_keys(self, waited_s: float = _REFRESH_EVERY_S) -> None:
+        """Refresh unless another key is likely to follow: keys go first, within limits."""
+        rest_s = _KEYS_FIRST_S - self._gc_tuning.since_key_s()
 
-        if rest_s > 0 and waited_s < MOST_WAIT_S and self.has_shown:
-            self.set_timer(rest_s, partial(self._show_unless_typed, waited_s + rest_s))
+        if rest_s > 0 and waited_s < _MAX_REFRESH_DELAY_S and self.has_shown:
+            self.set_timer(rest_s, partial(self._refresh_after_keys, waited_s + rest_s))
         else:
-            self._show()
+            self._refresh_views()
 
-    def _show(self) -> None:
-        self._is_due = False
-        self.has_shown = bool(self.story.window)
+    def _refresh_views(self) -> None:
+        self._is_refresh_due = False
+        self.has_shown = bool(self.view_state.window)
 
         for screen in self.screen_stack[-2:]:
             if isinstance(screen, View) and (screen is self.screen or self.screen.is_modal):
                 screen.update_view()
 
     def _tick(self) -> None:
-        """Let what counts seconds go on when nothing arrives."""
-        self._interpreter.tick()
-        quiet = not self.story.window or self.story.unseen is not None
+        """Update what shows an age in seconds even when nothing arrives."""
+        self._gc_tuning.tick()
+        state = self.view_state
+        is_silent = not state.window or state.failure is not None
 
-        if quiet or self.now() - self.story.window[-1].taken_at > 3:
-            self._show()
+        if is_silent or self.now() - state.window[-1].taken_at > _STALE_S:
+            self._refresh_views()
 
-    def on_broke(self, message: Broke) -> None:
-        self.broken = message
+    def on_reader_failed(self, message: messages.ReaderFailed) -> None:
+        self.failure = message
         self.exit(return_code=message.code)
 
-    # Views
-
-    def _view(self, name: str) -> View:
-        if name not in self._views:
-            self._views[name] = MAKERS[name]()
-
-            if name != HOME:
-                # Installed, it keeps its cursor and its folds while another is shown.
-                self.install_screen(self._views[name], name)
-
-        return self._views[name]
+    # Navigation
 
     @property
-    def view_name(self) -> str:
-        """The view that is shown, or that a rank was opened from."""
-        views = [one.VIEW for one in self.screen_stack if isinstance(one, View)]
-        return next((view for view in reversed(views) if view in NAMES), HOME)
+    def view_name(self) -> ViewName:
+        """The view that is shown, or from which a rank was opened."""
+        return self._navigator.view_name
 
-    def open_view(self, name: str) -> None:
-        """Go to a view, whatever stands over the present one; the overview is below them all."""
-        if name == self.view_name and self.screen is self._view(name):
-            return
+    def action_open_view(self, name: ViewName) -> None:
+        self._navigator.open_view(name)
 
-        while len(self.screen_stack) > 2:
-            self.pop_screen()
+    def on_open_view(self, message: messages.OpenView) -> None:
+        self._navigator.open_view(message.view)
 
-        if name == HOME:
-            self.go_back()
-        elif len(self.screen_stack) == 2:
-            # Not by way of the overview, which would be drawn for nothing.
-            self.switch_screen(self._view(name))
-        else:
-            self.push_screen(self._view(name))
+    def on_open_rank(self, message: messages.OpenRank) -> None:
+        snapshot = self.view_state.shown
+        workers = snapshot.workers if snapshot is not None else ()
 
-    def action_open_view(self, name: str) -> None:
-        self.open_view(name)
+        for worker in workers:
+            if worker.actor_id == message.actor_id:
+                self._navigator.open_rank(worker)
+                return
+
+    def on_go_back(self) -> None:
+        self._navigator.go_back()
 
     def action_turn(self, by: int) -> None:
-        if self.screen.is_modal:
-            return
+        if not self.screen.is_modal:
+            self._navigator.turn(by)
 
-        at = NAMES.index(self.view_name)
-        self.open_view(NAMES[(at + by) % len(NAMES)])
-
-    def open_rank(self, actor_id: str) -> None:
-        """Go to a rank."""
-        snapshot = self.story.now
-        workers = snapshot.workers if snapshot is not None else ()
-        worker = next((one for one in workers if one.actor_id == actor_id), None)
-
-        if worker is not None:
-            self.push_screen(RankView(worker))
-
-    def go_back(self) -> None:
-        if len(self.screen_stack) > 1:
-            self.pop_screen()
-
-    def action_trouble(self) -> None:
-        """Put the cursor of the overview on the next rank in trouble."""
-        self.open_view(HOME)
-        self.call_after_refresh(self._to_trouble)
-
-    def _to_trouble(self) -> None:
-        snapshot = self.story.now
-
-        if snapshot is None or not isinstance(self.screen, OverviewView):
-            return
-
-        by_actor = standings(snapshot)
-        bad = [
-            key
-            for key in keys_of(self.screen.list.rows)
-            if key in by_actor and by_actor[key].trouble <= WORTH_A_LOOK
-        ]
-        current = self.screen.list.current
-
-        if not bad:
-            self.notify("No rank is in trouble.")
-        elif current is not None and current.key in bad:
-            self.screen.list.go_to(bad[(bad.index(current.key) + 1) % len(bad)])
-        else:
-            self.screen.list.go_to(bad[0])
+    def action_next_in_trouble(self) -> None:
+        self._navigator.open_view(HOME)
+        self.call_after_refresh(self._navigator.overview.go_to_next_in_trouble)
 
     # Time
 
     def action_pause(self) -> None:
+        state = self.view_state
+
         if self.source.is_live:
-            self.story.pause(not self.story.is_paused)
+            if state.is_paused:
+                state.resume()
+            else:
+                state.pause()
         else:
-            at_end = self.story.position == len(self.story.window)
+            at_end = state.position == len(state.window)
             self._is_playing = not self._is_playing
 
             if self._is_playing and at_end:
-                self.story.step(-len(self.story.window))
+                state.step(-len(state.window))
 
-        self._show()
+        self._refresh_views()
 
-    def action_step(self, looks: int) -> None:
+    def action_step(self, count: int) -> None:
         self._is_playing = False
 
-        if not self.story.step(looks):
-            self.notify("There is no look beyond this one.", timeout=2)
+        if not self.view_state.step(count):
+            which = "newest" if count > 0 else "oldest"
+            self.notify(f"This is the {which} snapshot.", timeout=2)
 
-        self._show()
+        self._refresh_views()
 
     def _play(self) -> None:
         if self._is_playing:
-            self._is_playing = self.story.step(1)
-            self._show()
+            self._is_playing = self.view_state.step(1)
+            self._refresh_views()
 
-    # Things to take away
+    # Copy and save
 
     def action_copy(self) -> None:
         view = self.screen
@@ -330,17 +262,29 @@ class InspectApp(App[int]):
             self.notify(text, title="Copied", timeout=3, markup=False)
 
     def action_save(self) -> None:
-        """Write the window down, up to the look that is shown."""
-        if self.story.now is not None:
-            save_window(self)
+        if self.view_state.shown is not None:
+            saved = save_window(self, self._folder or Path.cwd())
+            text = f"dsray-inspect attach --replay {saved.path.name}"
+            self._notify_saved(saved, f"{len(self.view_state.past)} snapshots saved", text)
 
     def action_picture(self) -> None:
-        save_picture(self)
+        picture = self.export_screenshot(title="")
+        saved = save_picture(self, self._folder or Path.cwd(), picture)
+        self._notify_saved(saved, "Picture saved", saved.path.name)
 
-    def on_fetched(self, message: Fetched) -> None:
-        show_fetched(self, message)
+    def _notify_saved(self, saved: SavedFile, title: str, text: str) -> None:
+        if saved.problem:
+            self.notify(saved.problem, severity="error", markup=False)
+        else:
+            self.notify(text, title=title, markup=False)
 
-    # The rest
+    # Dialogs and the rest
+
+    def on_ask_stacks(self, message: messages.AskStacks) -> None:
+        ask_stacks(self, self, message)
+
+    def on_stacks_fetched(self, message: messages.StacksFetched) -> None:
+        show_stacks(self, message)
 
     def action_help(self) -> None:
         self.push_screen(Sheet("Keys", help_rows))
@@ -354,20 +298,12 @@ class InspectApp(App[int]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield from super().get_system_commands(screen)
 
-        for name, title in VIEWS:
-            yield SystemCommand(
-                title, f"Open {title.lower()}", lambda name=name: self.open_view(name)
-            )
+        for name, title in VIEW_TITLES.items():
+            open_view = partial(self._navigator.open_view, name)
+            yield SystemCommand(title, f"Open {title.lower()}", open_view)
 
         yield SystemCommand("Save", "Save the window as JSON Lines", self.action_save)
-        yield SystemCommand("Pause", "Pause, or live again", self.action_pause)
+        yield SystemCommand("Pause", "Pause or resume", self.action_pause)
         yield SystemCommand(
-            "Next in trouble", "Go to the next rank in trouble", self.action_trouble
+            "Next in trouble", "Go to the next rank in trouble", self.action_next_in_trouble
         )
-
-
-def end_soon(source: Source) -> None:
-    """End this process when it has not ended by itself: a closed terminal may keep the driver."""
-    time.sleep(GRACE_S)
-    source.close()
-    os._exit(int(ExitCode.INTERRUPTED))

@@ -1,48 +1,44 @@
-"""What a key writes down: the window of looks, and a picture of the screen."""
+"""Files that the user saves: the window of snapshots, and a picture of the screen."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from dsray_inspect.agent.recording import write_window
-
-if TYPE_CHECKING:
-    from dsray_inspect.tui.app import InspectApp
+from dsray_inspect.tui.state import AppState
 
 
-def save_window(app: InspectApp) -> None:
-    """Write the looks up to the one that is shown, and say how to see them again."""
-    looks, path = app.story.past, new_file(app, "jsonl")
+class SavedFile(NamedTuple):
+    """A file that was written, or in `problem` why it could not be."""
 
-    if written(app, path, lambda: write_window(path, looks, app.story.history)):
-        text = f"dsray-inspect attach --replay {path.name}"
-        app.notify(text, title=f"{len(looks)} looks saved", markup=False)
+    path: Path
+    problem: str = ""
 
 
-def save_picture(app: InspectApp) -> None:
-    """Write what is on the screen as SVG."""
-    path = new_file(app, "svg")
-
-    if written(app, path, lambda: path.write_text(app.export_screenshot(title=""))):
-        app.notify(path.name, title="Picture saved", markup=False)
+def save_window(state: AppState, folder: Path) -> SavedFile:
+    """Write the snapshots up to the one on the screen, for `attach --replay`."""
+    view_state, path = state.view_state, _new_path(state, folder, "jsonl")
+    return _write_file(path, lambda: write_window(path, view_state.past, view_state.history))
 
 
-def written(app: InspectApp, path: Path, write: Callable[[], object]) -> bool:
-    """Write a file; where that cannot be, say why."""
+def save_picture(state: AppState, folder: Path, svg: str) -> SavedFile:
+    path = _new_path(state, folder, "svg")
+    return _write_file(path, lambda: path.write_text(svg))
+
+
+def _write_file(path: Path, write: Callable[[], object]) -> SavedFile:
     try:
         write()
     except OSError as error:
-        text = f"{path} cannot be written: {error.strerror}."
-        app.notify(text, severity="error", markup=False)
-        return False
+        return SavedFile(path, f"Cannot write {path}: {error.strerror}.")
 
-    return True
+    return SavedFile(path)
 
 
-def new_file(app: InspectApp, suffix: str) -> Path:
-    at = time.strftime("%Y%m%d-%H%M%S", time.localtime(app.now()))
-    job = "".join(c if c.isalnum() or c in "-_" else "-" for c in app.job_name)
-    return (app.folder or Path.cwd()) / f"dsray-{job}-{at}.{suffix}"
+def _new_path(state: AppState, folder: Path, suffix: str) -> Path:
+    at = time.strftime("%Y%m%d-%H%M%S", time.localtime(state.now()))
+    job = "".join(c if c.isalnum() or c in "-_" else "-" for c in state.job_name)
+    return folder / f"dsray-{job}-{at}.{suffix}"

@@ -1,7 +1,7 @@
-"""What Python itself does at times, arranged so that no key has to wait for it.
+"""Settings of the Python runtime that keep the screen responsive.
 
-Its cycle collector goes through everything, for a third of a second with ten thousand ranks, and a
-thread that wants a turn gets one after 5 ms, at every wait of the event loop.
+With ten thousand ranks a full garbage collection takes a third of a second, and by default a thread
+waits 5 ms for the GIL at every turn of the event loop.
 """
 
 from __future__ import annotations
@@ -11,52 +11,52 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-TURN_S: Final = 0.0005
+SWITCH_INTERVAL_S: Final = 0.0005
 QUIET_S: Final = 1.0
-EVERY_S: Final = 10.0
-MOST_S: Final = 60.0
-"""However busy the keys are: Textual's widgets leave cycles behind."""
+"""A collection waits until no key has been pressed for this long."""
+COLLECT_EVERY_S: Final = 10.0
+COLLECT_AT_LATEST_S: Final = 60.0
+"""Even while keys are pressed: Textual's widgets leave reference cycles behind."""
 
 
 class GcTuning:
-    """Runs the collector by hand, and gives turns sooner, from `hold` to `let_go`."""
+    """Collects garbage on `tick` instead of automatically, and switches threads sooner."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._ran_at = self._key_at = clock()
-        self._was_on = False
-        self._turn_s = 0.0
+        self._collected_at = self._key_at = clock()
+        self._was_enabled = False
+        self._switch_interval_s = 0.0
 
-    def hold(self) -> None:
-        """Switch the automatic rounds off; what has been loaded by now is never gone through."""
-        self._was_on, self._turn_s = gc.isenabled(), sys.getswitchinterval()
-        sys.setswitchinterval(min(TURN_S, self._turn_s))
+    def install(self) -> None:
+        """Turn automatic collection off, and exempt everything loaded so far from it."""
+        self._was_enabled, self._switch_interval_s = gc.isenabled(), sys.getswitchinterval()
+        sys.setswitchinterval(min(SWITCH_INTERVAL_S, self._switch_interval_s))
         gc.freeze()
         gc.disable()
 
-    def let_go(self) -> None:
-        if self._turn_s:
-            sys.setswitchinterval(self._turn_s)
+    def uninstall(self) -> None:
+        if self._switch_interval_s:
+            sys.setswitchinterval(self._switch_interval_s)
 
-        if self._was_on:
+        if self._was_enabled:
             gc.enable()
             gc.unfreeze()
 
-    def key(self) -> None:
-        """Note that somebody types."""
+    def note_key(self) -> None:
         self._key_at = self._clock()
 
     def since_key_s(self) -> float:
         return self._clock() - self._key_at
 
     def tick(self) -> bool:
-        """Collect if it is time to; returns whether it was."""
-        now = self._clock()
-        rested_s = now - self._ran_at
-        is_time = rested_s >= MOST_S or (rested_s >= EVERY_S and self.since_key_s() >= QUIET_S)
+        """Collect garbage if it is due; returns whether it was."""
+        since_s = self._clock() - self._collected_at
+        is_quiet = self.since_key_s() >= QUIET_S
+        is_due = since_s >= COLLECT_AT_LATEST_S or (since_s >= COLLECT_EVERY_S and is_quiet)
 
-        if is_time:
+        if is_due:
             gc.collect()
-            self._ran_at = self._clock()
+            self._collected_at = self._clock()
 
-        return is_time
+        return is_due

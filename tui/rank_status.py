@@ -1,4 +1,4 @@
-"""How a rank stands, in one symbol and one word: the same on every screen."""
+"""The status of a rank as a symbol and a word, the same on every screen."""
 
 from __future__ import annotations
 
@@ -7,42 +7,48 @@ from typing import NamedTuple
 
 from dsray_inspect.agent.causes import badge_of
 from dsray_inspect.agent.model import OK, Snapshot, VerdictState, Worker
-from dsray_inspect.agent.stacks.memo import of_newest
 from dsray_inspect.agent.text.humanize import compact
-from dsray_inspect.tui.rows import Look
+from dsray_inspect.tui.memo import cache_latest
+from dsray_inspect.tui.rows import StyleName
 
-MOST_NAMED = 3
+_MAX_NAMED = 3
 
 
 class RankStatus(NamedTuple):
-    """One way to stand; those in most trouble come first."""
+    """A status; those with the lowest priority number are listed first."""
 
-    trouble: int
+    priority: int
     symbol: str
     word: str
-    look: Look
+    style: StyleName
     meaning: str
 
+    @property
+    def is_trouble(self) -> bool:
+        return self.priority <= UNSEEN.priority
 
-DEAD = RankStatus(0, "†", "dead", "error", "its process or its node is gone")
+
+DEAD = RankStatus(0, "†", "dead", "error", "its process or node is gone")
 CULPRIT = RankStatus(1, "✗", "BLOCKED", "error", "a finding blames it")
 STOPPED = RankStatus(2, "■", "stopped", "error", "its process is stopped (SIGSTOP)")
-SUSPECT = RankStatus(3, "!", "suspect", "warning", "a finding warns of it")
-UNSEEN = RankStatus(4, "?", "unseen", "warning", "no rung gave its stack")
-RESTARTING = RankStatus(5, "↻", "restarts", "warning", "it is started again")
-PENDING = RankStatus(6, "…", "pending", "accent", "it is not placed yet")
-WAITS = RankStatus(7, "○", "waits", "warning", "in a collective that others have not come to")
+SUSPECT = RankStatus(3, "!", "suspect", "warning", "a finding warns about it")
+UNSEEN = RankStatus(4, "?", "unseen", "warning", "its stack could not be read")
+RESTARTING = RankStatus(5, "↻", "restarts", "warning", "it is being restarted")
+PENDING = RankStatus(6, "…", "pending", "accent", "it has not been placed yet")
+WAITS = RankStatus(
+    7, "○", "waits", "warning", "waits in a collective that other ranks have not entered"
+)
 RUNS = RankStatus(8, "●", "", "success", "it runs")
-ENDED = RankStatus(9, "·", "ended", "dim", "the run is over")
+ENDED = RankStatus(9, "·", "ended", "dim", "the run has ended")
 ALL = (CULPRIT, SUSPECT, DEAD, STOPPED, UNSEEN, WAITS, RESTARTING, PENDING, RUNS, ENDED)
 
-BY_STATE: Mapping[str, RankStatus] = {
+_BY_STATE: Mapping[str, RankStatus] = {
     "dead": DEAD,
     "stopped": STOPPED,
     "restarting": RESTARTING,
     "pending": PENDING,
 }
-VERDICTS: Mapping[VerdictState, tuple[str, Look]] = {
+VERDICTS: Mapping[VerdictState, tuple[str, StyleName]] = {
     "healthy": ("●", "success"),
     "starting": ("…", "accent"),
     "degraded": ("!", "warning"),
@@ -51,11 +57,12 @@ VERDICTS: Mapping[VerdictState, tuple[str, Look]] = {
     "finished": ("■", "accent"),
     "unknown": ("?", "warning"),
 }
+"""Symbol and style of each verdict."""
 
 
-@of_newest
-def standings(snapshot: Snapshot) -> Mapping[str, RankStatus]:
-    """Return how each rank stands, by actor id."""
+@cache_latest
+def rank_statuses(snapshot: Snapshot) -> Mapping[str, RankStatus]:
+    """Return the status of each rank by its actor id."""
     errors: dict[int, str] = {}
     warnings: dict[int, str] = {}
 
@@ -68,8 +75,8 @@ def standings(snapshot: Snapshot) -> Mapping[str, RankStatus]:
     over = snapshot.job.has_ended
     stuck = snapshot.verdict.state in ("hung", "degraded", "failed")
     awaited = [rank for rank in snapshot.verdict.ranks if rank in errors or rank in warnings]
-    waits = WAITS._replace(word=f"waits {some(awaited)}".strip())
-    found = {}
+    waits = WAITS._replace(word=f"waits {_named(awaited)}".strip())
+    statuses = {}
 
     for worker in snapshot.workers:
         usual = worker.state == "alive" and worker.evidence.stack == OK and not over
@@ -77,26 +84,26 @@ def standings(snapshot: Snapshot) -> Mapping[str, RankStatus]:
 
         if usual and not is_blamed and worker.phase != "finished":
             waiting = stuck and worker.waiting_in is not None
-            found[worker.actor_id] = waits if waiting else RUNS
+            statuses[worker.actor_id] = waits if waiting else RUNS
         else:
-            found[worker.actor_id] = standing(worker, errors, warnings, over=over)
+            statuses[worker.actor_id] = _unusual_status(worker, errors, warnings, over=over)
 
-    return found
-
-
-def some(ranks: list[int]) -> str:
-    return compact(sorted(ranks)) if len(ranks) <= MOST_NAMED else f"{len(ranks)} ranks"
+    return statuses
 
 
-def standing(
+def _named(ranks: list[int]) -> str:
+    return compact(sorted(ranks)) if len(ranks) <= _MAX_NAMED else f"{len(ranks)} ranks"
+
+
+def _unusual_status(
     worker: Worker, errors: Mapping[int, str], warnings: Mapping[int, str], *, over: bool
 ) -> RankStatus:
-    """Return how a rank stands that does not just run or wait."""
+    """Return the status of a rank that does not simply run or wait."""
     if over:
         return ENDED
 
-    if worker.state in BY_STATE:
-        return BY_STATE[worker.state]
+    if worker.state in _BY_STATE:
+        return _BY_STATE[worker.state]
 
     for blamed, base in ((errors, CULPRIT), (warnings, SUSPECT)):
         if worker.rank is not None and worker.rank in blamed:

@@ -1,78 +1,56 @@
-"""What a key asks another process for, as it takes a while: native stacks, locals, a rank's log."""
+"""Requests that take a while, for which another process is started: native frames and locals."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
-from dsray_inspect.agent.model import Worker
-from dsray_inspect.tui.messages import Fetched, Logged
+from textual.app import App
+
+from dsray_inspect.tui.messages import AskStacks, StacksFetched
 from dsray_inspect.tui.screens.dialogs import Question, Sheet, text_rows
-from dsray_inspect.tui.screens.log import fetch
-from dsray_inspect.tui.source import RECORDED
-
-if TYPE_CHECKING:
-    from dsray_inspect.tui.app import InspectApp
-    from dsray_inspect.tui.screens.base import View
+from dsray_inspect.tui.source import IS_RECORDING
+from dsray_inspect.tui.state import AppState
 
 
-def ask_stacks(app: InspectApp, ranks: tuple[int, ...], *, native: bool) -> None:
-    """Show native frames or locals of ranks, once the user knows what that does to them."""
-    snapshot = app.story.now
+def ask_stacks(app: App[int], state: AppState, request: AskStacks) -> None:
+    """Read native frames or locals of ranks once the user has confirmed that this pauses them."""
+    snapshot, ranks = state.view_state.shown, request.ranks
 
     if snapshot is None or not ranks:
         app.notify("Put the cursor on a rank, or on a frame of one.")
         return
 
-    if not app.source.is_live:
-        app.notify(RECORDED)
+    if not state.source.is_live:
+        app.notify(IS_RECORDING)
         return
 
-    what = "Native frames" if native else "Local variables"
-    most = "about a second" if native else "a moment"
-    title = f"{what} of rank {', '.join(map(str, ranks))}"
+    what = "native frames" if request.native else "local variables"
+    pause = "about a second" if request.native else "a moment"
+    whose = f"rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))}"
+    title = f"{what.capitalize()} of {whose}"
     flags = [f"--rank={rank}" for rank in ranks]
-    words = ("stacks", snapshot.job.label, "--native" if native else "--locals", *flags)
+    args = ("stacks", snapshot.job.label, "--native" if request.native else "--locals", *flags)
 
     def read() -> None:
-        text, problem = app.source.ask(*words)
-        app.post_message(Fetched(title, tuple(text.splitlines()), problem))
+        text, problem = state.source.ask(*args)
+        app.post_message(StacksFetched(title, tuple(text.splitlines()), problem))
 
-    def go_on(answer: bool | None) -> None:
+    def read_if_confirmed(answer: bool | None) -> None:
         if answer:
             app.notify(f"{title} …", timeout=3)
             app.run_worker(read, thread=True, exit_on_error=False)
 
-    app.push_screen(Question(f"{title} stop it for {most}."), go_on)
+    question = (
+        f"Reading the {what} of {whose} pauses {'them' if len(ranks) > 1 else 'it'} for {pause}."
+    )
+    app.push_screen(Question(question), read_if_confirmed)
 
 
-def show_fetched(app: InspectApp, message: Fetched) -> None:
-    """Show what came, from the first line about a rank on."""
+def show_stacks(app: App[int], message: StacksFetched) -> None:
+    """Show the answer, scrolled to the first line about a rank."""
     if message.problem:
         app.notify(message.problem, severity="error", markup=False)
         return
 
     first = next((n for n, line in enumerate(message.lines) if " rank" in line), 0)
     app.push_screen(Sheet(message.title, partial(text_rows, message.lines), f"line {first}"))
-
-
-def ask_log(app: InspectApp, view: View, worker: Worker) -> bool:
-    """Read the end of a rank's log files and tell the view; returns whether it will be told."""
-    snapshot, rank = app.story.now, worker.rank
-
-    if not app.source.is_live:
-        app.notify(RECORDED)
-        return False
-
-    if snapshot is None or rank is None:
-        app.notify("Which rank this process is, is not known.")
-        return False
-
-    job = snapshot.job.label
-
-    def read() -> None:
-        asked = fetch(app.source, job, rank)
-        view.post_message(Logged(worker.actor_id, asked.log, asked.problem))
-
-    app.run_worker(read, thread=True, exit_on_error=False)
-    return True

@@ -1,4 +1,4 @@
-"""What the screens are made of: rows of styled text, drawn when they are seen."""
+"""Rows of styled text, which every screen consists of; a row is drawn when it becomes visible."""
 
 from __future__ import annotations
 
@@ -6,34 +6,38 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple, overload
 
 from dsray_inspect.agent.text.truncate import Cut, cut_end
+from dsray_inspect.tui.targets import Target
 
-Look = Literal[
+StyleName = Literal[
     "", "bold", "dim", "error", "warning", "success", "accent", "head",
     "user", "ray", "deepspeed", "torch", "collective", "cool", "warm", "still",
 ]  # fmt: skip
-"""A name of the style sheet: `.rows--error` and so on."""
-LOOKS: tuple[Look, ...] = (
+"""A class of the style sheet: `.rows--error` and so on."""
+STYLE_NAMES: tuple[StyleName, ...] = (
     "bold", "dim", "error", "warning", "success", "accent", "head",
     "user", "ray", "deepspeed", "torch", "collective", "cool", "warm", "still",
 )  # fmt: skip
-Part = tuple[str, Look]
+Part = tuple[str, StyleName]
 Draw = Callable[[int], Sequence[Part]]
+"""Draws a row for a given width."""
 
 
 class Row(NamedTuple):
-    """One line of a screen. Rows without a key are passed over by the cursor."""
+    """One line of a screen. The cursor skips rows without a key."""
 
     key: str
     draw: Draw
-    target: str = ""
-    """Where Enter leads: `rank:1`, `fold:KEY`, `view:stacks`; nowhere when empty."""
+    target: Target = None
+    """Where Enter leads."""
     text: str = ""
-    """What `/` looks in, and what `y` copies unless `copy` says otherwise."""
+    """What the filter searches, and what `y` copies unless `copy` is set."""
     copy: str = ""
+    ranks: tuple[int, ...] = ()
+    """The ranks that keys such as `l` apply to when the cursor is on this row."""
 
 
 class LazyRows(Sequence[Row]):
-    """Rows between others that are made when they are looked at: of thousands, a screenful."""
+    """A long list of rows between a head and a tail; each row is made when it is first read."""
 
     def __init__(
         self,
@@ -46,7 +50,7 @@ class LazyRows(Sequence[Row]):
         self._make = make
         self._tail = tail
         self._made: dict[int, Row] = {}
-        self.keys = [*(one.key for one in head), *keys, *(one.key for one in tail)]
+        self.keys = [*(row.key for row in head), *keys, *(row.key for row in tail)]
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -64,22 +68,22 @@ class LazyRows(Sequence[Row]):
         if index < 0 or index >= len(self):
             raise IndexError(index)
 
-        at = index - len(self._head)
+        position = index - len(self._head)
 
-        if at < 0:
+        if position < 0:
             return self._head[index]
 
-        if at >= len(self) - len(self._head) - len(self._tail):
+        if position >= len(self) - len(self._head) - len(self._tail):
             return self._tail[index - len(self)]
 
-        if at not in self._made:
-            self._made[at] = self._make(at)
+        if position not in self._made:
+            self._made[position] = self._make(position)
 
-        return self._made[at]
+        return self._made[position]
 
 
 def keys_of(rows: Sequence[Row]) -> Sequence[str]:
-    """Return the keys of rows, without making those that need not be."""
+    """Return the keys of rows without making the lazy ones."""
     return rows.keys if isinstance(rows, LazyRows) else [row.key for row in rows]
 
 
@@ -87,12 +91,12 @@ class Cell(NamedTuple):
     """A text in a column of its own."""
 
     text: str
-    look: Look = ""
+    style: StyleName = ""
     cut: Cut = cut_end
 
 
-def row(key: str, *parts: Part, target: str = "", copy: str = "") -> Row:
-    """Return a row whose text does not depend on the width."""
+def row(key: str, *parts: Part, target: Target = None, copy: str = "") -> Row:
+    """Return a row that looks the same at every width."""
     return Row(key, lambda _: parts, target, "".join(text for text, _ in parts), copy)
 
 
@@ -104,28 +108,34 @@ def heading(text: str, rest: str = "") -> Row:
     return row("", (f" {text}", "head"), (f"  {rest}" if rest else "", "dim"))
 
 
-def fitted(cells: Sequence[Cell], widths: Sequence[int], *, gap: int = 2) -> list[Part]:
-    """Return cells in columns; a negative width aligns at the right."""
+def columns(cells: Sequence[Cell], widths: Sequence[int], *, gap: int = 2) -> list[Part]:
+    """Return cells in columns.
+
+    Args:
+        cells: The texts, from left to right.
+        widths: The width of each column; negative: right-aligned; 0: the column is left out.
+        gap: The number of spaces between columns.
+    """
     parts: list[Part] = []
 
     for cell, width in zip(cells, widths, strict=True):
         room = abs(width)
         text = cell.cut(cell.text, room) if room else ""
         padded = text.rjust(room) if width < 0 else text.ljust(room)
-        parts.append((padded + " " * (gap if room else 0), cell.look))
+        parts.append((padded + " " * (gap if room else 0), cell.style))
 
     return parts
 
 
 def joined(cells: Iterable[Part]) -> list[Part]:
-    """Return cells that look alike and stand side by side as one part."""
+    """Merge adjacent parts of the same style."""
     parts: list[Part] = []
 
-    for text, look in cells:
-        if parts and parts[-1][1] == look:
-            parts[-1] = (parts[-1][0] + text, look)
+    for text, style in cells:
+        if parts and parts[-1][1] == style:
+            parts[-1] = (parts[-1][0] + text, style)
         else:
-            parts.append((text, look))
+            parts.append((text, style))
 
     return parts
 

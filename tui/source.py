@@ -1,8 +1,8 @@
-"""Where a TUI has its looks from: a reader in a process of its own, or a file.
+"""Where snapshots come from: a reader process on a live job, or a file.
 
-The live reader is `attach --follow`. In a process of its own nothing of Ray's can hold up or
-end the screen: its C++ side keeps the GIL while it waits for a raylet, and aborts when the GCS
-is gone. A reader that ended is started again.
+The live reader is `attach --follow` in a process of its own, so that nothing in Ray can block or end
+the screen: Ray's C++ core holds the GIL while it waits for a raylet, and aborts the process when the
+GCS is gone. A reader that ends unexpectedly is restarted.
 """
 
 from __future__ import annotations
@@ -20,31 +20,33 @@ from textual.message import Message
 
 from dsray_inspect.agent.feed import Ended, Event, SampleFailed
 from dsray_inspect.agent.recording import events_of
-from dsray_inspect.tui.messages import Arrived, Broke
+from dsray_inspect.tui.messages import EventsArrived, ReaderFailed
 
-INSPECT: Final = "from dsray_inspect.agent.cli import main; main()"
-END_S: Final = 3.0
-MOST_REST_S: Final = 5.0
-ANSWER_S: Final = 60.0
-RECORDED: Final = "This is a recording: there is no process to ask."
+CLI: Final = "from dsray_inspect.agent.cli import main; main()"
+END_TIMEOUT_S: Final = 3.0
+_MAX_RESTART_DELAY_S: Final = 5.0
+_ASK_TIMEOUT_S: Final = 60.0
+IS_RECORDING: Final = "This is a recording: there is no process to ask."
 Post = Callable[[Message], object]
 
 
 class Source(Protocol):
-    """Tells what there is to see; `run` is called in a thread of its own."""
+    """Delivers events about one job."""
 
     label: str
     is_live: bool
 
-    def run(self, post: Post) -> None: ...
+    def run(self, post: Post) -> None:
+        """Post events until there are no more; called in a thread of its own."""
 
-    def ask(self, *words: str) -> tuple[str, str]: ...
+    def ask(self, *args: str) -> tuple[str, str]:
+        """Run another command on the same cluster; returns its output, or "" and the problem."""
 
     def close(self) -> None: ...
 
 
-class Recorded:
-    """Events that were recorded; they are all there from the start."""
+class RecordedSource:
+    """Recorded events, all of which are there from the start."""
 
     label = "recorded"
     is_live = False
@@ -53,128 +55,139 @@ class Recorded:
         self._events = tuple(events)
 
     def run(self, post: Post) -> None:
-        post(Arrived(self._events))
+        post(EventsArrived(self._events))
 
-    def ask(self, *_words: str) -> tuple[str, str]:
-        return "", RECORDED
+    def ask(self, *_args: str) -> tuple[str, str]:
+        return "", IS_RECORDING
 
     def close(self) -> None:
         pass
 
 
-class Follower:
-    """A reader process on a live job; close it.
+class LiveSource:
+    """A reader process on a live job, to be closed by its owner.
 
-    `words` are the arguments that name the cluster and what may be done, as on the command line.
+    Args:
+        job: The job to follow; None for the only one that runs.
+        options: Command-line options that select the cluster and limit what may be read.
+        every_s: Seconds between samples.
     """
 
     is_live = True
 
-    def __init__(self, job: str | None, words: Sequence[str], *, every_s: float) -> None:
-        self._words = tuple(words)
+    def __init__(self, job: str | None, options: Sequence[str], *, every_s: float) -> None:
+        self._options = tuple(options)
         self._job = (job,) if job else ()
         self._every_s = every_s
         self._closed = threading.Event()
-        self._child: subprocess.Popen[bytes] | None = None
-        self._has_seen = False
+        self._process: subprocess.Popen[bytes] | None = None
+        self._had_events = False
         self._has_ended = False
         self.label = f"live {1 / every_s:g} Hz"
 
     def start(self) -> None:
-        """Start the reader; while it joins the cluster, this process can load its screens."""
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed where it is read
-        self._child = subprocess.Popen(
-            [sys.executable, "-c", INSPECT, *self._argv()],
+        """Start the reader; it can join the cluster while this process imports its screens."""
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed where it is read
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", CLI, *self._arguments()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._said,
+            stderr=self._stderr,
             start_new_session=True,
         )
 
-    def _argv(self) -> Sequence[str]:
+    def _arguments(self) -> Sequence[str]:
         flags = ("--follow", "--every", str(self._every_s), "--leash", "--columns")
-        return ("attach", *self._job, *flags, *self._words)
+        return ("attach", *self._job, *flags, *self._options)
 
     def run(self, post: Post) -> None:
-        """Tell what the reader sees until the job has ended or we are closed."""
+        """Post what the reader sees until the job has ended or the source is closed."""
         failures = 0
 
         while not self._closed.is_set():
-            seen, code, said = self._read(post)
+            count, code, stderr = self._read(post)
 
             if self._closed.is_set() or self._has_ended:
                 return
 
-            if not self._has_seen:
-                post(Broke(said, code))
+            if not self._had_events:
+                post(ReaderFailed(stderr, code))
                 return
 
-            failures = 1 if seen else failures + 1
-            post(Arrived((self._lost(said, code, failures),)))
-            self._closed.wait(min(MOST_REST_S, 2.0 ** (failures - 2)))
+            failures = 1 if count else failures + 1
+            post(EventsArrived((_reader_lost(stderr, code, failures),)))
+            self._closed.wait(min(_MAX_RESTART_DELAY_S, 2.0 ** (failures - 2)))
 
     def _read(self, post: Post) -> tuple[int, int, str]:
-        """Tell what one reader sees while it lives; returns how much, and how it ended."""
-        if self._child is None:
+        """Post the events of one reader; returns their number, its exit code and its stderr."""
+        if self._process is None:
             self.start()
 
-        child, seen = self._child, 0
-        assert child is not None
-        assert child.stdout is not None
+        process, count = self._process, 0
+        assert process is not None
+        assert process.stdout is not None
 
-        with self._said as said, child.stdout as lines:
+        with self._stderr as stderr, process.stdout as lines:
             for event in events_of(lines):
-                seen += 1
-                self._has_seen = True
+                count += 1
+                self._had_events = True
                 self._has_ended = isinstance(event, Ended)
-                post(Arrived((event,)))
+                post(EventsArrived((event,)))
 
-            code = child.wait()
-            said.seek(0)
-            text = said.read().decode(errors="replace")
+            code = process.wait()
+            stderr.seek(0)
+            text = stderr.read().decode(errors="replace")
 
-        close_stdin(child)
-        self._child = None
-        return seen, code, text
+        _close_stdin(process)
+        self._process = None
+        return count, code, text
 
-    def _lost(self, said: str, code: int, failures: int) -> SampleFailed:
-        told = [
-            line.removeprefix("error: ") for line in said.splitlines() if line.startswith("error: ")
-        ]
-        why = told[-1] if told else f"The reader ended with {code}: the cluster does not answer."
-        return SampleFailed(why=why, help_text="", failures=failures, at=time.time())
-
-    def ask(self, *words: str) -> tuple[str, str]:
-        """Run another command on the same cluster; returns what it printed, and why not."""
-        argv = [sys.executable, "-c", INSPECT, *words, *self._words, "--no-color", "--quiet"]
+    def ask(self, *args: str) -> tuple[str, str]:
+        argv = [sys.executable, "-c", CLI, *args, *self._options, "--no-color", "--quiet"]
 
         try:
             done = subprocess.run(
-                argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=ANSWER_S
+                argv,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_ASK_TIMEOUT_S,
             )
         except subprocess.TimeoutExpired:
-            return "", f"No answer within {ANSWER_S:.0f} s."
+            return "", f"No answer within {_ASK_TIMEOUT_S:.0f} s."
 
-        return (done.stdout, "") if done.stdout else ("", done.stderr.strip() or "Nothing came.")
+        return (done.stdout, "") if done.stdout else ("", done.stderr.strip() or "Empty answer.")
 
     def close(self) -> None:
-        """End the reader: it ends by itself when its stdin is closed, and has a moment for it."""
+        """End the reader: it exits when its stdin is closed, and is killed if it does not."""
         self._closed.set()
-        child = self._child
+        process = self._process
 
-        if child is None:
+        if process is None:
             return
 
-        close_stdin(child)
+        _close_stdin(process)
 
         try:
-            child.wait(END_S)
+            process.wait(END_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+            process.kill()
+            process.wait()
 
 
-def close_stdin(child: subprocess.Popen[bytes]) -> None:
+def _reader_lost(stderr: str, code: int, failures: int) -> SampleFailed:
+    errors = [
+        line.removeprefix("error: ") for line in stderr.splitlines() if line.startswith("error: ")
+    ]
+    why = (
+        errors[-1]
+        if errors
+        else f"The reader ended with code {code}: the cluster is not responding."
+    )
+    return SampleFailed(why=why, help_text="", failures=failures, at=time.time())
+
+
+def _close_stdin(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(OSError):
-        if child.stdin is not None:
-            child.stdin.close()
+        if process.stdin is not None:
+            process.stdin.close()

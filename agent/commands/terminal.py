@@ -51,29 +51,31 @@ def show_live(job: str | None, options: Options, every_s: float) -> Snapshot | E
     from_reader = reader_words(options, address)
 
     # The reader joins the cluster while Textual is loaded.
-    from dsray_inspect.tui.source import Follower
+    from dsray_inspect.tui.source import LiveSource
 
-    follower = Follower(job, from_reader, every_s=every_s)
-    follower.start()
+    source = LiveSource(job, from_reader, every_s=every_s)
+    source.start()
 
     try:
         prepare(options)
 
         from dsray_inspect.tui.app import InspectApp
 
-        app = InspectApp(follower, job or "the run")
+        app = InspectApp(source, job or "the run")
         app.run()
     finally:
-        follower.close()
+        source.close()
 
-    if app.broken is not None:
-        click.echo(app.broken.text.rstrip() or "error: The reader ended.", err=True)
-        return ExitCode(app.broken.code) if app.broken.code in set(ExitCode) else ExitCode.NOT_FOUND
+    failure = app.failure
 
-    if app.return_code == ExitCode.INTERRUPTED or not app.story.window:
+    if failure is not None:
+        click.echo(failure.text.rstrip() or "error: The reader ended.", err=True)
+        return ExitCode(failure.code) if failure.code in set(ExitCode) else ExitCode.NOT_FOUND
+
+    if app.return_code == ExitCode.INTERRUPTED or not app.view_state.window:
         return ExitCode.INTERRUPTED if app.return_code else ExitCode.OK
 
-    return app.story.window[-1]
+    return app.view_state.window[-1]
 
 
 def show_recorded(events: Sequence[Event], job: str) -> None:
@@ -81,9 +83,9 @@ def show_recorded(events: Sequence[Event], job: str) -> None:
     prepare(Options())
 
     from dsray_inspect.tui.app import InspectApp
-    from dsray_inspect.tui.source import Recorded
+    from dsray_inspect.tui.source import RecordedSource
 
-    InspectApp(Recorded(events), job).run()
+    InspectApp(RecordedSource(events), job).run()
 
 
 def reader_words(options: Options, address: str) -> list[str]:

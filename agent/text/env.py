@@ -83,7 +83,7 @@ def expected_lines(expected: Sequence[Difference], style: Style, show_all: bool)
         if show_all
         else wrap("  ", [brief(difference) for difference in expected], BETWEEN)
     )
-    return ["", style.paint("differs as expected", "bold"), *lines]
+    return ["", style.paint("differs, as expected", "bold"), *lines]
 
 
 def difference_lines(differences: Sequence[Difference]) -> list[str]:

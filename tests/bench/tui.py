@@ -30,7 +30,7 @@ from dsray_inspect.agent.delta_codec import Writer
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.recording import events_of
 from dsray_inspect.tui.app import InspectApp
-from dsray_inspect.tui.messages import Arrived
+from dsray_inspect.tui.messages import EventsArrived
 from dsray_inspect.tui.source import Post
 from dsray_inspect.tui.widgets.rows import Rows
 from tests.bench.attach import in_turns
@@ -38,7 +38,7 @@ from tests.bench.results import Result
 from tests.ray import scenarios
 from tests.ray.cluster import Cluster
 from tests.tui.histories import many
-from tests.tui.screen import press
+from tests.tui.terminal import press
 
 RANKS = 10_000
 HZ = 2.0
@@ -137,7 +137,7 @@ class Emulated:
 
     def run(self, post: Post) -> None:
         for event in events_of(self._lines()):
-            post(Arrived((event,)))
+            post(EventsArrived((event,)))
 
     def _lines(self) -> Iterator[bytes]:
         for line in lines_of(self._ranks):
@@ -282,7 +282,7 @@ async def grown(repeats: int) -> tuple[float, float]:
 
     async with app.run_test(size=SIZE) as pilot:
         for number, event in enumerate(events_of(lines_of(64))):
-            app.post_message(Arrived((event,)))
+            app.post_message(EventsArrived((event,)))
 
             if number % 10 == 0:
                 await asyncio.sleep(0.02)

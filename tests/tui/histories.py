@@ -1,4 +1,4 @@
-"""Windows of looks: recorded snapshots (`tests/golden/snapshots`), carried on by code."""
+"""Windows of snapshots: recorded ones (`tests/golden/snapshots`), continued by code."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ from dsray_inspect.agent.model import (
     Snapshot,
     Stacks,
     Verdict,
+    WaitEdge,
+    WaitGraph,
+    WaitNode,
     Worker,
 )
 from dsray_inspect.agent.remote.pyspy import NEEDS_PTRACE
@@ -26,7 +29,7 @@ from dsray_inspect.tui.source import Post
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "snapshots"
 EVERY_S = 0.5
-LOOKS = 30
+SNAPSHOTS = 30
 STEP: tuple[Phase, ...] = (
     "data",
     "forward",
@@ -54,10 +57,10 @@ def recorded(name: str) -> Snapshot:
     return msgspec.json.decode((GOLDEN / f"{name}.json").read_bytes(), type=Snapshot)
 
 
-def looks(
+def window(
     last: Snapshot, count: int, change: Callable[[Snapshot, int], Snapshot]
 ) -> list[Snapshot]:
-    """Return `count` looks that end with `last`; `change` gets how many looks each is before it."""
+    """Return `count` snapshots that end with `last`; `change` gets how many come after each."""
     return [
         change(replace(last, taken_at=last.taken_at - back * EVERY_S), back)
         for back in reversed(range(count))
@@ -69,14 +72,14 @@ def each_worker(snapshot: Snapshot, change: Callable[[Worker], Worker], **more: 
 
 
 def trains(snapshot: Snapshot, back: int) -> Snapshot:
-    """Return the look of a run that made four steps from each look to the next."""
+    """Return an earlier snapshot of a run that makes four steps between snapshots."""
 
     def earlier(worker: Worker) -> Worker:
         at = (worker.rank or 0) + 7 * back
         step = max(0, worker.step - 4 * back) if worker.step is not None else None
         return replace(worker, step=step, phase=STEP[at % len(STEP)], idle_s=0.01, collectives=())
 
-    steps = [one.step for one in snapshot.workers if one.step is not None]
+    steps = [worker.step for worker in snapshot.workers if worker.step is not None]
     step = max(0, max(steps, default=0) - 4 * back)
     fine = Verdict(
         state="healthy",
@@ -84,37 +87,37 @@ def trains(snapshot: Snapshot, back: int) -> Snapshot:
         ranks=(),
         summary=f"{len(snapshot.workers)} ranks at step {step}; last active 10 ms ago.",
     )
-    return each_worker(snapshot, earlier, findings=(), verdict=fine)
+    return each_worker(snapshot, earlier, findings=(), verdict=fine, graph=WaitGraph())
 
 
 def healthy() -> list[Event]:
-    return seen(looks(recorded("healthy"), LOOKS, trains))
+    return sampled(window(recorded("healthy"), SNAPSHOTS, trains))
 
 
 def hung() -> list[Event]:
-    """Training, then five looks at which rank 1 sleeps; the last one as it was recorded."""
+    """Training, then five snapshots in which rank 1 sleeps; the last one as recorded."""
     last = recorded("hung")
 
     def change(snapshot: Snapshot, back: int) -> Snapshot:
         return trains(snapshot, back - 4) if back > 4 else aged(snapshot, back * EVERY_S)
 
-    first, *others = seen(looks(last, LOOKS, change))
+    first, *others = sampled(window(last, SNAPSHOTS, change))
     return [first, HistoryLoaded(history=PAST), *others]
 
 
 def aged(snapshot: Snapshot, by_s: float) -> Snapshot:
-    """Return a look at the same hang, so much earlier."""
+    """Return an earlier snapshot of the same hang."""
 
     def younger(worker: Worker) -> Worker:
         idle_s = None if worker.idle_s is None else worker.idle_s - by_s
-        waits = tuple(replace(one, age_s=one.age_s - by_s) for one in worker.collectives)
+        waits = tuple(replace(each, age_s=each.age_s - by_s) for each in worker.collectives)
         return replace(worker, idle_s=idle_s, collectives=waits)
 
     return each_worker(snapshot, younger)
 
 
 def restarting() -> list[Event]:
-    """Training, then no workers, then new processes that join their process group."""
+    """Training, then no workers, then new processes that form their process group."""
     last = recorded("healthy")
     joining = Verdict(
         state="starting",
@@ -143,11 +146,11 @@ def restarting() -> list[Event]:
         gone = replace(snapshot, stacks=Stacks(), findings=(), verdict=joining)
         return replace(gone, workers=()) if back > 6 else each_worker(gone, again)
 
-    return seen(looks(last, LOOKS, change))
+    return sampled(window(last, SNAPSHOTS, change))
 
 
 def blind() -> list[Event]:
-    """Rank 1 does not answer, and py-spy has no right to look at it."""
+    """Rank 1 does not answer, and py-spy has no permission to read it."""
     last = recorded("healthy")
     missing = Verdict(
         state="unknown",
@@ -184,16 +187,16 @@ def blind() -> list[Event]:
         shown = without_stack_of(trains(snapshot, back), 1)
         return each_worker(shown, unread, verdict=missing)
 
-    return seen(looks(last, LOOKS, change))
+    return sampled(window(last, SNAPSHOTS, change))
 
 
 def without_stack_of(snapshot: Snapshot, rank: int) -> Snapshot:
-    groups = tuple(one for one in snapshot.stacks.groups if one.ranks != (rank,))
+    groups = tuple(group for group in snapshot.stacks.groups if group.ranks != (rank,))
     return replace(snapshot, stacks=Stacks(groups=groups))
 
 
 def lost() -> list[Event]:
-    """Rank 1's node goes away, and then the cluster does not answer any more."""
+    """Rank 1's node is lost, and then the cluster no longer answers."""
     here = recorded("healthy")
     other = Node(
         node_id="c0ffee" * 9,
@@ -237,15 +240,15 @@ def lost() -> list[Event]:
         failures=2,
         at=here.taken_at + 12,
     )
-    return [*seen(looks(here, LOOKS, change)), silent]
+    return [*sampled(window(here, SNAPSHOTS, change)), silent]
 
 
 def pending() -> list[Event]:
-    return seen(looks(recorded("pending"), 3, lambda snapshot, _: snapshot))
+    return sampled(window(recorded("pending"), 3, lambda snapshot, _: snapshot))
 
 
 def ended() -> list[Event]:
-    """A run that trained and is over."""
+    """A run that trained and has ended."""
     last = recorded("healthy")
     over = replace(
         last,
@@ -258,8 +261,8 @@ def ended() -> list[Event]:
     return [*healthy(), SampleTaken(snapshot=over), Ended(snapshot=over)]
 
 
-def seen(snapshots: Sequence[Snapshot]) -> list[Event]:
-    return [SampleTaken(snapshot=one) for one in snapshots]
+def sampled(snapshots: Sequence[Snapshot]) -> list[Event]:
+    return [SampleTaken(snapshot=snapshot) for snapshot in snapshots]
 
 
 WINDOWS: dict[str, Callable[[], list[Event]]] = {
@@ -274,12 +277,12 @@ WINDOWS: dict[str, Callable[[], list[Event]]] = {
 
 
 def many(ranks: int, *, blamed: Sequence[int] = (), step: int = 20, back: int = 0) -> Snapshot:
-    """Return one look at a hung job of so many ranks, eight a node, made of the recorded ones."""
+    """Return a snapshot of a hung job with many ranks, eight per node, copied from the recorded ones."""
     base = recorded("hung")
     waiting, culprit = base.workers[0], base.workers[1]
     cause = replace(base.findings[0], ranks=tuple(blamed))
     workers = tuple(
-        one_of_many(culprit if rank in blamed else waiting, rank, ranks, step)
+        worker_of_many(culprit if rank in blamed else waiting, rank, ranks, step)
         for rank in range(ranks)
     )
     nodes = tuple(
@@ -289,9 +292,9 @@ def many(ranks: int, *, blamed: Sequence[int] = (), step: int = 20, back: int = 
         for n in range(-(-ranks // 8))
     )
     rest = tuple(rank for rank in range(ranks) if rank not in blamed)
-    groups = [one for one in base.stacks.groups if one.role != "worker"]
-    ours = [one for one in base.stacks.groups if one.role == "worker"]
-    groups += [replace(ours[0], ranks=rest), replace(ours[1], ranks=tuple(blamed))]
+    groups = [group for group in base.stacks.groups if group.role != "worker"]
+    own = [group for group in base.stacks.groups if group.role == "worker"]
+    groups += [replace(own[0], ranks=rest), replace(own[1], ranks=tuple(blamed))]
     return replace(
         base,
         taken_at=base.taken_at - back * EVERY_S,
@@ -300,11 +303,42 @@ def many(ranks: int, *, blamed: Sequence[int] = (), step: int = 20, back: int = 
         stacks=Stacks(groups=tuple(groups)),
         findings=(cause,),
         verdict=replace(base.verdict, ranks=tuple(blamed)),
+        graph=graph_of_many(rest, blamed),
     )
 
 
-def one_of_many(like: Worker, rank: int, ranks: int, step: int) -> Worker:
-    group: tuple[Collective, ...] = tuple(replace(one, ranks=()) for one in like.collectives)
+def graph_of_many(waiting: Sequence[int], blamed: Sequence[int]) -> WaitGraph:
+    """Return the graph of ranks that wait in one collective which others have not entered."""
+    collective = "all_reduce #69 (16,640 float, group 1)"
+    recorder = f"flight recorder, {collective}"
+    ranks = [WaitNode(name=f"rank {rank}", kind="rank") for rank in (*waiting, *blamed)]
+    entered = [
+        WaitEdge(
+            waiter=f"rank {rank}",
+            awaited=collective,
+            because="in it for 1 min 51 s",
+            evidence=recorder,
+        )
+        for rank in waiting
+    ]
+    missing = [
+        WaitEdge(
+            waiter=collective,
+            awaited=f"rank {rank}",
+            because="has not come to it",
+            evidence=f"alive, user, in load_batch (train.py:81), rank {rank}",
+        )
+        for rank in blamed
+    ]
+    return WaitGraph(
+        nodes=(*ranks, WaitNode(name=collective, kind="process_group")),
+        edges=(*entered, *missing),
+        roots=tuple(f"rank {rank}" for rank in blamed),
+    )
+
+
+def worker_of_many(like: Worker, rank: int, ranks: int, step: int) -> Worker:
+    group: tuple[Collective, ...] = tuple(replace(each, ranks=()) for each in like.collectives)
     return replace(
         like,
         rank=rank,
@@ -323,7 +357,7 @@ def one_of_many(like: Worker, rank: int, ranks: int, step: int) -> Worker:
 
 
 class Live:
-    """A source that tells recorded events as if they came from a job just now."""
+    """A source that posts recorded events as if they came from a running job."""
 
     label = "live 2 Hz"
     is_live = True
@@ -332,20 +366,20 @@ class Live:
         self._events = tuple(events)
         self.asked: list[tuple[str, ...]] = []
         self.post: Post | None = None
-        self.log: tuple[str, str] = ("", "Nothing came.")
-        """What is answered to who asks for a log, and when: not before `may_answer` is set."""
+        self.log: tuple[str, str] = ("", "Empty answer.")
+        """The answer to a request for a log, given once `may_answer` is set."""
         self.may_answer = threading.Event()
 
     def run(self, post: Post) -> None:
-        from dsray_inspect.tui.messages import Arrived
+        from dsray_inspect.tui.messages import EventsArrived
 
         self.post = post
-        post(Arrived(self._events))
+        post(EventsArrived(self._events))
 
-    def ask(self, *words: str) -> tuple[str, str]:
-        self.asked.append(words)
+    def ask(self, *args: str) -> tuple[str, str]:
+        self.asked.append(args)
 
-        if "--log" in words:
+        if "--log" in args:
             self.may_answer.wait(20)
             return self.log
 

@@ -1,4 +1,4 @@
-"""`make screenshots`: the README's pictures, drawn from an incident that was recorded."""
+"""`make screenshots`: the README's pictures, drawn from a recorded incident."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dsray_inspect.agent.feed import Event
 from dsray_inspect.agent.recording import read_window
-from tests.tui.screen import ROOT, app_on, press, refuse_other_textual, shown
+from tests.tui.terminal import ROOT, Terminal, app_on, refuse_other_textual
 
 INCIDENT = ROOT / "tests" / "golden" / "snapshots" / "hung.json"
 IMAGES = ROOT / "docs" / "images"
@@ -30,11 +30,9 @@ def main() -> None:
 
 
 async def draw(events: list[Event], size: tuple[int, int], keys: tuple[str, ...]) -> str:
-    app = app_on(events)
-
-    async with shown(app, size) as pilot:
-        await press(pilot, *keys)
-        return app.export_screenshot(title="dsray-inspect attach")
+    async with Terminal(app_on(events), size) as terminal:
+        await terminal.press(*keys)
+        return terminal.app.export_screenshot(title="dsray-inspect attach")
 
 
 if __name__ == "__main__":

@@ -1,345 +1,261 @@
-"""Every key, pressed as a user would; what the screen shows afterwards is what counts."""
+"""Every key, pressed as a user would; what counts is what the screen shows afterwards."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
 import pytest
-from textual.pilot import Pilot
 
 from dsray_inspect.agent.model import Log, LogFile, Snapshot
 from dsray_inspect.agent.recording import read_window
-from dsray_inspect.tui.app import InspectApp
-from dsray_inspect.tui.messages import Arrived
-from dsray_inspect.tui.screens.base import View
+from dsray_inspect.tui.messages import EventsArrived
 from dsray_inspect.tui.screens.dialogs import KEYS
-from dsray_inspect.tui.source import Recorded
-from tests.tui.histories import Live, hung, many, restarting, seen
-from tests.tui.screen import app_on, press, shown, text_of, until
-
-Steps = Callable[[Pilot[int], InspectApp], Awaitable[None]]
+from dsray_inspect.tui.source import RecordedSource
+from tests.tui.histories import Live, hung, many, restarting, sampled
+from tests.tui.terminal import Terminal, app_on
 
 
-def run(
-    steps: Steps, app: InspectApp | None = None, size: tuple[int, int] = (80, 24)
-) -> InspectApp:
-    """Run an app on the hung window, and do the steps on it."""
-    app = app or app_on(hung())
+async def test_views_by_number_letter_and_tab(terminal: Terminal) -> None:
+    views = ("overview", "functions", "stacks", "timeline", "findings", "env")
 
-    async def main() -> None:
-        async with shown(app, size) as pilot:
-            await steps(pilot, app)
+    for number, (letter, view) in enumerate(zip("ofctwe", views, strict=True), 1):
+        await terminal.press(letter)
+        assert terminal.view_name == view
+        await terminal.press("1" if number > 1 else "2", str(number))
+        assert terminal.view_name == view
+        assert f"▸{number} " in terminal.text
 
-    asyncio.run(main())
-    return app
-
-
-def line_with(app: InspectApp, text: str) -> str:
-    return next((line for line in text_of(app).split("\n") if text in line), "")
-
-
-def current(app: InspectApp) -> str:
-    assert isinstance(app.screen, View)
-    assert app.screen.list.current is not None
-    return app.screen.list.current.text
+    await terminal.press("tab")
+    assert terminal.view_name == "overview"
+    await terminal.press("tab")
+    assert terminal.view_name == "functions"
+    await terminal.press("shift+tab", "shift+tab")
+    assert terminal.view_name == "env"
 
 
-def test_views_by_number_letter_and_tab() -> None:
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        views = ("overview", "functions", "stacks", "timeline", "findings", "env")
-
-        for number, (letter, view) in enumerate(zip("ofctwe", views, strict=True), 1):
-            await press(pilot, letter)
-            assert app.view_name == view
-            await press(pilot, "1" if number > 1 else "2", str(number))
-            assert app.view_name == view
-            assert f"▸{number} " in text_of(app)
-
-        await press(pilot, "tab")
-        assert app.view_name == "overview"
-        await press(pilot, "tab")
-        assert app.view_name == "functions"
-        await press(pilot, "shift+tab", "shift+tab")
-        assert app.view_name == "env"
-
-    run(steps)
-
-
-def test_the_cursor_moves() -> None:
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        assert current(app).startswith("rank 1 ")
-        await press(pilot, "j")
-        assert current(app).startswith("rank 0 ")
-        await press(pilot, "down")
-        assert current(app).startswith("rank 2 ")
-        await press(pilot, "k", "up")
-        assert current(app).startswith("rank 1 ")
-        await press(pilot, "k")
-        assert current(app).startswith("rank 1 ")
-        await press(pilot, "G")
-        assert "controller" in current(app)
-        await press(pilot, "g")
-        assert current(app).startswith("rank 1 ")
-        await press(pilot, "pagedown")
-        assert "controller" in current(app)
-        await press(pilot, "pageup")
-        assert current(app).startswith("rank 1 ")
-
-    run(steps)
+async def test_the_cursor_moves(terminal: Terminal) -> None:
+    assert terminal.row.startswith("rank 1 ")
+    await terminal.press("j")
+    assert terminal.row.startswith("rank 0 ")
+    await terminal.press("down")
+    assert terminal.row.startswith("rank 2 ")
+    await terminal.press("k", "up")
+    assert terminal.row.startswith("rank 1 ")
+    await terminal.press("k")
+    assert terminal.row.startswith("rank 1 ")
+    await terminal.press("G")
+    assert "controller" in terminal.row
+    await terminal.press("g")
+    assert terminal.row.startswith("rank 1 ")
+    await terminal.press("pagedown")
+    assert "controller" in terminal.row
+    await terminal.press("pageup")
+    assert terminal.row.startswith("rank 1 ")
 
 
-def test_from_a_red_rank_to_its_line_and_back() -> None:
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        await press(pilot, "enter")
-        text = text_of(app)
-        assert "› rank 1" in text
-        assert "load_batch  train.py:81" in text
-        assert "← 1 min 51 s" in text
-        await press(pilot, "escape")
-        assert "› Overview" in text_of(app)
-        await press(pilot, "enter", "backspace")
-        assert "› Overview" in text_of(app)
-
-    run(steps)
+async def test_enter_opens_the_culprit_at_its_line_and_escape_goes_back(terminal: Terminal) -> None:
+    await terminal.press("enter")
+    text = terminal.text
+    assert "› rank 1" in text
+    assert "load_batch  train.py:81" in text
+    assert "← 1 min 51 s" in text
+    await terminal.press("escape")
+    assert "› Overview" in terminal.text
+    await terminal.press("enter", "backspace")
+    assert "› Overview" in terminal.text
 
 
-def test_ranks_follow_one_another() -> None:
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        await press(pilot, "enter", "greater_than_sign")
-        assert "› rank 2" in text_of(app)
-        await press(pilot, "right")
-        assert "› rank 0" in text_of(app)
-        await press(pilot, "left", "less_than_sign")
-        assert "› rank 1" in text_of(app)
-
-    run(steps)
+async def test_next_and_previous_rank(terminal: Terminal) -> None:
+    await terminal.press("enter", "greater_than_sign")
+    assert "› rank 2" in terminal.text
+    await terminal.press("right")
+    assert "› rank 0" in terminal.text
+    await terminal.press("left", "less_than_sign")
+    assert "› rank 1" in terminal.text
 
 
-def test_parts_of_a_rank_fold() -> None:
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        await press(pilot, "enter")
-        assert "▾ stack" in text_of(app)
+async def test_parts_of_a_rank_fold(terminal: Terminal) -> None:
+    await terminal.press("enter")
+    assert "▾ stack" in terminal.text
 
-        while not current(app).strip().startswith("▾ stack"):
-            await press(pilot, "j")
+    await terminal.go_to("▾ stack")
 
-        await press(pilot, "space")
-        assert "▸ stack" in text_of(app)
-        assert "teach" not in text_of(app)
-        await press(pilot, "space")
-        assert "▾ stack" in text_of(app)
-        await press(pilot, "x")
-        assert "_bootstrap" in text_of(app)
-
-    run(steps)
+    await terminal.press("space")
+    assert "▸ stack" in terminal.text
+    assert "teach" not in terminal.text
+    await terminal.press("space")
+    assert "▾ stack" in terminal.text
+    await terminal.press("x")
+    assert "_bootstrap" in terminal.text
 
 
-def test_the_filter() -> None:
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        await press(pilot, "e", "slash", *"nccl", "enter")
-        text = text_of(app)
-        assert "NCCL_SOCKET_IFNAME" in text
-        assert "MASTER_ADDR" not in text
-        assert "differs as expected" not in text
-        await press(pilot, "escape")
-        assert "MASTER_ADDR" in text_of(app)
-        assert app.view_name == "env"
-        await press(pilot, "slash", *"nothing like it")
-        assert "Nothing here has “nothing like it”" in text_of(app)
-        await press(pilot, "escape")
-        assert "MASTER_ADDR" in text_of(app)
-
-    run(steps)
+async def test_the_filter(terminal: Terminal) -> None:
+    await terminal.press("e", "slash", *"nccl", "enter")
+    text = terminal.text
+    assert "NCCL_SOCKET_IFNAME" in text
+    assert "MASTER_ADDR" not in text
+    assert "differs, as expected" not in text
+    await terminal.press("escape")
+    assert "MASTER_ADDR" in terminal.text
+    assert terminal.view_name == "env"
+    await terminal.press("slash", *"nothing like it")
+    assert "No row contains “nothing like it”" in terminal.text
+    await terminal.press("escape")
+    assert "MASTER_ADDR" in terminal.text
 
 
-def test_functions_open_to_their_ranks() -> None:
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        await press(pilot, "f", "enter")
-        assert "▾ load_batch" in text_of(app)
-        assert "rank 1" in line_with(app, "pid 12573")
-        await press(pilot, "j", "enter")
-        assert "› rank 1" in text_of(app)
-        await press(pilot, "escape")
-        assert app.view_name == "functions"
-
-    run(steps)
+async def test_functions_open_to_their_ranks(terminal: Terminal) -> None:
+    await terminal.press("f", "enter")
+    assert "▾ load_batch" in terminal.text
+    assert "rank 1" in terminal.line_with("pid 12573")
+    await terminal.press("j", "enter")
+    assert "› rank 1" in terminal.text
+    await terminal.press("escape")
+    assert terminal.view_name == "functions"
 
 
-def test_the_tree_folds_and_shows_every_frame() -> None:
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        await press(pilot, "c", "enter")
-        assert "get_objects" in text_of(app)
-        await press(pilot, "enter")
-        assert "get_objects" not in text_of(app)
-        assert "…14 frames of deepspeed" in text_of(app)
+async def test_the_tree_folds_and_shows_every_frame(terminal: Terminal) -> None:
+    await terminal.press("c", "enter")
+    assert "get_objects" in terminal.text
+    await terminal.press("enter")
+    assert "get_objects" not in terminal.text
+    assert "…14 frames of deepspeed" in terminal.text
 
-        while "14 frames" not in current(app):
-            await press(pilot, "j")
+    while "14 frames" not in terminal.row:
+        await terminal.press("j")
 
-        await press(pilot, "enter")
-        assert "allreduce_bucket" in text_of(app)
-        await press(pilot, "x")
-        assert "_bootstrap_inner" in text_of(app)
-        await press(pilot, "x", "G", "enter")
-        assert "› rank 1" in text_of(app)
-
-    run(steps)
+    await terminal.press("enter")
+    assert "allreduce_bucket" in terminal.text
+    await terminal.press("x")
+    assert "_bootstrap_inner" in terminal.text
+    await terminal.press("x", "G", "enter")
+    assert "› rank 1" in terminal.text
 
 
-def test_pause_and_time() -> None:
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        assert "● live 2 Hz" in text_of(app)
-        await press(pilot, "left_square_bracket")
-        assert "⏸" in text_of(app)
-        assert "29/30" in text_of(app)
-        await press(pilot, "left_curly_bracket")
-        assert "19/30" in text_of(app)
-        assert "HEALTHY" in text_of(app)
-        await press(pilot, "right_square_bracket")
-        assert "20/30" in text_of(app)
-        await press(pilot, "right_curly_bracket")
-        assert "30/30" in text_of(app)
-        assert "HUNG" in text_of(app)
-        await press(pilot, "p")
-        assert "● live 2 Hz" in text_of(app)
-        await press(pilot, "p")
-        assert "⏸" in text_of(app)
-        await press(pilot, "left_curly_bracket", "left_curly_bracket", "left_curly_bracket")
-        assert " 1/30" in text_of(app)
-
-    run(steps)
+async def test_pause_and_step(terminal: Terminal) -> None:
+    assert "● live 2 Hz" in terminal.text
+    await terminal.press("left_square_bracket")
+    assert "⏸" in terminal.text
+    assert "29/30" in terminal.text
+    await terminal.press("left_curly_bracket")
+    assert "19/30" in terminal.text
+    assert "HEALTHY" in terminal.text
+    await terminal.press("right_square_bracket")
+    assert "20/30" in terminal.text
+    await terminal.press("right_curly_bracket")
+    assert "30/30" in terminal.text
+    assert "HUNG" in terminal.text
+    await terminal.press("p")
+    assert "● live 2 Hz" in terminal.text
+    await terminal.press("p")
+    assert "⏸" in terminal.text
+    await terminal.press("left_curly_bracket", "left_curly_bracket", "left_curly_bracket")
+    assert " 1/30" in terminal.text
 
 
-def test_what_is_shown_stays_while_it_is_paused() -> None:
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        await press(pilot, "p", "left_square_bracket")
-        before = app.story.now
-        newest = app.story.window[-1]
-        newer = msgspec.structs.replace(newest, taken_at=newest.taken_at + 1)
-        app.post_message(Arrived(tuple(seen([newer]))))
-        await until(pilot, lambda: len(app.story.window) == 31)
-        assert app.story.now is before
-        await press(pilot, "p")
-        assert app.story.now == newer
-
-    run(steps)
+async def test_a_paused_screen_stays_at_its_snapshot(terminal: Terminal) -> None:
+    await terminal.press("p", "left_square_bracket")
+    before = terminal.app.view_state.shown
+    newest = terminal.app.view_state.window[-1]
+    newer = msgspec.structs.replace(newest, taken_at=newest.taken_at + 1)
+    terminal.app.post_message(EventsArrived(tuple(sampled([newer]))))
+    await terminal.until(lambda: len(terminal.app.view_state.window) == 31)
+    assert terminal.app.view_state.shown is before
+    await terminal.press("p")
+    assert terminal.app.view_state.shown == newer
 
 
-def test_a_recording_plays() -> None:
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        assert "30/30" in text_of(app)
-        await press(pilot, "p")
-        assert app.story.position < 30
-        await until(pilot, lambda: app.story.position > 2)
-        await press(pilot, "p")
-        at = app.story.position
-        assert f"{at}/30" in text_of(app)
-        await press(pilot, "enter", "l")
-        await until(pilot, lambda: "This is a recording" in text_of(app))
-        assert "not in a recording" in line_with(app, "▾ log")
-        await press(pilot, "L")
-        await until(pilot, lambda: text_of(app).count("This is a recording") == 2)
-
-    run(steps, app_on(hung(), source=Recorded(hung())))
+async def test_a_recording_plays() -> None:
+    async with Terminal(app_on(hung(), source=RecordedSource(hung()))) as terminal:
+        assert "30/30" in terminal.text
+        await terminal.press("p")
+        assert terminal.app.view_state.position < 30
+        await terminal.until(lambda: terminal.app.view_state.position > 2)
+        await terminal.press("p")
+        at = terminal.app.view_state.position
+        assert f"{at}/30" in terminal.text
+        await terminal.press("enter", "l")
+        await terminal.until_shown("This is a recording")
+        assert "not in a recording" in terminal.line_with("▾ log")
+        await terminal.press("L")
+        await terminal.until(lambda: terminal.text.count("This is a recording") == 2)
 
 
-def test_copy() -> None:
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        await press(pilot, "w")
-
-        while not current(app).strip().startswith("next"):
-            await press(pilot, "j")
-
-        await press(pilot, "y")
-
-    assert run(steps).clipboard == "dsray-inspect stacks j47 --rank 1 --locals"
+async def test_copy(terminal: Terminal) -> None:
+    await terminal.press("w")
+    await terminal.go_to("next")
+    await terminal.press("y")
+    assert terminal.app.clipboard == "dsray-inspect stacks j47 --rank 1 --locals"
 
 
-def test_a_saved_window_is_the_same_window(tmp_path: Path) -> None:
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        await press(pilot, "s")
-        await until(pilot, lambda: "looks saved" in text_of(app))
-
-    app = run(steps, app_on(hung(), folder=tmp_path))
+async def test_a_saved_window_is_the_same_window(tmp_path: Path) -> None:
+    async with Terminal(app_on(hung(), folder=tmp_path)) as terminal:
+        await terminal.press("s")
+        await terminal.until_shown("snapshots saved")
     (path,) = tmp_path.glob("dsray-j47-*.jsonl")
     assert path.stat().st_mode & 0o077 == 0
     again = read_window(path)
     assert again == hung()
-    assert app.story.window[-1] in [event.snapshot for event in again if hasattr(event, "snapshot")]
+    assert terminal.app.view_state.window[-1] in [
+        event.snapshot for event in again if hasattr(event, "snapshot")
+    ]
 
 
-def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        await press(pilot, "s")
-        await until(pilot, lambda: "No such file" in text_of(app))
-
-    run(steps, app_on(hung(), folder=tmp_path / "none"))
+async def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    async with Terminal(app_on(hung(), folder=tmp_path / "none")) as terminal:
+        await terminal.press("s")
+        await terminal.until_shown("No such file")
 
 
-def test_a_picture(tmp_path: Path) -> None:
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        await press(pilot, "S")
-        await until(pilot, lambda: "Picture saved" in text_of(app))
-
-    run(steps, app_on(hung(), folder=tmp_path))
+async def test_a_picture(tmp_path: Path) -> None:
+    async with Terminal(app_on(hung(), folder=tmp_path)) as terminal:
+        await terminal.press("S")
+        await terminal.until_shown("Picture saved")
     (path,) = tmp_path.glob("*.svg")
     assert "load_batch" in path.read_text()
 
 
-def test_help_names_every_key() -> None:
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        await press(pilot, "question_mark")
-        assert "overview: every rank by node and GPU" in text_of(app)
-        await press(pilot, "escape")
-        assert "› Overview" in text_of(app)
-
-    run(steps)
+async def test_help_names_every_key(terminal: Terminal) -> None:
+    await terminal.press("question_mark")
+    assert "overview: every rank by node and GPU" in terminal.text
+    await terminal.press("escape")
+    assert "› Overview" in terminal.text
     named = " ".join(keys for _, part in KEYS for keys, _ in part)
     assert all(key in named for key in "ofctwejkgGpxlnLysSTq!/<>[]{}+-" if key not in "gG{}")
 
 
-def test_light_and_dark() -> None:
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        assert app.current_theme.dark
-        await press(pilot, "T")
-        dark = [app.current_theme.dark]
-        await press(pilot, "T")
-        assert [*dark, app.current_theme.dark] == [False, True]
-
-    run(steps)
+async def test_light_and_dark(terminal: Terminal) -> None:
+    assert terminal.app.current_theme.dark
+    await terminal.press("T")
+    dark = [terminal.app.current_theme.dark]
+    await terminal.press("T")
+    assert [*dark, terminal.app.current_theme.dark] == [False, True]
 
 
-def test_zoom() -> None:
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        await press(pilot, "t")
-        assert "dorbfuuuuu│" in line_with(app, "✗ rank 1")
-        await press(pilot, "minus")
-        assert "2 looks a cell" in text_of(app)
-        await press(pilot, "plus")
-        assert "looks a cell" not in text_of(app)
-
-    run(steps)
+async def test_zoom(terminal: Terminal) -> None:
+    await terminal.press("t")
+    assert "dorbfuuuuu│" in terminal.line_with("✗ rank 1")
+    await terminal.press("minus")
+    assert "2 samples/cell" in terminal.text
+    await terminal.press("plus")
+    assert "samples/cell" not in terminal.text
 
 
-def test_locals_and_native_frames_ask_first() -> None:
+async def test_locals_and_native_frames_ask_first() -> None:
     source = Live(hung())
 
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        await press(pilot, "enter", "l")
-        assert "Local variables of rank 1 stop it for a moment." in text_of(app)
-        await press(pilot, "escape")
+    async with Terminal(app_on(hung(), source=source)) as terminal:
+        await terminal.press("enter", "l")
+        assert "Reading the local variables of rank 1 pauses it for a moment." in terminal.text
+        await terminal.press("escape")
         assert source.asked == []
-        await press(pilot, "n")
-        assert "Native frames of rank 1 stop it for about a second." in text_of(app)
-        await press(pilot, "enter")
-        await until(pilot, lambda: "options = {...}" in text_of(app))
-        await press(pilot, "escape", "escape", "c", "G", "l", "enter")
-        await until(pilot, lambda: len(source.asked) == 2)
-
-    run(steps, app_on(hung(), source=source))
+        await terminal.press("n")
+        assert "Reading the native frames of rank 1 pauses it for about a second." in terminal.text
+        await terminal.press("enter")
+        await terminal.until_shown("options = {...}")
+        await terminal.press("escape", "escape", "c", "G", "l", "enter")
+        await terminal.until(lambda: len(source.asked) == 2)
     assert source.asked == [
         ("stacks", "j47", "--native", "--rank=1"),
         ("stacks", "j47", "--locals", "--rank=1"),
@@ -347,7 +263,7 @@ def test_locals_and_native_frames_ask_first() -> None:
 
 
 def log_of_rank_1(*lines: str) -> tuple[str, str]:
-    """Return what `stacks --log --json` says, as far as it is read."""
+    """Return the parts of `stacks --log --json` that are used."""
     path = "/tmp/ray/session/logs/train/ray-train-app-worker-0.log"
     train = LogFile(stream="train", path=path, age_s=111, lines=lines, is_whole=False)
     out = LogFile(stream="stdout", path="/logs/worker-0.out", age_s=9, lines=(), is_whole=True)
@@ -355,34 +271,30 @@ def log_of_rank_1(*lines: str) -> tuple[str, str]:
     return msgspec.json.encode({"schema_version": 1, "logs": logs}).decode(), ""
 
 
-def test_the_log_of_a_rank() -> None:
+async def test_the_log_of_a_rank() -> None:
     source = Live(hung())
     source.log = log_of_rank_1("x" * 100 + "end of it", *(f"step {n}" for n in range(19)))
 
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        await press(pilot, "enter")
-        assert "L log" in text_of(app).split("\n")[-1]
-        await press(pilot, "L")
-        assert "reading the end of its files" in line_with(app, "▾ log")
-        await press(pilot, "L")
+    async with Terminal(app_on(hung(), source=source)) as terminal:
+        await terminal.press("enter")
+        assert "L log" in terminal.text.split("\n")[-1]
+        await terminal.press("L")
+        assert "reading the end of its files" in terminal.line_with("▾ log")
+        await terminal.press("L")
         source.may_answer.set()
-        await until(pilot, lambda: "step 18" in text_of(app))
-        assert current(app).strip() == "│ step 18"
-        await press(pilot, "y")
-
-        while not current(app).strip().startswith("▾ log"):
-            await press(pilot, "k")
-
-        assert "on vm" in line_with(app, "▾ log")
-        assert "stdout  nothing was written to it  worker-0.out" in text_of(app)
-        assert "Ray Train  the last 20 lines, written 1 min 51 s ago  ray-train" in text_of(app)
-        assert "│ " + "x" * 26 + "end of it" in text_of(app)
-        await press(pilot, "space")
-        assert "step 3" not in text_of(app)
-        await press(pilot, "greater_than_sign")
-        assert "L reads" in line_with(app, "▸ log")
-
-    assert run(steps, app_on(hung(), source=source)).clipboard == "step 18"
+        await terminal.until_shown("step 18")
+        assert terminal.row == "│ step 18"
+        await terminal.press("y")
+        assert terminal.app.clipboard == "step 18"
+        await terminal.go_to("▾ log", "k")
+        assert "on vm" in terminal.line_with("▾ log")
+        assert "stdout  nothing was written to it  worker-0.out" in terminal.text
+        assert "Ray Train  the last 20 lines, written 1 min 51 s ago  ray-train" in terminal.text
+        assert "│ " + "x" * 26 + "end of it" in terminal.text
+        await terminal.press("space")
+        assert "step 3" not in terminal.text
+        await terminal.press("greater_than_sign")
+        assert "press L to read" in terminal.line_with("▸ log")
     assert source.asked == [("stacks", "j47", "--log", "--rank=1", "--json")]
 
 
@@ -396,174 +308,138 @@ def test_the_log_of_a_rank() -> None:
     ],
     ids=["error", "garbage", "gone", "no files"],
 )
-def test_a_log_that_does_not_come(answer: tuple[str, str], shown: str) -> None:
+async def test_a_log_that_cannot_be_read(answer: tuple[str, str], shown: str) -> None:
     source = Live(hung())
     source.log = answer
     source.may_answer.set()
 
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        await press(pilot, "enter", "L")
-        await until(pilot, lambda: shown in text_of(app))
-        assert "Is it up" not in text_of(app)
-
-    run(steps, app_on(hung(), source=source))
+    async with Terminal(app_on(hung(), source=source)) as terminal:
+        await terminal.press("enter", "L")
+        await terminal.until_shown(shown)
+        assert "Is it up" not in terminal.text
 
 
-def test_a_log_that_comes_when_nobody_waits_any_more() -> None:
+async def test_a_log_that_arrives_after_the_user_has_moved_on() -> None:
     source = Live(hung())
     source.log = log_of_rank_1("step 1")
 
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        await press(pilot, "enter", "L", "g")
+    async with Terminal(app_on(hung(), source=source)) as terminal:
+        await terminal.press("enter", "L", "g")
         source.may_answer.set()
-        await until(pilot, lambda: "on vm" in line_with(app, "▾ log"))
-        assert "rank 1" in current(app)
+        await terminal.until(lambda: "on vm" in terminal.line_with("▾ log"))
+        assert "rank 1" in terminal.row
         source.may_answer.clear()
-        await press(pilot, "L", "escape")
+        await terminal.press("L", "escape")
         source.may_answer.set()
-        await until(pilot, lambda: len(source.asked) == 2 and not list(app.workers))
-        assert "› Overview" in text_of(app)
-
-    run(steps, app_on(hung(), source=source))
+        await terminal.until(lambda: len(source.asked) == 2 and not list(terminal.app.workers))
+        assert "› Overview" in terminal.text
 
 
-def test_the_next_rank_in_trouble() -> None:
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        await press(pilot, "exclamation_mark")
-        await until(pilot, lambda: current(app).startswith("rank 77 "))
-        await press(pilot, "exclamation_mark")
-        await until(pilot, lambda: current(app).startswith("rank 5 "))
-        assert text_of(app).count("✗") >= 3
-
-    run(steps, app_on(seen([many(1000, blamed=(5, 77))])))
+async def test_the_next_rank_in_trouble() -> None:
+    async with Terminal(app_on(sampled([many(1000, blamed=(5, 77))]))) as terminal:
+        await terminal.press("exclamation_mark")
+        await terminal.until(lambda: terminal.row.startswith("rank 77 "))
+        await terminal.press("exclamation_mark")
+        await terminal.until(lambda: terminal.row.startswith("rank 5 "))
+        assert terminal.text.count("✗") >= 3
 
 
-def test_the_palette_finds_a_rank() -> None:
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        await press(pilot, "ctrl+p", *"teach")
-        await until(pilot, lambda: "rank 2 · vm teach" in text_of(app))
-        await pilot.pause(0.3)
-        await press(pilot, "down", "enter")
-        await until(pilot, lambda: "› rank 2" in text_of(app))
-
-    run(steps)
+async def test_the_palette_finds_a_rank(terminal: Terminal) -> None:
+    await terminal.press("ctrl+p", *"teach")
+    await terminal.until_shown("rank 2 · vm teach")
+    await terminal.pilot.pause(0.3)
+    await terminal.press("down", "enter")
+    await terminal.until_shown("› rank 2")
 
 
 @pytest.mark.parametrize("key", ["q", "ctrl+c"])
-def test_leaving(key: str) -> None:
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        await pilot.press(key)
-
-    assert run(steps).return_code == 0
+async def test_quit(key: str, terminal: Terminal) -> None:
+    await terminal.pilot.press(key)
+    assert terminal.app.return_code == 0
 
 
-def test_mouse() -> None:
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        await pilot.click("#tabs", offset=(30, 0))
-        await pilot.pause()
-        assert app.view_name == "stacks"
-        await pilot.click("#tabs", offset=(3, 0))
-        await pilot.pause()
-        await pilot.click("#rows", offset=(20, 2))
-        assert current(app).startswith("rank 0 ")
-        await pilot.click("#rows", offset=(20, 2))
-        await pilot.pause()
-        assert "› rank 0" in text_of(app)
-
-    run(steps)
+async def test_mouse(terminal: Terminal) -> None:
+    await terminal.click("#tabs", 30)
+    assert terminal.view_name == "stacks"
+    await terminal.click("#tabs", 3)
+    await terminal.click("#rows", 20, 2)
+    assert terminal.row.startswith("rank 0 ")
+    await terminal.click("#rows", 20, 2)
+    assert "› rank 0" in terminal.text
 
 
-def test_a_click_on_a_key_is_that_key() -> None:
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        last = text_of(app).split("\n")[-1]
-        await pilot.click("Keys", offset=(last.index("help"), 0))
-        await pilot.pause()
-        assert "Esc goes back" in text_of(app)
-        await press(pilot, "escape")
-        await pilot.click("Keys", offset=(len(last) - 1, 0))
-        await pilot.pause()
-        assert not app.screen.is_modal
-
-    run(steps)
+async def test_a_click_on_a_key_presses_it(terminal: Terminal) -> None:
+    last = terminal.text.split("\n")[-1]
+    await terminal.click("Keys", last.index("help"))
+    assert "Esc goes back" in terminal.text
+    await terminal.press("escape")
+    await terminal.click("Keys", len(last) - 1)
+    assert not terminal.app.screen.is_modal
 
 
-def test_views_follow_each_other_and_back_is_the_overview() -> None:
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        await press(pilot, "f", "t", "c", "t")
-        assert app.view_name == "timeline"
-        assert len(app.screen_stack) == 2
-        await press(pilot, "escape")
-        assert app.view_name == "overview"
-        await press(pilot, "enter", "w")
-        assert app.view_name == "findings"
-        assert len(app.screen_stack) == 2
-
-    run(steps)
+async def test_back_from_any_view_is_the_overview(terminal: Terminal) -> None:
+    await terminal.press("f", "t", "c", "t")
+    assert terminal.view_name == "timeline"
+    assert len(terminal.app.screen_stack) == 2
+    await terminal.press("escape")
+    assert terminal.view_name == "overview"
+    await terminal.press("enter", "w")
+    assert terminal.view_name == "findings"
+    assert len(terminal.app.screen_stack) == 2
 
 
-def test_resizing() -> None:
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        await pilot.resize_terminal(200, 60)
-        await pilot.pause()
-        assert "▏" in text_of(app)
-        await pilot.resize_terminal(40, 10)
-        await pilot.pause()
-        assert "HUNG" in text_of(app)
-        await pilot.resize_terminal(80, 24)
-        await pilot.pause()
-        assert "BLOCKED" in text_of(app)
-
-    run(steps)
+async def test_resizing(terminal: Terminal) -> None:
+    await terminal.resize(200, 60)
+    assert "▏" in terminal.text
+    await terminal.resize(40, 10)
+    assert "HUNG" in terminal.text
+    await terminal.resize(80, 24)
+    assert "BLOCKED" in terminal.text
 
 
-def test_a_rank_is_followed_over_a_restart() -> None:
+async def test_a_rank_is_followed_over_a_restart() -> None:
     events = restarting()
     before = app_on(events[:10])
 
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        await press(pilot, "enter")
-        assert "pid 32767" in text_of(app)
-        app.post_message(Arrived(tuple(events[10:])))
-        await until(pilot, lambda: "pid 36767" in text_of(app))
-        assert "restarted" in text_of(app)
-
-    run(steps, before)
+    async with Terminal(before) as terminal:
+        await terminal.press("enter")
+        assert "pid 32767" in terminal.text
+        terminal.app.post_message(EventsArrived(tuple(events[10:])))
+        await terminal.until_shown("pid 36767")
+        assert "restarted" in terminal.text
 
 
-def test_the_cursor_is_on_the_culprit_until_it_is_moved() -> None:
-    """What is to be opened by the first Enter may not be known at the first look."""
+async def test_the_cursor_is_on_the_culprit_until_it_is_moved() -> None:
+    """The first snapshot may not tell yet which rank Enter should open."""
     first, then = many(40, blamed=(5,)), many(40, blamed=(3, 5))
     rest: Snapshot = msgspec.structs.replace(then, taken_at=then.taken_at + 1)
 
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        assert current(app).startswith("rank 5 ")
-        app.post_message(Arrived(tuple(seen([rest]))))
-        await until(pilot, lambda: app.story.now == rest and not app._is_due)
-        assert current(app).startswith("rank 3 ")
+    async with Terminal(app_on(sampled([first]))) as terminal:
+        assert terminal.row.startswith("rank 5 ")
+        terminal.app.post_message(EventsArrived(tuple(sampled([rest]))))
+        await terminal.until(
+            lambda: terminal.app.view_state.shown == rest and not terminal.app._is_refresh_due
+        )
+        assert terminal.row.startswith("rank 3 ")
 
-    run(steps, app_on(seen([first])))
 
-
-def test_the_cursor_stays_on_its_rank() -> None:
-    """A look in which another rank is in trouble, and stands above."""
+async def test_the_cursor_stays_on_its_rank() -> None:
+    """In the next snapshot another rank is in trouble, and is listed above."""
     first, then = many(40, blamed=(5,)), many(40, blamed=(5, 30))
     rest: Snapshot = msgspec.structs.replace(then, taken_at=then.taken_at + 1)
 
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        await press(pilot, "j", "j", "j")
-        before = current(app).split()[:2]
-        app.post_message(Arrived(tuple(seen([rest]))))
-        await until(pilot, lambda: app.story.now == rest and not app._is_due)
-        assert current(app).split()[:2] == before
+    async with Terminal(app_on(sampled([first]))) as terminal:
+        await terminal.press("j", "j", "j")
+        before = terminal.row.split()[:2]
+        terminal.app.post_message(EventsArrived(tuple(sampled([rest]))))
+        await terminal.until(
+            lambda: terminal.app.view_state.shown == rest and not terminal.app._is_refresh_due
+        )
+        assert terminal.row.split()[:2] == before
 
-    run(steps, app_on(seen([first])))
 
-
-def test_a_view_may_be_updated_before_it_has_its_widgets() -> None:
-    async def steps(pilot: Pilot[int], app: InspectApp) -> None:
-        app.open_view("findings")
-        app._show()
-        await pilot.pause()
-        assert "who waits for whom" in text_of(app)
-
-    run(steps)
+async def test_a_view_may_be_updated_before_it_has_its_widgets(terminal: Terminal) -> None:
+    terminal.app.action_open_view("findings")
+    terminal.app._refresh_views()
+    await terminal.pilot.pause()
+    assert "who waits for what" in terminal.text

@@ -1,18 +1,16 @@
-"""Every screen on every window, narrow and wide, held to what it looked like when it was read.
+"""The text of every screen on every window, narrow and wide, compared with its golden file.
 
     UPDATE_GOLDEN=1 .venv/bin/pytest tests/tui
 
-writes the pictures anew. Read the difference before you commit it.
+rewrites the golden files. Read the diff before you commit it.
 """
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from tests.tui.histories import WINDOWS
-from tests.tui.screen import app_on, held_to, press, shown, text_of
+from tests.tui.terminal import Terminal, app_on, assert_same_picture
 
 SIZES = ((80, 24), (160, 48))
 VIEWS = ("overview", "functions", "stacks", "timeline", "findings", "env")
@@ -20,27 +18,21 @@ VIEWS = ("overview", "functions", "stacks", "timeline", "findings", "env")
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("window", WINDOWS)
-def test_every_screen(window: str, size: tuple[int, int]) -> None:
-    held_to(asyncio.run(pictures(window, size)), f"{window}-{size[0]}x{size[1]}")
-
-
-async def pictures(window: str, size: tuple[int, int]) -> str:
-    """Return all screens of a window, one below the other."""
-    app = app_on(WINDOWS[window]())
+async def test_every_screen(window: str, size: tuple[int, int]) -> None:
     parts = []
 
-    async with shown(app, size) as pilot:
+    async with Terminal(app_on(WINDOWS[window]()), size) as terminal:
         for number, view in enumerate(VIEWS, 1):
-            await press(pilot, str(number))
-            parts.append(f"== {view}\n{text_of(app)}")
-            check_lines(text_of(app), size)
+            await terminal.press(str(number))
+            parts.append(f"== {view}\n{terminal.text}")
+            check_lines(terminal.text, size)
 
-        await press(pilot, "1", "enter")
-        parts.append(f"== rank\n{text_of(app)}")
-        await press(pilot, "question_mark")
-        parts.append(f"== help\n{text_of(app)}")
+        await terminal.press("1", "enter")
+        parts.append(f"== rank\n{terminal.text}")
+        await terminal.press("question_mark")
+        parts.append(f"== help\n{terminal.text}")
 
-    return "\n".join(parts)
+    assert_same_picture("\n".join(parts), f"{window}-{size[0]}x{size[1]}")
 
 
 def check_lines(text: str, size: tuple[int, int]) -> None:

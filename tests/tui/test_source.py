@@ -1,4 +1,4 @@
-"""The reader process, played by a small script: how it begins, ends, dies and is closed."""
+"""The reader process, played by a small script: how it starts, ends, dies and is closed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from textual.message import Message
 
 from dsray_inspect.agent.feed import Ended, SampleFailed, SampleTaken
 from dsray_inspect.tui import source
-from dsray_inspect.tui.messages import Arrived, Broke
-from dsray_inspect.tui.source import Follower
+from dsray_inspect.tui.messages import EventsArrived, ReaderFailed
+from dsray_inspect.tui.source import LiveSource
 from tests.tui.histories import GOLDEN
 
 HEAD = f"""
@@ -25,55 +25,57 @@ WAITS = "sys.stdin.read()"
 
 
 @pytest.fixture
-def follow(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Follower]:
-    """Return a follower whose reader does what a script says."""
+def follow(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], LiveSource]:
+    """Return a function that makes a live source whose reader is a script."""
 
-    def make(script: str) -> Follower:
-        monkeypatch.setattr(source, "INSPECT", HEAD + script)
-        return Follower("j47", ("--address", "127.0.0.1:1"), every_s=0.5)
+    def make(script: str) -> LiveSource:
+        monkeypatch.setattr(source, "CLI", HEAD + script)
+        return LiveSource("j47", ("--address", "127.0.0.1:1"), every_s=0.5)
 
     return make
 
 
-def told_by(follower: Follower, until: Callable[[list[Any]], bool]) -> list[Any]:
-    """Return what the follower tells, events one by one, until that is enough."""
-    told: list[Any] = []
+def events_from(live: LiveSource, until: Callable[[list[Any]], bool]) -> list[Any]:
+    """Return the messages of a source, each event by itself, until there are enough."""
+    events: list[Any] = []
     enough = threading.Event()
 
     def post(message: Message) -> None:
-        told.extend(message.events if isinstance(message, Arrived) else [message])
+        events.extend(message.events if isinstance(message, EventsArrived) else [message])
 
-        if until(told):
+        if until(events):
             enough.set()
 
-    reader = threading.Thread(target=follower.run, args=(post,))
+    reader = threading.Thread(target=live.run, args=(post,))
     reader.start()
     assert enough.wait(30)
-    child = follower._child
-    follower.close()
+    child = live._process
+    live.close()
     reader.join(30)
     assert not reader.is_alive()
     assert child is None or not psutil.pid_exists(child.pid)
-    return told
+    return events
 
 
-def test_it_is_asked_for_what_the_command_line_says(follow: Callable[[str], Follower]) -> None:
+def test_the_reader_gets_the_options_of_the_command_line(
+    follow: Callable[[str], LiveSource],
+) -> None:
     script = "print('error:', *sys.argv[1:], file=sys.stderr); sys.exit(3)"
-    (broke,) = told_by(follow(script), bool)
-    assert isinstance(broke, Broke)
-    assert broke.code == 3
-    words = "attach j47 --follow --every 0.5 --leash --columns --address 127.0.0.1:1"
-    assert broke.text.strip() == f"error: {words}"
+    (failed,) = events_from(follow(script), bool)
+    assert isinstance(failed, ReaderFailed)
+    assert failed.code == 3
+    options = "attach j47 --follow --every 0.5 --leash --columns --address 127.0.0.1:1"
+    assert failed.text.strip() == f"error: {options}"
 
 
-def test_looks_come_until_the_job_has_ended(follow: Callable[[str], Follower]) -> None:
+def test_snapshots_arrive_until_the_job_has_ended(follow: Callable[[str], LiveSource]) -> None:
     script = "print(hung); print(hung); print(json.dumps({'event': 'ended'}))"
-    told = told_by(follow(script), lambda told: isinstance(told[-1], Ended))
-    assert [type(one) for one in told] == [SampleTaken, SampleTaken, Ended]
+    events = events_from(follow(script), lambda events: isinstance(events[-1], Ended))
+    assert [type(event) for event in events] == [SampleTaken, SampleTaken, Ended]
 
 
-def test_a_reader_that_dies_is_started_again(
-    follow: Callable[[str], Follower], tmp_path: Path
+def test_a_reader_that_dies_is_restarted(
+    follow: Callable[[str], LiveSource], tmp_path: Path
 ) -> None:
     again = tmp_path / "again"
     script = (
@@ -81,27 +83,27 @@ def test_a_reader_that_dies_is_started_again(
         f"  open({str(again)!r}, 'w'); print('error: The GCS is gone.', file=sys.stderr)\n"
         f"  os.abort()\n{WAITS}"
     )
-    told = told_by(
-        follow(script), lambda told: sum(isinstance(one, SampleTaken) for one in told) == 2
+    events = events_from(
+        follow(script), lambda events: sum(isinstance(event, SampleTaken) for event in events) == 2
     )
-    assert [type(one) for one in told] == [SampleTaken, SampleFailed, SampleTaken]
-    assert told[1].why == "The GCS is gone."
+    assert [type(event) for event in events] == [SampleTaken, SampleFailed, SampleTaken]
+    assert events[1].why == "The GCS is gone."
 
 
-def test_a_reader_ends_with_its_stdin(follow: Callable[[str], Follower]) -> None:
-    told = told_by(follow(f"print(hung, flush=True); {WAITS}"), bool)
-    assert [type(one) for one in told] == [SampleTaken]
+def test_a_reader_ends_when_its_stdin_is_closed(follow: Callable[[str], LiveSource]) -> None:
+    events = events_from(follow(f"print(hung, flush=True); {WAITS}"), bool)
+    assert [type(event) for event in events] == [SampleTaken]
 
 
 def test_a_reader_that_does_not_end_is_killed(
-    follow: Callable[[str], Follower], monkeypatch: pytest.MonkeyPatch
+    follow: Callable[[str], LiveSource], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source, "END_S", 0.2)
-    told = told_by(follow("print(hung, flush=True); time.sleep(3600)"), bool)
-    assert [type(one) for one in told] == [SampleTaken]
+    monkeypatch.setattr(source, "END_TIMEOUT_S", 0.2)
+    events = events_from(follow("print(hung, flush=True); time.sleep(3600)"), bool)
+    assert [type(event) for event in events] == [SampleTaken]
 
 
-def test_an_answer_and_why_there_is_none(follow: Callable[[str], Follower]) -> None:
+def test_an_answer_and_a_problem(follow: Callable[[str], LiveSource]) -> None:
     assert follow("print('stacks of', *sys.argv[1:3])").ask("stacks", "j47") == (
         "stacks of stacks j47\n",
         "",

@@ -1,8 +1,8 @@
-"""The colours and styles of the screens, which their texts (`test_pictures`) do not hold.
+"""The colours and styles of the screens, which `test_pictures` does not cover.
 
     .venv/bin/pytest tests/tui --snapshot-update
 
-draws them anew.
+redraws the pictures.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.tui.histories import WINDOWS
-from tests.tui.screen import app_on, first_look, press, refuse_other_textual
+from tests.tui.terminal import app_on, press, refuse_other_textual, wait_for_first_snapshot
 from tests.tui.test_pictures import SIZES, VIEWS
 
 Compare: TypeAlias = Callable[..., bool]
@@ -28,23 +28,23 @@ STATES = ("healthy", "hung", "restarting", "blind", "lost")
 
 
 @pytest.fixture
-def held(snap_compare: Compare, pytestconfig: pytest.Config) -> Callable[..., None]:
-    """Return what holds a screen to its picture."""
+def compare(snap_compare: Compare, pytestconfig: pytest.Config) -> Callable[..., None]:
+    """Return a function that compares a screen with its picture."""
     if pytestconfig.getoption("update_snapshots"):
         refuse_other_textual()
 
-    def hold(window: str, view: str, *, size: tuple[int, int], theme: str) -> None:
+    def compare_screen(window: str, view: str, *, size: tuple[int, int], theme: str) -> None:
         app = app_on(WINDOWS[window]())
         app.theme = f"textual-{theme}"
 
         async def go_to(pilot: Pilot[int]) -> None:
-            await first_look(app, pilot)
+            await wait_for_first_snapshot(app, pilot)
             await press(pilot, *KEYS[view])
 
         is_same = snap_compare(app, terminal_size=size, run_before=go_to)
-        assert is_same, "it looks otherwise; --snapshot-update draws it anew"
+        assert is_same, "the screen has changed; --snapshot-update redraws its picture"
 
-    return hold
+    return compare_screen
 
 
 @pytest.mark.parametrize("theme", THEMES)
@@ -52,6 +52,6 @@ def held(snap_compare: Compare, pytestconfig: pytest.Config) -> Callable[..., No
 @pytest.mark.parametrize("view", KEYS)
 @pytest.mark.parametrize("window", STATES)
 def test_views(
-    held: Callable[..., None], window: str, view: str, size: tuple[int, int], theme: str
+    compare: Callable[..., None], window: str, view: str, size: tuple[int, int], theme: str
 ) -> None:
-    held(window, view, size=size, theme=theme)
+    compare(window, view, size=size, theme=theme)

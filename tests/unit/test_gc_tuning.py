@@ -1,4 +1,4 @@
-"""The collector runs by hand while a screen is shown: when no key waits, or at last in any case."""
+"""While a screen is shown, garbage is collected when no keys are pressed, and at the latest after a while."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ import sys
 
 import pytest
 
-from dsray_inspect.tui.gc_tuning import EVERY_S, MOST_S, QUIET_S, TURN_S, GcTuning
+from dsray_inspect.tui.gc_tuning import (
+    COLLECT_AT_LATEST_S,
+    COLLECT_EVERY_S,
+    QUIET_S,
+    SWITCH_INTERVAL_S,
+    GcTuning,
+)
 
 
 class Clock:
@@ -23,47 +29,47 @@ def clock() -> Clock:
     return Clock()
 
 
-def test_it_is_as_it_was_afterwards(clock: Clock) -> None:
-    was_on, turn_s = gc.isenabled(), sys.getswitchinterval()
-    held = GcTuning(clock)
-    held.hold()
+def test_settings_are_restored(clock: Clock) -> None:
+    was_on, interval_s = gc.isenabled(), sys.getswitchinterval()
+    tuning = GcTuning(clock)
+    tuning.install()
 
     try:
         assert not gc.isenabled()
-        assert sys.getswitchinterval() == pytest.approx(TURN_S)
+        assert sys.getswitchinterval() == pytest.approx(SWITCH_INTERVAL_S)
         assert gc.get_freeze_count() > 0
     finally:
-        held.let_go()
+        tuning.uninstall()
 
-    assert (gc.isenabled(), sys.getswitchinterval()) == (was_on, turn_s)
+    assert (gc.isenabled(), sys.getswitchinterval()) == (was_on, interval_s)
     assert gc.get_freeze_count() == 0
 
 
-def test_one_that_was_never_held_lets_nothing_go(clock: Clock) -> None:
-    was_on, turn_s = gc.isenabled(), sys.getswitchinterval()
-    GcTuning(clock).let_go()
-    assert (gc.isenabled(), sys.getswitchinterval()) == (was_on, turn_s)
+def test_uninstall_without_install_changes_nothing(clock: Clock) -> None:
+    was_on, interval_s = gc.isenabled(), sys.getswitchinterval()
+    GcTuning(clock).uninstall()
+    assert (gc.isenabled(), sys.getswitchinterval()) == (was_on, interval_s)
 
 
-def test_it_waits_for_a_moment_without_keys(clock: Clock) -> None:
-    own = GcTuning(clock)
-    clock.now += EVERY_S
-    own.key()
+def test_collection_waits_until_no_keys_are_pressed(clock: Clock) -> None:
+    tuning = GcTuning(clock)
+    clock.now += COLLECT_EVERY_S
+    tuning.note_key()
     clock.now += QUIET_S / 2
-    assert not own.tick()
+    assert not tuning.tick()
     clock.now += QUIET_S
-    assert own.tick()
-    assert not own.tick(), "it has just been"
+    assert tuning.tick()
+    assert not tuning.tick(), "it was collected just now"
 
 
-def test_keys_do_not_put_it_off_for_ever(clock: Clock) -> None:
-    own = GcTuning(clock)
+def test_keys_do_not_postpone_collection_forever(clock: Clock) -> None:
+    tuning = GcTuning(clock)
 
-    for _ in range(round(MOST_S) - 1):
+    for _ in range(round(COLLECT_AT_LATEST_S) - 1):
         clock.now += 1.0
-        own.key()
-        assert not own.tick()
+        tuning.note_key()
+        assert not tuning.tick()
 
     clock.now += 1.0
-    own.key()
-    assert own.tick()
+    tuning.note_key()
+    assert tuning.tick()

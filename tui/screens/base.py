@@ -1,10 +1,10 @@
-"""What all views have in common: the bars around them, the filter, and how they are kept up to date."""
+"""What all views share: the bars around the rows, the filter, and when they are updated."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -13,26 +13,27 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from dsray_inspect.agent.model import Snapshot
-from dsray_inspect.tui.rows import Row, blank, row
-from dsray_inspect.tui.screens.header import (
+from dsray_inspect.tui.messages import GoBack, OpenRank, OpenView
+from dsray_inspect.tui.panels.header import (
+    location_line,
     notice_lines,
     verdict_lines,
-    views_with_marks,
-    where_line,
+    view_tabs,
 )
+from dsray_inspect.tui.rows import Row, blank, row
+from dsray_inspect.tui.state import AppState
+from dsray_inspect.tui.targets import FoldTarget, RankTarget, ViewName, ViewTarget
 from dsray_inspect.tui.view_state import ViewState
 from dsray_inspect.tui.widgets.bars import Bar, Tabs
 from dsray_inspect.tui.widgets.keys import Keys
 from dsray_inspect.tui.widgets.rows import Rows
 
-if TYPE_CHECKING:
-    from dsray_inspect.tui.app import InspectApp
-
 
 class View(Screen[None]):
-    """One view of the job: the verdict on top, rows below."""
+    """A screen with the verdict on top and rows below."""
 
-    VIEW: ClassVar[str] = ""
+    VIEW: ClassVar[ViewName | None] = None
+    """Which of the six views this is; None for the page of a rank."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "filter"),
         Binding("escape,backspace", "back", "back", show=False),
@@ -40,38 +41,34 @@ class View(Screen[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._wanted = ""
+        self.toggled: set[str] = set()
+        """The keys of what the user has folded or unfolded."""
+        self._filter = ""
         self._is_ready = False
-        self._told: tuple[object, ...] = ()
+        self._shown_for: tuple[object, ...] = ()
 
-    # To be said by each view
+    # For each view to define
 
-    def rows(self, snapshot: Snapshot, story: ViewState) -> Sequence[Row]:
-        """Return what the view shows of a look."""
+    def rows(self, snapshot: Snapshot, view_state: ViewState) -> Sequence[Row]:
+        """Return the rows for a snapshot."""
         raise NotImplementedError
 
     def body(self) -> ComposeResult:
-        """Yield what stands between the bars."""
+        """Yield the widgets between the bars."""
         yield Rows(id="rows")
 
     def crumbs(self) -> Sequence[str]:
-        """Return where one is, below the job."""
-        return (self.VIEW.capitalize(),)
+        """Return the location that the top line shows after the job."""
+        return ((self.VIEW or "").capitalize(),)
 
-    def chosen(self, row: Row) -> None:
-        """Follow a row to where it leads."""
-        kind, _, what = row.target.partition(":")
+    def rows_updated(self) -> None:
+        """Update what depends on the rows or on the cursor."""
 
-        if kind == "rank":
-            self.inspect.open_rank(what)
-        elif kind == "view":
-            self.inspect.open_view(what)
-
-    # The rest
+    # Common to all views
 
     @property
-    def inspect(self) -> InspectApp:
-        return cast("InspectApp", self.app)
+    def state(self) -> AppState:
+        return cast("AppState", self.app)
 
     @property
     def list(self) -> Rows:
@@ -83,76 +80,86 @@ class View(Screen[None]):
         yield Bar(id="notices")
         yield Tabs(id="tabs")
         yield from self.body()
-        yield Input(id="filter", placeholder="show rows with …", compact=True)
+        yield Input(id="filter", placeholder="show rows that contain …", compact=True)
         yield Keys()
 
     def on_mount(self) -> None:
         self.query_one("#filter").display = False
         self.list.focus()
-        # A screen is on the stack, and may be told to update, before it has its widgets.
+        # A screen on the stack may be updated before its widgets exist.
         self._is_ready = True
         self.update_view()
 
     def on_screen_resume(self) -> None:
-        self._update_if_other()
+        self._update_if_changed()
 
     def on_resize(self) -> None:
-        self._update_if_other()
+        self._update_if_changed()
 
-    def _update_if_other(self) -> None:
-        """Show what is known now, unless it is on the screen already: an event seldom comes alone."""
-        if self._is_ready and self._told != self._to_tell():
+    def _update_if_changed(self) -> None:
+        """Update unless the screen is up to date: resume and resize often come together."""
+        if self._is_ready and self._shown_for != self._inputs():
             self.update_view()
 
-    def _to_tell(self) -> tuple[object, ...]:
-        """Return what the rows depend on, but for the view's own keys."""
-        app, story = self.inspect, self.inspect.story
-        look = (id(story.now), story.position, story.is_paused, story.unseen, story.ended)
-        return (*look, story.history, self.size, self.list.size, app.theme)
+    def _inputs(self) -> tuple[object, ...]:
+        """Return what the rows depend on, other than the view's own keys."""
+        state = self.state.view_state
+        time = (id(state.shown), state.position, state.is_paused, state.failure, state.ended)
+        return (*time, state.history, self.size, self.list.size, self.app.theme)
 
     def update_view(self) -> None:
-        """Show what is known now."""
+        """Show the present state."""
         if not self._is_ready:
             return
 
-        self._told = self._to_tell()
-        app, width = self.inspect, self.size.width
-        story, snapshot = app.story, app.story.now
-        # A view that is being closed may be told to update when it has lost its widgets.
-        with app.batch_update(), contextlib.suppress(NoMatches):
-            self.query_one("#where", Bar).show([where_line(app, self.crumbs(), width)])
-            self.query_one("#verdict", Bar).show(verdict_lines(app, width))
-            self.query_one("#notices", Bar).show(notice_lines(app, width))
-            self.query_one("#tabs", Tabs).show_views(views_with_marks(snapshot), self.VIEW)
-            shown = self.rows(snapshot, story) if snapshot is not None else []
-            self.list.show(self.fitting(shown))
-            self.shown()
+        self._shown_for = self._inputs()
+        state, width = self.state, self.size.width
+        snapshot = state.view_state.shown
+        # A view that is being closed may be updated after its widgets are gone.
+        with self.app.batch_update(), contextlib.suppress(NoMatches):
+            self.query_one("#where", Bar).show([location_line(state, self.crumbs(), width)])
+            self.query_one("#verdict", Bar).show(verdict_lines(state, width))
+            self.query_one("#notices", Bar).show(notice_lines(state, width))
+            self.query_one("#tabs", Tabs).show_views(view_tabs(snapshot), self.VIEW)
+            rows = self.rows(snapshot, state.view_state) if snapshot is not None else []
+            self.list.show(self._filtered(rows))
+            self.rows_updated()
 
-    def shown(self) -> None:
-        """Do what is to be done when the rows are up to date."""
+    # Opening rows
 
-    def fitting(self, rows: Sequence[Row]) -> Sequence[Row]:
-        """Return the rows that the filter leaves."""
-        wanted = self._wanted.casefold()
+    def on_rows_opened(self, message: Rows.Opened) -> None:
+        message.stop()
+        target = message.row.target
+
+        if isinstance(target, RankTarget):
+            self.app.post_message(OpenRank(target.actor_id))
+        elif isinstance(target, ViewTarget):
+            self.app.post_message(OpenView(target.view))
+        elif isinstance(target, FoldTarget):
+            self.toggled ^= {target.key}
+            self.update_view()
+
+    def on_tabs_picked(self, message: Tabs.Picked) -> None:
+        self.app.post_message(OpenView(message.view))
+
+    def action_back(self) -> None:
+        if not self._clear_filter():
+            self.app.post_message(GoBack())
+
+    # The filter
+
+    def _filtered(self, rows: Sequence[Row]) -> Sequence[Row]:
+        wanted = self._filter.casefold()
 
         if not wanted:
             return rows
 
-        kept = [one for one in rows if not one.key or wanted in one.text.casefold()]
+        kept = [row for row in rows if not row.key or wanted in row.text.casefold()]
 
-        if any(one.key for one in kept):
-            return without_empty_parts(kept)
+        if any(row.key for row in kept):
+            return _without_empty_parts(kept)
 
-        return [row("", (f" Nothing here has “{self._wanted}”. Esc shows all again.", "dim"))]
-
-    def on_rows_chosen(self, message: Rows.Chosen) -> None:
-        message.stop()
-        self.chosen(message.row)
-
-    def on_tabs_picked(self, message: Tabs.Picked) -> None:
-        self.inspect.open_view(message.view)
-
-    # The filter
+        return [row("", (f" No row contains “{self._filter}”. Esc clears the filter.", "dim"))]
 
     def action_filter(self) -> None:
         line = self.query_one("#filter", Input)
@@ -160,34 +167,30 @@ class View(Screen[None]):
         line.focus()
 
     def on_input_changed(self, message: Input.Changed) -> None:
-        self._wanted = message.value
+        self._filter = message.value
         self.update_view()
 
     def on_input_submitted(self) -> None:
-        self.query_one("#filter").display = bool(self._wanted)
+        self.query_one("#filter").display = bool(self._filter)
         self.list.focus()
 
-    def clear_filter(self) -> bool:
-        """Show all rows again; returns whether any were hidden or about to be."""
+    def _clear_filter(self) -> bool:
+        """Show all rows again; returns whether there was a filter."""
         line = self.query_one("#filter", Input)
-        was = line.display
+        was_shown = line.display
         line.value = ""
         line.display = False
         self.list.focus()
-        return bool(was)
-
-    def action_back(self) -> None:
-        if not self.clear_filter():
-            self.inspect.go_back()
+        return bool(was_shown)
 
 
-def without_empty_parts(rows: Iterable[Row]) -> list[Row]:
-    """Return rows without headings and blanks that nothing follows."""
+def _without_empty_parts(rows: Iterable[Row]) -> list[Row]:
+    """Drop headings and blank rows that no row follows."""
     kept: list[Row] = []
 
-    for one in reversed(list(rows)):
-        if one.key or (kept and kept[-1].key):
-            kept.append(one)
+    for each in reversed(list(rows)):
+        if each.key or (kept and kept[-1].key):
+            kept.append(each)
 
     kept.reverse()
-    return kept if kept else [blank()]
+    return kept or [blank()]

@@ -1,4 +1,4 @@
-"""What stands over a view for a moment: help, an answer that was asked for, a question."""
+"""Dialogs over a view: help, text that was asked for, a question."""
 
 from __future__ import annotations
 
@@ -20,53 +20,53 @@ KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         "views",
         (
             ("1 o", "overview: every rank by node and GPU"),
-            ("2 f", "functions: which ranks, nodes and GPUs are in them"),
+            ("2 f", "functions: which ranks, nodes and GPUs run them"),
             ("3 c", "stacks: one tree from the driver to the collective"),
-            ("4 t", "timeline: each rank's phases, look by look"),
+            ("4 t", "timeline: each rank's phases, sample by sample"),
             ("5 w", "findings: what is wrong, why, and who waits for whom"),
             ("6 e", "environment: what differs across ranks"),
-            ("Tab", "the next view; Shift+Tab the one before"),
+            ("Tab", "the next view; Shift+Tab: the previous one"),
         ),
     ),
     (
         "moving",
         (
-            ("j k ↑ ↓", "one row; g and G the first and the last; PgUp and PgDn a page"),
-            ("Enter", "open what is under the cursor: a rank, a frame, a part"),
-            ("Esc", "back, or show all rows again"),
-            ("/", "show only rows with a text in them"),
-            ("< >", "in a rank: the rank before, the next"),
+            ("j k ↑ ↓", "one row; g, G: the first, the last; PgUp, PgDn: a page"),
+            ("Enter", "open the row under the cursor, or fold and unfold it"),
+            ("Esc", "clear the filter, or go back"),
+            ("/", "filter: show only rows that contain a text"),
+            ("< >", "in a rank: the previous rank, the next rank"),
             ("!", "go to the next rank in trouble"),
         ),
     ),
     (
         "time",
         (
-            ("p", "pause, and live again; plays a recording"),
-            ("[ ]", "one look back, one forward; { and } ten"),
-            ("+ -", "in the timeline: fewer or more looks a cell"),
+            ("p", "pause or resume; plays or stops a recording"),
+            ("[ ]", "one snapshot back, one forward; { and }: ten"),
+            ("+ -", "in the timeline: zoom in, zoom out"),
         ),
     ),
     (
         "more",
         (
             ("x", "in stacks and a rank: show every frame"),
-            ("l", "local variables of the rank; stops it for a moment, asks first"),
-            ("n", "native frames of the rank; stops it for up to a second, asks first"),
-            ("L", "in a rank: the end of its log files, secrets hidden; does not stop it"),
-            ("y", "copy the row, or the command it advises"),
+            ("l", "local variables of the rank; pauses it for a moment, asks first"),
+            ("n", "native frames of the rank; pauses it for about a second, asks first"),
+            ("L", "in a rank: the end of its log files, secrets redacted; no pause"),
+            ("y", "copy the row, or the command in it"),
             ("s", "save the window as JSON Lines, for attach --replay"),
             ("S", "save a picture of the screen (SVG)"),
-            ("T", "light or dark; Ctrl+P, then “theme”, has more"),
+            ("T", "light or dark theme; Ctrl+P, then “theme”, lists more"),
             ("Ctrl+P", "everything by name: views, ranks, actions"),
-            ("q", "leave; the job goes on as before"),
+            ("q", "quit; the job keeps running"),
         ),
     ),
 )
 
 
 class Sheet(ModalScreen[None]):
-    """A text to read, over the view."""
+    """A text to read; `start` is the key of the row to begin with."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,question_mark,backspace", "dismiss", "back"),
@@ -98,24 +98,28 @@ class Sheet(ModalScreen[None]):
 
 
 def help_rows(_width: int) -> list[Row]:
-    """Return all keys, then what the symbols mean."""
+    """Return all keys, then the meaning of the symbols."""
     rows: list[Row] = []
 
     for title, keys in KEYS:
         rows.append(heading(title))
-        rows += [row(f"key {key}", (f"   {key:<9}", "accent"), (what, "")) for key, what in keys]
+        rows += [row(f"key {key}", (f"   {key:<9}", "accent"), (does, "")) for key, does in keys]
         rows.append(blank())
 
     rows.append(heading("symbols"))
     rows += [
-        row(f"symbol {one.symbol}", (f"   {one.symbol:<9}", one.look), (one.meaning, ""))
-        for one in ALL
+        row(
+            f"symbol {status.symbol}",
+            (f"   {status.symbol:<9}", status.style),
+            (status.meaning, ""),
+        )
+        for status in ALL
     ]
     return rows
 
 
 def text_rows(lines: Sequence[str], width: int) -> list[Row]:
-    """Return lines of text; what does not fit goes on below, indented as its line is."""
+    """Return lines of text; long ones are wrapped at their own indentation."""
     rows = []
 
     for number, line in enumerate(lines):
@@ -131,7 +135,7 @@ def text_rows(lines: Sequence[str], width: int) -> list[Row]:
 
 
 class Question(ModalScreen[bool]):
-    """Something that is not done without a yes."""
+    """Something that needs the user's consent."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,y", "answer(True)", "yes"),
@@ -143,7 +147,7 @@ class Question(ModalScreen[bool]):
         self._text = text
 
     def compose(self) -> ComposeResult:
-        yield Static(f"{self._text}\n\nEnter: go on   Esc: do not", id="question", markup=False)
+        yield Static(f"{self._text}\n\nEnter: go ahead   Esc: cancel", id="question", markup=False)
 
     def action_answer(self, answer: bool) -> None:
         self.dismiss(answer)

@@ -1,1 +1,1 @@
-"""What the views are built of; all drawn line by line."""
+"""The widgets that screens are built of; all of them draw line by line."""

@@ -1,7 +1,7 @@
-"""The keys that do something here, in the last line; a click is the key.
+"""The last line: the keys that work here; a click on one presses it.
 
-Textual's own `Footer` makes a widget of each key anew whenever the view changes, which takes longer
-than all the rest of a change of views.
+Textual's own `Footer` creates a widget for each key whenever the view changes, which takes longer than
+the rest of the change.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from textual.widget import Widget
 
 
 class Keys(Widget, can_focus=False):
-    """Each shown binding of what has the focus and what is around it, once an action."""
+    """The active bindings that are meant to be shown, one for each action."""
 
     ALLOW_SELECT = False
     COMPONENT_CLASSES: ClassVar[set[str]] = {"keys--key", "keys--text"}
@@ -53,7 +53,7 @@ class Keys(Widget, can_focus=False):
         if y:
             return Strip.blank(self.size.width, self.rich_style)
 
-        key, text = (self.get_component_rich_style(f"keys--{one}") for one in ("key", "text"))
+        key, text = (self.get_component_rich_style(f"keys--{name}") for name in ("key", "text"))
         segments = []
 
         for binding, enabled in self._shown:

@@ -1,4 +1,4 @@
-"""A list of rows with a cursor: only what is seen is drawn, only what changed is drawn again."""
+"""A list of rows with a cursor, of which only visible rows that have changed are drawn."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from dsray_inspect.tui.rows import LOOKS, Part, Row, keys_of
-from dsray_inspect.tui.widgets.styles import looks_of
+from dsray_inspect.tui.rows import STYLE_NAMES, Part, Row, keys_of
+from dsray_inspect.tui.widgets.styles import styles_of
 
 
 class Rows(ScrollView, can_focus=True):
-    """Shows rows; the cursor stays on its row's key, wherever that moves.
+    """Shows rows; the cursor follows its row's key when rows are reordered.
 
-    Until somebody moves it, it is on the first row: what stands on top now is what matters most.
+    Until the user moves it, the cursor stays on the first row, which is the most important one.
     """
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"rows--{look}" for look in (*LOOKS, "cursor")}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"rows--{name}" for name in (*STYLE_NAMES, "cursor")}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j,down", "move(1)", "down", show=False),
         Binding("k,up", "move(-1)", "up", show=False),
@@ -33,27 +33,27 @@ class Rows(ScrollView, can_focus=True):
         Binding("G,end", "edge(1)", "end", show=False),
         Binding("pagedown,ctrl+d,ctrl+f", "page(1)", "page down", show=False),
         Binding("pageup,ctrl+u,ctrl+b", "page(-1)", "page up", show=False),
-        Binding("enter", "choose", "open"),
-        Binding("space", "choose", "open", show=False),
+        Binding("enter", "open", "open"),
+        Binding("space", "open", "open", show=False),
     ]
     cursor = reactive(0, repaint=False)
 
-    class Chosen(Message):
-        """Enter was pressed on a row, or it was clicked a second time."""
+    class Opened(Message):
+        """Enter was pressed on a row, or the row under the cursor was clicked."""
 
         def __init__(self, row: Row) -> None:
             super().__init__()
             self.row = row
 
     class Moved(Message):
-        """The cursor is on another row than before."""
+        """The cursor moved to another row."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._rows: Sequence[Row] = ()
         self._drawn: dict[int, Sequence[Part]] = {}
-        self._looks: dict[str, Style] = {}
-        self._is_placed = False
+        self._styles: dict[str, Style] = {}
+        self._was_moved = False
 
     # What is shown
 
@@ -67,35 +67,35 @@ class Rows(ScrollView, can_focus=True):
         return self._rows[self.cursor] if self.cursor < len(self._rows) else None
 
     def show(self, rows: Sequence[Row]) -> None:
-        """Show these rows; those that look as before are not drawn again."""
+        """Show these rows; those that have not changed are not redrawn."""
         current = self.current
         top = self.scroll_offset.y
-        held = self.cursor - top
+        cursor_line = self.cursor - top
         self._rows = rows
         size = Size(self.scrollable_content_region.width, len(rows))
 
         if size != self.virtual_size:
             self.virtual_size = size
 
-        at = self._index_of(current.key) if current is not None and current.key else None
-        at = at if self._is_placed else 0
-        self._put(self.cursor if at is None else at)
+        index = self._index_of(current.key) if current is not None and current.key else None
+        index = index if self._was_moved else 0
+        self._place_cursor(self.cursor if index is None else index)
 
-        if at is not None and at - held != top and top > 0:
-            self.scroll_to(y=max(0, at - held), animate=False, immediate=True)
+        if index is not None and index - cursor_line != top and top > 0:
+            self.scroll_to(y=max(0, index - cursor_line), animate=False, immediate=True)
 
-        self._follow()
+        self._scroll_to_cursor()
         self._repaint_changed()
 
     def go_to(self, key: str) -> bool:
         """Put the cursor on a row; returns whether there is such a row."""
-        at = self._index_of(key)
+        index = self._index_of(key)
 
-        if at is not None:
-            self._is_placed = True
-            self.cursor = at
+        if index is not None:
+            self._was_moved = True
+            self.cursor = index
 
-        return at is not None
+        return index is not None
 
     def _index_of(self, key: str) -> int | None:
         keys = keys_of(self._rows)
@@ -107,8 +107,8 @@ class Rows(ScrollView, can_focus=True):
         index = self.scroll_offset.y + y
         width = self.size.width
 
-        if not self._looks:
-            self._looks = looks_of(self, "rows", "cursor")
+        if not self._styles:
+            self._styles = styles_of(self, "rows", "cursor")
 
         if index >= len(self._rows):
             self._drawn.pop(y, None)
@@ -116,18 +116,18 @@ class Rows(ScrollView, can_focus=True):
 
         parts = self._drawn[y] = self._rows[index].draw(width)
         strip = Strip(
-            [Segment(text, self._looks.get(look, self.rich_style)) for text, look in parts]
+            [Segment(text, self._styles.get(style, self.rich_style)) for text, style in parts]
         )
         strip = strip.adjust_cell_length(width, self.rich_style)
 
         if index == self.cursor and self._rows[index].key:
-            strip = strip.apply_style(self._looks["cursor"])
+            strip = strip.apply_style(self._styles["cursor"])
 
         return strip.apply_offsets(0, index)
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        self._looks = {}
+        self._styles = {}
         self.refresh()
 
     def _repaint_changed(self) -> None:
@@ -148,18 +148,18 @@ class Rows(ScrollView, can_focus=True):
     def on_resize(self) -> None:
         self._drawn.clear()
         self.virtual_size = Size(self.scrollable_content_region.width, len(self._rows))
-        self._follow()
+        self._scroll_to_cursor()
 
     # The cursor
 
     def watch_cursor(self, old: int, new: int) -> None:
         top, width = self.scroll_offset.y, self.size.width
         self.refresh(Region(0, old - top, width, 1), Region(0, new - top, width, 1))
-        self._follow()
+        self._scroll_to_cursor()
         self.post_message(self.Moved())
 
-    def _put(self, index: int) -> None:
-        """Put the cursor at a row that can hold it, the next one below or else above."""
+    def _place_cursor(self, index: int) -> None:
+        """Put the cursor on the nearest row with a key, preferably at or below an index."""
         last = len(self._rows) - 1
 
         if last < 0:
@@ -169,11 +169,11 @@ class Rows(ScrollView, can_focus=True):
         index = max(0, min(index, last))
         below = next((n for n in range(index, last + 1) if self._rows[n].key), None)
         above = next((n for n in range(index, -1, -1) if self._rows[n].key), None)
-        found = below if below is not None else above
-        self.cursor = index if found is None else found
+        nearest = below if below is not None else above
+        self.cursor = index if nearest is None else nearest
 
-    def _follow(self) -> None:
-        """Scroll so far that the cursor is seen, with the heading above the first row."""
+    def _scroll_to_cursor(self) -> None:
+        """Scroll until the cursor is visible; at the first row, until the heading above it is."""
         height, top = self.size.height, self.scroll_offset.y
 
         if height <= 0:
@@ -188,44 +188,44 @@ class Rows(ScrollView, can_focus=True):
         elif self.cursor >= top + height:
             self.scroll_to(y=self.cursor - height + 1, animate=False, immediate=True)
 
-    def _can_hold(self, index: int) -> bool:
+    def _has_key(self, index: int) -> bool:
         return bool(self._rows[index].key)
 
     def action_move(self, by: int) -> None:
-        at = self.cursor + by
+        index = self.cursor + by
 
-        while 0 <= at < len(self._rows) and not self._can_hold(at):
-            at += by
+        while 0 <= index < len(self._rows) and not self._has_key(index):
+            index += by
 
-        self._is_placed = True
+        self._was_moved = True
 
-        if 0 <= at < len(self._rows):
-            self.cursor = at
-        elif by:
-            # Nothing to stop at, but perhaps something to read.
+        if 0 <= index < len(self._rows):
+            self.cursor = index
+        else:
+            # No row to stop at, but there may be text to read.
             self.scroll_relative(y=by, animate=False, immediate=True)
 
     def action_edge(self, end: int) -> None:
-        self._is_placed = bool(end)
-        self._put(len(self._rows) - 1 if end else 0)
+        self._was_moved = bool(end)
+        self._place_cursor(len(self._rows) - 1 if end else 0)
         self.scroll_to(y=self.max_scroll_y if end else 0, animate=False, immediate=True)
 
     def action_page(self, by: int) -> None:
-        self._is_placed = True
-        self._put(self.cursor + by * max(1, self.size.height - 1))
+        self._was_moved = True
+        self._place_cursor(self.cursor + by * max(1, self.size.height - 1))
 
-    def action_choose(self) -> None:
+    def action_open(self) -> None:
         row = self.current
 
         if row is not None:
-            self.post_message(self.Chosen(row))
+            self.post_message(self.Opened(row))
 
     def on_click(self, event: events.Click) -> None:
         index = self.scroll_offset.y + event.y
 
-        if index < len(self._rows) and self._can_hold(index):
+        if index < len(self._rows) and self._has_key(index):
             if index == self.cursor:
-                self.action_choose()
+                self.action_open()
 
-            self._is_placed = True
+            self._was_moved = True
             self.cursor = index

@@ -1,23 +1,23 @@
-"""The styles behind the names of `lines.Look`, as the theme of the moment has them."""
+"""The Rich styles behind style names, according to the current theme."""
 
 from __future__ import annotations
 
 from rich.style import Style
 from textual.widget import Widget
 
-from dsray_inspect.tui.rows import LOOKS
+from dsray_inspect.tui.rows import STYLE_NAMES
 
-DIM = 0.74
-"""How far dimmed text stands out from its background."""
+_DIM = 0.74
+"""Share of the text colour in dimmed text; the rest is background."""
 
 
-def looks_of(widget: Widget, prefix: str, *more: str) -> dict[str, Style]:
-    """Return a widget's styles by name; the plain one has none."""
+def styles_of(widget: Widget, prefix: str, *more: str) -> dict[str, Style]:
+    """Return a widget's styles by name; the plain one is under ""."""
     plain = widget.rich_style
-    looks = {"": plain} | {
-        look: plain + widget.get_component_rich_style(f"{prefix}--{look}", partial=True)
-        for look in (*LOOKS, *more)
+    styles = {"": plain} | {
+        name: plain + widget.get_component_rich_style(f"{prefix}--{name}", partial=True)
+        for name in (*STYLE_NAMES, *more)
     }
     _, _, background, color = widget.colors
-    dimmed = Style(color=background.blend(color, DIM).rich_color)
-    return looks | {look: looks[look] + dimmed for look in ("dim", "ray", "still")}
+    dimmed = Style(color=background.blend(color, _DIM).rich_color)
+    return styles | {name: styles[name] + dimmed for name in ("dim", "ray", "still")}
