@@ -96,6 +96,10 @@ CHECKOUT_ROOT: Annotated[str, Convention("Where a source checkout has the packag
 )
 BUNDLED_FOLDER: Annotated[str, Convention("Libraries that Ray brings along.")] = "thirdparty_files/"
 
+BUNDLED_PYNVML: Annotated[str, Modules("Reads GPUs where pynvml is not installed.")] = (
+    "ray._private.thirdparty.pynvml"
+)
+
 # Frames
 
 MAIN_LOOP: Annotated[Function, Functions("The main thread of an idle worker stands in it.")] = (

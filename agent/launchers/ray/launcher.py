@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from dsray_inspect.agent.compat import ray as shelf
 from dsray_inspect.agent.errors import TargetNotFound
 from dsray_inspect.agent.handles import (
     Candidate,
@@ -187,7 +188,7 @@ class RayLauncher:
 
 def is_our_own(job: JobHandle) -> bool:
     """Return whether a driver is a dsray-inspect or a part of Ray itself."""
-    return job.namespace == NAMESPACE or job.entrypoint.startswith("ray::")
+    return job.namespace == NAMESPACE or job.entrypoint.startswith(shelf.PROCESS_TITLE)
 
 
 def with_names(candidate: Candidate, answer: Any) -> Candidate:
