@@ -25,7 +25,7 @@ LINKED := build/.linked-$(firstword $(shell printf '%s\n' $(sort $(FILES)) | cks
 # One setup at a time.
 LOCKED := flock .venv
 
-.PHONY: help setup system-packages format lint schema metrics-page dashboards docs test test-unit faults screenshots \
+.PHONY: help setup system-packages format lint schema causes-page metrics-page dashboards docs test test-unit faults screenshots \
     bench demo clean
 
 help: ## Show this.
@@ -79,6 +79,9 @@ lint: setup ## Check style, types and the import layers.
 
 schema: setup ## Write the JSON Schema of snapshots from their model.
 	$(BIN)/python -m dsray_inspect.agent.schema > docs/snapshot.schema.json
+
+causes-page: setup ## Write docs/causes.md from the table of causes.
+	$(BIN)/python -m dsray_inspect.agent.causes_page > docs/causes.md
 
 metrics-page: setup ## Write docs/metrics.md from the catalogue of metrics.
 	$(BIN)/python -m dsray_inspect.exporters.metrics_page > docs/metrics.md

@@ -87,9 +87,9 @@ def command(
         snapshot = show_live(job, options, every_s)
         return code_of(snapshot) if isinstance(snapshot, Snapshot) else snapshot
 
-    with Session(choose_address(options.address)) as session:
+    with Session(choose_address(options.address), options.hint(job)) as session:
         candidate = session.find(job, inject=not options.no_inject)
-        ask = options.ask(job, start=True)
+        ask = options.request(start=True)
         snapshot = session.snapshot(candidate, ask)
         past = None if options.as_json else past_of(session, candidate, snapshot, ask)
 

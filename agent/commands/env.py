@@ -51,9 +51,9 @@ def command(job: str | None, show_all: bool, **given: Any) -> ExitCode:
     """Show the live environment of JOB's ranks: what differs, and who set each variable."""
     options = take(given)
 
-    with Session(choose_address(options.address)) as session:
+    with Session(choose_address(options.address), options.hint(job)) as session:
         candidate = session.find(job, inject=not options.no_inject)
-        snapshot = session.snapshot(candidate, options.ask(job, deepspeed=False))
+        snapshot = session.snapshot(candidate, options.request(deepspeed=False))
 
     if options.as_json:
         sys.stdout.buffer.write(msgspec.json.encode(document(snapshot)) + b"\n")

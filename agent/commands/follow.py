@@ -20,10 +20,10 @@ def follow(job: str | None, options: Options, every_s: float, *, as_columns: boo
     """Print events until the job has ended; a screen of ours gets its looks as columns."""
     columns = Writer()
 
-    with Session(choose_address(options.address)) as session:
+    with Session(choose_address(options.address), options.hint(job)) as session:
         candidate = session.find(job, inject=not options.no_inject)
         # Whoever reads keeps a window; here two looks are enough.
-        ask = options.ask(job, start=True)
+        ask = options.request(start=True)
         feed = Feed(session, candidate, ask, every_s=every_s, keep=2, past=session.history)
 
         for event in feed:

@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from dsray_inspect.agent.sampling.observation import SampleRequest
+from dsray_inspect.agent.text.command_hint import CommandHint
 
 F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_MAX_PAUSE_MS = 100.0
@@ -40,12 +41,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
         return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
-    def ask(self, job: str | None, **more: Any) -> SampleRequest:
-        """Return what to look for in JOB, with these limits."""
+    def request(self, **more: Any) -> SampleRequest:
+        """Return what to sample, within the limits of the options."""
         pause_ms = DEFAULT_MAX_PAUSE_MS if self.max_pause is None else self.max_pause
+        return SampleRequest(inject=not self.no_inject, max_pause_ms=pause_ms, **more)
+
+    def hint(self, job: str | None) -> CommandHint:
+        """Return how to name JOB and its cluster in the commands that are suggested."""
         address = ("--address", self.address) if self.address else ()
-        words = (*((job,) if job else ()), *address)
-        return SampleRequest(inject=not self.no_inject, max_pause_ms=pause_ms, words=words, **more)
+        return CommandHint(words=(*((job,) if job else ()), *address))
 
 
 def common_options(command: F) -> F:

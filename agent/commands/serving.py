@@ -53,7 +53,7 @@ def serve(plan: Plan, options: Options) -> ExitCode:
     board = LatestSample()
     teller = VerdictPrinter(options)
     address = cluster_address(plan, teller)
-    ask = options.ask(plan.job, start=True)
+    ask = options.request(start=True)
 
     # The session ends last: who is told to end has little time, and Ray may take it all.
     with contextlib.ExitStack() as connection, contextlib.ExitStack() as stack:
@@ -102,7 +102,7 @@ def connected(address: str, plan: Plan, teller: VerdictPrinter, endpoint: Endpoi
         endpoint.heartbeat.beat()
 
         try:
-            return Session(address)
+            return Session(address, teller.options.hint(plan.job))
         except ClusterUnreachable as error:
             if not plan.wait:
                 raise

@@ -111,10 +111,10 @@ def command(
     if native:
         say(options, "--native: py-spy pauses each rank while it reads it.")
 
-    plain = options.ask(job, env=False, deepspeed=False)
+    plain = options.request(env=False, deepspeed=False)
     ask = msgspec.structs.replace(plain, native=native, locals=with_locals, children=all_threads)
 
-    with Session(choose_address(options.address)) as session:
+    with Session(choose_address(options.address), options.hint(job)) as session:
         candidate = session.find(job, inject=not options.no_inject)
 
         if ranks and (ask.from_outside or wanted):

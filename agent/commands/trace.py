@@ -88,11 +88,11 @@ def command(
 
     push = pusher() if otlp else None
 
-    with Session(choose_address(options.address)) as session:
+    with Session(choose_address(options.address), options.hint(job)) as session:
         candidate = session.find(job)
-        snapshot = session.snapshot(candidate, options.ask(job, env=False, start=past))
+        snapshot = session.snapshot(candidate, options.request(env=False, start=past))
         spans, whole = session.trace(
-            candidate, snapshot, seconds=None if past else seconds, ask=options.ask(job)
+            candidate, snapshot, seconds=None if past else seconds, ask=options.request()
         )
 
     show(spans, options, past=past, output=output)

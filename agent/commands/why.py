@@ -13,7 +13,7 @@ import msgspec
 from dsray_inspect.agent.commands.attach import code_of
 from dsray_inspect.agent.commands.options import LIMIT_S, Options, common_options, take
 from dsray_inspect.agent.detectors.evidence.collective_waits import stall_s
-from dsray_inspect.agent.detectors.stopped_and_gil import HELD_S
+from dsray_inspect.agent.detectors.evidence.gil import HELD_S
 from dsray_inspect.agent.errors import ExitCode
 from dsray_inspect.agent.explanation import Explanation, explain
 from dsray_inspect.agent.handles import Candidate, JobHandle
@@ -64,9 +64,9 @@ def command(
     flight recorders, which may pause a rank for up to 20 ms.
     """
     options = take(given, limit_s=None if watch else LIMIT_S)
-    ask = options.ask(job, recorder="always", counters=True)
+    ask = options.request(recorder="always", counters=True)
 
-    with Session(choose_address(options.address)) as session:
+    with Session(choose_address(options.address), options.hint(job)) as session:
         candidate = session.find(job, inject=not options.no_inject)
         told = settle(session, candidate, ask)
         show(told, options, verbose=verbose)

@@ -30,12 +30,12 @@ def change(snapshot: Snapshot) -> Change:
 
 
 def is_news(before: Snapshot | None, now: Snapshot) -> bool:
-    """Return whether the verdict is another one: its state, cause or ranks, or the run it is of."""
+    """Return whether the verdict differs: its state, cause or ranks, or the job it is about."""
     if before is None or before.job.job_id != now.job.job_id:
         return True
 
-    one, other = before.verdict, now.verdict
-    return (one.state, one.cause, one.ranks) != (other.state, other.cause, other.ranks)
+    old, new = before.verdict, now.verdict
+    return (old.state, old.cause, old.ranks) != (new.state, new.cause, new.ranks)
 
 
 def verdict_line(snapshot: Snapshot, style: Style = PLAIN) -> str:

@@ -221,7 +221,7 @@ def test_it_ends_with_the_job_and_says_whose_fault_it_was(cluster: Cluster, tmp_
         assert served.process.wait(60) == 0
 
     told = served.text("stdout").splitlines()
-    assert any("HUNG: Rank 1 is blocked in load_batch" in line for line in told), told
+    assert any("HUNG: Rank 1 has been blocked in load_batch" in line for line in told), told
     assert "FINISHED: " in told[-1]
 
 
