@@ -26,9 +26,9 @@ from dsray_inspect.agent.model import (
     StackGroup,
     Verdict,
 )
-from dsray_inspect.agent.stacks.layers import label
 from dsray_inspect.agent.stacks.merge import Entry, group
-from dsray_inspect.agent.stacks.pyspy import parse
+from dsray_inspect.agent.stacks.pyspy import labelled_threads
+from dsray_inspect.agent.stacks.table import StackTable
 from dsray_inspect.agent.text.doctor import diagnosis_text
 from dsray_inspect.agent.text.env import env_text
 from dsray_inspect.agent.text.graph import graph_text
@@ -126,10 +126,11 @@ def stacks_with_locals() -> str:
 def stacks_of_loaders() -> str:
     """Return a rank that waits for a DataLoader worker, and that worker."""
     scenes: tuple[tuple[Role, str], ...] = (("worker", "loader-waits"), ("child", "loader-child"))
+    table = StackTable()
     entries = [
-        Entry(0, role, thread.pid, msgspec.structs.replace(thread, frames=label(thread.frames)))
+        Entry(0, role, thread.pid, thread)
         for role, scene in scenes
-        for thread in parse((GOLDEN / "pyspy" / f"{scene}.json").read_bytes())
+        for thread in labelled_threads((GOLDEN / "pyspy" / f"{scene}.json").read_bytes(), table)
         if thread.name.startswith("TrainingThread")
     ]
     lines = _tree(snapshot("hung"), group(entries)).split("\n")
