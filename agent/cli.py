@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from dsray_inspect.agent.commands.options import common_options, remember
+from dsray_inspect.agent.commands._support.options import common_options, keep_global_options
 from dsray_inspect.agent.errors import ExitCode, InspectError, UsageError
 from dsray_inspect.agent.interrupts import LimitPassed, ShutdownGuard, timed_out
 
@@ -72,7 +72,7 @@ class ReaderGone(Exception):
 @click.version_option(package_name="dsray-inspect", prog_name="dsray-inspect")
 @common_options
 def group(**given: Any) -> None:
-    remember(given)
+    keep_global_options(given)
 
 
 def main() -> None:

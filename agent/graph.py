@@ -19,7 +19,7 @@ from dsray_inspect.agent.detectors.evidence.blocked_in import (
 )
 from dsray_inspect.agent.detectors.evidence.collective_waits import Wait, waits
 from dsray_inspect.agent.detectors.evidence.compile_locks import waits_for_lock
-from dsray_inspect.agent.model import Collective, GroupKey, NodeKind, WaitEdge, WaitGraph, WaitNode
+from dsray_inspect.agent.model import Group, NodeKind, WaitEdge, WaitGraph, WaitNode
 from dsray_inspect.agent.text.findings.phrases import where_name
 from dsray_inspect.agent.text.humanize import collective_name, duration
 
@@ -81,7 +81,7 @@ def _name(member: RankContext) -> str:
 def _in_collectives(builder: _Builder, sample: AnalysisInput, waiting: Sequence[Wait]) -> None:
     """Add each collective that ranks are in, and the ranks of its group that are not."""
     alike: dict[object, list[Wait]] = {}
-    groups = _Groups(sample.members, waiting)
+    groups = _Groups(sample.members, waiting, sample.snapshot.groups)
 
     for wait in waiting:
         alike.setdefault(_same_collective(wait), []).append(wait)
@@ -96,7 +96,7 @@ def _in_collectives(builder: _Builder, sample: AnalysisInput, waiting: Sequence[
         for wait in held:
             builder.edge(_name(wait.member), node, f"in it for {duration(wait.waited_s)}", evidence)
 
-        for member in groups.absent(first, here):
+        for member in groups.absent(first.group_id if first else None, here):
             builder.edge(node, _name(member), "has not reached it", _whereabouts(member))
 
 
@@ -113,33 +113,38 @@ def _same_collective(wait: Wait) -> object:
 class _Groups:
     """The members of each process group: those that wait in a collective, and the others."""
 
-    def __init__(self, members: Sequence[RankContext], waiting: Sequence[Wait]) -> None:
+    def __init__(
+        self, members: Sequence[RankContext], waiting: Sequence[Wait], groups: Iterable[Group]
+    ) -> None:
         self._members = members
+        self._ranks = {group.id: group.ranks for group in groups}
         self._waiting = {id(wait.member) for wait in waiting}
         self._by_rank = {member.worker.rank: member for member in members}
-        self._known: dict[GroupKey | None, tuple[list[RankContext], list[RankContext]]] = {}
+        self._known: dict[str | None, tuple[list[RankContext], list[RankContext]]] = {}
 
-    def absent(self, collective: Collective | None, here: Set[int]) -> Iterator[RankContext]:
+    def absent(self, group_id: str | None, here: Set[int]) -> Iterator[RankContext]:
         """Yield who is not `here` (by identity); of those that wait elsewhere the first of many.
 
         Whoever waits for nothing may be a root, and none is left out.
         """
-        others, waiting = self._parts(collective)
+        others, waiting = self._parts(group_id)
         yield from others
         yield from islice((member for member in waiting if id(member) not in here), MOST_ELSEWHERE)
 
-    def _parts(self, collective: Collective | None) -> tuple[list[RankContext], list[RankContext]]:
-        """Return the members of a collective's group; all ranks where these are not known."""
-        key = collective.group_key if collective is not None else None
-        found = self._known.get(key)
+    def _parts(self, group_id: str | None) -> tuple[list[RankContext], list[RankContext]]:
+        """Return a group's members; all of them where its ranks are not known."""
+        found = self._known.get(group_id)
 
         if found is None:
-            ranks = collective.ranks if collective is not None else ()
-            known = [self._by_rank[rank] for rank in ranks if rank in self._by_rank]
+            known = [
+                self._by_rank[rank]
+                for rank in self._ranks.get(group_id or "", ())
+                if rank in self._by_rank
+            ]
             members = known or self._members
-            found = self._known[key] = (
-                [member for member in members if id(member) not in self._waiting],
-                [member for member in members if id(member) in self._waiting],
+            found = self._known[group_id] = (
+                [one for one in members if id(one) not in self._waiting],
+                [one for one in members if id(one) in self._waiting],
             )
 
         return found

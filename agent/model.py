@@ -254,12 +254,22 @@ class DeepSpeed(Record, frozen=True, kw_only=True):
     init: tuple[InitPhase, ...] = ()
 
 
+class Group(Record, frozen=True, kw_only=True):
+    """A process group. Groups of different ranks may have the same name, but never the same id."""
+
+    id: str
+    name: str
+    """What torch calls it."""
+    ranks: tuple[int, ...]
+
+
 class Collective(Record, frozen=True, kw_only=True):
     """One collective as a rank's flight recorder has it."""
 
     group: str
-    ranks: tuple[int, ...]
-    """The ranks of its process group, empty when not known."""
+    """The name of its process group."""
+    group_id: str | None
+    """Its process group in `Snapshot.groups`; None if the group's ranks are not known."""
     sequence: int
     """Counts the collectives of a group: equal numbers on all ranks are one collective."""
     operation: str
@@ -273,11 +283,11 @@ class Collective(Record, frozen=True, kw_only=True):
 
     @property
     def group_key(self) -> GroupKey:
-        """What tells process groups apart, of one name too; all their ranks are too many to hash."""
-        return self.group, len(self.ranks), self.ranks[:1], self.ranks[-1:]
+        """The name of its process group, and its id, as groups may share a name."""
+        return self.group, self.group_id
 
 
-GroupKey = tuple[str, int, tuple[int, ...], tuple[int, ...]]
+GroupKey = tuple[str, str | None]
 
 
 class Evidence(Record, frozen=True, kw_only=True):
@@ -420,6 +430,10 @@ class Verdict(Record, frozen=True, kw_only=True):
     ranks: tuple[int, ...]
     summary: str
 
+    def differs_from(self, other: Verdict) -> bool:
+        """Return whether it says something else, not just the same in other words."""
+        return (self.state, self.cause, self.ranks) != (other.state, other.cause, other.ranks)
+
 
 class StartPart(Record, frozen=True, kw_only=True):
     """One part of a run's start on its critical path: that of the ranks which came last."""
@@ -474,6 +488,8 @@ class Snapshot(Record, frozen=True, kw_only=True):
     controller: Controller | None
     nodes: tuple[Node, ...]
     workers: tuple[Worker, ...]
+    groups: tuple[Group, ...] = ()
+    """The process groups of the workers' collectives, each once."""
     stacks: Stacks
     findings: tuple[Finding, ...]
     verdict: Verdict

@@ -17,7 +17,7 @@ def ask_stacks(app: App[int], state: AppState, request: AskStacks) -> None:
     snapshot, ranks = state.view_state.shown, request.ranks
 
     if snapshot is None or not ranks:
-        app.notify("Put the cursor on a rank, or on a frame of one.")
+        app.notify("Put the cursor on a rank first.")
         return
 
     if not state.source.is_live:

@@ -22,6 +22,7 @@ from dsray_inspect.agent.model import (
     Controller,
     Driver,
     Gpu,
+    Group,
     Job,
     Node,
     Role,
@@ -33,7 +34,7 @@ from dsray_inspect.agent.model import (
 from dsray_inspect.agent.sampling.node_report import NodeReport
 from dsray_inspect.agent.sampling.observation import Observation
 from dsray_inspect.agent.sampling.process_probe import NOT_PROBED, StackDump
-from dsray_inspect.agent.sampling.rank_report import ControllerReport
+from dsray_inspect.agent.sampling.rank_report import ControllerReport, RankReport
 from dsray_inspect.agent.stacks.merge import Entry, group
 from dsray_inspect.agent.stacks.thread import Thread
 from dsray_inspect.agent.unavailable import Unavailable
@@ -99,6 +100,7 @@ def assemble(
         controller=controller_of(observation, controller_seen),
         nodes=nodes_of(observation),
         workers=tuple(member.worker for member in members),
+        groups=groups_of(observation),
         stacks=Stacks(groups=group(entries)),
         findings=(),
         verdict=NOT_JUDGED,
@@ -116,6 +118,17 @@ def assemble(
         controller=controller_seen,
         earlier=msgspec.structs.replace(earlier, earlier=None) if earlier else None,
     )
+
+
+def groups_of(observation: Observation) -> tuple[Group, ...]:
+    """Return each process group of the ranks' collectives once, by the order of their names."""
+    groups = {
+        group.id: group
+        for report in observation.ranks.values()
+        if isinstance(report, RankReport)
+        for group in report.groups
+    }
+    return tuple(sorted(groups.values(), key=lambda group: (group.name, group.ranks[0], group.id)))
 
 
 def controller_threads(observation: Observation, controller: ProcessHandle | None) -> ThreadDump:

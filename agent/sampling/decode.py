@@ -7,6 +7,7 @@ something that was not available.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from sys import intern
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from dsray_inspect.agent.launchers.base import CallFailed
-from dsray_inspect.agent.model import Collective, DeepSpeed, Gpu
+from dsray_inspect.agent.model import Collective, DeepSpeed, Gpu, Group
 from dsray_inspect.agent.sampling.node_report import (
     LogTail,
     NodeReport,
@@ -68,6 +69,8 @@ def rank_report(answer: Wire, table: StackTable) -> RankReport | Unavailable:
 def _rank_report(answer: Wire, table: StackTable) -> RankReport:
     get = answer.get
     collectives, builds = get("collectives"), get("builds")
+    entries = collectives if isinstance(collectives, (list, tuple)) else None
+    groups = _groups(entries or (), get("group_ranks") or {})
     return RankReport(
         threads=threads_inside(answer, table),
         identity=identity_of(get("identity") or {}),
@@ -76,9 +79,8 @@ def _rank_report(answer: Wire, table: StackTable) -> RankReport:
         deepspeed=_part(get("deepspeed"), DeepSpeed),
         step=get("step"),
         health=_record(get("health"), TrainingHealth),
-        collectives=_unavailable(collectives)
-        if not isinstance(collectives, (list, tuple))
-        else _collectives(collectives, get("group_ranks") or {}),
+        collectives=_unavailable(collectives) if entries is None else _collectives(entries, groups),
+        groups=tuple(groups.values()),
         longest_gap_s=get("longest_gap_s"),
         arrivals=get("arrivals") or {},
         counters=_record(get("counters"), ActivityCounters),
@@ -219,12 +221,12 @@ def _text(value: Any) -> str | None:
     return str(value) if value is not None else None
 
 
-def _collectives(entries: Sequence[Wire], ranks: Mapping[str, Any]) -> tuple[Collective, ...]:
+def _collectives(entries: Sequence[Wire], groups: Mapping[str, Group]) -> tuple[Collective, ...]:
     return tuple(
         [
             Collective(
                 group=intern(entry["group"]),
-                ranks=group_members(ranks.get(entry["group"])),
+                group_id=group.id if (group := groups.get(entry["group"])) else None,
                 sequence=entry["sequence"],
                 operation=intern(entry["operation"]),
                 sizes=_shared_sizes(tuple(map(tuple, entry["sizes"]))),
@@ -236,6 +238,49 @@ def _collectives(entries: Sequence[Wire], ranks: Mapping[str, Any]) -> tuple[Col
             for entry in entries
         ]
     )
+
+
+def _groups(entries: Sequence[Wire], ranks: Mapping[str, Any]) -> dict[str, Group]:
+    """Return by name the process groups of a rank's collectives whose ranks are known."""
+    names = dict.fromkeys(entry["group"] for entry in entries)
+    return {name: group for name in names if (group := _group(name, ranks.get(name)))}
+
+
+def _group(name: str, ranks: Any) -> Group | None:
+    """Return a group's record, the same one for all its ranks.
+
+    It is found by the span that came over the wire: to hash all ranks of a group, once for each
+    of them, would be quadratic in their number.
+    """
+    if isinstance(ranks, dict):
+        return _spanned_group(name, ranks["first"], ranks["end"], ranks["stride"])
+
+    return _listed_group(name, tuple(ranks)) if ranks else None
+
+
+@lru_cache(maxsize=4096)
+def _spanned_group(name: str, first: int, end: int, stride: int) -> Group:
+    return _listed_group(name, _span(first, end, stride))
+
+
+@lru_cache(maxsize=4096)
+def _listed_group(name: str, ranks: tuple[int, ...]) -> Group:
+    return Group(id=f"{name}:{_spelled(ranks)}", name=name, ranks=ranks)
+
+
+def _spelled(ranks: tuple[int, ...]) -> str:
+    """Return "0-7", "0-14/2" for every other rank, or with a checksum for uneven ones."""
+    first, last = ranks[0], ranks[-1]
+    stride = ranks[1] - first if len(ranks) > 1 else 1
+    even = stride > 0 and ranks == tuple(range(first, last + 1, stride))
+
+    if len(ranks) == 1:
+        return str(first)
+
+    if even:
+        return f"{first}-{last}" if stride == 1 else f"{first}-{last}/{stride}"
+
+    return f"{first}-{last}~{zlib.crc32(repr(ranks).encode()):08x}"
 
 
 @lru_cache(maxsize=4096)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dsray_inspect.agent.model import Collective, DeepSpeed, Record
+from dsray_inspect.agent.model import Collective, DeepSpeed, Group, Record
 from dsray_inspect.agent.sampling.process_probe import (
     NO_IDENTITY,
     ActivityCounters,
@@ -56,6 +56,8 @@ class RankReport(Record, frozen=True, kw_only=True):
     step: int | None = None
     health: TrainingHealth | None = None
     collectives: tuple[Collective, ...] | Unavailable = NOT_ASKED
+    groups: tuple[Group, ...] = ()
+    """The process groups of its collectives."""
     longest_gap_s: float | None = None
     arrivals: Mapping[str, Sequence[tuple[int, int]]] = {}
     """By process group: (sequence, Unix ns) of its newest collectives."""

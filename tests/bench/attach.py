@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from dsray_inspect.agent.commands.options import Options
+from dsray_inspect.agent.commands._support.options import Options
 from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.session import Session

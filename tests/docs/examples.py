@@ -13,10 +13,10 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from dsray_inspect.agent.commands.dashboards import PROMETHEUS, RAY_TARGETS
-from dsray_inspect.agent.commands.ls import HEADS, Listed, cells
 from dsray_inspect.agent.commands.stacks import only_ranks
 from dsray_inspect.agent.doctor.fixes import KUBERAY_PTRACE, KUBERAY_SIDECAR
 from dsray_inspect.agent.doctor.report import SYS_PTRACE
+from dsray_inspect.agent.documents import RunList, RunRow
 from dsray_inspect.agent.explanation import explain
 from dsray_inspect.agent.model import (
     Local,
@@ -34,10 +34,9 @@ from dsray_inspect.agent.text.env import env_text
 from dsray_inspect.agent.text.graph import graph_text
 from dsray_inspect.agent.text.logs import logs_text
 from dsray_inspect.agent.text.report import report
+from dsray_inspect.agent.text.runs import runs_text
 from dsray_inspect.agent.text.stacks import stacks_text
-from dsray_inspect.agent.text.table import table
 from dsray_inspect.agent.text.trace import trace_text
-from dsray_inspect.agent.text.truncate import cut_end, cut_middle
 from dsray_inspect.agent.text.verdict_change import verdict_line
 from dsray_inspect.agent.text.why import why_text
 from dsray_inspect.agent.timeline import Timeline
@@ -186,10 +185,10 @@ def env_ended() -> str:
     return env_text(msgspec.structs.replace(ended, job=job))
 
 
-def run_row() -> Listed:
+def run_row() -> RunRow:
     hung = snapshot("hung")
     assert hung.run is not None
-    return Listed(
+    return RunRow(
         submission_id=hung.job.submission_id,
         job_id=hung.job.job_id,
         run_id=hung.run.id,
@@ -202,12 +201,11 @@ def run_row() -> Listed:
 
 
 def ls() -> str:
-    cuts = {HEADS.index("name"): cut_middle, HEADS.index("entrypoint"): cut_end}
-    return table(HEADS, [cells(run_row())], cuts=cuts)
+    return runs_text([run_row()])
 
 
 def ls_json() -> str:
-    return msgspec.json.encode({"schema_version": 1, "runs": [run_row()]}).decode()
+    return msgspec.json.encode(RunList(runs=(run_row(),))).decode()
 
 
 def trace(name: str, *, past: bool, after_s: float = 0.0) -> str:

@@ -221,6 +221,8 @@ async def test_help_names_every_key(terminal: Terminal) -> None:
     assert "overview: every rank by node and GPU" in terminal.text
     await terminal.press("escape")
     assert "› Overview" in terminal.text
+    # What an 80-column terminal has room for.
+    assert max(len(does) for _, part in KEYS for _, does in part) <= 58
     named = " ".join(keys for _, part in KEYS for keys, _ in part)
     assert all(key in named for key in "ofctwejkgGpxlnLysSTq!/<>[]{}+-" if key not in "gG{}")
 
@@ -333,6 +335,27 @@ async def test_a_log_that_arrives_after_the_user_has_moved_on() -> None:
         source.may_answer.set()
         await terminal.until(lambda: len(source.asked) == 2 and not list(terminal.app.workers))
         assert "› Overview" in terminal.text
+
+
+@pytest.mark.parametrize("view", ["1", "2", "3", "4", "5"])
+async def test_locals_of_the_row_under_the_cursor(view: str) -> None:
+    source = Live(hung())
+
+    async with Terminal(app_on(hung(), source=source)) as terminal:
+        await terminal.press(view, *("G" if view == "3" else ""), "l", "enter")
+        await terminal.until(lambda: bool(source.asked))
+
+    assert source.asked == [("stacks", "j47", "--locals", "--rank=1")]
+
+
+async def test_a_row_without_a_rank_has_no_locals(terminal: Terminal) -> None:
+    await terminal.press("G", "l")
+    await terminal.until_shown("Put the cursor on a rank first.")
+
+
+async def test_an_unset_variable_is_copied_by_its_name(terminal: Terminal) -> None:
+    await terminal.press("e", "y")
+    assert terminal.app.clipboard == "NCCL_SOCKET_IFNAME"
 
 
 async def test_the_next_rank_in_trouble() -> None:

@@ -10,8 +10,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dsray_inspect.agent.formats import collapsed
 from dsray_inspect.agent.model import Frame, Layer, Local, Role, StackGroup
-from dsray_inspect.agent.stacks import collapsed
 from dsray_inspect.agent.stacks.layers import label
 from dsray_inspect.agent.stacks.merge import Branch, Entry, Folded, fold, group, prefix_tree
 from dsray_inspect.agent.stacks.stack import StackInfo

@@ -136,7 +136,9 @@ def _track_row(track: Track, per_cell: int) -> Row:
     worker = track.worker
     text = f"rank {worker.rank} {worker.hostname} {worker.phase} {track.status.word}"
     target = RankTarget(worker.actor_id)
-    return Row(worker.actor_id, partial(_draw_track, track, per_cell), target, text)
+    ranks = () if worker.rank is None else (worker.rank,)
+    draw = partial(_draw_track, track, per_cell)
+    return Row(worker.actor_id, draw, target, text, ranks=ranks)
 
 
 def _draw_track(track: Track, per_cell: int, width: int) -> list[Part]:

@@ -104,7 +104,8 @@ def rank_row(listed: ListedRank) -> Row:
         f"{listed.status.word} {worker.pid}"
     )
     target = RankTarget(worker.actor_id)
-    return Row(worker.actor_id, partial(_draw_rank, listed), target, text)
+    ranks = () if worker.rank is None else (worker.rank,)
+    return Row(worker.actor_id, partial(_draw_rank, listed), target, text, ranks=ranks)
 
 
 def _draw_rank(listed: ListedRank, width: int) -> list[Part]:

@@ -75,4 +75,4 @@ def _legend(history: History) -> list[Part]:
         if letter in seen:
             parts += [(letter, style), (f" {meaning}  ", "dim")]
 
-    return [*parts, ("late: how long other ranks waited for it", "dim")]
+    return [*parts, ("late: how long others waited", "dim")]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
 from functools import partial
-from typing import Final
 
 from dsray_inspect.agent.model import Frame, Role, Snapshot, StackGroup
 from dsray_inspect.agent.stacks.merge import Branch, Folded, fold, prefix_tree
@@ -14,9 +13,6 @@ from dsray_inspect.agent.text.stacks import called, only_plumbing, telling_first
 from dsray_inspect.tui.drawing import LAYER_STYLES, drawn_frame, function_name
 from dsray_inspect.tui.rows import Row, StyleName, blank, row
 from dsray_inspect.tui.targets import FoldTarget, RankTarget, Target
-
-_MAX_RANKS: Final = 4
-"""Ranks of a row that keys apply to: reading native frames of more would take too long."""
 
 
 class StackTree:
@@ -106,7 +102,7 @@ class StackTree:
                 (called(thread), "dim"),
                 target=FoldTarget(key),
             )
-            yield heading._replace(ranks=tuple(ranks[:_MAX_RANKS]))
+            yield heading._replace(ranks=tuple(ranks))
 
             if is_open:
                 indent = "     " if is_last else "   │ "
@@ -151,14 +147,13 @@ class StackTree:
             (f"   {count} frames", "dim"),
             target=FoldTarget(key),
         )
-        return folded._replace(ranks=branch.ranks[:_MAX_RANKS])
+        return folded._replace(ranks=branch.ranks)
 
     # Frames
 
     def _frames(self, branch: Branch, first: str, rest: str, key: str) -> Iterator[Row]:
         """Yield a row for each frame, and one for each run of uninteresting frames."""
         shown = self._shown_frames(branch.frames, key)
-        ranks = branch.ranks[:_MAX_RANKS]
 
         for number, (frame, folded) in enumerate(shown):
             lead = first if number == 0 else rest
@@ -168,7 +163,7 @@ class StackTree:
                 text = f"…{folded} frame{'s' if folded > 1 else ''} of {frame.layer}"
                 target: Target = FoldTarget(_run_key(key, frame))
                 run = row(row_key, (lead, "dim"), (text, "dim"), target=target)
-                yield run._replace(ranks=ranks)
+                yield run._replace(ranks=branch.ranks)
                 continue
 
             is_leaf = number == len(shown) - 1 and not branch.branches
@@ -184,7 +179,7 @@ class StackTree:
             idle_s = branch.idle_s if is_leaf else None
             draw = partial(drawn_frame, lead, name, frame, style, idle_s)
             text = f"{name} {frame.file}:{frame.line} {frame.layer}"
-            yield Row(row_key, draw, target, text, ranks=ranks)
+            yield Row(row_key, draw, target, text, ranks=branch.ranks)
 
     def _shown_frames(self, frames: Sequence[Frame], key: str) -> list[tuple[Frame, int]]:
         """Return the frames to show; with a number: the first frame of a run of so many."""

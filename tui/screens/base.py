@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, cast
+from typing import ClassVar, Final, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -13,7 +13,7 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from dsray_inspect.agent.model import Snapshot
-from dsray_inspect.tui.messages import GoBack, OpenRank, OpenView
+from dsray_inspect.tui.messages import AskStacks, GoBack, OpenRank, OpenView
 from dsray_inspect.tui.panels.header import (
     location_line,
     notice_lines,
@@ -28,6 +28,9 @@ from dsray_inspect.tui.widgets.bars import Bar, Tabs
 from dsray_inspect.tui.widgets.keys import Keys
 from dsray_inspect.tui.widgets.rows import Rows
 
+_MAX_ASKED: Final = 4
+"""Ranks whose native frames or locals are read at once: each of them is paused."""
+
 
 class View(Screen[None]):
     """A screen with the verdict on top and rows below."""
@@ -36,6 +39,8 @@ class View(Screen[None]):
     """Which of the six views this is; None for the page of a rank."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "filter"),
+        Binding("n", "ask_stacks(True)", "native", show=False),
+        Binding("l", "ask_stacks(False)", "locals", show=False),
         Binding("escape,backspace", "back", "back", show=False),
     ]
 
@@ -60,6 +65,11 @@ class View(Screen[None]):
     def crumbs(self) -> Sequence[str]:
         """Return the location that the top line shows after the job."""
         return ((self.VIEW or "").capitalize(),)
+
+    def selected_ranks(self) -> Sequence[int]:
+        """Return the ranks that keys such as `l` apply to: those of the row under the cursor."""
+        current = self.list.current
+        return current.ranks if current is not None else ()
 
     def rows_updated(self) -> None:
         """Update what depends on the rows or on the cursor."""
@@ -138,6 +148,10 @@ class View(Screen[None]):
         elif isinstance(target, FoldTarget):
             self.toggled ^= {target.key}
             self.update_view()
+
+    def action_ask_stacks(self, native: bool) -> None:
+        ranks = tuple(self.selected_ranks()[:_MAX_ASKED])
+        self.app.post_message(AskStacks(ranks, native=native))
 
     def on_tabs_picked(self, message: Tabs.Picked) -> None:
         self.app.post_message(OpenView(message.view))

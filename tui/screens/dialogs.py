@@ -51,9 +51,9 @@ KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         "more",
         (
             ("x", "in stacks and a rank: show every frame"),
-            ("l", "local variables of the rank; pauses it for a moment, asks first"),
-            ("n", "native frames of the rank; pauses it for about a second, asks first"),
-            ("L", "in a rank: the end of its log files, secrets redacted; no pause"),
+            ("l", "local variables; asks first, as it pauses the rank"),
+            ("n", "native frames; asks first, as it pauses the rank ~1 s"),
+            ("L", "in a rank: the end of its logs, redacted, without a pause"),
             ("y", "copy the row, or the command in it"),
             ("s", "save the window as JSON Lines, for attach --replay"),
             ("S", "save a picture of the screen (SVG)"),

@@ -86,7 +86,8 @@ def _difference_rows(title: str, found: Sequence[Difference], style: StyleName) 
                 Cell(value.source or "", "dim"),
             ]
             text = f"{difference.name} {shown} {value.source or ''} {name_ranks(value.ranks)}"
-            key, copy = f"{difference.name} {number}", f"{difference.name}={shown}"
+            key = f"{difference.name} {number}"
+            copy = difference.name if value.value is None else f"{difference.name}={shown}"
             rows.append(Row(key, partial(_draw_value, cells), None, text, copy))
 
     return [*rows, blank()]

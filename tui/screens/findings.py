@@ -70,13 +70,14 @@ def _finding_rows(finding: Finding, number: int, snapshot: Snapshot, width: int)
     is_error = finding.severity == "error"
     style: StyleName = "error" if is_error else "warning"
     key = f"{finding.cause} {number}"
-    yield row(
+    head = row(
         key,
         (f" {'✗' if is_error else '!'} {finding.cause}", style),
         (f"   {name_ranks(finding.ranks)}" if finding.ranks else "", "bold"),
         target=_rank_target(finding.ranks, snapshot),
         copy=finding.summary,
     )
+    yield head._replace(ranks=finding.ranks)
     yield from _fact_rows(f"{key} summary", "", finding.summary, width, style="bold")
 
     for n, text in enumerate(finding.evidence):

@@ -105,7 +105,7 @@ def _function_row(
     frame = function.frame
     text = f"{frame.name} {frame.file} {where} ranks {compact(function.ranks)}"
     draw = partial(_draw_function, function, where, is_open)
-    return Row(key, draw, FoldTarget(key), text)
+    return Row(key, draw, FoldTarget(key), text, ranks=function.ranks)
 
 
 def _draw_function(function: _ActiveFunction, where: str, is_open: bool, width: int) -> list[Part]:
@@ -126,7 +126,7 @@ def _rank_row(worker: Worker, by_actor: Mapping[str, RankStatus], key: str) -> R
     status = by_actor[worker.actor_id]
     gpus = ",".join(str(gpu.slot) for gpu in worker.gpus) or "–"
     idle = "" if worker.idle_s is None else f"idle {duration(worker.idle_s)}"
-    return row(
+    listed = row(
         f"{key}/{worker.actor_id}",
         (f"     {status.symbol} ", status.style),
         (f"rank {worker.rank:<6}", "bold"),
@@ -134,6 +134,7 @@ def _rank_row(worker: Worker, by_actor: Mapping[str, RankStatus], key: str) -> R
         (f"  {status.word}", status.style),
         target=RankTarget(worker.actor_id),
     )
+    return listed._replace(ranks=() if worker.rank is None else (worker.rank,))
 
 
 def _active_functions(snapshot: Snapshot, past: Sequence[Snapshot]) -> list[_ActiveFunction]:

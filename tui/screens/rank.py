@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 from textual.binding import Binding, BindingType
 
 from dsray_inspect.agent.model import Snapshot, Worker
-from dsray_inspect.tui.messages import AskStacks, LogFetched
+from dsray_inspect.tui.messages import LogFetched
 from dsray_inspect.tui.panels.log import LogRequest, fetch_log
 from dsray_inspect.tui.panels.rank_page import RankPage, earlier_of
 from dsray_inspect.tui.rows import Row, row
@@ -74,9 +74,8 @@ class RankView(View):
         self._shows_all_frames = not self._shows_all_frames
         self.update_view()
 
-    def action_ask_stacks(self, native: bool) -> None:
-        ranks = () if self._rank is None else (self._rank,)
-        self.app.post_message(AskStacks(ranks, native=native))
+    def selected_ranks(self) -> Sequence[int]:
+        return () if self._rank is None else (self._rank,)
 
     def action_next(self, by: int) -> None:
         """Show the rank with the next higher number, or with -1 the next lower one."""

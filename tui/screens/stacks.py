@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
 from dsray_inspect.agent.model import Snapshot
-from dsray_inspect.tui.messages import AskStacks
 from dsray_inspect.tui.panels.stack_tree import StackTree
 from dsray_inspect.tui.rows import Row
 from dsray_inspect.tui.screens.base import View
@@ -20,7 +20,6 @@ class StacksView(View):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "toggle_all_frames", "all frames"),
         Binding("n", "ask_stacks(True)", "native"),
-        Binding("l", "ask_stacks(False)", "locals", show=False),
     ]
 
     def __init__(self) -> None:
@@ -35,14 +34,7 @@ class StacksView(View):
         self.toggled.clear()
         self.update_view()
 
-    def action_ask_stacks(self, native: bool) -> None:
-        self.app.post_message(AskStacks(self._current_ranks(), native=native))
-
-    def _current_ranks(self) -> tuple[int, ...]:
+    def selected_ranks(self) -> Sequence[int]:
         """Return the ranks of the row under the cursor, or the culprits if it has none."""
-        current, snapshot = self.list.current, self.state.view_state.shown
-
-        if current is not None and current.ranks:
-            return current.ranks
-
-        return snapshot.verdict.ranks[:4] if snapshot is not None else ()
+        snapshot = self.state.view_state.shown
+        return super().selected_ranks() or (snapshot.verdict.ranks if snapshot is not None else ())

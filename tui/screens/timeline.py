@@ -78,7 +78,7 @@ def _rate_row(shown: Sequence[Snapshot], per_cell: int) -> list[Row]:
             (f" {'steps/s':<{STRIP_LEFT - 3}}", "dim"),
             ("│ ", "dim"),
             (chart(means, len(means)), "accent"),
-            (f" │ {max(known):.1f} at most" if any(known) else " │ no step", "dim"),
+            (f" │ max {max(known):.1f}" if any(known) else " │ no step", "dim"),
         )
     ]
 

@@ -1,4 +1,4 @@
-"""Whether `attach` opens the terminal UI, and how; Textual is loaded here and nowhere above."""
+"""Whether `attach` opens the terminal UI, and how. Only functions in here import Textual."""
 
 from __future__ import annotations
 
@@ -11,53 +11,53 @@ from importlib.metadata import version
 
 import click
 
-from dsray_inspect.agent.commands.options import Options, say
+from dsray_inspect.agent.commands._support.options import Options, print_message
 from dsray_inspect.agent.errors import ExitCode
 from dsray_inspect.agent.feed import Event
 from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.model import Snapshot
 
-OLDEST = (8, 2)
-NEWEST = (9,)
+_OLDEST = (8, 2)
+_NEWEST = (9,)
 
 
-def is_wanted(options: Options) -> bool:
-    """Return whether there is a terminal to draw on, and nobody asked for data or plain text."""
-    if options.as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+def wants_terminal_ui(options: Options) -> bool:
+    """Return whether there is a usable terminal, and no other format is asked for."""
+    if options.format is not None or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
 
-    return os.environ.get("TERM", "dumb") not in ("dumb", "") and is_there(options)
+    return os.environ.get("TERM", "dumb") not in ("dumb", "") and _is_textual_usable(options)
 
 
-def is_there(options: Options) -> bool:
-    """Return whether a Textual that fits is installed; says what to do about it when not."""
+def _is_textual_usable(options: Options) -> bool:
+    """Return whether a supported Textual is installed; print what to do if not."""
     if importlib.util.find_spec("textual") is None:
-        say(options, "The terminal UI is not installed: pip install 'dsray-inspect[tui]'")
+        print_message(options, "The terminal UI is not installed: pip install 'dsray-inspect[tui]'")
         return False
 
     found = version("textual")
     parts = tuple(int(part) for part in found.split(".")[:2] if part.isdigit())
 
-    if not OLDEST <= parts < NEWEST:
-        say(options, f"The terminal UI needs textual>=8.2,<9, but {found} is installed.")
+    if not _OLDEST <= parts < _NEWEST:
+        print_message(options, f"The terminal UI needs textual>=8.2,<9, but {found} is installed.")
         return False
 
     return True
 
 
 def show_live(job: str | None, options: Options, every_s: float) -> Snapshot | ExitCode:
-    """Show a job until the user leaves; returns the last look, or how it ended without one."""
+    """Show a job until the user quits; return the last snapshot, or the exit code without one."""
     address = choose_address(options.address)
-    from_reader = reader_words(options, address)
+    from_reader = _reader_arguments(options, address)
 
-    # The reader joins the cluster while Textual is loaded.
+    # The reader joins the cluster while Textual is imported.
     from dsray_inspect.tui.source import LiveSource
 
     source = LiveSource(job, from_reader, every_s=every_s)
     source.start()
 
     try:
-        prepare(options)
+        _prepare_terminal(options)
 
         from dsray_inspect.tui.app import InspectApp
 
@@ -79,8 +79,8 @@ def show_live(job: str | None, options: Options, every_s: float) -> Snapshot | E
 
 
 def show_recorded(events: Sequence[Event], job: str) -> None:
-    """Show a window that was saved, until the user leaves."""
-    prepare(Options())
+    """Show a recording until the user quits."""
+    _prepare_terminal(Options())
 
     from dsray_inspect.tui.app import InspectApp
     from dsray_inspect.tui.source import RecordedSource
@@ -88,19 +88,19 @@ def show_recorded(events: Sequence[Event], job: str) -> None:
     InspectApp(RecordedSource(events), job).run()
 
 
-def reader_words(options: Options, address: str) -> list[str]:
-    """Return the options of this call as words for the reader."""
-    words = ["--address", address]
-    words += ["--no-inject"] if options.no_inject else []
-    words += ["--max-pause", str(options.max_pause)] if options.max_pause is not None else []
-    return words
+def _reader_arguments(options: Options, address: str) -> list[str]:
+    """Return the options of this call as arguments for the reader process."""
+    arguments = ["--address", address]
+    arguments += ["--no-inject"] if options.no_inject else []
+    arguments += ["--max-pause", str(options.max_pause)] if options.max_pause is not None else []
+    return arguments
 
 
-def prepare(options: Options) -> None:
-    """Let the app draw on stdout, where we know a terminal to be, and leave colours off if asked."""
+def _prepare_terminal(options: Options) -> None:
+    """Let the app draw on stdout, which is known to be a terminal, without colors if asked."""
     if options.no_color:
         os.environ["NO_COLOR"] = "1"
 
-    # Where Textual draws.
+    # Textual draws on `sys.__stderr__`.
     sys.__stderr__ = os.fdopen(os.dup(1), "w", encoding="utf-8")  # type: ignore[misc]
     signal.set_wakeup_fd(-1)
