@@ -29,8 +29,8 @@ LINKED := build/.linked-$(firstword $(shell printf '%s\n' $(sort $(FILES)) | cks
 # One setup at a time.
 LOCKED := flock .venv
 
-.PHONY: help setup system-packages format lint schema metrics-page dashboards docs test test-unit test-ray faults \
-    screenshots bench demo clean
+.PHONY: help setup system-packages format lint schema causes-page metrics-page dashboards docs test test-unit test-ray \
+    faults screenshots bench demo clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ lint: setup ## Check style, types and the import layers.
 
 schema: setup ## Generate docs/snapshot.schema.json from the model.
 	$(BIN)/python -m dsray_inspect.agent.schema > docs/snapshot.schema.json
+
+causes-page: setup ## Generate docs/causes.md from the table of causes.
+	$(BIN)/python -m dsray_inspect.agent.causes_page > docs/causes.md
 
 metrics-page: setup ## Generate docs/metrics.md from the catalogue of metrics.
 	$(BIN)/python -m dsray_inspect.exporters.metrics_page > docs/metrics.md

@@ -1,4 +1,4 @@
-"""Why a run stands where it stands: two looks and their verdict, put into one account."""
+"""Why a run is in its state: two samples and their verdict, put into one explanation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCHEMA_VERSION: Final = 1
 
 
 class RankSummary(Record, frozen=True, kw_only=True):
-    """A rank in the account: where it runs, what it is in."""
+    """A rank in the explanation: where it runs and what it is in."""
 
     rank: int | None
     hostname: str
@@ -49,44 +49,44 @@ class Explanation(Record, frozen=True, kw_only=True):
     sure: Literal["yes", "no", "not asked"]
     sure_because: str
     step_s: float | None
-    """Seconds a step, from both looks; None when no rank made one."""
+    """Seconds a step, from both samples; None when no rank made one."""
     findings: tuple[Finding, ...]
     next_step: str
     snapshot: Snapshot
     schema_version: Literal[1] = SCHEMA_VERSION
 
 
-def explain(looks: tuple[Snapshot, ...]) -> Explanation:
-    """Return the account of one look or of two, the newest last."""
-    last = looks[-1]
+def explain(samples: tuple[Snapshot, ...]) -> Explanation:
+    """Return the explanation from one sample or from two, the newest last."""
+    last = samples[-1]
     blamed = set(last.verdict.ranks)
-    culprits = tuple(one for one in last.workers if one.rank in blamed)
+    culprits = tuple(worker for worker in last.workers if worker.rank in blamed)
     victims = [
-        (one, waited)
-        for one in last.workers
-        if one.rank not in blamed and (waited := one.waiting_in) is not None
+        (worker, waited)
+        for worker in last.workers
+        if worker.rank not in blamed and (waited := worker.waiting_in) is not None
     ]
-    sure, because = confidence(looks)
+    sure, because = _confidence(samples)
     waits = [waited for _, waited in victims]
-    left = [one.timeout_s - one.age_s for one in waits if one.timeout_s is not None]
-    finding = next((one for one in last.findings if one.cause == last.verdict.cause), None)
+    left = [wait.timeout_s - wait.age_s for wait in waits if wait.timeout_s is not None]
+    finding = next((found for found in last.findings if found.cause == last.verdict.cause), None)
     return Explanation(
         verdict=last.verdict,
-        culprits=tuple(party(one, one.waiting_in) for one in culprits),
-        victims=tuple(party(one, waited) for one, waited in victims),
+        culprits=tuple(_summary(worker, worker.waiting_in) for worker in culprits),
+        victims=tuple(_summary(worker, waited) for worker, waited in victims),
         graph=last.graph,
-        lasts_s=max((one.age_s for one in waits), default=None),
+        lasts_s=max((wait.age_s for wait in waits), default=None),
         gives_up_in_s=min(left, default=None),
         sure=sure,
         sure_because=because,
-        step_s=step_s(looks),
+        step_s=_step_s(samples),
         findings=last.findings,
         next_step=finding.next_step if finding else "",
         snapshot=last,
     )
 
 
-def party(worker: Worker, collective: Collective | None) -> RankSummary:
+def _summary(worker: Worker, collective: Collective | None) -> RankSummary:
     return RankSummary(
         rank=worker.rank,
         hostname=worker.hostname or worker.node_ip,
@@ -100,32 +100,32 @@ def party(worker: Worker, collective: Collective | None) -> RankSummary:
     )
 
 
-def confidence(looks: tuple[Snapshot, ...]) -> tuple[Literal["yes", "no", "not asked"], str]:
-    """Return whether what the last look says holds, and what makes us say so."""
-    last = looks[-1]
+def _confidence(samples: tuple[Snapshot, ...]) -> tuple[Literal["yes", "no", "not asked"], str]:
+    """Return whether the verdict of the last sample holds, and what that rests on."""
+    last = samples[-1]
 
     if last.verdict.state == "unknown":
         return "no", "what was seen does not prove a cause"
 
-    if len(looks) < 2 or not last.verdict.ranks:
-        return "not asked", "one look is enough for it"
+    if len(samples) < 2 or not last.verdict.ranks:
+        return "not asked", "one sample is enough for it"
 
-    first = looks[0]
+    first = samples[0]
     apart_s = last.taken_at - first.taken_at
 
     if (first.verdict.cause, first.verdict.ranks) != (last.verdict.cause, last.verdict.ranks):
-        return "no", f"a look {apart_s:.1f} s before said otherwise: {first.verdict.summary}"
+        return "no", f"a sample {apart_s:.1f} s earlier said otherwise: {first.verdict.summary}"
 
-    before, now = stacks_of(first), stacks_of(last)
+    before, now = _stacks_of(first), _stacks_of(last)
 
     if any(before.get(rank) != now.get(rank) for rank in last.verdict.ranks):
-        return "no", f"its stack moved within {apart_s:.1f} s: it is slow, or it polls"
+        return "no", f"its stack changed within {apart_s:.1f} s: it is slow or polling"
 
-    return "yes", f"the same verdict and the same stack in 2 looks, {apart_s:.1f} s apart"
+    return "yes", f"the same verdict and the same stack in 2 samples, {apart_s:.1f} s apart"
 
 
-def stacks_of(snapshot: Snapshot) -> dict[int, tuple[tuple[str, int], ...]]:
-    """Return where the training thread of each rank stands."""
+def _stacks_of(snapshot: Snapshot) -> dict[int, tuple[tuple[str, int], ...]]:
+    """Return the stack of each rank's training thread."""
     found: dict[int, tuple[tuple[str, int], ...]] = {}
 
     for group in snapshot.stacks.groups:
@@ -137,16 +137,16 @@ def stacks_of(snapshot: Snapshot) -> dict[int, tuple[tuple[str, int], ...]]:
     return found
 
 
-def step_s(looks: tuple[Snapshot, ...]) -> float | None:
-    """Return the seconds a step takes, by the rank that made most steps between two looks."""
-    if len(looks) < 2:
+def _step_s(samples: tuple[Snapshot, ...]) -> float | None:
+    """Return the seconds a step takes, by the rank that made most steps between two samples."""
+    if len(samples) < 2:
         return None
 
-    before = {one.rank: one.step for one in looks[0].workers}
+    before = {worker.rank: worker.step for worker in samples[0].workers}
     made = [
         worker.step - start
-        for worker in looks[-1].workers
+        for worker in samples[-1].workers
         if worker.step is not None and (start := before.get(worker.rank)) is not None
     ]
     most = max(made, default=0)
-    return (looks[-1].taken_at - looks[0].taken_at) / most if most > 0 else None
+    return (samples[-1].taken_at - samples[0].taken_at) / most if most > 0 else None

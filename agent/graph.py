@@ -1,7 +1,7 @@
-"""The wait-for graph of one look: ranks and what stands between them are nodes.
+"""The wait-for graph of one sample: ranks, and what is between them, are nodes.
 
 A collective, a report or a rendezvous is a node of its own, between those that are in it and
-those that have not come: so a thousand ranks make two thousand edges, not a million.
+those that have not reached it: so a thousand ranks make two thousand edges, not a million.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from dsray_inspect.agent.assemble.workers import RankContext
 from dsray_inspect.agent.detectors.evidence.blocked_in import (
     is_reporting,
     object_wait_of,
-    place,
     quiet_s,
+    where,
 )
-from dsray_inspect.agent.detectors.evidence.collective_waits import Wait, name_of, waits
-from dsray_inspect.agent.detectors.findings import duration
-from dsray_inspect.agent.detectors.rendezvous import in_lock
+from dsray_inspect.agent.detectors.evidence.collective_waits import Wait, waits
+from dsray_inspect.agent.detectors.evidence.compile_locks import waits_for_lock
 from dsray_inspect.agent.model import Group, NodeKind, WaitEdge, WaitGraph, WaitNode
+from dsray_inspect.agent.text.findings.phrases import where_name
+from dsray_inspect.agent.text.humanize import collective_name, duration
 
 MOST_ELSEWHERE = 64
 """How many of the ranks that wait in something else a collective points at."""
 
 
-class Builder:
+class _Builder:
     """Collects nodes and edges; each node once."""
 
     def __init__(self) -> None:
@@ -50,58 +51,66 @@ class Builder:
         )
 
 
-def graph_of(facts: AnalysisInput) -> WaitGraph:
-    """Return who waits for what in this look."""
-    builder = Builder()
+def graph_of(sample: AnalysisInput) -> WaitGraph:
+    """Return who waits for what in this sample."""
+    builder = _Builder()
 
-    for member in facts.members:
-        builder.node(name(member), "rank", f"{member.worker.phase}, {place(member)}")
+    for member in sample.members:
+        builder.node(_name(member), "rank", f"{member.worker.phase}, {where_name(where(member))}")
 
-    waiting = waits(facts)
-    in_collectives(builder, facts, waiting)
+    waiting = waits(sample)
+    _in_collectives(builder, sample, waiting)
     inside = {id(wait.member) for wait in waiting}
-    outside = [member for member in facts.members if id(member) not in inside]
-    gather_at(builder, facts, "ray.train.report", "report", list(filter(is_reporting, outside)))
-    joining = [one for one in outside if one.worker.phase == "init_process_group"]
-    gather_at(builder, facts, "init_process_group", "rendezvous", joining)
+    outside = [member for member in sample.members if id(member) not in inside]
+    _gather_at(builder, sample, "ray.train.report", "report", list(filter(is_reporting, outside)))
+    joining = [member for member in outside if member.worker.phase == "init_process_group"]
+    _gather_at(builder, sample, "init_process_group", "rendezvous", joining)
 
     for member in outside:
-        by_itself(builder, member)
+        _by_itself(builder, member)
 
-    above(builder, facts)
+    _above(builder, sample)
     return builder.graph()
 
 
-def name(member: RankContext) -> str:
+def _name(member: RankContext) -> str:
     rank = member.worker.rank
     return f"rank {rank}" if rank is not None else f"pid {member.worker.pid}"
 
 
-def in_collectives(builder: Builder, facts: AnalysisInput, waiting: Sequence[Wait]) -> None:
+def _in_collectives(builder: _Builder, sample: AnalysisInput, waiting: Sequence[Wait]) -> None:
     """Add each collective that ranks are in, and the ranks of its group that are not."""
     alike: dict[object, list[Wait]] = {}
-    groups = Groups(facts.members, waiting, facts.snapshot.groups)
+    groups = _Groups(sample.members, waiting, sample.snapshot.groups)
 
     for wait in waiting:
-        one = wait.collective
-        what = (one.group, one.sequence, one.operation, one.sizes[:1], one.dtype) if one else None
-        alike.setdefault(what, []).append(wait)
+        alike.setdefault(_same_collective(wait), []).append(wait)
 
     for held in alike.values():
         first = held[0].collective
-        key = name_of(first) if first else "a collective"
+        key = collective_name(first) if first else "a collective"
         node = builder.node(key, "process_group")
         here = {id(wait.member) for wait in held}
         evidence = f"{'flight recorder' if first else 'stack'}, {key}"
 
         for wait in held:
-            builder.edge(name(wait.member), node, f"in it for {duration(wait.waited_s)}", evidence)
+            builder.edge(_name(wait.member), node, f"in it for {duration(wait.waited_s)}", evidence)
 
         for member in groups.absent(first.group_id if first else None, here):
-            builder.edge(node, name(member), "has not come to it", whereabouts(member))
+            builder.edge(node, _name(member), "has not reached it", _whereabouts(member))
 
 
-class Groups:
+def _same_collective(wait: Wait) -> object:
+    """Return what is equal for ranks in one collective."""
+    entered = wait.collective
+
+    if entered is None:
+        return None
+
+    return entered.group, entered.sequence, entered.operation, entered.sizes[:1], entered.dtype
+
+
+class _Groups:
     """The members of each process group: those that wait in a collective, and the others."""
 
     def __init__(
@@ -120,7 +129,7 @@ class Groups:
         """
         others, waiting = self._parts(group_id)
         yield from others
-        yield from islice((one for one in waiting if id(one) not in here), MOST_ELSEWHERE)
+        yield from islice((member for member in waiting if id(member) not in here), MOST_ELSEWHERE)
 
     def _parts(self, group_id: str | None) -> tuple[list[RankContext], list[RankContext]]:
         """Return a group's members; all of them where its ranks are not known."""
@@ -141,14 +150,14 @@ class Groups:
         return found
 
 
-def whereabouts(member: RankContext) -> str:
+def _whereabouts(member: RankContext) -> str:
     seconds = quiet_s(member)
     last = f", its last collective was {duration(seconds)} ago" if seconds is not None else ""
-    return f"{member.worker.state}, {member.worker.phase}, in {place(member)}{last}"
+    return f"{member.worker.state}, {member.worker.phase}, in {where_name(where(member))}{last}"
 
 
-def gather_at(
-    builder: Builder, facts: AnalysisInput, key: str, kind: NodeKind, here: Iterable[RankContext]
+def _gather_at(
+    builder: _Builder, sample: AnalysisInput, key: str, kind: NodeKind, here: Iterable[RankContext]
 ) -> None:
     """Add a place where all ranks must meet."""
     present = {id(member): member for member in here}
@@ -159,16 +168,18 @@ def gather_at(
     node = builder.node(key, kind)
 
     for member in present.values():
-        builder.edge(name(member), node, "waits in it for all ranks", f"stack, {place(member)}")
+        builder.edge(
+            _name(member), node, "waits in it for all ranks", f"stack, {where_name(where(member))}"
+        )
 
-    for member in facts.members:
+    for member in sample.members:
         if id(member) not in present:
-            builder.edge(node, name(member), "has not come to it", whereabouts(member))
+            builder.edge(node, _name(member), "has not reached it", _whereabouts(member))
 
 
-def by_itself(builder: Builder, member: RankContext) -> None:
+def _by_itself(builder: _Builder, member: RankContext) -> None:
     """Add what a rank waits for that is no other rank."""
-    own = name(member)
+    own = _name(member)
     tracer = member.tracer
 
     if tracer and member.worker.state == "stopped":
@@ -177,26 +188,26 @@ def by_itself(builder: Builder, member: RankContext) -> None:
 
     if object_wait_of(member) is not None:
         node = builder.node("object store", "object_store")
-        builder.edge(own, node, "in ray.get", f"stack, {place(member)}")
+        builder.edge(own, node, "in ray.get", f"stack, {where_name(where(member))}")
 
-    if in_lock(member):
+    if waits_for_lock(member):
         for path in [lock.path for lock in member.locks] or ["a compile lock"]:
             node = builder.node(path, "lock")
-            builder.edge(own, node, "waits until it is gone", "stack, FileBaton.wait")
+            builder.edge(own, node, "waits for it to be removed", "stack, FileBaton.wait")
 
-    if member.worker.phase in ("data", "op_compile") and not in_lock(member):
+    if member.worker.phase in ("data", "op_compile") and not waits_for_lock(member):
         for child in member.child_processes[:8]:
             node = builder.node(f"child {child.pid}", "child", child.name)
             builder.edge(own, node, f"its child {child.name}, state {child.state}", "/proc")
 
     for address in member.dials:
         node = builder.node(address, "address")
-        builder.edge(own, node, "dials it", f"SYN_SENT of pid {member.worker.pid}")
+        builder.edge(own, node, "is connecting to it", f"SYN_SENT of pid {member.worker.pid}")
 
 
-def above(builder: Builder, facts: AnalysisInput) -> None:
-    """Add the driver, the controller and what these wait for."""
-    snapshot = facts.snapshot
+def _above(builder: _Builder, sample: AnalysisInput) -> None:
+    """Add the driver, the controller and what they wait for."""
+    snapshot = sample.snapshot
     controller = snapshot.controller
 
     if snapshot.driver is not None and snapshot.driver.waiting_on:
@@ -213,7 +224,7 @@ def above(builder: Builder, facts: AnalysisInput) -> None:
     if controller is None:
         return
 
-    for group in facts.observation.placement_groups:
+    for group in sample.observation.placement_groups:
         if group.state in ("PENDING", "RESCHEDULING"):
             node = builder.node(
                 f"placement group {group.placement_group_id[:8]}", "placement_group"

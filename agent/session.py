@@ -18,18 +18,20 @@ from dsray_inspect.agent.sampling.sampler import Sampler
 from dsray_inspect.agent.startup.enrich import is_over, trains, with_start
 from dsray_inspect.agent.startup.reader import StartReader
 from dsray_inspect.agent.startup.spans import joined, start_timeline
+from dsray_inspect.agent.text.command_hint import CommandHint
 from dsray_inspect.agent.timeline import Timeline
 from dsray_inspect.agent.tracing import run
 from dsray_inspect.agent.tracing.build import timeline
 from dsray_inspect.agent.unavailable import Unavailable
-from dsray_inspect.agent.verdict import judge
+from dsray_inspect.agent.verdict import NO_HINT, judge
 
 
 class Session:
     """The connection of one command to one cluster; use it in a `with` block."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, hint: CommandHint = NO_HINT) -> None:
         self._launcher = open_launcher(address)
+        self._hint = hint
         self._known_sampler: Sampler | None = None
         self._starts: StartReader | None = None
         self._last: AnalysisInput | None = None
@@ -74,7 +76,7 @@ class Session:
         observation = self._sampler().sample(candidate.job, candidate.actors, request)
         earlier = self._earlier(observation)
         self._last = assemble(observation, all_threads=all_threads, earlier=earlier)
-        snapshot = judge(self._last)
+        snapshot = judge(self._last, self._hint)
 
         if not ask.start:
             return snapshot

@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 from dsray_inspect.agent.detectors.evidence.collective_waits import stall_s
-from dsray_inspect.agent.detectors.stopped_and_gil import HELD_S
+from dsray_inspect.agent.detectors.evidence.gil import HELD_S
 from dsray_inspect.agent.explanation import Explanation, explain
 from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.model import Snapshot

@@ -98,9 +98,9 @@ def command(
         ended_with = show_live(job, options, every_s)
         return exit_code_of(ended_with) if isinstance(ended_with, Snapshot) else ended_with
 
-    with Session(choose_address(options.address)) as session:
+    with Session(choose_address(options.address), options.hint(job)) as session:
         candidate = session.find(job, inject=not options.no_inject)
-        request = options.request(job, start=True)
+        request = options.request(start=True)
         snapshot = session.snapshot(candidate, request)
         history = (
             None

@@ -26,9 +26,9 @@ def command(job: str | None, show_all: bool, **given: Any) -> ExitCode:
     options = options_of(given)
     printer = Printer(EnvView, options)
 
-    with Session(choose_address(options.address)) as session:
+    with Session(choose_address(options.address), options.hint(job)) as session:
         candidate = session.find(job, inject=not options.no_inject)
-        snapshot = session.snapshot(candidate, options.request(job, deepspeed=False))
+        snapshot = session.snapshot(candidate, options.request(deepspeed=False))
 
     printer.print(EnvView(snapshot=snapshot, show_all=show_all))
     exit_code_of(snapshot)  # Raises if nothing could be read.

@@ -88,12 +88,12 @@ def command(
     if native:
         print_message(options, "--native: py-spy pauses each rank while it reads it.")
 
-    plain = options.request(job, env=False, deepspeed=False)
+    plain = options.request(env=False, deepspeed=False)
     request = msgspec.structs.replace(
         plain, native=native, locals=with_locals, children=all_threads
     )
 
-    with Session(choose_address(options.address)) as session:
+    with Session(choose_address(options.address), options.hint(job)) as session:
         candidate = session.find(job, inject=not options.no_inject)
 
         if ranks and (request.from_outside or log_line_count):

@@ -81,14 +81,14 @@ def command(
 
     push = _span_pusher() if otlp else None
 
-    with Session(choose_address(options.address)) as session:
+    with Session(choose_address(options.address), options.hint(job)) as session:
         candidate = session.find(job)
-        snapshot = session.snapshot(candidate, options.request(job, env=False, start=past))
+        snapshot = session.snapshot(candidate, options.request(env=False, start=past))
         timeline, is_complete = session.trace(
             candidate,
             snapshot,
             seconds=None if past else seconds,
-            ask=options.request(job),
+            ask=options.request(),
         )
 
     view = TraceView(timeline=timeline, past=past, now_ns=time.time_ns(), file=output)

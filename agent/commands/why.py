@@ -49,9 +49,9 @@ def command(
     """
     options = options_of(given, limit_s=None if watch else DEFAULT_TIMEOUT_S)
     printer = Printer(ExplanationView, options)
-    request = options.request(job, recorder="always", counters=True)
+    request = options.request(recorder="always", counters=True)
 
-    with Session(choose_address(options.address)) as session:
+    with Session(choose_address(options.address), options.hint(job)) as session:
         candidate = session.find(job, inject=not options.no_inject)
         current = settle(session, candidate, request)
         printer.print(ExplanationView(explanation=current, with_graph=verbose))

@@ -1,1 +1,1 @@
-"""Detectors: pure functions from the facts of a look to findings; one cause family a module."""
+"""Detectors: pure functions from a sample to detections; one cause family a module."""

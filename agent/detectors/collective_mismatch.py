@@ -6,97 +6,124 @@ from collections import Counter
 from collections.abc import Sequence
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
-from dsray_inspect.agent.detectors.evidence.collective_waits import Wait, name_of, waits
-from dsray_inspect.agent.detectors.findings import duration, name_ranks, next_command, place_of
+from dsray_inspect.agent.detectors.detection import Detection, Facts, Where, place_of
+from dsray_inspect.agent.detectors.evidence.collective_waits import Wait, waits
+from dsray_inspect.agent.detectors.evidence.stall_attribution import Barrier
 from dsray_inspect.agent.detectors.registry import detector
-from dsray_inspect.agent.model import Cause, Collective, Finding
+from dsray_inspect.agent.model import Collective, Record
 
-MOST = 3
 SURE_S = 1.0
-"""Ranks that contradict each other will not come to agree: this is only for looks that overlap."""
+"""Ranks that contradict each other will not agree later: this only covers samples that overlap."""
+
+
+class RanksIn(Record, frozen=True, kw_only=True):
+    """Ranks that wait in one thing, at one place where that is known."""
+
+    ranks: tuple[int, ...]
+    waiting_in: Collective | Barrier
+    where: Where | None
+
+
+class MutualWait(Facts, frozen=True, kw_only=True):
+    """Ranks that wait for one another, each part in something else."""
+
+    waited_s: float
+    parts: tuple[RanksIn, ...]
 
 
 @detector(causes=("collective_mismatch", "rank_divergence"), after=("report_barrier",))
-def collectives_differ(facts: AnalysisInput) -> list[Finding]:
+def collectives_differ(sample: AnalysisInput) -> list[Detection]:
     """Every waiting rank is in a collective, and they are not the same one."""
-    waiting = [wait for wait in waits(facts) if wait.collective is not None]
+    waiting = [wait for wait in waits(sample) if wait.collective is not None]
 
-    if not waiting or len(waiting) < len(facts.members):
+    if not waiting or len(waiting) < len(sample.members):
         return []
 
-    if not (contradict(waiting) or all(wait.is_stall for wait in waiting)):
+    if not (_contradict(waiting) or all(wait.is_stall for wait in waiting)):
         return []
 
-    kinds = Counter(kind(wait) for wait in waiting)
+    kinds = Counter(_kind(wait) for wait in waiting)
 
     if len(kinds) < 2:
         return []
 
-    usual, count = kinds.most_common(1)[0]
-    odd = [wait for wait in waiting if kind(wait) != usual]
-    culprits = odd if count * 2 > len(waiting) else waiting
-    return [finding(facts, waiting, culprits)]
+    usual, number = kinds.most_common(1)[0]
+    odd = [wait for wait in waiting if _kind(wait) != usual]
+    culprits = odd if number * 2 > len(waiting) else waiting
+    return [_detection(waiting, culprits)]
 
 
-def contradict(waiting: Sequence[Wait]) -> bool:
+def _contradict(waiting: Sequence[Wait]) -> bool:
     """Tell whether ranks are in the same collective of the same group as different operations.
 
-    A message from one to another has one number on both sides and two operations.
+    A message between two ranks has one number on both sides and two operations.
     """
-    inside = [collective_of(wait) for wait in waiting]
+    inside = [_collective_of(wait) for wait in waiting]
     return (
-        len({(one.group_key, one.sequence) for one in inside}) == 1
-        and len({(one.operation, reduced(one)) for one in inside}) > 1
-        and not any("send" in one.operation or "recv" in one.operation for one in inside)
+        len({(entered.group_key, entered.sequence) for entered in inside}) == 1
+        and len({(entered.operation, _reduced(entered)) for entered in inside}) > 1
+        and not any(
+            "send" in entered.operation or "recv" in entered.operation for entered in inside
+        )
         and all(wait.waited_s >= SURE_S for wait in waiting)
     )
 
 
-def kind(wait: Wait) -> tuple[str, int, str, tuple[tuple[int, ...], ...]]:
+def _kind(wait: Wait) -> tuple[str, int, str, tuple[tuple[int, ...], ...]]:
     """Return what must be equal on all ranks of a collective.
 
-    Of a gather's or a broadcast's parts the sizes may differ by rank; those of a reduction not.
+    The parts of a gather or a broadcast may differ in size by rank; those of a reduction may not.
     """
-    one = collective_of(wait)
-    return (one.group, one.sequence, one.operation, reduced(one))
+    entered = _collective_of(wait)
+    return (entered.group, entered.sequence, entered.operation, _reduced(entered))
 
 
-def reduced(one: Collective) -> tuple[tuple[int, ...], ...]:
+def _reduced(entered: Collective) -> tuple[tuple[int, ...], ...]:
     """Return the sizes of a reduction, which all ranks share."""
-    return one.sizes if "reduce" in one.operation else ()
+    return entered.sizes if "reduce" in entered.operation else ()
 
 
-def collective_of(wait: Wait) -> Collective:
+def _collective_of(wait: Wait) -> Collective:
     assert wait.collective is not None
     return wait.collective
 
 
-def finding(facts: AnalysisInput, waiting: Sequence[Wait], culprits: Sequence[Wait]) -> Finding:
+def _detection(waiting: Sequence[Wait], culprits: Sequence[Wait]) -> Detection:
     """The same number with another operation or size is a mismatch, another number a divergence."""
-    places = {(collective_of(wait).group, collective_of(wait).sequence) for wait in waiting}
-    cause: Cause = "collective_mismatch" if len(places) == 1 else "rank_divergence"
-    blamed = tuple(sorted(wait.member.worker.rank or 0 for wait in culprits))
-    shown = sorted(waiting, key=lambda wait: wait.member.worker.rank or 0)
-    waited_s = max(wait.waited_s for wait in waiting)
-    places_of: dict[str, list[int]] = {}
-
-    for wait in shown:
-        places_of.setdefault(where(wait), []).append(wait.member.worker.rank or 0)
-
-    parts = [f"{name_ranks(numbers)} in {place}" for place, numbers in places_of.items()]
-    most = "; ".join(parts[:MOST]) + ("; …" if len(parts) > MOST else "")
-    return Finding(
-        cause=cause,
+    numbers = {(_collective_of(wait).group, _collective_of(wait).sequence) for wait in waiting}
+    return Detection(
+        cause="collective_mismatch" if len(numbers) == 1 else "rank_divergence",
         severity="error",
-        ranks=blamed,
-        summary=f"The ranks wait for one another for {duration(waited_s)}: {most}.",
-        evidence=tuple(parts),
-        next_step=next_command(facts, "stacks", blamed),
+        ranks=tuple(sorted(wait.member.worker.rank or 0 for wait in culprits)),
+        facts=MutualWait(waited_s=max(wait.waited_s for wait in waiting), parts=_parts(waiting)),
     )
 
 
-def where(wait: Wait) -> str:
-    """Return "all_reduce #36 (…), teach (train.py:61)"."""
+def _parts(waiting: Sequence[Wait]) -> tuple[RanksIn, ...]:
+    """Return the ranks by what they are in and where, in the order of the first of each."""
+    alike: dict[object, list[Wait]] = {}
+
+    for wait in sorted(waiting, key=lambda wait: wait.member.worker.rank or 0):
+        entered = _collective_of(wait)
+        what = (
+            entered.group,
+            entered.sequence,
+            entered.operation,
+            entered.sizes[:1],
+            entered.dtype,
+        )
+        alike.setdefault((what, _place_of(wait)), []).append(wait)
+
+    return tuple(
+        RanksIn(
+            ranks=tuple(wait.member.worker.rank or 0 for wait in same),
+            waiting_in=_collective_of(same[0]),
+            where=_place_of(same[0]),
+        )
+        for same in alike.values()
+    )
+
+
+def _place_of(wait: Wait) -> Where | None:
     function = wait.member.worker.function
-    place = f", {place_of(function)}" if function else ""
-    return name_of(collective_of(wait)) + place
+    return place_of(function) if function else None

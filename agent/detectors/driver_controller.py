@@ -1,25 +1,50 @@
-"""What stands above the ranks: a driver that does not come to `fit()`, a controller that is stuck."""
+"""What is above the ranks: a driver that does not reach `fit()`, a controller that is blocked."""
 
 from __future__ import annotations
 
 from dsray_inspect.agent.assemble.role_waits import main_thread
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
+from dsray_inspect.agent.detectors.detection import (
+    STALLED_S,
+    Detection,
+    Facts,
+    Place,
+    place_of,
+)
 from dsray_inspect.agent.detectors.evidence.activity import between
-from dsray_inspect.agent.detectors.findings import STALLED_S, duration, place_of
 from dsray_inspect.agent.detectors.registry import detector
-from dsray_inspect.agent.model import Finding
 from dsray_inspect.agent.stacks.thread import Thread
 from dsray_inspect.agent.unavailable import Unavailable
 
 LEAST_AGE_S = 8.0
 
 
+class DriverBlocked(Facts, frozen=True, kw_only=True):
+    """A driver that is idle in the user's code before `fit()`."""
+
+    pid: int
+    node_ip: str
+    place: Place
+    innermost: str
+    idle_s: float | None
+    job_age_s: float
+
+
+class ControllerBlocked(Facts, frozen=True, kw_only=True):
+    """A controller whose event loop is in the user's code, and why it did not answer."""
+
+    pid: int
+    node_ip: str
+    place: Place
+    silence: str
+
+
 @detector(causes=("driver_blocked",), after=("resources_pending",))
-def driver_blocked(facts: AnalysisInput) -> list[Finding]:
-    """The job runs, has no Train run yet, and its driver stands still in its own code."""
-    job, actors = facts.observation.job, facts.observation.actors
-    thread = main_thread(facts.driver.threads)
-    age_s = facts.snapshot.taken_at - job.started_at
+def driver_blocked(sample: AnalysisInput) -> list[Detection]:
+    """The job runs, has no Train run yet, and its driver is idle in its own code."""
+    job, actors = sample.observation.job, sample.observation.actors
+    thread = main_thread(sample.driver.threads)
+    age_s = sample.snapshot.taken_at - job.started_at
 
     if actors is not None or job.is_dead or thread is None or age_s < LEAST_AGE_S:
         return []
@@ -27,69 +52,66 @@ def driver_blocked(facts: AnalysisInput) -> list[Finding]:
     mine = [frame for frame in thread.frames if frame.layer == "user"]
     importing = any(frame.file.startswith("<frozen importlib") for frame in thread.frames)
 
-    if not mine or importing or is_elsewhere(thread) or not stands_still(facts, thread):
+    if not mine or importing or _is_elsewhere(thread) or not _is_idle(sample, thread):
         return []
 
-    inner = mine[-1]
-    idle = (
-        f"last ran {duration(thread.idle_s)} ago" if thread.idle_s is not None else "stands still"
-    )
     return [
-        Finding(
+        Detection(
             cause="driver_blocked",
             severity="error",
             ranks=(),
-            summary=f"The driver is blocked in {place_of(inner)} and has not come to fit(): "
-            "no worker was asked for.",
-            evidence=(
-                f"pid {job.driver_pid}: {idle}, in {thread.frames[-1].name} below {place_of(inner)}",
-                f"the job is {duration(age_s)} old and has no TrainController",
+            facts=DriverBlocked(
+                pid=job.driver_pid,
+                node_ip=job.driver_ip,
+                place=place_of(mine[-1]),
+                innermost=thread.frames[-1].name,
+                idle_s=thread.idle_s,
+                job_age_s=age_s,
             ),
-            next_step=f"py-spy dump --pid {job.driver_pid}   (on {job.driver_ip})",
         )
     ]
 
 
-def is_elsewhere(thread: Thread) -> bool:
+def _is_elsewhere(thread: Thread) -> bool:
     """Tell whether the driver waits for others: in `fit()`, or for a short time in Ray."""
     layers = {frame.layer for frame in thread.frames}
     return "ray_train" in layers or ("ray" in layers and (thread.idle_s or 0.0) < STALLED_S)
 
 
-def stands_still(facts: AnalysisInput, thread: Thread) -> bool:
-    """Tell whether the driver did nothing and was in the same place in both looks."""
-    earlier = facts.earlier
+def _is_idle(sample: AnalysisInput, thread: Thread) -> bool:
+    """Tell whether the driver did nothing and was in the same functions in both samples."""
+    earlier = sample.earlier
     before = main_thread(earlier.driver.threads) if earlier else None
 
-    if earlier is None or before is None or places(before) != places(thread):
+    if earlier is None or before is None or _functions(before) != _functions(thread):
         return False
 
-    apart_s = facts.snapshot.taken_at - earlier.snapshot.taken_at
-    motion = between(
+    apart_s = sample.snapshot.taken_at - earlier.snapshot.taken_at
+    activity = between(
         apart_s,
         (before, earlier.observation.driver.counters),
-        (thread, facts.observation.driver.counters),
+        (thread, sample.observation.driver.counters),
     )
-    return motion is not None and motion.thread_share is not None and motion.is_still
+    return activity is not None and activity.thread_share is not None and activity.is_still
 
 
-def places(thread: Thread) -> list[str]:
+def _functions(thread: Thread) -> list[str]:
     return [frame.name for frame in thread.frames]
 
 
 @detector(causes=("controller_blocked",), after=("stopped",))
-def controller_blocked(facts: AnalysisInput) -> list[Finding]:
-    """The controller gives no answer, and a function of the user keeps its event loop."""
-    actors = facts.observation.actors
+def controller_blocked(sample: AnalysisInput) -> list[Detection]:
+    """The controller does not answer, and a function of the user keeps its event loop."""
+    actors = sample.observation.actors
     controller = actors.controller if actors else None
-    answer = facts.observation.controller
+    answer = sample.observation.controller
 
     if controller is None or not controller.alive or not isinstance(answer, Unavailable):
         return []
 
     blocked = [
-        (thread, mine[-1])
-        for thread in facts.controller.threads
+        mine[-1]
+        for thread in sample.controller.threads
         if any("asyncio/base_events.py" in frame.file for frame in thread.frames)
         and (mine := [frame for frame in thread.frames if frame.layer == "user"])
     ]
@@ -97,18 +119,16 @@ def controller_blocked(facts: AnalysisInput) -> list[Finding]:
     if not blocked:
         return []
 
-    _, inner = blocked[0]
     return [
-        Finding(
+        Detection(
             cause="controller_blocked",
             severity="error",
             ranks=(),
-            summary=f"The Train controller is blocked in {place_of(inner)}: "
-            "it polls no worker and takes no report.",
-            evidence=(
-                f"pid {controller.pid}: its event loop is in {place_of(inner)}",
-                f"rung 1: {answer}",
+            facts=ControllerBlocked(
+                pid=controller.pid,
+                node_ip=controller.node_ip,
+                place=place_of(blocked[0]),
+                silence=str(answer),
             ),
-            next_step=f"py-spy dump --pid {controller.pid}   (on {controller.node_ip})",
         )
     ]

@@ -1,93 +1,130 @@
-"""Hosts that do not answer, and addresses that ranks dial in vain."""
+"""Hosts that do not answer, and addresses that ranks cannot connect to."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
+from dsray_inspect.agent.detectors.detection import Detection, Facts, rank_numbers
 from dsray_inspect.agent.detectors.evidence.rank_index import in_phase
-from dsray_inspect.agent.detectors.findings import name_ranks, next_command, ranks
 from dsray_inspect.agent.detectors.registry import detector
-from dsray_inspect.agent.model import OK, Finding, Worker
+from dsray_inspect.agent.model import OK, Record, Worker
 
-MOST_HOSTS = 4
+
+class SilentNode(Record, frozen=True, kw_only=True):
+    """A node whose raylet does not answer, and why."""
+
+    hostname: str
+    ip: str
+    why: str
+
+
+class SilentRank(Record, frozen=True, kw_only=True):
+    """A rank on such a node, and why it did not answer."""
+
+    pid: int
+    why: str
+
+
+class SilentNodes(Facts, frozen=True, kw_only=True):
+    """Nodes that Ray still lists as alive and whose raylets do not answer."""
+
+    nodes: tuple[SilentNode, ...]
+    silent_ranks: tuple[SilentRank, ...]
+
+
+class Dialer(Record, frozen=True, kw_only=True):
+    """A rank that tries to connect."""
+
+    rank: int | None
+    pid: int
+    hostname: str
+    master: str | None
+    """Its MASTER_ADDR."""
+
+
+class UnansweredDial(Facts, frozen=True, kw_only=True):
+    """Addresses that do not answer the connections of some ranks."""
+
+    addresses: tuple[str, ...]
+    dialers: tuple[Dialer, ...]
 
 
 @detector(causes=("network_unreachable",), after=("worker_dead",))
-def network_unreachable(facts: AnalysisInput) -> list[Finding]:
-    return [*silent_nodes(facts), *dialled_in_vain(facts)]
+def network_unreachable(sample: AnalysisInput) -> list[Detection]:
+    """Nodes or addresses that do not answer."""
+    return [*_silent_nodes(sample), *_unanswered_dials(sample)]
 
 
-def silent_nodes(facts: AnalysisInput) -> list[Finding]:
-    """Nodes that Ray still counts among the living, and whose raylet does not answer us."""
+def _silent_nodes(sample: AnalysisInput) -> list[Detection]:
     silent = {
         node.node_id: node
-        for node in facts.observation.nodes
-        if facts.observation.reachable.get(node.node_id, OK) != OK
+        for node in sample.observation.nodes
+        if sample.observation.reachable.get(node.node_id, OK) != OK
     }
-    workers = [one.worker for one in facts.members if silent and one.worker.node_id in silent]
+    workers = [
+        member.worker for member in sample.members if silent and member.worker.node_id in silent
+    ]
 
     if not workers:
         return []
 
-    lost = [silent[node_id] for node_id in dict.fromkeys(one.node_id for one in workers)]
-    whys = [facts.observation.reachable[node.node_id] for node in lost]
-    hosts = [f"{node.hostname} ({node.ip})" for node in lost]
-    shown = ", ".join(hosts[:MOST_HOSTS]) + (" …" if len(hosts) > MOST_HOSTS else "")
+    lost = [silent[node_id] for node_id in dict.fromkeys(worker.node_id for worker in workers)]
     return [
-        Finding(
+        Detection(
             cause="network_unreachable",
             severity="error",
-            ranks=ranks(workers),
-            summary=f"{shown if len(hosts) == 1 else f'{len(hosts)} nodes, {shown},'} "
-            f"with {name_ranks(ranks(workers))} cannot be reached: {whys[0]}.",
-            evidence=(
-                *(f"the raylet of {host}: {why}" for host, why in zip(hosts, whys, strict=True)),
-                f"Ray's node table still says that {'it lives' if len(hosts) == 1 else 'they live'}",
-                *(f"pid {one.pid}: {one.evidence.worker}" for one in workers),
+            ranks=rank_numbers(workers),
+            facts=SilentNodes(
+                nodes=tuple(
+                    SilentNode(
+                        hostname=node.hostname,
+                        ip=node.ip,
+                        why=sample.observation.reachable[node.node_id],
+                    )
+                    for node in lost
+                ),
+                silent_ranks=tuple(
+                    SilentRank(pid=worker.pid, why=worker.evidence.worker) for worker in workers
+                ),
             ),
-            next_step=f"ping {lost[0].ip}",
         )
     ]
 
 
-def dialled_in_vain(facts: AnalysisInput) -> list[Finding]:
-    """Ranks in the rendezvous whose connection to the store is not answered, in both looks."""
-    joining = in_phase(facts, "init_process_group")
+def _unanswered_dials(sample: AnalysisInput) -> list[Detection]:
+    """Ranks in the rendezvous whose connection to the store is not answered, in both samples."""
+    joining = in_phase(sample, "init_process_group")
     before = {
-        one.worker.actor_id: set(one.dials)
-        for one in (facts.earlier.members if facts.earlier and joining else ())
+        member.worker.actor_id: set(member.dials)
+        for member in (sample.earlier.members if sample.earlier and joining else ())
     }
     alike: dict[tuple[str, ...], list[Worker]] = {}
 
     for member in joining:
         worker = member.worker
         dials = set(member.dials)
-        again = sorted(dials & before.get(worker.actor_id, dials if not facts.earlier else set()))
+        again = sorted(dials & before.get(worker.actor_id, dials if not sample.earlier else set()))
 
         if again:
             alike.setdefault(tuple(again), []).append(worker)
 
-    return [unanswered(facts, addresses, workers) for addresses, workers in alike.items()]
-
-
-def unanswered(
-    facts: AnalysisInput, addresses: Sequence[str], workers: Sequence[Worker]
-) -> Finding:
-    numbers = ranks(workers)
-    masters = {one.rank: one.env["MASTER_ADDR"] for one in workers if "MASTER_ADDR" in one.env}
-    return Finding(
-        cause="network_unreachable",
-        severity="error",
-        ranks=numbers,
-        summary=f"{name_ranks(numbers).capitalize()} {'dials' if len(workers) == 1 else 'dial'} "
-        f"{', '.join(addresses)}, and nobody answers.",
-        evidence=(
-            *(
-                f"pid {one.pid} on {one.hostname}: its connection to {addresses[0]} is in SYN_SENT"
-                for one in workers
+    return [
+        Detection(
+            cause="network_unreachable",
+            severity="error",
+            ranks=rank_numbers(workers),
+            facts=UnansweredDial(
+                addresses=addresses, dialers=tuple(_dialer(worker) for worker in workers)
             ),
-            *(f"MASTER_ADDR={value.value} in rank {rank}" for rank, value in masters.items()),
-        ),
-        next_step=next_command(facts, "env", numbers),
+        )
+        for addresses, workers in alike.items()
+    ]
+
+
+def _dialer(worker: Worker) -> Dialer:
+    master = worker.env.get("MASTER_ADDR")
+    return Dialer(
+        rank=worker.rank,
+        pid=worker.pid,
+        hostname=worker.hostname,
+        master=master.value if master else None,
     )

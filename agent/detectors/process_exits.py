@@ -1,4 +1,4 @@
-"""Ranks that have ended: which was first, and of what. All that follows from it is left out."""
+"""Ranks that have ended: which was first, and why. All that follows from it is left out."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.assemble.train_log import Failure, failures
 from dsray_inspect.agent.assemble.workers import RankContext
+from dsray_inspect.agent.detectors.detection import Detection, Facts, rank_numbers
 from dsray_inspect.agent.detectors.evidence.rank_index import in_state
-from dsray_inspect.agent.detectors.findings import name_ranks, next_command, ranks
 from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.handles import ProcessExit
-from dsray_inspect.agent.model import Cause, Finding
+from dsray_inspect.agent.model import Cause, Record
 from dsray_inspect.agent.sampling.node_report import PostMortem
 
 SECONDARY = re.compile(
@@ -20,7 +20,7 @@ SECONDARY = re.compile(
     r"|Timed out waiting .*(?:recv|send)|A worker health check failed|DistStoreError"
     r"|ActorDiedError|WorkerCrashedError"
 )
-"""What a rank says of which another is the reason."""
+"""Errors of a rank that another rank causes."""
 BY_TEXT: tuple[tuple[re.Pattern[str], Cause], ...] = (
     (re.compile(r"data size doesn't match expected size"), "collective_mismatch"),
     (re.compile(r"connectFullMesh.*127\.0\.0\.1"), "network_unreachable"),
@@ -31,16 +31,62 @@ BY_TEXT: tuple[tuple[re.Pattern[str], Cause], ...] = (
     (re.compile(r"clients joined|DistStoreError"), "rendezvous_wait"),
     (re.compile(r"out of memory|can't allocate memory|MemoryError"), "worker_oom"),
 )
-WORDS: dict[str, str] = {
-    "collective_mismatch": "met a collective of another size than its own",
-    "network_unreachable": "could not reach the others",
-    "rendezvous_wait": "waited for the others in vain",
-    "worker_oom": "ran out of memory",
-}
 OWN_ENDS = ("SYSTEM_ERROR", "USER_ERROR", "NODE_OUT_OF_MEMORY")
 EXIT_CODE = re.compile(r"exit code (-?\d+)")
 LOG_HEAD = re.compile(r"\A\[[^\]]*\] [\w.]+:\d+: ")
-MOST_WORDS = 3
+MOST_FRAMES = 3
+MOST_NODES = 3
+LONGEST_ERROR = 160
+LONGEST_LINE = 200
+
+
+class NodesLost(Facts, frozen=True, kw_only=True):
+    hostnames: tuple[str, ...]
+    node_ids: tuple[str, ...]
+
+
+class ProcessEnded(Facts, frozen=True, kw_only=True):
+    """The first process of the group that ended by itself."""
+
+    submission_id: str | None
+    rank: int | None
+    pid: int
+    hostname: str
+    peers: int
+    kind: str
+    """As in Ray's worker table."""
+    detail: str
+    exit_code: int | None
+    was_killed_for_memory: bool
+    is_in_kernel_log: bool
+    stderr: tuple[str, ...]
+    """The lines that say most."""
+
+
+class TrainingFailed(Facts, frozen=True, kw_only=True):
+    """What some ranks' training functions raised, by Ray Train's log."""
+
+    submission_id: str | None
+    failed: tuple[int, ...]
+    """Empty where the log names no rank."""
+    error: str
+    place: str | None
+    """ "train.py:25" of the innermost frame outside any installed package."""
+    frames: tuple[str, ...]
+    is_first: bool
+    """False where every error is the consequence of another rank's."""
+
+
+class DeadProcess(Record, frozen=True, kw_only=True):
+    pid: int
+    death_cause: str
+
+
+class ProcessesGone(Facts, frozen=True, kw_only=True):
+    """Processes that ended, nobody knows why."""
+
+    submission_id: str | None
+    processes: tuple[DeadProcess, ...]
 
 
 @detector(
@@ -54,188 +100,147 @@ MOST_WORDS = 3
         "unknown",
     )
 )
-def worker_dead(facts: AnalysisInput) -> list[Finding]:
-    """Blame who ended first by itself, else who failed of something that is not another's end."""
-    job = facts.snapshot.job
+def worker_dead(sample: AnalysisInput) -> list[Detection]:
+    """Blame the rank that ended first by itself, else one whose error no other rank causes."""
+    job = sample.snapshot.job
 
     if job.has_ended and job.state != "FAILED":
         return []
 
-    dead = in_state(facts, "dead")
-    ended_nodes = {node.node_id for node in facts.observation.nodes if not node.alive}
+    dead = in_state(sample, "dead")
+    ended_nodes = {node.node_id for node in sample.observation.nodes if not node.alive}
     lost = [member for member in dead if member.worker.node_id in ended_nodes]
 
     if lost:
-        return [node_lost(lost)]
+        return [_nodes_lost(lost)]
 
     own = sorted(
-        (end for member in dead if (end := own_end(facts, member)) is not None),
+        (end for member in dead if (end := _own_end(sample, member)) is not None),
         key=lambda end: end[1].ended_at or 0.0,
     )
-    failed = failures(facts.observation)
+    failed = failures(sample.observation)
 
     if own:
-        return [ended(facts, *own[0])]
+        return [_ended(sample, *own[0])]
 
-    first = [one for one in failed if not SECONDARY.search(one.last_line)]
+    first = [failure for failure in failed if not SECONDARY.search(failure.last_line)]
 
     if first or failed:
-        return [raised(facts, (first or failed)[0], is_first=bool(first))]
+        return [_raised(sample, (first or failed)[0], is_first=bool(first))]
 
     # A controller that winds a group down by itself is no failure.
-    by_itself = facts.snapshot.run is None or facts.snapshot.run.state != "RUNNING"
-    return [] if by_itself or not dead or job.has_ended else [vanished(facts, dead)]
+    by_itself = sample.snapshot.run is None or sample.snapshot.run.state != "RUNNING"
+    return [] if by_itself or not dead or job.has_ended else [_gone(sample, dead)]
 
 
-def own_end(facts: AnalysisInput, member: RankContext) -> tuple[RankContext, ProcessExit] | None:
+def _own_end(sample: AnalysisInput, member: RankContext) -> tuple[RankContext, ProcessExit] | None:
     """Return how a rank's process ended when nobody ended it."""
-    row = facts.observation.exits.get(member.worker.worker_id)
+    row = sample.observation.exits.get(member.worker.worker_id)
     return (member, row) if row is not None and row.kind in OWN_ENDS else None
 
 
-def ended(facts: AnalysisInput, member: RankContext, row: ProcessExit) -> Finding:
-    """One process died: by the kernel for memory, by a signal or a crash, or by its own exit."""
-    words = last_words(facts, member)
-    cause = cause_of_end(facts, member, row, words)
-    ends = {
-        "worker_oom": "was killed for memory",
-        "collective_mismatch": f"aborted: it {WORDS['collective_mismatch']}",
-    }
+def _ended(sample: AnalysisInput, member: RankContext, row: ProcessExit) -> Detection:
+    """One process died: killed for memory, by a signal or a crash, or by its own exit."""
+    report = sample.observation.node_reports.get(member.worker.node_id)
+    post_mortem = (report.post_mortem if report is not None else None) or PostMortem()
+    lines = post_mortem.last_words.get(member.worker.worker_id, ())
+    in_kernel_log = member.worker.pid in post_mortem.oom_killed
+    was_killed = row.kind == "NODE_OUT_OF_MEMORY" or in_kernel_log
+    cause = "worker_oom" if was_killed else classify("\n".join(lines)) or "worker_dead"
     code = EXIT_CODE.search(row.detail)
-    how = ends.get(cause) or (f"ended by exit code {code[1]}" if code else "died without a word")
-    where = f"pid {row.pid} on {member.worker.hostname or member.worker.node_ip}"
-    return Finding(
+    return Detection(
         cause=cause,
         severity="error",
-        # Who aborts at another's size may be the one that is right.
-        ranks=() if cause == "collective_mismatch" else ranks([member.worker]),
-        summary=f"{name(member)} {how} ({where}); the others failed of that.",
-        evidence=(
-            f"Ray's worker table: {row.kind}, the first of the group: {first_sentence(row.detail)}",
-            *(f"its stderr: {line}" for line in most_telling(words)),
-            *oom_evidence(facts, member),
+        # The rank that aborts at another's size may be the one that is right.
+        ranks=() if cause == "collective_mismatch" else rank_numbers([member.worker]),
+        facts=ProcessEnded(
+            submission_id=sample.snapshot.job.submission_id,
+            rank=member.worker.rank,
+            pid=row.pid,
+            hostname=member.worker.hostname or member.worker.node_ip,
+            peers=len(sample.members) - 1,
+            kind=row.kind,
+            detail=_first_sentence(row.detail),
+            exit_code=int(code[1]) if code else None,
+            was_killed_for_memory=was_killed,
+            is_in_kernel_log=in_kernel_log,
+            stderr=_most_telling(lines),
         ),
-        next_step=logs_command(facts),
     )
-
-
-def cause_of_end(
-    facts: AnalysisInput, member: RankContext, row: ProcessExit, words: Sequence[str]
-) -> Cause:
-    if row.kind == "NODE_OUT_OF_MEMORY" or oom_evidence(facts, member):
-        return "worker_oom"
-
-    told = classify("\n".join(words))
-    return told or "worker_dead"
 
 
 def classify(text: str) -> Cause | None:
+    """Return the cause that an error message names."""
     return next((cause for pattern, cause in BY_TEXT if pattern.search(text)), None)
 
 
-def oom_evidence(facts: AnalysisInput, member: RankContext) -> list[str]:
-    if member.worker.pid in post_mortem_of(facts, member).oom_killed:
-        return [f"the kernel's log: pid {member.worker.pid} killed for memory (OOM)"]
-
-    return []
-
-
-def last_words(facts: AnalysisInput, member: RankContext) -> list[str]:
-    return list(post_mortem_of(facts, member).last_words.get(member.worker.worker_id, ()))
-
-
-def post_mortem_of(facts: AnalysisInput, member: RankContext) -> PostMortem:
-    report = facts.observation.node_reports.get(member.worker.node_id)
-    return (report.post_mortem if report is not None else None) or PostMortem()
-
-
-def most_telling(words: Sequence[str]) -> list[str]:
+def _most_telling(lines: Sequence[str]) -> tuple[str, ...]:
     """Return the few lines that say most, those that name a cause first, without log heads."""
-    plain = [LOG_HEAD.sub("", line)[:200] for line in words]
+    plain = [LOG_HEAD.sub("", line)[:LONGEST_LINE] for line in lines]
     known = [line for line in plain if classify(line)]
-    return list(dict.fromkeys([*known, *plain[::-1]]))[:2]
+    return tuple(list(dict.fromkeys([*known, *plain[::-1]]))[:2])
 
 
-def raised(facts: AnalysisInput, failure: Failure, *, is_first: bool) -> Finding:
+def _raised(sample: AnalysisInput, failure: Failure, *, is_first: bool) -> Detection:
     """A rank's training function raised; `is_first` is False where all errors are consequences."""
     cause: Cause = classify(failure.text) or ("worker_dead" if is_first else "unknown")
-    said = failure.last_line[:160]
-    who = name_ranks(failure.ranks).capitalize() if failure.ranks else "The run"
-    how = WORDS.get(cause, "raised an exception" if failure.ranks else "failed")
-    place = place_of(failure.text)
-    return Finding(
+    is_certain = is_first and cause != "collective_mismatch"
+    frames = [line.strip() for line in failure.text.splitlines()]
+    return Detection(
         cause=cause,
         severity="error",
-        ranks=failure.ranks if is_first and cause != "collective_mismatch" else (),
-        summary=f"{who} {how}{f' at {place}' if place else ''}: {said}",
-        evidence=(
-            f"Ray Train's controller: {said}",
-            *(f"traceback: {line}" for line in traceback_of(failure.text)[-MOST_WORDS:]),
-            *(() if is_first else ("every rank's error is one that another rank causes",)),
+        ranks=failure.ranks if is_certain else (),
+        facts=TrainingFailed(
+            submission_id=sample.snapshot.job.submission_id,
+            failed=failure.ranks,
+            error=failure.last_line[:LONGEST_ERROR],
+            place=_place_in(failure.text),
+            frames=tuple(line for line in frames if line.startswith("File "))[-MOST_FRAMES:],
+            is_first=is_first,
         ),
-        next_step=logs_command(facts),
     )
 
 
-def traceback_of(text: str) -> list[str]:
-    return [line.strip() for line in text.splitlines() if line.strip().startswith("File ")]
-
-
-def place_of(text: str) -> str:
-    """Return "train.py:25" of the innermost frame outside of any installed package."""
+def _place_in(text: str) -> str | None:
     frames = re.findall(r'File "([^"]+)", line (\d+)', text)
     own = [(file, line) for file, line in frames if "/site-packages/" not in file]
-    return f"{own[-1][0].rpartition('/')[2]}:{own[-1][1]}" if own else ""
+    return f"{own[-1][0].rpartition('/')[2]}:{own[-1][1]}" if own else None
 
 
-def node_lost(lost: Sequence[RankContext]) -> Finding:
-    numbers = ranks(member.worker for member in lost)
-    hosts = sorted({member.worker.hostname or member.worker.node_ip for member in lost})
-    return Finding(
+def _nodes_lost(lost: Sequence[RankContext]) -> Detection:
+    return Detection(
         cause="node_lost",
         severity="error",
-        ranks=numbers,
-        summary=f"Node {', '.join(hosts)} is lost, and {name_ranks(numbers)} with it.",
-        evidence=tuple(f"Ray's node table: {member.worker.node_id[:8]} is dead" for member in lost)[
-            :MOST_WORDS
-        ],
-        next_step="ray status",
+        ranks=rank_numbers(member.worker for member in lost),
+        facts=NodesLost(
+            hostnames=tuple(
+                sorted({member.worker.hostname or member.worker.node_ip for member in lost})
+            ),
+            node_ids=tuple(dict.fromkeys(member.worker.node_id for member in lost))[:MOST_NODES],
+        ),
     )
 
 
-def vanished(facts: AnalysisInput, dead: Sequence[RankContext]) -> Finding:
-    numbers = ranks(member.worker for member in dead)
-    rows = (
-        {row.actor_id: row for row in facts.observation.actors.workers}
-        if facts.observation.actors
-        else {}
-    )
-    return Finding(
+def _gone(sample: AnalysisInput, dead: Sequence[RankContext]) -> Detection:
+    actors = sample.observation.actors
+    rows = {row.actor_id: row for row in actors.workers} if actors else {}
+    return Detection(
         cause="worker_dead",
         severity="error",
-        ranks=numbers,
-        summary=f"The process of {name_ranks(numbers)} is dead.",
-        evidence=tuple(
-            f"pid {one.worker.pid}: {first_sentence(rows[one.worker.actor_id].death_cause) or 'gone'}"
-            for one in dead
-            if one.worker.actor_id in rows
+        ranks=rank_numbers(member.worker for member in dead),
+        facts=ProcessesGone(
+            submission_id=sample.snapshot.job.submission_id,
+            processes=tuple(
+                DeadProcess(
+                    pid=member.worker.pid,
+                    death_cause=_first_sentence(rows[member.worker.actor_id].death_cause),
+                )
+                for member in dead
+                if member.worker.actor_id in rows
+            ),
         ),
-        next_step=logs_command(facts),
     )
 
 
-def name(member: RankContext) -> str:
-    return f"Rank {member.worker.rank}" if member.worker.rank is not None else "A rank"
-
-
-def first_sentence(text: str) -> str:
-    return text.strip().partition(". ")[0][:200]
-
-
-def logs_command(facts: AnalysisInput) -> str:
-    job = facts.snapshot.job
-    return (
-        f"ray job logs {job.submission_id}"
-        if job.submission_id
-        else next_command(facts, "attach", ())
-    )
+def _first_sentence(text: str) -> str:
+    return text.strip().partition(". ")[0][:LONGEST_LINE]

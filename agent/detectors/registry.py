@@ -1,4 +1,4 @@
-"""The detectors, in the order in which the findings of one explain those of the next."""
+"""The detectors, in the order in which what one finds explains what the next finds."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import TypeVar
 
 from dsray_inspect.agent import detectors
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
-from dsray_inspect.agent.model import Cause, Finding, Record
+from dsray_inspect.agent.detectors.detection import Detection
+from dsray_inspect.agent.model import Cause, Record
 
-Detector = Callable[[AnalysisInput], list[Finding]]
+Detector = Callable[[AnalysisInput], list[Detection]]
 D = TypeVar("D", bound=Detector)
 
 
 class Registration(Record, frozen=True, kw_only=True):
-    """A detector, the causes its findings may have, and the detectors whose findings explain them."""
+    """A detector, the causes it may return, and the detectors whose detections explain them."""
 
     detect: Detector
     causes: tuple[Cause, ...]
@@ -31,11 +32,11 @@ _REGISTERED: dict[str, Registration] = {}
 
 
 def detector(*, causes: tuple[Cause, ...], after: tuple[str, ...] = ()) -> Callable[[D], D]:
-    """Register a function from the analysis input to findings.
+    """Register a function from the analysis input to detections.
 
     Args:
-        causes: All causes that its findings may have.
-        after: Names of detectors whose findings come first: the first error is the verdict.
+        causes: All causes that it may return.
+        after: Names of the detectors that run before it: the first error is the verdict.
     """
 
     def register(detect: D) -> D:
@@ -59,15 +60,15 @@ def ordered(registrations: Iterable[Registration]) -> tuple[Registration, ...]:
     Raises:
         ValueError: a detector names one that does not exist, or two name each other.
     """
-    left = sorted(registrations, key=lambda one: one.name)
+    left = sorted(registrations, key=lambda registration: registration.name)
     done: list[Registration] = []
 
     while left:
-        names = {one.name for one in done}
-        ready = next((one for one in left if names.issuperset(one.after)), None)
+        names = {registration.name for registration in done}
+        ready = next((found for found in left if names.issuperset(found.after)), None)
 
         if ready is None:
-            raise ValueError(f"no order for {', '.join(one.name for one in left)}")
+            raise ValueError(f"no order for {', '.join(blocked.name for blocked in left)}")
 
         left.remove(ready)
         done.append(ready)

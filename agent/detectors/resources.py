@@ -4,54 +4,73 @@ from __future__ import annotations
 
 from dsray_inspect.agent.assemble.role_waits import needs
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
+from dsray_inspect.agent.detectors.detection import Detection, Facts
 from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.handles import PlacementGroup
-from dsray_inspect.agent.model import Finding
+from dsray_inspect.agent.model import Record
+
+
+class Shortage(Record, frozen=True, kw_only=True):
+    """A resource of which less is free than the placement group needs."""
+
+    name: str
+    needed: float
+    free: float
+    total: float
+
+
+class ResourcesPending(Facts, frozen=True, kw_only=True):
+    """A placement group that waits; without a shortage no node has room for one whole bundle."""
+
+    placement_group_id: str
+    state: str
+    bundles: str
+    shortages: tuple[Shortage, ...]
 
 
 @detector(causes=("resources_pending",), after=("gil_held",))
-def resources_pending(facts: AnalysisInput) -> list[Finding]:
-    observation = facts.observation
+def resources_pending(sample: AnalysisInput) -> list[Detection]:
+    """No worker lives, and a placement group waits for resources."""
+    answers = sample.observation
 
-    if any(worker.state == "alive" for worker in facts.snapshot.workers):
+    if any(worker.state == "alive" for worker in sample.snapshot.workers):
         return []
 
     waiting = [
-        group
-        for group in observation.placement_groups
-        if group.state in ("PENDING", "RESCHEDULING")
+        group for group in answers.placement_groups if group.state in ("PENDING", "RESCHEDULING")
     ]
-    return [finding(facts, group) for group in waiting[-1:]]
+    return [_detection(sample, group) for group in waiting[-1:]]
 
 
-def finding(facts: AnalysisInput, group: PlacementGroup) -> Finding:
-    wanted: dict[str, float] = {}
-
-    for bundle in group.bundles:
-        for name, amount in bundle.resources.items():
-            wanted[name] = wanted.get(name, 0.0) + amount
-
-    total: dict[str, float] = {}
-
-    for node in facts.observation.nodes:
-        for name, amount in node.resources.items():
-            total[name] = total.get(name, 0.0) + (amount if node.alive else 0.0)
-
-    free = facts.observation.available
-    short = [
-        f"{name}: needs {amount:g}, {free.get(name, 0):g} free of {total.get(name, 0):g}"
-        for name, amount in sorted(wanted.items())
-        if amount > free.get(name, 0.0)
-    ]
-    lacking = "; ".join(short) or "no node has room for one whole bundle"
-    return Finding(
+def _detection(sample: AnalysisInput, group: PlacementGroup) -> Detection:
+    return Detection(
         cause="resources_pending",
         severity="error",
         ranks=(),
-        summary=f"No worker is placed: the run waits for {needs(group)} ({lacking}).",
-        evidence=(
-            f"placement group {group.placement_group_id[:8]} is {group.state}",
-            *short,
+        facts=ResourcesPending(
+            placement_group_id=group.placement_group_id,
+            state=group.state,
+            bundles=needs(group),
+            shortages=_shortages(sample, group),
         ),
-        next_step="ray status",
+    )
+
+
+def _shortages(sample: AnalysisInput, group: PlacementGroup) -> tuple[Shortage, ...]:
+    needed: dict[str, float] = {}
+    total: dict[str, float] = {}
+    free = sample.observation.available
+
+    for bundle in group.bundles:
+        for name, amount in bundle.resources.items():
+            needed[name] = needed.get(name, 0.0) + amount
+
+    for node in sample.observation.nodes:
+        for name, amount in node.resources.items():
+            total[name] = total.get(name, 0.0) + (amount if node.alive else 0.0)
+
+    return tuple(
+        Shortage(name=name, needed=amount, free=free.get(name, 0.0), total=total.get(name, 0.0))
+        for name, amount in sorted(needed.items())
+        if amount > free.get(name, 0.0)
     )

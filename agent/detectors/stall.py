@@ -1,4 +1,4 @@
-"""Ranks that keep their peers waiting: those that come to no collective, report or step."""
+"""Ranks that keep their peers waiting: they reach no collective, report or step."""
 
 from __future__ import annotations
 
@@ -6,26 +6,91 @@ from collections.abc import Sequence
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.assemble.workers import RankContext
-from dsray_inspect.agent.detectors.evidence.activity import motion_of
-from dsray_inspect.agent.detectors.evidence.blocked_in import cause_of, is_reporting, place, quiet_s
-from dsray_inspect.agent.detectors.evidence.collective_waits import Wait, stall_s, waits
-from dsray_inspect.agent.detectors.evidence.stall_attribution import (
-    Victims,
-    behind_text,
-    blame,
-    victims_of,
-    what,
-)
-from dsray_inspect.agent.detectors.findings import (
+from dsray_inspect.agent.detectors.detection import (
     STALLED_S,
-    duration,
-    name_ranks,
-    next_command,
-    ranks,
+    Detection,
+    Facts,
+    Place,
+    Where,
+    place_of,
+    rank_numbers,
 )
-from dsray_inspect.agent.detectors.findings import wait as waits_verb
+from dsray_inspect.agent.detectors.evidence.activity import Activity, activity_of
+from dsray_inspect.agent.detectors.evidence.blocked_in import (
+    cause_of,
+    is_reporting,
+    quiet_s,
+    where,
+)
+from dsray_inspect.agent.detectors.evidence.collective_waits import (
+    is_quiet,
+    longest_s,
+    stall_s,
+    waits,
+)
+from dsray_inspect.agent.detectors.evidence.object_producers import Producer, producers_of
+from dsray_inspect.agent.detectors.evidence.stall_attribution import (
+    StallCandidate,
+    Victims,
+    candidates,
+    sequence_behind,
+    stall_spec,
+    victims_of,
+)
 from dsray_inspect.agent.detectors.registry import detector
-from dsray_inspect.agent.model import Finding
+from dsray_inspect.agent.model import Cause, Record
+
+MOST_CHILDREN = 4
+MOST_PRODUCERS = 3
+
+
+class Child(Record, frozen=True, kw_only=True):
+    """A process below a rank that loads data, and where it is."""
+
+    pid: int | None
+    place: Place
+
+
+class LateRank(Record, frozen=True, kw_only=True):
+    """A rank that others wait for."""
+
+    rank: int | None
+    pid: int
+    where: Where
+    activity: Activity | None
+    idle_s: float
+    last_sequence: int | None = None
+    """Its last collective in the group of those that wait, where it is behind them."""
+    children: tuple[Child, ...] = ()
+
+
+class StalledRanks(Facts, frozen=True, kw_only=True):
+    """Ranks that are blocked at one place for one reason, or still run there."""
+
+    blocked_by: Cause
+    late: tuple[LateRank, ...]
+    is_still: bool
+    stalled_s: float
+    victims: Victims
+    producer: Producer | None
+    """The actor that still produces what they wait for."""
+    producers: tuple[Producer, ...] = ()
+
+
+class LeftTraining(Facts, frozen=True, kw_only=True):
+    """A rank that has returned from the training function while its peers go on."""
+
+    rank: int | None
+    last_sequence: int | None
+    victims: Victims
+
+
+class EveryRankBlocked(Facts, frozen=True, kw_only=True):
+    """All ranks are idle outside any collective."""
+
+    blocked_by: Cause
+    ranks: tuple[LateRank, ...]
+    lasts_s: float
 
 
 @detector(
@@ -40,76 +105,109 @@ from dsray_inspect.agent.model import Finding
     ),
     after=("rendezvous_wait",),
 )
-def blocked_outside_collective(facts: AnalysisInput) -> list[Finding]:
+def blocked_outside_collective(sample: AnalysisInput) -> list[Detection]:
     """Some ranks wait for others, and these are somewhere else."""
-    waiting = waits(facts)
+    waiting = waits(sample)
     inside = [wait.member for wait in waiting]
     entered = set(map(id, inside))
-    outside = [member for member in facts.members if id(member) not in entered]
+    outside = [member for member in sample.members if id(member) not in entered]
     reporting = [member for member in outside if is_reporting(member)]
     late = [member for member in outside if cause_of(member) is not None]
     gone = [member for member in outside if member.worker.phase == "finished"]
 
-    # A rank that is none of these has a story of its own, which others tell.
+    # A rank that is none of these is the business of another detector.
     if len(late) + len(gone) + len(reporting) < len(outside):
         return []
 
     if not waiting and not reporting:
-        return [] if gone else nobody_comes(facts, late)
+        return [] if gone else _nobody_waits(sample, late)
 
-    # One long wait is enough: a look with --native sets the clock of others back.
+    # One long wait is enough: a sample with --native resets the idle times of others.
     if not any(wait.is_stall for wait in waiting) and not any(map(is_quiet, reporting)):
         return []
 
-    numbers = ranks(member.worker for member in (*inside, *reporting))
+    numbers = rank_numbers(member.worker for member in (*inside, *reporting))
     victims = victims_of(numbers, waiting, longest_s(waiting, reporting))
     return [
-        *(left(facts, member, victims, in_collective=bool(waiting)) for member in gone),
-        *blame(facts, late, victims),
+        *(_left(member, victims, in_collective=bool(waiting)) for member in gone),
+        *blame(sample, late, victims),
     ]
 
 
-def is_quiet(member: RankContext) -> bool:
-    """Tell whether a rank has come to no collective for longer than its rhythm explains."""
-    seconds = quiet_s(member)
-    return seconds is not None and seconds >= stall_s(member.worker.longest_gap_s)
+def blame(sample: AnalysisInput, late: Sequence[RankContext], victims: Victims) -> list[Detection]:
+    """Blame ranks that are idle; those that still run are slow at most.
+
+    Ranks that are blocked at one place for one reason are reported together.
+    """
+    producers = producers_of(sample)
+    return [
+        _stalled(same, victims, producers) for same in candidates(sample, late, victims, producers)
+    ]
 
 
-def longest_s(waiting: Sequence[Wait], reporting: Sequence[RankContext]) -> float:
-    return max((*(wait.waited_s for wait in waiting), *(quiet_s(one) or 0.0 for one in reporting)))
-
-
-def left(
-    facts: AnalysisInput, member: RankContext, victims: Victims, *, in_collective: bool
-) -> Finding:
-    """The rank has returned from the training function while its peers go on."""
-    worker = member.worker
-    return Finding(
-        cause="rank_divergence" if in_collective else "report_barrier",
-        severity="error",
-        ranks=ranks([worker]),
-        summary=(
-            f"Rank {worker.rank} has left the training function; "
-            f"{name_ranks(victims.numbers)} {waits_verb(victims.numbers)} for it "
-            f"for {duration(victims.waited_s)}."
+def _stalled(
+    same: Sequence[StallCandidate], victims: Victims, producers: Sequence[Producer]
+) -> Detection:
+    first = same[0]
+    is_named = first.is_still or stall_spec(first.cause).named_while_active
+    return Detection(
+        cause=first.cause if is_named else "straggler",
+        severity="error" if first.is_still else "warning",
+        ranks=rank_numbers(candidate.member.worker for candidate in same),
+        facts=StalledRanks(
+            blocked_by=first.cause,
+            late=tuple(_late_rank(candidate, victims) for candidate in same),
+            is_still=first.is_still,
+            stalled_s=max(candidate.stalled_s for candidate in same),
+            victims=victims,
+            producer=first.producer,
+            producers=tuple(producers[:MOST_PRODUCERS]) if first.cause == "object_wait" else (),
         ),
-        evidence=(
-            f"rank {worker.rank}: its training thread has ended",
-            victims.text,
-            *behind_text(member, victims),
-            *victims.end_text,
-        ),
-        next_step=next_command(facts, "stacks", victims.numbers[:1]),
     )
 
 
-def nobody_comes(facts: AnalysisInput, late: Sequence[RankContext]) -> list[Finding]:
-    """Every rank stands still outside of any collective, far longer than ever before."""
-    motions = [motion_of(facts, member) for member in late]
+def _late_rank(candidate: StallCandidate, victims: Victims) -> LateRank:
+    member = candidate.member
+    return LateRank(
+        rank=member.worker.rank,
+        pid=member.worker.pid,
+        where=where(member),
+        activity=candidate.activity,
+        idle_s=member.worker.idle_s or 0.0,
+        last_sequence=sequence_behind(member, victims),
+        children=_children_of(member) if member.worker.phase == "data" else (),
+    )
+
+
+def _children_of(member: RankContext) -> tuple[Child, ...]:
+    children = [
+        Child(pid=thread.pid, place=place_of(thread.frames[-1]))
+        for thread in member.children
+        if thread.frames
+    ]
+    return tuple(children[:MOST_CHILDREN])
+
+
+def _left(member: RankContext, victims: Victims, *, in_collective: bool) -> Detection:
+    """Return the detection of a rank that has returned from the training function."""
+    worker = member.worker
+    return Detection(
+        cause="rank_divergence" if in_collective else "report_barrier",
+        severity="error",
+        ranks=rank_numbers([worker]),
+        facts=LeftTraining(
+            rank=worker.rank, last_sequence=sequence_behind(member, victims), victims=victims
+        ),
+    )
+
+
+def _nobody_waits(sample: AnalysisInput, late: Sequence[RankContext]) -> list[Detection]:
+    """Every rank is idle outside any collective, far longer than ever before."""
+    activities = [activity_of(sample, member) for member in late]
     causes = {cause_of(member) for member in late}
     quiet = [quiet_s(member) for member in late]
 
-    if len(causes) != 1 or not all(motion and motion.is_still for motion in motions):
+    if len(causes) != 1 or not all(activity and activity.is_still for activity in activities):
         return []
 
     if not all(
@@ -120,22 +218,24 @@ def nobody_comes(facts: AnalysisInput, late: Sequence[RankContext]) -> list[Find
 
     cause = next(iter(causes))
     assert cause is not None
-    numbers = ranks(member.worker for member in late)
-    lasts_s = min(seconds or 0.0 for seconds in quiet)
     return [
-        Finding(
+        Detection(
             cause=cause,
             severity="error",
-            ranks=numbers,
-            summary=(
-                f"Every rank is blocked in {what(cause, late[0])} for {duration(lasts_s)}; "
-                "none waits for another."
+            ranks=rank_numbers(member.worker for member in late),
+            facts=EveryRankBlocked(
+                blocked_by=cause,
+                lasts_s=min(seconds or 0.0 for seconds in quiet),
+                ranks=tuple(
+                    LateRank(
+                        rank=member.worker.rank,
+                        pid=member.worker.pid,
+                        where=where(member),
+                        activity=activity,
+                        idle_s=member.worker.idle_s or 0.0,
+                    )
+                    for member, activity in zip(late, activities, strict=True)
+                ),
             ),
-            evidence=tuple(
-                f"rank {member.worker.rank}: {place(member)}; {motion.text()}"
-                for member, motion in zip(late, motions, strict=True)
-                if motion
-            ),
-            next_step=next_command(facts, "stacks", numbers[:1], "--locals"),
         )
     ]

@@ -46,8 +46,6 @@ class SampleRequest(msgspec.Struct, frozen=True, kw_only=True):
     None for all."""
     log_lines: int = 0
     """How many lines of the end of each log file are wanted."""
-    words: tuple[str, ...] = ()
-    """What names the job and its cluster on a command line, for the commands that we advise."""
 
     @property
     def from_outside(self) -> bool:

@@ -1,4 +1,4 @@
-"""`doctor` as text: the summary, the cluster, one line per node, then what to paste."""
+"""`doctor` as text: the answer, the cluster, one line per node, then what to paste."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dsray_inspect.agent.doctor.report import (
 from dsray_inspect.agent.text.style import PLAIN, Style
 from dsray_inspect.agent.text.table import table
 
-HEADS = ("node", "0 GCS", "1 controller", "2 in-process", "3 stacks", "3b environ", "GPU")
+HEADS = ("node", "GCS", "controller", "in-process", "py-spy", "environ", "GPU")
 WORDS = {"ok": "ok", "no": "no", "off": "off", "none": "–"}
 
 
@@ -82,7 +82,7 @@ def _circumstances(node: NodeReport) -> str:
         return ""
 
     parts = [
-        "read from here" if node.seen_from == "here" else "read by an agent there",
+        "read from here" if node.seen_from == "here" else "read by a reader there",
         f"py-spy {facts.pyspy_version or '?'}" if facts.pyspy else "no py-spy",
         _users(facts),
         "SYS_PTRACE" if facts.me.may_ptrace else "no SYS_PTRACE",

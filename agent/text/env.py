@@ -1,4 +1,4 @@
-"""`env` as text: what differs and should not, what differs as it must, who set the rest."""
+"""`env` as text: what differs and should not, what is expected to differ, who set the rest."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def env_text(snapshot: Snapshot, style: Style = PLAIN, *, show_all: bool = False
     seen = {rank: env for rank, env in envs.items() if env}
 
     if has_ended(snapshot):
-        return style.paint("The job has ended: there is no environment to read any more.", "bold")
+        return style.paint("The job has ended: there is no environment left to read.", "bold")
 
     if not snapshot.workers:
         return style.paint("There are no ranks yet, so there is no environment to read.", "bold")
@@ -55,7 +55,7 @@ def env_text(snapshot: Snapshot, style: Style = PLAIN, *, show_all: bool = False
     found = differences(seen)
     lines = drift_lines(found.drift, len(seen), style)
     lines += expected_lines(found.expected, style, show_all)
-    differing = {one.name for one in (*found.drift, *found.expected)}
+    differing = {difference.name for difference in (*found.drift, *found.expected)}
     title = "same on all ranks, by who set it" if len(seen) > 1 else "by who set it"
     lines += ["", style.paint(title, "bold")]
     lines += same_lines(next(iter(seen.values())), differing, show_all)
@@ -69,7 +69,7 @@ def drift_lines(drift: Sequence[Difference], seen: int, style: Style) -> list[st
         return [head, *difference_lines(drift)]
 
     if seen == 1:
-        return ["One rank was seen: nothing to compare."]
+        return ["Only one rank was seen: nothing to compare."]
 
     return [f"Nothing differs that should not ({seen} ranks)."]
 
@@ -81,14 +81,14 @@ def expected_lines(expected: Sequence[Difference], style: Style, show_all: bool)
     lines = (
         difference_lines(expected)
         if show_all
-        else wrap("  ", [brief(one) for one in expected], BETWEEN)
+        else wrap("  ", [brief(difference) for difference in expected], BETWEEN)
     )
-    return ["", style.paint("differs as it should", "bold"), *lines]
+    return ["", style.paint("differs, as expected", "bold"), *lines]
 
 
 def difference_lines(differences: Sequence[Difference]) -> list[str]:
-    """Return one line a value, whole: the variable, the ranks, the value and who set it."""
-    width = max(len(one.name) for one in differences)
+    """Return one line per value, uncut: the variable, the ranks, the value and who set it."""
+    width = max(len(difference.name) for difference in differences)
     lines = []
 
     for difference in differences:
@@ -103,7 +103,7 @@ def difference_lines(differences: Sequence[Difference]) -> list[str]:
 
 def brief(difference: Difference) -> str:
     """Return NAME=0-7 for numbers, NAME=a,b for few short values, else how many there are."""
-    values = [one.value for one in difference.values]
+    values = [held.value for held in difference.values]
     known = [value for value in values if value is not None]
 
     if len(known) == len(values) and all(value.isdecimal() for value in known):
@@ -119,7 +119,7 @@ def same_lines(env: Mapping[str, EnvVar], differing: set[str], show_all: bool) -
 
     for source in SOURCES:
         names = sorted(
-            name for name, one in env.items() if one.source == source and name not in differing
+            name for name, held in env.items() if held.source == source and name not in differing
         )
         shown = [
             n for n in names if show_all or source != "inherited" or n.startswith(BRIEF_INHERITED)
@@ -139,13 +139,13 @@ def same_lines(env: Mapping[str, EnvVar], differing: set[str], show_all: bool) -
 
 def hidden_lines(envs: Mapping[int, Mapping[str, EnvVar]]) -> list[str]:
     names = sorted(
-        {name for env in envs.values() for name, one in env.items() if REDACTED in one.value}
+        {name for env in envs.values() for name, held in env.items() if REDACTED in held.value}
     )
     return ["", *wrap("hidden         ", [*names, "(redacted on the node)"], " ")] if names else []
 
 
 def unread(snapshot: Snapshot) -> list[str]:
-    """Return one line a host and reason."""
+    """Return one line per host and reason."""
     missing: dict[tuple[str, str], list[int | None]] = {}
 
     for worker in snapshot.workers:

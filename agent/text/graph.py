@@ -11,10 +11,10 @@ MOST = 40
 
 def graph_text(graph: WaitGraph) -> str:
     """Return the drawing."""
-    return "\n".join(("who waits for what", *(lines(graph) if graph.edges else ("  nobody",))))
+    return "\n".join(("who waits for what", *(_lines(graph) if graph.edges else ("  nobody",))))
 
 
-def lines(graph: WaitGraph) -> Iterator[str]:
+def _lines(graph: WaitGraph) -> Iterator[str]:
     details = {node.name: node.detail for node in graph.nodes}
     shown = merged(graph.edges)
 
@@ -38,12 +38,12 @@ def merged(edges: tuple[WaitEdge, ...]) -> dict[tuple[str, str, str], str]:
         found.setdefault((edge.awaited, edge.evidence), []).append(edge)
 
     return {
-        (names([edge.waiter for edge in held]), awaited, held[0].because): evidence
+        (_names([edge.waiter for edge in held]), awaited, held[0].because): evidence
         for (awaited, evidence), held in found.items()
     }
 
 
-def names(waiters: list[str]) -> str:
+def _names(waiters: list[str]) -> str:
     """Return "ranks 0, 2" for "rank 0" and "rank 2"."""
     ranks = [name.removeprefix("rank ") for name in waiters if name.startswith("rank ")]
 

@@ -48,9 +48,9 @@ def agree(items: Sized | int, singular: str, plural: str) -> str:
     return singular if number == 1 else plural
 
 
-def count(number: int, noun: str) -> str:
+def count(number: int, noun: str, plural: str | None = None) -> str:
     """Return "1 rank" or "3 ranks"."""
-    return f"{number} {noun}{agree(number, '', 's')}"
+    return f"{number} {agree(number, noun, plural or f'{noun}s')}"
 
 
 def name_ranks(ranks: Sequence[int | None]) -> str:

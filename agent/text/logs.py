@@ -13,12 +13,12 @@ STREAMS = {"stdout": "stdout", "stderr": "stderr", "train": "Ray Train"}
 
 
 def logs_text(snapshot: Snapshot, style: Style = PLAIN) -> str:
-    """Return the logs that were asked for, one rank after the other; empty where none was."""
-    logs = [(one.rank, one.log) for one in snapshot.workers if one.log is not None]
-    return "\n\n".join("\n".join(written(rank, log, style)) for rank, log in logs)
+    """Return the requested logs, one rank after the other; empty if none was requested."""
+    logs = [(worker.rank, worker.log) for worker in snapshot.workers if worker.log is not None]
+    return "\n\n".join("\n".join(_log_lines(rank, log, style)) for rank, log in logs)
 
 
-def written(rank: int | None, log: Log, style: Style) -> Iterator[str]:
+def _log_lines(rank: int | None, log: Log, style: Style) -> Iterator[str]:
     yield f"{style.paint(f'log of rank {rank}', 'bold')}  on {log.hostname}"
 
     for file in log.files:

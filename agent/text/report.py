@@ -1,4 +1,4 @@
-"""`attach` as text: the verdict, who is who, one line a rank, what could not be seen."""
+"""`attach` as text: the verdict, driver and controller, one line per rank, what could not be seen."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dsray_inspect.agent.text.truncate import (
 
 MAX_RANKS = 64
 MAX_EVIDENCE = 4
-HEADS = ("rank", "node", "GPU", "pid", "actor", "function", "", "phase", "step", "moved")
+HEADS = ("rank", "node", "GPU", "pid", "actor", "function", "", "phase", "step", "idle")
 NODE, FUNCTION, PLACE = HEADS.index("node"), HEADS.index("function"), HEADS.index("function") + 1
 
 
@@ -88,7 +88,7 @@ def people(snapshot: Snapshot) -> str:
         )
 
     if not rows:
-        return "no driver is known"
+        return "The driver is not known."
 
     widths = [max(len(row[n]) for row in rows) for n in range(3)]
     return "\n".join(
@@ -131,10 +131,10 @@ def ranks(snapshot: Snapshot, style: Style) -> str:
     culprits = {rank for finding in snapshot.findings for rank in finding.ranks}
     ordered = sorted(
         snapshot.workers,
-        key=lambda one: (one.rank not in culprits, one.rank is None, one.rank or 0),
+        key=lambda worker: (worker.rank not in culprits, worker.rank is None, worker.rank or 0),
     )
     shown = ordered if len(ordered) <= MAX_RANKS else ordered[:MAX_RANKS]
-    shown = sorted(shown, key=lambda one: (one.rank is None, one.rank or 0))
+    shown = sorted(shown, key=lambda worker: (worker.rank is None, worker.rank or 0))
     hosts = without_domain(host_of(worker) for worker in shown)
     cuts = {NODE: keep_apart(hosts.values(), cut_middle), FUNCTION: cut_end, PLACE: cut_front}
     text = table(HEADS, [cells(worker, culprits, hosts) for worker in shown], cuts=cuts)
@@ -178,7 +178,7 @@ def phase_of(worker: Worker) -> str:
 
 
 def deepspeed_lines(snapshot: Snapshot) -> list[str]:
-    """Return what runs, once for each distinct engine, with the ranks that run it."""
+    """Return each distinct engine once, with the ranks that run it."""
     by_digest: dict[str, list[Worker]] = {}
 
     for worker in snapshot.workers:
@@ -188,7 +188,7 @@ def deepspeed_lines(snapshot: Snapshot) -> list[str]:
     lines = []
 
     for workers in by_digest.values():
-        who = [name_ranks([one.rank for one in workers])] if len(by_digest) > 1 else []
+        who = [name_ranks([worker.rank for worker in workers])] if len(by_digest) > 1 else []
         engine = workers[0].deepspeed
         assert engine is not None
         lines += wrap("DeepSpeed   ", [*who, *facts_of(engine)], " · ")
@@ -217,7 +217,7 @@ def facts_of(engine: DeepSpeed) -> list[str]:
 
 
 def finding_lines(snapshot: Snapshot, style: Style) -> list[str]:
-    """Return each finding with what it rests on; the headline is not said again."""
+    """Return each finding with what it rests on; the headline is not repeated."""
     lines = []
 
     for number, finding in enumerate(snapshot.findings):
@@ -240,14 +240,14 @@ def evidence_of(finding: Finding) -> list[str]:
 
 
 def evidence_lines(snapshot: Snapshot, style: Style) -> list[str]:
-    """Return one line on what answered, then one a kind of thing that did not."""
+    """Return one line on what answered, then one for each kind of thing that did not."""
     lines = [style.paint(f"evidence    {answered(snapshot)}", "dim")]
     workers = () if has_ended(snapshot) else snapshot.workers
     controller = {worker.evidence.controller for worker in workers} - {OK}
-    lines += [f"no rung 1   controller: {why}" for why in sorted(controller)[:1]]
+    lines += [f"no answer   controller: {why}" for why in sorted(controller)[:1]]
     there = [worker for worker in workers if worker.pid]
     lines += silent("stack", [(worker.rank, worker.evidence.stack) for worker in there])
-    lines += silent("rung 2", [(worker.rank, worker.evidence.worker) for worker in workers])
+    lines += silent("answer", [(worker.rank, worker.evidence.worker) for worker in workers])
     lines += silent("env", [(worker.rank, worker.evidence.env) for worker in there])
     lines += [f"note        {note}" for note in snapshot.notes]
     return lines
@@ -257,10 +257,10 @@ def answered(snapshot: Snapshot) -> str:
     workers, took = snapshot.workers, f"taken in {duration(snapshot.took_s)}"
 
     if has_ended(snapshot):
-        return f"Ray's tables only, as nothing of the job runs any more · {took}"
+        return f"only Ray's tables, as nothing of the job is running any more · {took}"
 
     if not workers:
-        return f"no rank to ask yet · {took}"
+        return f"no ranks to ask yet · {took}"
 
     stacks = sum(worker.evidence.stack == OK for worker in workers)
     calls = sum(worker.evidence.worker == OK for worker in workers)
@@ -272,7 +272,7 @@ def answered(snapshot: Snapshot) -> str:
 
 
 def silent(what: str, whys: Sequence[tuple[int | None, str]]) -> Iterator[str]:
-    """Yield a line for each reason why something is missing, with the ranks it is missing of."""
+    """Yield a line for each reason why something is missing, with the ranks that lack it."""
     by_why: dict[str, list[int | None]] = {}
 
     for rank, why in whys:

@@ -1,4 +1,4 @@
-"""`stacks` as text: one tree from the driver over the controller to where each rank stands."""
+"""`stacks` as text: one tree from the driver and the controller to where each rank is."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Line(NamedTuple):
 
 
 def stacks_text(snapshot: Snapshot, style: Style = PLAIN, *, full: bool = False) -> str:
-    """Return the whole tree; `full` shows the frames that are folded otherwise."""
+    """Return the whole tree; `full` shows the frames that are otherwise folded."""
     writer = Writer(snapshot, style, full)
     lines = aligned([*writer.driver(), *writer.controller(), *writer.workers()], style)
     missing = unseen(snapshot)
@@ -49,10 +49,10 @@ def stacks_text(snapshot: Snapshot, style: Style = PLAIN, *, full: bool = False)
 def aligned(lines: Sequence[str | Line], style: Style) -> list[str]:
     """Return the tree with its names, places and layers in columns, at most `WIDEST` in all."""
     frames = [line for line in lines if isinstance(line, Line)]
-    place_width = max((len(cut_path(one.place, WIDEST_PLACE)) for one in frames), default=0)
-    mark_width = max((len(one.mark) + 1 for one in frames if one.mark), default=0)
+    place_width = max((len(cut_path(frame.place, WIDEST_PLACE)) for frame in frames), default=0)
+    mark_width = max((len(frame.mark) + 1 for frame in frames if frame.mark), default=0)
     most = WIDEST - 2 - place_width - 2 - LAYER_WIDTH - mark_width
-    name_width = min(most, max((len(one.lead + one.name) for one in frames), default=0))
+    name_width = min(most, max((len(frame.lead + frame.name) for frame in frames), default=0))
     return [
         line if isinstance(line, str) else written(line, name_width, place_width, style)
         for line in lines
@@ -173,11 +173,11 @@ class Writer:
             label = f"[{compact(branch.ranks)}] " if branch.ranks and not branch.branches else ""
             first = indent + ("└ " if last else "├ ") + label
             rest = indent + ("  " if last else "│ ") + " " * len(label)
-            yield from self.frames(branch.frames, first, rest, self.stands(branch))
+            yield from self.frames(branch.frames, first, rest, self.dwell(branch))
             yield from self.branches(branch.branches, indent + ("  " if last else "│ "))
 
-    def stands(self, branch: Branch) -> str:
-        """Return how long the ranks whose stack ends here have stood here."""
+    def dwell(self, branch: Branch) -> str:
+        """Return how long the ranks whose stack ends here have been here."""
         if branch.branches or branch.idle_s is None or branch.idle_s < 1:
             return ""
 
@@ -234,7 +234,7 @@ def telling_first(thread: tuple[Role, str]) -> tuple[bool, bool, bool, bool]:
 
 
 def with_last_frame(shown: list[Frame | Folded]) -> list[Frame | Folded]:
-    """Return the same with the innermost frame unfolded: it is where the thread stands."""
+    """Return the same with the innermost frame unfolded: it is where the thread is."""
     last = shown[-1] if shown else None
 
     if not isinstance(last, Folded):
@@ -246,7 +246,7 @@ def with_last_frame(shown: list[Frame | Folded]) -> list[Frame | Folded]:
 
 
 def only_plumbing(frames: Sequence[Frame]) -> bool:
-    return all(isinstance(one, Folded) and one.plumbing for one in fold(frames))
+    return all(isinstance(item, Folded) and item.plumbing for item in fold(frames))
 
 
 def place_of(frame: Frame) -> str:

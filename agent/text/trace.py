@@ -1,11 +1,18 @@
-"""A trace in short: per rank where its steps went, who is late, what never ended."""
+"""A trace in short: where the steps of each rank went, which rank is late, what never ended."""
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator, Sequence
 
-from dsray_inspect.agent.text.humanize import compact, duration, name_ranks, size
+from dsray_inspect.agent.text.humanize import (
+    agree,
+    compact,
+    duration,
+    name_ranks,
+    sentence,
+    size,
+)
 from dsray_inspect.agent.text.style import PLAIN, Style
 from dsray_inspect.agent.text.table import table
 from dsray_inspect.agent.text.truncate import cut_middle, wrap
@@ -44,11 +51,11 @@ def trace_text(
     past: bool = False,
     now_ns: int,
 ) -> str:
-    """Return the account of a trace."""
+    """Return the summary of a trace as text."""
     lines = [style.paint(headline(summary, past=past), "bold"), ""]
     lines += ranks_table(summary)
     lines += [""]
-    lines += told(summary, now_ns)
+    lines += _notable(summary, now_ns)
 
     for note in notes:
         lines += wrap("note".ljust(HEAD), note.split(" "), " ")
@@ -59,27 +66,27 @@ def trace_text(
 def headline(summary: Summary, *, past: bool) -> str:
     """Return how much was seen, and how long a step takes."""
     ranks = summary.ranks
-    steps = [one for one in ranks if one.steps]
-    who = name_ranks([one.rank for one in ranks])
+    steps = [rank for rank in ranks if rank.steps]
+    who = name_ranks([rank.rank for rank in ranks])
     seconds = (summary.until_ns - summary.from_ns) / 1e9
     begin = f"the last {duration(seconds)}, from {clock(summary.from_ns)}"
     reach = begin if past else f"traced for {duration(seconds)}"
-    who = f"{who[0].upper()}{who[1:]}"
+    who = sentence(who)
 
     if not summary.spans:
-        return f"{who}: nothing is recorded."
+        return f"{who}: nothing was recorded."
 
     what = f"{who}, {reach}"
 
     if not steps:
         return f"{what}: no whole step."
 
-    fewest, most = min(one.steps for one in steps), max(one.steps for one in steps)
+    fewest, most = min(rank.steps for rank in steps), max(rank.steps for rank in steps)
     count = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-    median_ms = max(one.median_ms or 0.0 for one in steps)
-    called = "steps, told from the collectives" if summary.inferred else "steps"
+    median_ms = max(rank.median_ms or 0.0 for rank in steps)
+    called = "steps, inferred from the collectives" if summary.inferred else "steps"
     first, last = steps[0].first_step, steps[0].last_step
-    return f"{what}: {count} {called} (#{first} to #{last}), {milliseconds(median_ms)} a step."
+    return f"{what}: {count} {called} (#{first} to #{last}), {milliseconds(median_ms)} per step."
 
 
 def clock(time_ns: int) -> str:
@@ -92,35 +99,37 @@ def milliseconds(value: float) -> str:
 
 
 def ranks_table(summary: Summary) -> list[str]:
-    """Return one line a rank; of very many, those that cost most."""
+    """Return one line per rank; of very many, those that cost most."""
     ranks = list(summary.ranks)
 
     if len(ranks) > SHOWN:
-        chosen = sorted(ranks, key=lambda one: (one.in_now is None, -one.late_ms))[:SHOWN]
-        ranks = [one for one in ranks if one in chosen]
+        chosen = sorted(ranks, key=lambda rank: (rank.in_now is None, -rank.late_ms))[:SHOWN]
+        ranks = [rank for rank in ranks if rank in chosen]
 
-    columns = [name for name in COLUMNS if any(name in one.phases_ms for one in ranks)]
+    columns = [name for name in COLUMNS if any(name in rank.phases_ms for rank in ranks)]
     heads = ["rank", "steps", "host", "a step", "longest"]
     heads += [*(COLUMNS[name] for name in columns), "waits", "late"]
-    rows = [row(one, columns) for one in ranks]
+    rows = [row(rank, columns) for rank in ranks]
     lines = table(heads, rows, cuts={HOST: cut_middle}).splitlines()
     lines[0] += "   (ms a step)" if columns else ""
     hidden = len(summary.ranks) - len(ranks)
-    return lines + ([f"and {hidden} ranks more (--json)"] if hidden else [])
+    return lines + ([f"and {hidden} more ranks (--json)"] if hidden else [])
 
 
-def row(one: RankSummary, columns: Sequence[str]) -> list[str]:
-    rank = str(one.rank) if one.rank is not None else "–"
-    longest = f"{milliseconds(one.longest_ms)} #{one.longest_step}" if one.longest_ms else "–"
+def row(summary: RankSummary, columns: Sequence[str]) -> list[str]:
+    rank = str(summary.rank) if summary.rank is not None else "–"
+    longest = (
+        f"{milliseconds(summary.longest_ms)} #{summary.longest_step}" if summary.longest_ms else "–"
+    )
     return [
         rank.rjust(4),
-        str(one.steps).rjust(5),
-        one.hostname,
-        milliseconds(one.median_ms).rjust(6) if one.median_ms is not None else "–".rjust(6),
+        str(summary.steps).rjust(5),
+        summary.hostname,
+        milliseconds(summary.median_ms).rjust(6) if summary.median_ms is not None else "–".rjust(6),
         longest,
-        *(number(one.phases_ms.get(name)).rjust(len(COLUMNS[name])) for name in columns),
-        number(one.waits_ms).rjust(5),
-        number(one.late_ms).rjust(4),
+        *(number(summary.phases_ms.get(name)).rjust(len(COLUMNS[name])) for name in columns),
+        number(summary.waits_ms).rjust(5),
+        number(summary.late_ms).rjust(4),
     ]
 
 
@@ -131,8 +140,8 @@ def number(value: float | None) -> str:
     return f"{value:.1f}" if value < 1000 else f"{value:.0f}"
 
 
-def told(summary: Summary, now_ns: int) -> Iterator[str]:
-    """Yield what stands out."""
+def _notable(summary: Summary, now_ns: int) -> Iterator[str]:
+    """Yield what is notable."""
     yield from lateness(summary)
 
     if summary.change is not None:
@@ -143,12 +152,12 @@ def told(summary: Summary, now_ns: int) -> Iterator[str]:
             f"{milliseconds(change.after_ms)}; before it was {milliseconds(change.before_ms)}",
         )
 
-    for one in summary.stuck[:MOST]:
-        what = f"{one.operation} #{one.sequence} (group {one.group})"
-        age = duration(max(0, now_ns - one.since_ns) / 1e9)
-        missing = f", {name_ranks(one.missing)} never did" if one.missing else ""
-        step = f" of step #{one.step}" if one.step is not None else ""
-        text = f"{what}{step}: {name_ranks(one.ranks)} entered it {age} ago{missing}"
+    for stuck in summary.stuck[:MOST]:
+        what = f"{stuck.operation} #{stuck.sequence} (group {stuck.group})"
+        age = duration(max(0, now_ns - stuck.since_ns) / 1e9)
+        missing = f", {name_ranks(stuck.missing)} never did" if stuck.missing else ""
+        step = f" of step #{stuck.step}" if stuck.step is not None else ""
+        text = f"{what}{step}: {name_ranks(stuck.ranks)} entered it {age} ago{missing}"
         yield line("not over", text)
 
     head = "collectives"
@@ -167,25 +176,25 @@ def told(summary: Summary, now_ns: int) -> Iterator[str]:
 
 def lateness(summary: Summary) -> Iterator[str]:
     if summary.late_rank is not None:
-        one = next(one for one in summary.ranks if one.rank == summary.late_rank)
-        part = f" ({one.late_ms / one.mean_ms:.0%} of it)" if one.mean_ms else ""
-        others = "the other waits" if len(summary.ranks) == 2 else "the others wait"
+        late = next(rank for rank in summary.ranks if rank.rank == summary.late_rank)
+        part = f" ({late.late_ms / late.mean_ms:.0%} of it)" if late.mean_ms else ""
+        others = agree(len(summary.ranks) - 1, "the other rank waits", "the others wait")
         yield line(
             "late",
-            f"rank {one.rank}: {others} for it {milliseconds(one.late_ms)} a step{part}",
+            f"rank {late.rank}: {others} {milliseconds(late.late_ms)} per step for it{part}",
         )
-    elif len(summary.ranks) > 1 and any(one.steps and one.waits_ms for one in summary.ranks):
-        most = max(summary.ranks, key=lambda one: one.late_ms)
+    elif len(summary.ranks) > 1 and any(rank.steps and rank.waits_ms for rank in summary.ranks):
+        most = max(summary.ranks, key=lambda rank: rank.late_ms)
         yield line(
             "late",
-            f"nobody in particular; most is rank {most.rank}, {number(most.late_ms)} ms a step",
+            f"no rank in particular; rank {most.rank} most, {number(most.late_ms)} ms per step",
         )
 
     inside: dict[str, list[int]] = {}
 
-    for one in summary.ranks:
-        if one.in_now is not None and one.rank is not None:
-            inside.setdefault(one.in_now, []).append(one.rank)
+    for rank in summary.ranks:
+        if rank.in_now is not None and rank.rank is not None:
+            inside.setdefault(rank.in_now, []).append(rank.rank)
 
     if inside:
         places = [f"{name}: {compact(sorted(ranks))}" for name, ranks in inside.items()]

@@ -9,7 +9,7 @@ from dsray_inspect.agent.text.style import PLAIN, Style
 
 
 def is_news(before: Snapshot | None, now: Snapshot) -> bool:
-    """Return whether the verdict is another one: its state, cause or ranks, or the run it is of."""
+    """Return whether the verdict differs: its state, cause or ranks, or the job it is about."""
     if before is None or before.job.job_id != now.job.job_id:
         return True
 

@@ -52,7 +52,7 @@ class Attached:
 
     def __init__(self, cluster: Cluster, job: Job) -> None:
         self.session = Session(cluster.address)
-        self.ask = Options().request(None)
+        self.ask = Options().request()
         self._name = job.submission_id
 
     def __enter__(self) -> Attached:

@@ -66,7 +66,7 @@ def test_finds_the_rank_that_hangs_and_leaves_nothing(env: dict[str, str]) -> No
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=STOP_LIMIT_S)
 
-    assert "HUNG: Rank 1 is blocked in load_batch" in shown
+    assert "HUNG: Rank 1 has been blocked in load_batch" in shown
     assert "rank_blocked_in_user_code" in shown
     assert "ZeRO-2" in shown
     assert "in the flight recorders" in shown

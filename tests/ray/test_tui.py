@@ -126,7 +126,7 @@ def test_from_a_hung_job_to_its_line_of_code(
     before = lives(hung_job)
     number = line_of(SLEEPS, after="def load_batch")
     screen = opened.wait_for(f"load_batch:{number}", "waits 1")
-    assert "rank 1 is blocked in load_batch" in screen.replace("\n", " ").lower()
+    assert "rank 1 has been blocked in load_batch" in screen.replace("\n", " ").lower()
 
     opened.press("Enter")
     screen = opened.wait_for("› rank 1", "▶")
@@ -187,7 +187,7 @@ def test_a_window_is_saved_and_shown_again(
     (path,) = cluster.dir.glob("dsray-*.jsonl")
     printed = cluster.run("dsray-inspect", "attach", "--replay", str(path))
     assert printed.returncode == 1
-    assert printed.stdout.startswith("HUNG: Rank 1 is blocked in load_batch")
+    assert printed.stdout.startswith("HUNG: Rank 1 has been blocked in load_batch")
 
     terminal.type(f"dsray-inspect attach --replay {path}")
     terminal.wait_for("⏸", "BLOCKED")

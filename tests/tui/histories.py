@@ -85,7 +85,7 @@ def trains(snapshot: Snapshot, back: int) -> Snapshot:
         state="healthy",
         cause=None,
         ranks=(),
-        summary=f"{len(snapshot.workers)} ranks at step {step}; last moved 10 ms ago.",
+        summary=f"{len(snapshot.workers)} ranks at step {step}; last active 10 ms ago.",
     )
     return each_worker(snapshot, earlier, findings=(), verdict=fine, graph=WaitGraph())
 
@@ -153,7 +153,10 @@ def blind() -> list[Event]:
     """Rank 1 does not answer, and py-spy has no permission to read it."""
     last = recorded("healthy")
     missing = Verdict(
-        state="unknown", cause=None, ranks=(), summary=f"1 of 2 ranks seen: {NEEDS_PTRACE}."
+        state="unknown",
+        cause=None,
+        ranks=(),
+        summary=f"1 of 2 ranks could be seen: {NEEDS_PTRACE}.",
     )
 
     def unread(worker: Worker) -> Worker:

@@ -1,9 +1,33 @@
-"""Settings of the property tests."""
+"""Settings of the property tests, and a check of what detectors say they find."""
 
 from __future__ import annotations
 
+import msgspec
+import pytest
 from hypothesis import HealthCheck, settings
+
+from dsray_inspect.agent import verdict
+from dsray_inspect.agent.assemble.snapshot import AnalysisInput
+from dsray_inspect.agent.detectors.detection import Detection
+from dsray_inspect.agent.detectors.registry import Registration
 
 # How long one example takes says more about the machine's load than about the code.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+def checked(registration: Registration) -> Registration:
+    """Return the detector so that it fails if it finds a cause that it was not registered for."""
+
+    def detect(sample: AnalysisInput) -> list[Detection]:
+        found = registration.detect(sample)
+        assert {one.cause for one in found} <= set(registration.causes), registration.name
+        return found
+
+    detect.__name__ = registration.name
+    return msgspec.structs.replace(registration, detect=detect)
+
+
+@pytest.fixture(autouse=True)
+def _detectors_find_what_they_are_registered_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verdict, "DETECTORS", tuple(map(checked, verdict.DETECTORS)))

@@ -8,10 +8,12 @@ from typing import get_args
 
 import pytest
 
+from dsray_inspect.agent import causes_page
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.causes import CAUSE_OF_PHASE, CAUSES, badge_of, spec_of
+from dsray_inspect.agent.detectors.detection import Detection
 from dsray_inspect.agent.detectors.registry import Registration, ordered, registered
-from dsray_inspect.agent.model import PHASES, Cause, Finding
+from dsray_inspect.agent.model import PHASES, Cause
 
 ROOT = Path(__file__).parents[2]
 CODES = tuple(spec.code for spec in CAUSES)
@@ -40,6 +42,17 @@ def test_the_start_up_dashboard_shows_the_causes_of_the_set_up() -> None:
     text = (ROOT / "dashboards" / "grafana" / "dsray-startup.json").read_text()
     shown = "rendezvous_wait|network_unreachable|op_compile_slow|op_compile_lock|resources_pending"
     assert shown in text
+
+
+def test_the_page_of_causes_is_up_to_date() -> None:
+    page = (ROOT / "docs" / "causes.md").read_text()
+    assert page == causes_page.page(), "run `make causes-page`"
+    assert [code for code in CODES if page.count(f"| `{code}` |") != 1] == []
+
+
+def test_views_of_a_sample_return_no_detections() -> None:
+    views = (ROOT / "agent" / "detectors" / "evidence").glob("*.py")
+    assert [view.name for view in views if "Detection" in view.read_text()] == []
 
 
 def test_a_phase_means_at_most_one_cause() -> None:
@@ -83,7 +96,7 @@ def test_the_detectors_run_in_the_order_in_which_one_explains_the_next() -> None
 
 
 def registration(name: str, *after: str) -> Registration:
-    def detect(_facts: AnalysisInput) -> list[Finding]:
+    def detect(_facts: AnalysisInput) -> list[Detection]:
         return []
 
     detect.__name__ = name

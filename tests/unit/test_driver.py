@@ -75,7 +75,7 @@ def test_a_driver_that_moves_is_on_its_way(now: dict[str, Any]) -> None:
     snapshot = judged(driver(MAIN, DOWNLOAD), now)
     assert (snapshot.verdict.state, snapshot.findings) == ("starting", ())
     assert snapshot.verdict.summary == (
-        "No workers yet: the driver is in download (train.py:12) and has not come to fit()."
+        "There are no workers yet: the driver is in download (train.py:12) and has not reached fit()."
     )
 
 

@@ -106,7 +106,7 @@ def test_who_waits_in_c_for_its_newest_collective_is_no_culprit() -> None:
 
     snapshot = twice(item(0), stands(1, IN_USER), item(2))
     assert (snapshot.verdict.cause, snapshot.verdict.ranks) == ("rank_blocked_in_user_code", (1,))
-    assert "ranks 0, 2 wait for it" in snapshot.verdict.summary
+    assert "ranks 0, 2 are waiting for it" in snapshot.verdict.summary
 
 
 def test_who_has_begun_a_collective_that_all_have_begun_waits_for_nobody() -> None:
@@ -180,13 +180,13 @@ def test_an_object_that_is_still_being_made_is_waited_for() -> None:
     assert in_get_of((10.0, 10.9), 8).findings == ()
     late = in_get_of((10.0, 10.9), 40).findings[0]
     assert (late.cause, late.severity, late.ranks) == ("object_wait", "warning", (1,))
-    assert "actor Env, pid 107 still runs" in late.summary
+    assert "actor Env, pid 107, is still running" in late.summary
 
 
 def test_it_is_the_actor_that_still_runs_also_for_several_ranks() -> None:
     late = in_get_of((10.0, 10.9), 40, getting=(1, 2)).findings[0]
     assert late.ranks == (1, 2)
-    assert "actor Env, pid 107 still runs; rank 0 has waited 40.0 s for them" in late.summary
+    assert "actor Env, pid 107, is still running; rank 0 has waited 40.0 s for them" in late.summary
 
 
 def test_an_object_that_nobody_makes_is_not() -> None:
@@ -251,8 +251,8 @@ def test_ranks_that_stand_alike_are_told_together() -> None:
     snapshot = twice(*looks)
     found = [(one.cause, one.ranks) for one in snapshot.findings]
     assert found == [("rank_blocked_in_user_code", (1, 3)), ("data_stall", (4,))]
-    assert "Ranks 1, 3 are blocked in load_batch (train.py:20)" in snapshot.verdict.summary
-    assert "ranks 0, 2 wait for them" in snapshot.verdict.summary
+    assert "Ranks 1, 3 have been blocked in load_batch (train.py:20)" in snapshot.verdict.summary
+    assert "ranks 0, 2 are waiting for them" in snapshot.verdict.summary
     evidence = "\n".join(snapshot.findings[0].evidence)
     assert "rank 1: its last collective of that group is #68" in evidence
     assert "rank 3: its last collective of that group is #68" in evidence
@@ -263,7 +263,7 @@ def test_slow_ranks_are_told_together() -> None:
     ran = [stands(number, IN_USER, 41, ran_s=5.9, cpu_s=10.9) for number in (1, 2)]
     snapshot = window((waits(0, 40), *slow), (waits(0, 41), *ran))
     assert (snapshot.verdict.cause, snapshot.verdict.ranks) == ("straggler", (1, 2))
-    assert "Ranks 1, 2 are in load_batch (train.py:20) and they still run" in (
+    assert "Ranks 1-2 are in load_batch (train.py:20) and they are still running" in (
         snapshot.verdict.summary
     )
 
@@ -284,7 +284,9 @@ def test_a_collective_waits_for_the_ranks_of_its_own_group() -> None:
         in_group(stands(4, IN_USER), *second),
         in_group(waits(5), *second),
     ).graph
-    lacks = [(edge.waiter[-9:], edge.awaited) for edge in graph.edges if "not come" in edge.because]
+    lacks = [
+        (edge.waiter[-9:], edge.awaited) for edge in graph.edges if "not reached" in edge.because
+    ]
     assert sorted(lacks) == [("group 10)", "rank 1"), ("group 11)", "rank 4")]
 
 
@@ -547,8 +549,8 @@ def test_who_sleeps_while_others_make_a_group_is_to_blame() -> None:
     snapshot = twice(asleep, joins(1), joins(2))
     assert (snapshot.verdict.state, snapshot.verdict.cause) == ("hung", "rank_blocked_in_user_code")
     assert snapshot.verdict.ranks == (0,)
-    assert "ranks 1, 2 wait for it" in snapshot.verdict.summary
-    assert "ranks 1, 2: in init_process_group, for up to 12.0 s" in snapshot.findings[0].evidence
+    assert "ranks 1-2 are waiting for it" in snapshot.verdict.summary
+    assert "ranks 1-2: in init_process_group, for up to 12.0 s" in snapshot.findings[0].evidence
 
 
 def test_who_makes_a_group_while_others_train_has_diverged() -> None:
@@ -563,7 +565,7 @@ def test_who_comes_to_a_new_group_a_little_later_is_only_named() -> None:
     snapshot = window((before, joins(1), joins(2)), (now, joins(1), joins(2)))
     [finding] = snapshot.findings
     assert (finding.cause, finding.severity, finding.ranks) == ("rendezvous_wait", "warning", (0,))
-    assert finding.summary.endswith("rank 0 has not come to it.")
+    assert finding.summary.endswith("rank 0 has not reached it.")
 
 
 def test_ranks_that_dial_one_address_are_told_together() -> None:
@@ -577,7 +579,7 @@ def test_ranks_that_dial_one_address_are_told_together() -> None:
         if one.cause == "network_unreachable"
     ]
     assert finding.ranks == (1, 2)
-    assert finding.summary == "Ranks 1, 2 dial 10.9.9.9:29500, and nobody answers."
+    assert finding.summary == "Ranks 1-2 are connecting to 10.9.9.9:29500, and nothing answers."
 
 
 def test_ranks_that_are_stopped_are_told_together() -> None:
@@ -586,7 +588,7 @@ def test_ranks_that_are_stopped_are_told_together() -> None:
         waits(0), stands(1, IN_USER), stands(2, IN_USER), looks={"n1": {"processes": processes}}
     )
     assert snapshot.verdict.ranks == (1, 2)
-    assert snapshot.verdict.summary.startswith("Ranks 1, 2 are stopped")
+    assert snapshot.verdict.summary.startswith("Ranks 1-2 are stopped")
     assert snapshot.findings[0].next_step == "kill -CONT 101 102   (on h)"
 
 

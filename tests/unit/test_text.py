@@ -227,7 +227,7 @@ def test_all_means_the_whole_value() -> None:
 def test_one_rank_has_nothing_to_differ_from() -> None:
     hung = load("hung")
     text = env_text(msgspec.structs.replace(hung, workers=hung.workers[:1]))
-    assert text.startswith("One rank was seen: nothing to compare.\n\nby who set it\n")
+    assert text.startswith("Only one rank was seen: nothing to compare.\n\nby who set it\n")
     assert "differs" not in text
 
 

@@ -337,7 +337,9 @@ def test_a_summary_names_the_late_rank() -> None:
     assert told.late_rank == 1
     assert [one.late_ms for one in told.ranks] == [0, 20]
     assert [one.waits_ms for one in told.ranks] == [20, 0]
-    assert "rank 1: the other waits for it 20 ms a step (20% of it)" in trace_text(told, now_ns=0)
+    assert "rank 1: the other rank waits 20 ms per step for it (20% of it)" in trace_text(
+        told, now_ns=0
+    )
 
 
 def test_a_summary_tells_when_the_pace_changed() -> None:
@@ -364,7 +366,7 @@ def test_a_summary_tells_what_never_ended() -> None:
 
 def test_an_empty_timeline_is_said_to_be() -> None:
     empty = timeline([])
-    assert "nothing is recorded" in trace_text(summarize(empty), now_ns=0)
+    assert "nothing was recorded" in trace_text(summarize(empty), now_ns=0)
 
 
 def test_the_names_are_those_of_the_exporters() -> None:

@@ -23,6 +23,7 @@ from dsray_inspect.agent.sampling.node_report import NodeReport
 from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
 from dsray_inspect.agent.sampling.rank_report import ControllerReport, RankReport
 from dsray_inspect.agent.stacks.table import StackTable
+from dsray_inspect.agent.text.command_hint import CommandHint
 from dsray_inspect.agent.unavailable import Unavailable
 from dsray_inspect.agent.verdict import judge
 
@@ -142,7 +143,7 @@ def look(
         job=more.pop("job", job()),
         actors=RunHandle(generation="v2", controller=controller, workers=rows),
         nodes=[NodeHandle(node_id="n1", ip="10.0.0.1", hostname="h", alive=True, resources={})],
-        request=SampleRequest(max_pause_ms=100, words=("j1", "--address", "10.0.0.1:6379")),
+        request=SampleRequest(max_pause_ms=100),
         controller=ControllerReport(state="RUNNING"),
         node_reports=nodes,
         ranks={row.actor_id: reported(answer) for row, answer in zip(rows, ranks, strict=True)},
@@ -161,11 +162,12 @@ def test_a_rank_that_stands_still_in_user_code_is_to_blame() -> None:
     assert snapshot.verdict.cause == "rank_blocked_in_user_code"
     assert snapshot.verdict.ranks == (1,)
     assert "load_batch (train.py:20)" in snapshot.verdict.summary
-    assert "ranks 0, 2 wait for it" in snapshot.verdict.summary
+    assert "ranks 0, 2 are waiting for it" in snapshot.verdict.summary
 
 
 def test_the_next_command_can_be_pasted() -> None:
-    snapshot = judged(rank(0, IN_REDUCE, 60), rank(1, IN_USER, 61))
+    hint = CommandHint(words=("j1", "--address", "10.0.0.1:6379"))
+    snapshot = judge(look(rank(0, IN_REDUCE, 60), rank(1, IN_USER, 61)), hint)
     assert (
         snapshot.findings[0].next_step
         == "dsray-inspect stacks j1 --address 10.0.0.1:6379 --rank 1 --locals"
@@ -293,7 +295,7 @@ def test_two_ranks_that_differ_are_both_to_blame() -> None:
 def test_a_rank_that_was_not_seen_makes_the_verdict_unknown() -> None:
     snapshot = judged(rank(0, IN_USER, 0.1), "its main thread did not answer in 1.8 s: busy")
     assert snapshot.verdict.state == "unknown"
-    assert "1 of 2 ranks seen" in snapshot.verdict.summary
+    assert "1 of 2 ranks could be seen" in snapshot.verdict.summary
 
 
 def test_a_dead_rank_makes_the_run_fail() -> None:

@@ -38,13 +38,13 @@ def follow(job: str | None, options: Options, every_s: float, *, as_columns: boo
     printer = Printer(EventView, options, default=_FORMAT)
     writer = Writer()
 
-    with Session(choose_address(options.address)) as session:
+    with Session(choose_address(options.address), options.hint(job)) as session:
         candidate = session.find(job, inject=not options.no_inject)
         # The reader at the other end keeps the window; two snapshots are enough here.
         feed = Feed(
             session,
             candidate,
-            options.request(job, start=True),
+            options.request(start=True),
             every_s=every_s,
             keep=2,
             past=session.history,

@@ -13,6 +13,7 @@ import msgspec
 
 from dsray_inspect.agent.errors import UsageError
 from dsray_inspect.agent.sampling.observation import SampleRequest
+from dsray_inspect.agent.text.command_hint import CommandHint
 
 _CommandT = TypeVar("_CommandT", bound=Callable[..., Any])
 DEFAULT_MAX_PAUSE_MS = 100.0
@@ -46,12 +47,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
         return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
-    def request(self, job: str | None, **more: Any) -> SampleRequest:
-        """Return the request for samples of JOB with the limits of this call."""
+    def request(self, **more: Any) -> SampleRequest:
+        """Return the request for samples with the limits of this call."""
         pause_ms = DEFAULT_MAX_PAUSE_MS if self.max_pause is None else self.max_pause
+        return SampleRequest(inject=not self.no_inject, max_pause_ms=pause_ms, **more)
+
+    def hint(self, job: str | None) -> CommandHint:
+        """Return how to name JOB and its cluster in the commands that are suggested."""
         address = ("--address", self.address) if self.address else ()
-        words = (*((job,) if job else ()), *address)
-        return SampleRequest(inject=not self.no_inject, max_pause_ms=pause_ms, words=words, **more)
+        return CommandHint(words=(*((job,) if job else ()), *address))
 
     def with_format(self, name: str, *, flag: str, is_given: bool) -> Options:
         """Return the options with the format that an older flag stands for, if it is given.

@@ -54,7 +54,7 @@ def serve(plan: ServePlan, options: Options) -> ExitCode:
     token = bind.token_of(plan.token_file, host_and_port)
     latest = LatestSample()
     address = _retry(lambda: choose_address(options.address), plan, printer)
-    request = options.request(plan.job, start=True)
+    request = options.request(start=True)
 
     # The session ends last: there is little time to end in, and Ray may take all of it.
     with contextlib.ExitStack() as connection, contextlib.ExitStack() as stack:
@@ -73,7 +73,7 @@ def serve(plan: ServePlan, options: Options) -> ExitCode:
 
         def connect() -> Session:
             endpoint.heartbeat.beat()
-            return Session(address)
+            return Session(address, options.hint(plan.job))
 
         session = connection.enter_context(_retry(connect, plan, printer))
         pusher = SpanPusher(session, otlp, request) if otlp and request.inject else None

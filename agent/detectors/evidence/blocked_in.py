@@ -1,15 +1,15 @@
-"""What a rank that waits in no collective stands in, and so what it would be to blame for."""
+"""What a rank that is in no collective is blocked in, and so what it would be to blame for."""
 
 from __future__ import annotations
 
 from dsray_inspect.agent.assemble.workers import RankContext
 from dsray_inspect.agent.causes import CAUSE_OF_PHASE
-from dsray_inspect.agent.detectors.findings import place_of
+from dsray_inspect.agent.detectors.detection import Where, place_of
 from dsray_inspect.agent.model import Cause, Frame
 
 
 def cause_of(member: RankContext) -> Cause | None:
-    """Return the cause, None for a phase that tells none."""
+    """Return the cause, None for a phase that says nothing."""
     if member.worker.state != "alive":
         return None
 
@@ -32,11 +32,11 @@ def is_reporting(member: RankContext) -> bool:
 
 
 def quiet_s(member: RankContext) -> float | None:
-    """Return the seconds since the rank came to its newest collective, None when not known."""
-    return min((one.age_s for one in member.worker.collectives), default=None)
+    """Return the seconds since the rank entered its newest collective, None when not known."""
+    return min((entered.age_s for entered in member.worker.collectives), default=None)
 
 
-def place(member: RankContext) -> str:
-    """Return "load_batch (train.py:25)", or the phase."""
+def where(member: RankContext) -> Where:
+    """Return the user's line that a rank is in, or its phase where that is not known."""
     function = member.worker.function
     return place_of(function) if function is not None else member.worker.phase

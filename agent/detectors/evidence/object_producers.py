@@ -1,45 +1,41 @@
-"""The job's own actors, which make what a rank in `ray.get` waits for: whether one is at work."""
+"""The job's own actors, which produce what a rank in `ray.get` waits for: whether one is at work."""
 
 from __future__ import annotations
 
-import msgspec
-
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.detectors.evidence.activity import Activity, between
+from dsray_inspect.agent.model import Record
 
 
-class Producer(msgspec.Struct, frozen=True, kw_only=True):
-    """An actor, and what it did between two looks."""
+class Producer(Record, frozen=True, kw_only=True):
+    """An actor, and what it did between two samples."""
 
-    name: str
-    motion: Activity
+    class_name: str
+    pid: int
+    activity: Activity
 
     @property
     def is_busy(self) -> bool:
-        return not self.motion.is_still
-
-    @property
-    def text(self) -> str:
-        return f"{self.name}: {self.motion.text()}"
+        return not self.activity.is_still
 
 
-def makers_of(facts: AnalysisInput) -> list[Producer]:
-    """Return those that were seen in both looks, the busiest first."""
-    if facts.earlier is None:
+def producers_of(sample: AnalysisInput) -> list[Producer]:
+    """Return those that were seen in both samples, the busiest first."""
+    if sample.earlier is None:
         return []
 
-    before = facts.earlier.observation
-    apart_s = facts.snapshot.taken_at - facts.earlier.snapshot.taken_at
+    before = sample.earlier.observation
+    apart_s = sample.snapshot.taken_at - sample.earlier.snapshot.taken_at
     found = []
 
-    for row in facts.observation.helpers:
-        one, other = (
+    for row in sample.observation.helpers:
+        then, now = (
             observation.process(row.node_id, row.pid).counters
-            for observation in (before, facts.observation)
+            for observation in (before, sample.observation)
         )
-        motion = between(apart_s, (None, one), (None, other))
+        activity = between(apart_s, (None, then), (None, now))
 
-        if motion is not None:
-            found.append(Producer(name=f"actor {row.class_name}, pid {row.pid}", motion=motion))
+        if activity is not None:
+            found.append(Producer(class_name=row.class_name, pid=row.pid, activity=activity))
 
-    return sorted(found, key=lambda one: -(one.motion.process_share or 0.0))
+    return sorted(found, key=lambda producer: -(producer.activity.process_share or 0.0))

@@ -1,7 +1,7 @@
-"""The ranks of a look by what most detectors ask first: their state, and their phase.
+"""The ranks of a sample by what most detectors ask first: their state and their phase.
 
-Detectors are many and what they look for is rare: of a hundred thousand ranks none goes through
-all to find nobody.
+There are many detectors, and what they look for is rare: none should go through a hundred thousand
+ranks to find nothing.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from dsray_inspect.agent.model import Phase, WorkerState
 
 
 class RankIndex(NamedTuple):
-    """Members in the order of their ranks, each in one list of both."""
+    """Ranks in order, each in one list by state and in one by phase."""
 
     by_state: dict[WorkerState, list[RankContext]]
     by_phase: dict[Phase, list[RankContext]]
 
 
-def _index(facts: AnalysisInput) -> RankIndex:
+def _index(sample: AnalysisInput) -> RankIndex:
+    """Return the index of a sample; its detectors share it."""
     by_state: dict[WorkerState, list[RankContext]] = {}
     by_phase: dict[Phase, list[RankContext]] = {}
 
-    for member in facts.members:
+    for member in sample.members:
         worker = member.worker
         by_state.setdefault(worker.state, []).append(member)
         by_phase.setdefault(worker.phase, []).append(member)
@@ -32,9 +33,9 @@ def _index(facts: AnalysisInput) -> RankIndex:
     return RankIndex(by_state, by_phase)
 
 
-def in_state(facts: AnalysisInput, state: WorkerState) -> list[RankContext]:
-    return facts.view(_index).by_state.get(state, [])
+def in_state(sample: AnalysisInput, state: WorkerState) -> list[RankContext]:
+    return sample.view(_index).by_state.get(state, [])
 
 
-def in_phase(facts: AnalysisInput, phase: Phase) -> list[RankContext]:
-    return facts.view(_index).by_phase.get(phase, [])
+def in_phase(sample: AnalysisInput, phase: Phase) -> list[RankContext]:
+    return sample.view(_index).by_phase.get(phase, [])

@@ -1,0 +1,104 @@
+"""Ranks that have ended."""
+
+from __future__ import annotations
+
+from dsray_inspect.agent.detectors.detection import Detection
+from dsray_inspect.agent.detectors.process_exits import (
+    NodesLost,
+    ProcessEnded,
+    ProcessesGone,
+    TrainingFailed,
+)
+from dsray_inspect.agent.model import Cause
+from dsray_inspect.agent.text.findings.wording import Words, words
+from dsray_inspect.agent.text.humanize import agree, name_ranks, sentence
+
+RAISED: dict[Cause, str] = {
+    "collective_mismatch": "met a collective whose size differs from {its} peers'",
+    "network_unreachable": "could not reach the other ranks",
+    "rendezvous_wait": "waited in vain for the other ranks",
+    "worker_oom": "ran out of memory",
+}
+"""What a rank did whose error names the cause."""
+
+
+@words.register
+def process_ended(facts: ProcessEnded, detection: Detection) -> Words:
+    who = name_ranks([facts.rank]) if facts.rank is not None else "a rank"
+    rest = agree(facts.peers, "the other rank", "the other ranks")
+    consequence = f"; {rest} failed as a result" if facts.peers else ""
+    return Words(
+        summary=f"{sentence(who)} (pid {facts.pid} on {facts.hostname}) "
+        f"{_how(facts, detection.cause)}{consequence}.",
+        evidence=(
+            f"Ray's worker table: {facts.kind}, the first of the group: {facts.detail}",
+            *(f"its stderr: {line}" for line in facts.stderr),
+            *(
+                [f"the kernel's log: pid {facts.pid} was killed for memory (OOM)"]
+                if facts.is_in_kernel_log
+                else []
+            ),
+        ),
+        next_step=_logs(facts.submission_id),
+    )
+
+
+def _how(facts: ProcessEnded, cause: Cause) -> str:
+    if facts.was_killed_for_memory:
+        return "was killed because memory ran out"
+
+    if cause == "collective_mismatch":
+        return "aborted on a collective whose size differs from its peers'"
+
+    if cause == "worker_oom":
+        return "ran out of memory"
+
+    if facts.exit_code is not None:
+        return f"exited with code {facts.exit_code}"
+
+    return "died" if facts.stderr else "died without an error message"
+
+
+@words.register
+def training_failed(facts: TrainingFailed, detection: Detection) -> Words:
+    failed = facts.failed
+    who = sentence(name_ranks(failed)) if failed else "The run"
+    how = RAISED.get(detection.cause, "raised an exception" if failed else "failed")
+    how = how.format(its=agree(failed, "its", "their"))
+    place = f" at {facts.place}" if facts.place else ""
+    return Words(
+        summary=f"{who} {how}{place}: {facts.error}",
+        evidence=(
+            f"Ray Train's controller: {facts.error}",
+            *(f"traceback: {line}" for line in facts.frames),
+            *(() if facts.is_first else ("every rank's error is the consequence of another's",)),
+        ),
+        next_step=_logs(facts.submission_id),
+    )
+
+
+@words.register
+def nodes_lost(facts: NodesLost, detection: Detection) -> Words:
+    hosts = facts.hostnames
+    return Words(
+        summary=f"{agree(hosts, 'Node', 'Nodes')} {', '.join(hosts)} {agree(hosts, 'is', 'are')} "
+        f"gone, and {name_ranks(detection.ranks)} with {agree(hosts, 'it', 'them')}.",
+        evidence=tuple(f"Ray's node table: {node_id[:8]} is dead" for node_id in facts.node_ids),
+        next_step="ray status",
+    )
+
+
+@words.register
+def processes_gone(facts: ProcessesGone, detection: Detection) -> Words:
+    ranks = detection.ranks
+    return Words(
+        summary=f"The {agree(ranks, 'process', 'processes')} of {name_ranks(ranks)} "
+        f"{agree(ranks, 'is', 'are')} dead.",
+        evidence=tuple(f"pid {one.pid}: {one.death_cause or 'gone'}" for one in facts.processes),
+        next_step=_logs(facts.submission_id),
+    )
+
+
+def _logs(submission_id: str | None) -> str | None:
+    """Return the command for the job's log, None where only its snapshot can be had."""
+    return f"ray job logs {submission_id}" if submission_id else None
