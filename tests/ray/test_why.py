@@ -150,7 +150,7 @@ def test_serve_names_the_culprit_and_ends_with_the_job(
         assert served.process.wait(60) == 0
 
     lines = served.text("stdout").splitlines()
-    assert any("HUNG: Rank 1 is blocked in load_batch" in line for line in lines), lines
+    assert any("HUNG: Rank 1 has been blocked in load_batch" in line for line in lines), lines
     assert "FINISHED: " in lines[-1]
 
 
