@@ -1,4 +1,4 @@
-"""The command line: parse, call, and turn every error into one sentence and an exit code."""
+"""The command line: parses, runs a command, and turns errors into one sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from dsray_inspect.agent.commands.options import common_options, remember
+from dsray_inspect.agent.commands._support.options import common_options, keep_global_options
 from dsray_inspect.agent.errors import ExitCode, InspectError, UsageError
 from dsray_inspect.agent.interrupts import LimitPassed, ShutdownGuard, timed_out
 
@@ -20,8 +20,8 @@ COMMANDS = (
     *("ls", "attach", "why", "stacks", "env", "trace", "serve"),
     *("submit", "dashboards", "doctor", "demo"),
 )
-HELP = """See where every rank of a running Ray Train + DeepSpeed job is, what was set for it, and
-the stack it is in. The job needs nothing enabled.
+HELP = """Show where every rank of a running Ray Train and DeepSpeed job is, what was set for it, and
+what it waits for. Nothing has to be enabled in the job.
 
 \b
 Exit codes: 0 fine or healthy, 1 findings, 2 usage, 3 no such job or cluster,
@@ -29,7 +29,7 @@ Exit codes: 0 fine or healthy, 1 findings, 2 usage, 3 no such job or cluster,
 
 
 class Commands(click.Group):
-    """Imports a command when it is asked for, so that `--help` needs no Ray."""
+    """Imports a command only when it is used, so that `--help` does not import Ray."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -53,7 +53,7 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Keep a closed pipe out of click's hands: it would end the process with 1."""
+        """Handle a closed pipe here: click would exit with 1."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:
@@ -61,7 +61,7 @@ class Commands(click.Group):
 
 
 class ReaderGone(Exception):
-    """Raised when nobody reads stdout any more."""
+    """Raised when the reader of stdout has closed the pipe."""
 
 
 @click.command(
@@ -72,81 +72,84 @@ class ReaderGone(Exception):
 @click.version_option(package_name="dsray-inspect", prog_name="dsray-inspect")
 @common_options
 def group(**given: Any) -> None:
-    remember(given)
+    keep_global_options(given)
 
 
 def main() -> None:
     """Run the command line and exit."""
-    open_streams()
-    watch = ShutdownGuard()
-    watch.start()
+    _open_streams()
+    guard = ShutdownGuard()
+    guard.start()
     code = ExitCode.OK
 
     try:
-        code = run()
+        code = _run()
         sys.stdout.flush()
     except (KeyboardInterrupt, click.Abort):
         code = ExitCode.INTERRUPTED
     except LimitPassed:
-        code = report(timed_out())
+        code = _report(timed_out())
     except Exception as error:
         if "--debug" in sys.argv:
             traceback.print_exc()
 
-        code = tell(error)
+        code = _report_any(error)
 
-    watch.settle(code)
+    guard.settle(code)
     sys.exit(int(code))
 
 
-def run() -> ExitCode:
+def _run() -> ExitCode:
     result = group.main(standalone_mode=False, prog_name="dsray-inspect")
     return ExitCode(result) if isinstance(result, int) else ExitCode.OK
 
 
-def open_streams() -> None:
-    """Open what the shell has closed (`>&-`): a socket of Ray's would become our stdout."""
+def _open_streams() -> None:
+    """Reopen streams that the shell closed (`>&-`): Ray's sockets would take their numbers."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
             setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
 
 
-def tell(error: Exception) -> ExitCode:
-    """Say in one sentence what went wrong, and return the exit code for it."""
+def _report_any(error: Exception) -> ExitCode:
+    """Print one sentence about an error and return the exit code."""
     if isinstance(error, ReaderGone | BrokenPipeError):
-        drop_stdout()
+        _drop_stdout()
         return ExitCode.OK
 
     if isinstance(error, InspectError):
-        return report(error)
+        return _report(error)
 
     if isinstance(error, click.ClickException):
-        return report(usage_error(error))
+        return _report(_usage_error(error))
 
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        drop_stdout()
-        return report(UsageError(f"The output cannot be written: {error.strerror}."))
+        _drop_stdout()
+        return _report(UsageError(f"The output cannot be written: {error.strerror}."))
 
     click.echo(f"error: {type(error).__name__}: {error}", err=True)
     click.echo(
-        "  This is a bug of dsray-inspect. Run it again with --debug and report it.", err=True
+        "  This is a bug in dsray-inspect. Run the command again with --debug and report the output.",
+        err=True,
     )
     return ExitCode.NOT_FOUND
 
 
-def drop_stdout() -> None:
-    """Let what is still to be written go nowhere: Python flushes at exit, and would complain."""
+def _drop_stdout() -> None:
+    """Discard unwritten output: Python flushes at exit and would print an error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def usage_error(error: click.ClickException) -> UsageError:
+def _usage_error(error: click.ClickException) -> UsageError:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "dsray-inspect"
-    return UsageError(error.format_message(), help_text=f"{path} --help   shows what there is.")
+    return UsageError(
+        error.format_message(), help_text=f"Run {path} --help to see what is available."
+    )
 
 
-def report(error: InspectError) -> ExitCode:
+def _report(error: InspectError) -> ExitCode:
     click.echo(f"error: {error}", err=True)
 
     if error.help_text:

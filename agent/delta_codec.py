@@ -21,8 +21,8 @@ WORKER: Final = get_type_hints(Worker)
 COLLECTIVES: Final = "collectives"
 PLAIN: Final = tuple(name for name in WORKER if name != COLLECTIVES)
 SCALARS: Final = (str, int, float, type(None))
-same_but_for_age = attrgetter(
-    "group", "sequence", "operation", "sizes", "dtype", "finished", "timeout_s"
+_all_but_age = attrgetter(
+    "group", "group_id", "sequence", "operation", "sizes", "dtype", "finished", "timeout_s"
 )
 
 
@@ -89,10 +89,7 @@ def changed_columns(workers: Sequence[Worker], old: Snapshot | None) -> dict[str
 
 
 def collectives_column(workers: Sequence[Worker], old: Snapshot | None) -> dict[str, Column]:
-    """Return the collectives without their ages: those of all ranks in one of them are alike.
-
-    The ranks of a group are told apart by identity, as one tuple is made for all of them.
-    """
+    """Return the collectives without their ages: those of all ranks in one of them are alike."""
     keys = keys_of(workers)
 
     if old is not None and keys_of(old.workers) == keys:
@@ -107,10 +104,7 @@ def ages_of(workers: Sequence[Worker]) -> tuple[tuple[float, ...], ...]:
 
 
 def keys_of(workers: Sequence[Worker]) -> list[tuple[object, ...]]:
-    return [
-        tuple((id(one.ranks), *same_but_for_age(one)) for one in worker.collectives)
-        for worker in workers
-    ]
+    return [tuple(map(_all_but_age, worker.collectives)) for worker in workers]
 
 
 def ageless(collectives: Iterable[Collective]) -> tuple[Collective, ...]:

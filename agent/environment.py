@@ -1,36 +1,19 @@
-"""Who set each environment variable of a rank, and where ranks differ."""
+"""Which component set each environment variable of a rank, and where ranks differ."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 
+from dsray_inspect.agent.compat import deepspeed, ray
 from dsray_inspect.agent.model import EnvSource, EnvVar, Record
 
-# Set by Ray Train in the running worker (`train/torch/config.py`, `torch/xla/config.py`).
-_RAY_TRAIN = frozenset(
-    "RANK LOCAL_RANK NODE_RANK WORLD_SIZE LOCAL_WORLD_SIZE MASTER_ADDR MASTER_PORT GROUP_RANK "
-    "GROUP_WORLD_SIZE ROLE_RANK ROLE_WORLD_RANK ROLE_WORLD_SIZE ACCELERATE_TORCH_DEVICE "
-    "TORCH_NCCL_ASYNC_ERROR_HANDLING NCCL_ASYNC_ERROR_HANDLING TORCHFT_LIGHTHOUSE NCCL_RAS_ADDR "
-    "MEGASCALE_PORT MEGASCALE_COORDINATOR_ADDRESS MEGASCALE_NUM_SLICES MEGASCALE_SLICE_ID".split()
-)
-# Which devices a process may see: Ray sets them for the actor, Ray Train again when the
-# workers of a node share theirs.
-_DEVICES = frozenset(
-    "CUDA_VISIBLE_DEVICES ROCR_VISIBLE_DEVICES HIP_VISIBLE_DEVICES ZE_AFFINITY_MASK "
-    "ONEAPI_DEVICE_SELECTOR ASCEND_RT_VISIBLE_DEVICES HABANA_VISIBLE_MODULES "
-    "NEURON_RT_VISIBLE_CORES TPU_VISIBLE_CHIPS MBLT_RT_VISIBLE_DEVICES "
-    "RBLN_DEVICES FURIOSA_DEVICES MACA_VISIBLE_DEVICES METAX_VISIBLE_DEVICES".split()
-)
-_RAY = frozenset(
-    "OMP_NUM_THREADS PYTHONBREAKPOINT SPT_NOENV TPU_CHIPS_PER_HOST_BOUNDS TPU_HOST_BOUNDS "
-    "__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR".split()
-)
-_DEEPSPEED = frozenset(
-    "PYTORCH_NVML_BASED_CUDA_CHECK TORCH_CUDA_ARCH_LIST PYTORCH_ROCM_ARCH CROSS_RANK CROSS_SIZE "
-    "LOCAL_SIZE MORI_ENABLE_SDMA".split()
-)
-# Python itself sets it when it starts in the C locale (PEP 538).
+_RAY_TRAIN = ray.TRAIN_VARIABLES | ray.NEWER_TRAIN_VARIABLES
+# Visible devices: set by Ray for the actor, and again by Ray Train when the workers of a node share
+# theirs.
+_DEVICES = ray.DEVICE_VARIABLES | ray.NEWER_DEVICE_VARIABLES | ray.PLUGIN_DEVICE_VARIABLES
+_DEEPSPEED = deepspeed.VARIABLES | deepspeed.NEWER_VARIABLES
+# Set by Python itself when it starts in the C locale (PEP 538).
 _INTERPRETER = frozenset(["LC_CTYPE"])
 
 _PER_RANK = frozenset(
@@ -52,7 +35,7 @@ _MPI_IDENTITY = re.compile(r"(?:OMPI_COMM_WORLD|PMIX?|MPI)_\w*(?:RANK|ID|NAMESPA
 
 
 class ValueOnRanks(Record, frozen=True, kw_only=True):
-    """One value of a variable and the ranks that have it; None where it is not set."""
+    """One value of a variable and the ranks that have it; None if it is not set."""
 
     value: str | None
     source: EnvSource | None
@@ -67,7 +50,7 @@ class Difference(Record, frozen=True, kw_only=True):
 
 
 class Differences(Record, frozen=True, kw_only=True):
-    """What differs as it must (`expected`), and what differs although it should not (`drift`)."""
+    """Variables that are expected to differ between ranks, and those that are not (`drift`)."""
 
     expected: tuple[Difference, ...] = ()
     drift: tuple[Difference, ...] = ()
@@ -80,12 +63,12 @@ def explain(
     from_raylet: frozenset[str] | None,
     runtime_env: Mapping[str, str],
 ) -> dict[str, EnvVar]:
-    """Return each variable with who set it, by name.
+    """Return each variable with the component that set it, by name.
 
     Args:
         env: The live environment.
-        set_after_exec: Names whose value is not the one that the process was started with.
-        from_raylet: Names in the environment of the node's raylet, None when unknown.
+        set_after_exec: Names whose value differs from the one at process start.
+        from_raylet: Names in the environment of the node's raylet, None if unknown.
         runtime_env: The `env_vars` of the job's or worker's runtime environment.
     """
     sources = {
@@ -106,22 +89,27 @@ def _set_at_start(
     if from_raylet is not None and name in from_raylet:
         return "inherited"
 
-    if name.startswith("RAY_TRAIN_") or name in _RAY_TRAIN:
+    if name.startswith(ray.TRAIN_VARIABLE_PREFIX) or name in _RAY_TRAIN:
         return "ray_train"
 
-    # What the raylet did not have, the raylet gave to the worker.
-    by_ray = name.startswith("RAY_") or name in _RAY or name in _DEVICES or from_raylet is not None
+    # The raylet does not have it itself, so it added it for the worker.
+    by_ray = (
+        name.startswith(ray.VARIABLE_PREFIX)
+        or name in ray.WORKER_VARIABLES
+        or name in _DEVICES
+        or from_raylet is not None
+    )
     return "ray" if by_ray else "inherited"
 
 
 def _set_later(name: str, env: Mapping[str, str]) -> EnvSource:
-    if name in _RAY_TRAIN or name.startswith("RAY_TRAIN_"):
+    if name in _RAY_TRAIN or name.startswith(ray.TRAIN_VARIABLE_PREFIX):
         return "ray_train"
 
     if name in _DEVICES:
         return "ray_train" if _is_shared(env[name], env) else "ray"
 
-    if name in _RAY or name.startswith("RAY_"):
+    if name in ray.WORKER_VARIABLES or name.startswith(ray.VARIABLE_PREFIX):
         return "ray"
 
     if name in _DEEPSPEED:
@@ -131,7 +119,7 @@ def _set_later(name: str, env: Mapping[str, str]) -> EnvSource:
 
 
 def _is_shared(devices: str, env: Mapping[str, str]) -> bool:
-    """Tell whether a list of devices is that of all workers of the node."""
+    """Return whether a list of devices covers all workers of the node."""
     try:
         workers = int(env.get("LOCAL_WORLD_SIZE", ""))
     except ValueError:
@@ -141,24 +129,26 @@ def _is_shared(devices: str, env: Mapping[str, str]) -> bool:
 
 
 def is_expected_to_differ(name: str) -> bool:
-    """Tell whether a variable has every right to differ between ranks."""
+    """Return whether a variable normally differs between ranks."""
     return (
         name in _PER_RANK
         or name in _PER_PROCESS
         or name in _PER_NODE
         or name in _DEVICES
-        or (not name.startswith("RAY_TRAIN_") and _RAY_IDENTITY.match(name) is not None)
+        or (
+            not name.startswith(ray.TRAIN_VARIABLE_PREFIX) and _RAY_IDENTITY.match(name) is not None
+        )
         or _MPI_IDENTITY.match(name) is not None
     )
 
 
 def differences(envs: Mapping[int, Mapping[str, EnvVar]]) -> Differences:
-    """Return the variables that are not the same on all ranks; ranks not seen do not count."""
-    seen = {rank: env for rank, env in envs.items() if env}
+    """Return the variables that differ between ranks; ranks without a known environment do not count."""
+    known = {rank: env for rank, env in envs.items() if env}
     expected: list[Difference] = []
     drift: list[Difference] = []
-    for name in sorted({name for env in seen.values() for name in env}):
-        values = _values(name, seen)
+    for name in sorted({name for env in known.values() for name in env}):
+        values = _values(name, known)
         if len(values) > 1:
             kind = expected if is_expected_to_differ(name) else drift
             kind.append(Difference(name=name, values=values))

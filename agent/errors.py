@@ -1,15 +1,16 @@
-"""Everything that can go wrong for a user, and the exit code it ends in.
+"""All errors that a user can meet, and their exit codes.
 
     InspectError
-    ├── UsageError            2   the command line asks for something impossible
-    ├── AmbiguousTarget       2   several clusters, jobs or runs fit
+    ├── UsageError            2   invalid command line
+    ├── AmbiguousTarget       2   several clusters, jobs or runs match
     ├── TargetNotFound        3   no such job or run
     ├── ClusterUnreachable    3   nothing answers at the address
-    ├── PermissionMissing     4   token or ptrace right missing: no rung could see
+    ├── PermissionMissing     4   token or ptrace right missing: nothing could be read
     ├── TimedOut              5   the time limit of the command passed
-    └── VersionUnsupported    6   Ray or Python of the cluster differ from ours
+    └── VersionUnsupported    6   the cluster's Ray or Python differs from this one
 
-A message is one sentence of what and why; `help_text` is what to type. Only `cli.main` prints.
+The message is one sentence that says what failed and why; `help_text` says what to type. Only
+`cli.main` prints.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class ExitCode(IntEnum):
 
 
 class InspectError(Exception):
-    """Base of all errors that a user is told about."""
+    """Base class of all errors reported to the user."""
 
     exit_code: ExitCode = ExitCode.NOT_FOUND
 
@@ -39,13 +40,13 @@ class InspectError(Exception):
 
 
 class UsageError(InspectError):
-    """Raised when the command line asks for something impossible."""
+    """Raised when the command line is invalid."""
 
     exit_code = ExitCode.USAGE
 
 
 class AmbiguousTarget(InspectError):
-    """Raised when several clusters, jobs or runs fit what was asked for."""
+    """Raised when several clusters, jobs or runs match the request."""
 
     exit_code = ExitCode.USAGE
 
@@ -63,18 +64,18 @@ class ClusterUnreachable(InspectError):
 
 
 class PermissionMissing(InspectError):
-    """Raised when a token or right is missing and no rung could see."""
+    """Raised when a token or privilege is missing and nothing could be read."""
 
     exit_code = ExitCode.PERMISSION
 
 
 class TimedOut(InspectError):
-    """Raised when the command's own time limit has passed."""
+    """Raised when the command's time limit has passed."""
 
     exit_code = ExitCode.TIMEOUT
 
 
 class VersionUnsupported(InspectError):
-    """Raised when the cluster's Ray or Python version cannot be talked to from here."""
+    """Raised when the cluster's Ray or Python version does not match this installation."""
 
     exit_code = ExitCode.UNSUPPORTED

@@ -1,11 +1,11 @@
-"""One look after another: what `attach` on a terminal and `serve` live on.
+"""A stream of samples of one run: the input of `attach` in a terminal and of `serve`.
 
 for event in Feed(session, candidate, ask, every_s=0.5):
     match event:
-        case Seen(snapshot=snapshot): ...   # a judged look
-        case Remembered(history=past): ...  # once, after the first look, where it was asked for
-        case Unseen(why=why): ...           # nothing to be seen just now; it keeps trying
-        case Ended(): ...                   # the job has ended; the last event
+        case SampleTaken(snapshot=snapshot): ...    # a sample with its verdict
+        case HistoryLoaded(history=history): ...    # once, after the first sample, if requested
+        case SampleFailed(why=why): ...             # nothing can be read right now; retries follow
+        case Ended(): ...                           # the job has ended; the last event
 """
 
 from __future__ import annotations
@@ -19,43 +19,43 @@ from typing import Final, Protocol
 import msgspec
 
 from dsray_inspect.agent.errors import InspectError
+from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.history import History
-from dsray_inspect.agent.launchers.ray.resolve import Candidate
 from dsray_inspect.agent.model import Record, Snapshot, Worker
 from dsray_inspect.agent.sampling.observation import SampleRequest
 
 KEEP: Final = 600
-"""Snapshots in the window, unless another number is asked for."""
-REST: Final = 0.5
-"""Rest after a look for at least this part of what it took: a slow cluster is not pressed."""
-MOST_REST_S: Final = 5.0
-"""The longest rest while nothing can be seen."""
+"""Default number of snapshots in the window."""
+REST_SHARE: Final = 0.5
+"""Minimum pause after a sample, as a share of its duration: spares a slow cluster."""
+MAX_REST_S: Final = 5.0
+"""The longest pause between retries."""
 
 
 class SampleTaken(Record, frozen=True, kw_only=True):
-    """A look that was taken."""
+    """A sample was taken."""
 
     snapshot: Snapshot
 
 
 class SampleFailed(Record, frozen=True, kw_only=True):
-    """The cluster or the job cannot be seen just now; the next look may see it again."""
+    """The cluster or the job cannot be read right now; the next sample may succeed."""
 
     why: str
     help_text: str
     failures: int
-    """How many looks in a row have failed."""
+    """How many samples in a row have failed."""
     at: float
 
 
 class Ended(Record, frozen=True, kw_only=True):
-    """The job has ended: no look can show more than the last one did."""
+    """The job has ended: further samples cannot show anything new."""
 
     snapshot: Snapshot
 
 
 class HistoryLoaded(Record, frozen=True, kw_only=True):
-    """What the ranks did before the first look."""
+    """What the ranks did before the first sample is now known."""
 
     history: History
 
@@ -64,7 +64,7 @@ Event = SampleTaken | HistoryLoaded | SampleFailed | Ended
 
 
 class SampleStream(Protocol):
-    """What a feed needs of a session."""
+    """The part of a session that a feed needs."""
 
     def refreshed(self, candidate: Candidate) -> Candidate: ...
 
@@ -75,10 +75,10 @@ Past = Callable[[Candidate, Snapshot, SampleRequest], History]
 
 
 class Feed:
-    """Looks at one run every `every_s` seconds; iterate over it in one thread.
+    """Samples one run every `every_s` seconds; iterate over it in one thread.
 
-    Each look is at the run as it is then, restarted worker groups included. No error comes out
-    of the loop: what cannot be seen is an `SampleFailed`. `stop` may be called from any thread.
+    Each sample follows the run, including restarted worker groups. Iteration raises no errors: a
+    failed sample is a `SampleFailed` event. `stop` may be called from any thread.
     """
 
     def __init__(
@@ -101,12 +101,12 @@ class Feed:
         self._stopped = threading.Event()
         self._failures = 0
         self.window: deque[Snapshot] = deque(maxlen=keep)
-        """The newest looks, the newest last."""
+        """The newest snapshots, the newest last."""
 
     def __iter__(self) -> Iterator[Event]:
         while not self._stopped.is_set():
             started = self._monotonic()
-            event = self._look()
+            event = self._sample()
             yield event
 
             if isinstance(event, SampleTaken) and event.snapshot.job.has_ended:
@@ -120,20 +120,20 @@ class Feed:
             self._stopped.wait(self._rest_s(self._monotonic() - started))
 
     def stop(self) -> None:
-        """End the loop: no look begins after this, and a rest ends at once."""
+        """End the loop: no sample starts after this, and a pause ends immediately."""
         self._stopped.set()
 
-    def _look(self) -> SampleTaken | SampleFailed:
+    def _sample(self) -> SampleTaken | SampleFailed:
         try:
             self._candidate = self._session.refreshed(self._candidate)
             snapshot = self._session.snapshot(self._candidate, self._ask)
         except Exception as error:
             self._failures += 1
-            return unseen(error, self._failures)
+            return _failure(error, self._failures)
 
         self._failures = 0
         before = self.window[-1] if self.window else None
-        snapshot = sharing(snapshot, before) if before is not None else snapshot
+        snapshot = sharing_parts(snapshot, before) if before is not None else snapshot
         self.window.append(snapshot)
         return SampleTaken(snapshot=snapshot)
 
@@ -141,38 +141,36 @@ class Feed:
         try:
             return past(self._candidate, snapshot, self._ask)
         except Exception as error:
-            return History(note=unseen(error, 0).why)
+            return History(note=_failure(error, 0).why)
 
     def _rest_s(self, took_s: float) -> float:
         if self._failures:
-            return float(
-                min(MOST_REST_S, max(self._every_s, 0.1) * 2 ** min(self._failures - 1, 8))
-            )
+            return float(min(MAX_REST_S, max(self._every_s, 0.1) * 2 ** min(self._failures - 1, 8)))
 
-        return max(self._every_s - took_s, REST * took_s)
+        return max(self._every_s - took_s, REST_SHARE * took_s)
 
 
-def unseen(error: Exception, failures: int) -> SampleFailed:
+def _failure(error: Exception, failures: int) -> SampleFailed:
     known = isinstance(error, InspectError)
     why = str(error) if known else f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     help_text = error.help_text if isinstance(error, InspectError) else ""
     return SampleFailed(why=why, help_text=help_text, failures=failures, at=time.time())
 
 
-def sharing(snapshot: Snapshot, before: Snapshot) -> Snapshot:
-    """Return the snapshot with the large parts that did not change taken from the one before.
+def sharing_parts(snapshot: Snapshot, before: Snapshot) -> Snapshot:
+    """Return the snapshot with large unchanged parts taken from the previous one.
 
-    A window would hold each rank's environment hundreds of times otherwise.
+    Otherwise a window would hold each rank's environment hundreds of times.
     """
     known = {worker.actor_id: worker for worker in before.workers}
     workers = tuple(
-        share(worker, known[worker.actor_id]) if worker.actor_id in known else worker
+        _sharing_worker(worker, known[worker.actor_id]) if worker.actor_id in known else worker
         for worker in snapshot.workers
     )
     return msgspec.structs.replace(snapshot, workers=workers)
 
 
-def share(worker: Worker, before: Worker) -> Worker:
+def _sharing_worker(worker: Worker, before: Worker) -> Worker:
     env = before.env if worker.env == before.env else worker.env
     engine = before.deepspeed if worker.deepspeed == before.deepspeed else worker.deepspeed
     return msgspec.structs.replace(worker, env=env, deepspeed=engine)

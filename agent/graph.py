@@ -20,7 +20,7 @@ from dsray_inspect.agent.detectors.evidence.blocked_in import (
 from dsray_inspect.agent.detectors.evidence.collective_waits import Wait, name_of, waits
 from dsray_inspect.agent.detectors.findings import duration
 from dsray_inspect.agent.detectors.rendezvous import in_lock
-from dsray_inspect.agent.model import NodeKind, WaitEdge, WaitGraph, WaitNode
+from dsray_inspect.agent.model import Group, NodeKind, WaitEdge, WaitGraph, WaitNode
 
 MOST_ELSEWHERE = 64
 """How many of the ranks that wait in something else a collective points at."""
@@ -80,7 +80,7 @@ def name(member: RankContext) -> str:
 def in_collectives(builder: Builder, facts: AnalysisInput, waiting: Sequence[Wait]) -> None:
     """Add each collective that ranks are in, and the ranks of its group that are not."""
     alike: dict[object, list[Wait]] = {}
-    groups = Groups(facts.members, waiting)
+    groups = Groups(facts.members, waiting, facts.snapshot.groups)
 
     for wait in waiting:
         one = wait.collective
@@ -97,37 +97,43 @@ def in_collectives(builder: Builder, facts: AnalysisInput, waiting: Sequence[Wai
         for wait in held:
             builder.edge(name(wait.member), node, f"in it for {duration(wait.waited_s)}", evidence)
 
-        for member in groups.absent(first.ranks if first else (), here):
+        for member in groups.absent(first.group_id if first else None, here):
             builder.edge(node, name(member), "has not come to it", whereabouts(member))
 
 
 class Groups:
     """The members of each process group: those that wait in a collective, and the others."""
 
-    def __init__(self, members: Sequence[RankContext], waiting: Sequence[Wait]) -> None:
+    def __init__(
+        self, members: Sequence[RankContext], waiting: Sequence[Wait], groups: Iterable[Group]
+    ) -> None:
         self._members = members
+        self._ranks = {group.id: group.ranks for group in groups}
         self._waiting = {id(wait.member) for wait in waiting}
         self._by_rank = {member.worker.rank: member for member in members}
-        self._known: dict[int, tuple[list[RankContext], list[RankContext]]] = {}
+        self._known: dict[str | None, tuple[list[RankContext], list[RankContext]]] = {}
 
-    def absent(self, ranks: tuple[int, ...], here: Set[int]) -> Iterator[RankContext]:
+    def absent(self, group_id: str | None, here: Set[int]) -> Iterator[RankContext]:
         """Yield who is not `here` (by identity); of those that wait elsewhere the first of many.
 
         Whoever waits for nothing may be a root, and none is left out.
         """
-        others, waiting = self._parts(ranks)
+        others, waiting = self._parts(group_id)
         yield from others
         yield from islice((one for one in waiting if id(one) not in here), MOST_ELSEWHERE)
 
-    def _parts(self, ranks: tuple[int, ...]) -> tuple[list[RankContext], list[RankContext]]:
+    def _parts(self, group_id: str | None) -> tuple[list[RankContext], list[RankContext]]:
         """Return a group's members; all of them where its ranks are not known."""
-        # All ranks of a group share one tuple, as a rule: see `sampling.rank_report.span`.
-        found = self._known.get(id(ranks))
+        found = self._known.get(group_id)
 
         if found is None:
-            known = [self._by_rank[rank] for rank in ranks if rank in self._by_rank]
+            known = [
+                self._by_rank[rank]
+                for rank in self._ranks.get(group_id or "", ())
+                if rank in self._by_rank
+            ]
             members = known or self._members
-            found = self._known[id(ranks)] = (
+            found = self._known[group_id] = (
                 [one for one in members if id(one) not in self._waiting],
                 [one for one in members if id(one) in self._waiting],
             )

@@ -1,6 +1,6 @@
-"""What the ranks did before anybody attached, in a few hundred characters a rank.
+"""What the ranks did before the attach, condensed to a few hundred characters per rank.
 
-Condensed from the timeline that `trace --past` tells from torch's flight recorders.
+Computed from the timeline that `trace --past` reads from torch's flight recorders.
 """
 
 from __future__ import annotations
@@ -11,42 +11,42 @@ from typing import Final
 
 from dsray_inspect.agent.model import Record
 from dsray_inspect.agent.timeline import Span, Timeline
-from dsray_inspect.agent.tracing.summarize import together
+from dsray_inspect.agent.tracing.summarize import spans_by_collective
 
 CELLS: Final = 240
-"""Into which the time is cut."""
-MOST_RANKS: Final = 64
-"""The recorders of more ranks are megabytes; `trace --past` reads them all."""
+"""Number of equal intervals that the time is divided into."""
+MAX_RANKS: Final = 64
+"""The recorders of more ranks amount to many megabytes; `trace --past` reads them all."""
 NOT_KEPT: Final = " "
 BETWEEN: Final = "."
 REDUCES: Final = "r"
 GATHERS: Final = "g"
 OTHER: Final = "c"
-
+"""Letters of cells: not recorded, between collectives, kinds of collectives."""
 
 LATE_SHARE: Final = 0.1
-"""Of the whole time that others must have waited for a rank to be worth a word."""
+"""A rank is reported as late if the others waited for it for this share of the whole time."""
 
 
 class RankHistory(Record, frozen=True, kw_only=True):
-    """One rank; `cells` holds a letter for each stretch of time, oldest first."""
+    """One rank; `cells` has one letter per interval, oldest first."""
 
     rank: int
     cells: str
     late_s: float
-    """For how long others waited in collectives to which this rank came last."""
+    """How long other ranks waited in collectives that this rank entered last."""
 
 
 class History(Record, frozen=True, kw_only=True):
-    """The time that all recorders together reach back over; `note` says why there is none."""
+    """The period covered by the recorders; `note` says why there is none."""
 
     from_ns: int = 0
     until_ns: int = 0
     steps: int = 0
     step_s: float | None = None
-    """The median of a step; None where no steps were told."""
+    """The median duration of a step; None if no steps are known."""
     step_ended_ns: int | None = None
-    """When the last whole step of any rank ended."""
+    """When the last complete step of any rank ended."""
     ranks: tuple[RankHistory, ...] = ()
     note: str = ""
 
@@ -54,13 +54,13 @@ class History(Record, frozen=True, kw_only=True):
     def span_s(self) -> float:
         return (self.until_ns - self.from_ns) / 1e9
 
-    def is_late(self, one: RankHistory) -> bool:
-        """Whether others spent a good part of the time on waiting for a rank."""
-        return one.late_s >= LATE_SHARE * self.span_s
+    def is_late(self, rank: RankHistory) -> bool:
+        """Return whether other ranks spent a considerable share of the time waiting for this one."""
+        return rank.late_s >= LATE_SHARE * self.span_s
 
 
 def history_of(timeline: Timeline) -> History:
-    """Return the timeline's collectives, as letters."""
+    """Condense a timeline's collectives."""
     collectives = [span for span in timeline.spans if span.kind == "collective"]
 
     if not collectives:
@@ -68,18 +68,18 @@ def history_of(timeline: Timeline) -> History:
 
     from_ns = min(span.start_ns for span in collectives)
     until_ns = timeline.until_ns or max(span.end_ns or span.start_ns for span in collectives)
-    late_ns = lateness(timeline)
+    late_ns = _lateness_ns(timeline)
     steps = [span for span in timeline.spans if span.kind == "step" and span.end_ns is not None]
     return History(
         from_ns=from_ns,
         until_ns=until_ns,
         steps=len({span.step for span in steps}),
-        step_s=statistics.median(length_s(span) for span in steps) if steps else None,
+        step_s=statistics.median(_duration_s(span) for span in steps) if steps else None,
         step_ended_ns=max((span.end_ns or 0 for span in steps), default=None),
         ranks=tuple(
             RankHistory(
                 rank=process.rank,
-                cells=letters(
+                cells=_cell_letters(
                     [span for span in collectives if span.process == n], from_ns, until_ns
                 ),
                 late_s=late_ns.get(n, 0) / 1e9,
@@ -90,27 +90,27 @@ def history_of(timeline: Timeline) -> History:
     )
 
 
-def length_s(span: Span) -> float:
+def _duration_s(span: Span) -> float:
     assert span.end_ns is not None
     return (span.end_ns - span.start_ns) / 1e9
 
 
-def lateness(timeline: Timeline) -> dict[int, int]:
-    """Return for how many ns the next latest waited for each process, where it came last."""
+def _lateness_ns(timeline: Timeline) -> dict[int, int]:
+    """Return how long the second-to-last rank waited for each process that entered last."""
     late: dict[int, int] = {}
 
-    for spans in together(timeline).values():
-        starts = sorted((one.start_ns, one.process) for one in spans)
+    for spans in spans_by_collective(timeline).values():
+        starts = sorted((span.start_ns, span.process) for span in spans)
 
         if len(starts) > 1:
-            (before_ns, _), (last_ns, last) = starts[-2:]
-            late[last] = late.get(last, 0) + last_ns - before_ns
+            (previous_ns, _), (last_ns, last) = starts[-2:]
+            late[last] = late.get(last, 0) + last_ns - previous_ns
 
     return late
 
 
-def letters(spans: Sequence[Span], from_ns: int, until_ns: int) -> str:
-    """Return what took most of each cell: a kind of collective, or what is between them."""
+def _cell_letters(spans: Sequence[Span], from_ns: int, until_ns: int) -> str:
+    """Return a letter per cell: the kind of collective that took most of it, or none."""
     if not spans:
         return NOT_KEPT * CELLS
 
@@ -118,28 +118,33 @@ def letters(spans: Sequence[Span], from_ns: int, until_ns: int) -> str:
     shares: list[dict[str, float]] = [{} for _ in range(CELLS)]
 
     for span in spans:
-        for at, share in spread(span.start_ns, span.end_ns or until_ns, from_ns, cell_ns):
-            letter = letter_of(span.name)
-            shares[at][letter] = shares[at].get(letter, 0.0) + share
+        letter = _letter(span.name)
+
+        for cell, share in _overlaps(span.start_ns, span.end_ns or until_ns, from_ns, cell_ns):
+            shares[cell][letter] = shares[cell].get(letter, 0.0) + share
 
     first = int((spans[0].start_ns - from_ns) / cell_ns)
-    return "".join(NOT_KEPT if at < first else leading(share) for at, share in enumerate(shares))
+    return "".join(
+        NOT_KEPT if cell < first else _dominant(share) for cell, share in enumerate(shares)
+    )
 
 
-def spread(start_ns: int, end_ns: int, from_ns: int, cell_ns: float) -> Iterator[tuple[int, float]]:
-    """Yield the cells that a stretch lies in, and how much of each it takes."""
+def _overlaps(
+    start_ns: int, end_ns: int, from_ns: int, cell_ns: float
+) -> Iterator[tuple[int, float]]:
+    """Yield the cells that an interval overlaps, and the share of each that it covers."""
     start, end = (start_ns - from_ns) / cell_ns, (end_ns - from_ns) / cell_ns
 
-    for at in range(max(0, int(start)), min(CELLS, int(end) + 1)):
-        yield at, min(end, at + 1) - max(start, at)
+    for cell in range(max(0, int(start)), min(CELLS, int(end) + 1)):
+        yield cell, min(end, cell + 1) - max(start, cell)
 
 
-def leading(share: dict[str, float]) -> str:
-    letter = max(share, key=lambda one: share[one], default=BETWEEN)
+def _dominant(share: dict[str, float]) -> str:
+    letter = max(share, key=lambda letter: share[letter], default=BETWEEN)
     return letter if share.get(letter, 0.0) >= 0.5 else BETWEEN
 
 
-def letter_of(operation: str) -> str:
+def _letter(operation: str) -> str:
     if "reduce" in operation:
         return REDUCES
 

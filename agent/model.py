@@ -126,24 +126,6 @@ class Frame(Record, frozen=True, kw_only=True):
     locals: tuple[Local, ...] | None = None
 
 
-class Thread(Record, frozen=True, kw_only=True):
-    """One thread of a process, outermost frame first.
-
-    `idle_s`: seconds since the kernel last ran it (`se.exec_start` of `/proc/PID/task/TID/sched`).
-    `ran_s`: CPU seconds it has had; `run_delay_s`: seconds it was ready to run and had to queue
-    (`/proc/PID/task/TID/schedstat`). `owns_gil` is known from py-spy only.
-    """
-
-    name: str
-    tid: int | None
-    frames: tuple[Frame, ...]
-    owns_gil: bool | None = None
-    idle_s: float | None = None
-    ran_s: float | None = None
-    run_delay_s: float | None = None
-    pid: int | None = None
-
-
 class StackGroup(Record, frozen=True, kw_only=True):
     """Equal stacks, shown once, with the ranks that are in them."""
 
@@ -272,12 +254,22 @@ class DeepSpeed(Record, frozen=True, kw_only=True):
     init: tuple[InitPhase, ...] = ()
 
 
+class Group(Record, frozen=True, kw_only=True):
+    """A process group. Groups of different ranks may have the same name, but never the same id."""
+
+    id: str
+    name: str
+    """What torch calls it."""
+    ranks: tuple[int, ...]
+
+
 class Collective(Record, frozen=True, kw_only=True):
     """One collective as a rank's flight recorder has it."""
 
     group: str
-    ranks: tuple[int, ...]
-    """The ranks of its process group, empty when not known."""
+    """The name of its process group."""
+    group_id: str | None
+    """Its process group in `Snapshot.groups`; None if the group's ranks are not known."""
     sequence: int
     """Counts the collectives of a group: equal numbers on all ranks are one collective."""
     operation: str
@@ -288,6 +280,14 @@ class Collective(Record, frozen=True, kw_only=True):
     finished: bool
     timeout_s: float | None
     """After how long its group gives up."""
+
+    @property
+    def group_key(self) -> GroupKey:
+        """The name of its process group, and its id, as groups may share a name."""
+        return self.group, self.group_id
+
+
+GroupKey = tuple[str, str | None]
 
 
 class Evidence(Record, frozen=True, kw_only=True):
@@ -430,6 +430,10 @@ class Verdict(Record, frozen=True, kw_only=True):
     ranks: tuple[int, ...]
     summary: str
 
+    def differs_from(self, other: Verdict) -> bool:
+        """Return whether it says something else, not just the same in other words."""
+        return (self.state, self.cause, self.ranks) != (other.state, other.cause, other.ranks)
+
 
 class StartPart(Record, frozen=True, kw_only=True):
     """One part of a run's start on its critical path: that of the ranks which came last."""
@@ -484,6 +488,8 @@ class Snapshot(Record, frozen=True, kw_only=True):
     controller: Controller | None
     nodes: tuple[Node, ...]
     workers: tuple[Worker, ...]
+    groups: tuple[Group, ...] = ()
+    """The process groups of the workers' collectives, each once."""
     stacks: Stacks
     findings: tuple[Finding, ...]
     verdict: Verdict

@@ -14,7 +14,14 @@ import msgspec
 
 from dsray_inspect.agent import delta_codec
 from dsray_inspect.agent.errors import UsageError
-from dsray_inspect.agent.feed import Ended, Event, HistoryLoaded, SampleFailed, SampleTaken, sharing
+from dsray_inspect.agent.feed import (
+    Ended,
+    Event,
+    HistoryLoaded,
+    SampleFailed,
+    SampleTaken,
+    sharing_parts,
+)
 from dsray_inspect.agent.history import History
 from dsray_inspect.agent.model import Record, Snapshot
 
@@ -75,7 +82,7 @@ def events_of(lines: Iterable[bytes]) -> Iterator[Event]:
 
         if kind is None:
             snapshot = msgspec.json.decode(line, type=Snapshot)
-            last = sharing(snapshot, last) if last is not None else snapshot
+            last = sharing_parts(snapshot, last) if last is not None else snapshot
             yield SampleTaken(snapshot=last)
         elif kind == delta_codec.EVENT:
             last = delta_codec.snapshot_of(line, last)

@@ -16,7 +16,7 @@ from dsray_inspect.agent.model import SCHEMA_VERSION, Snapshot
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 # They have defaults for who reads older snapshots, but are always written.
-ALWAYS_WRITTEN = {"Snapshot": ("schema_version",), "DeepSpeed": ("init",)}
+ALWAYS_WRITTEN = {"Snapshot": ("groups", "schema_version"), "DeepSpeed": ("init",)}
 
 
 def schema() -> dict[str, Any]:

@@ -6,7 +6,6 @@ from typing import Final
 
 import msgspec
 
-from dsray_inspect.agent.assemble.gc_pause import without_collector
 from dsray_inspect.agent.assemble.role_waits import main_thread
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.causes import spec_of
@@ -15,7 +14,6 @@ from dsray_inspect.agent.detectors.registry import registered
 from dsray_inspect.agent.detectors.stopped_and_gil import unseen
 from dsray_inspect.agent.graph import graph_of
 from dsray_inspect.agent.model import Finding, Snapshot, Verdict, VerdictState, WaitGraph, Worker
-from dsray_inspect.agent.stacks.phase import user_function
 
 DETECTORS: Final = registered()
 
@@ -26,7 +24,6 @@ PENDING = ("pending", "restarting")
 SETUP_PHASES = ("starting", "init_process_group", "deepspeed_init", "op_compile")
 
 
-@without_collector
 def judge(facts: AnalysisInput) -> Snapshot:
     """Return the snapshot with its findings and verdict."""
     findings: list[Finding] = []
@@ -126,7 +123,7 @@ def before_workers(facts: AnalysisInput) -> str:
         return f"No workers yet; the controller waits on {waits}."
 
     thread = main_thread(facts.driver.threads)
-    inside = user_function(thread.frames) if thread else None
+    inside = thread.stack.user_function if thread else None
     where = f" is in {place_of(inside)} and" if inside else ""
     return f"No workers yet: the driver{where} has not come to fit()."
 

@@ -1,4 +1,4 @@
-"""All dashboards, in the order in which they are opened."""
+"""All dashboards, in the order in which one opens them."""
 
 from __future__ import annotations
 

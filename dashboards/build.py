@@ -1,6 +1,6 @@
-"""Render the dashboards as Grafana reads them: `make dashboards`.
+"""Renders the dashboards as Grafana JSON: `make dashboards`.
 
-The only module that needs grafana-foundation-sdk; what it writes is committed and shipped.
+The only module that needs grafana-foundation-sdk; its output is committed and shipped.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ BUILDERS: Final[dict[str, Any]] = {
 
 
 def render(board: Board) -> str:
-    """Return a dashboard's JSON, the same bytes each time."""
+    """Return a dashboard as JSON; equal input gives equal bytes."""
     built = (
         dashboard.Dashboard(board.title)
         .uid(board.uid)
@@ -60,16 +60,16 @@ def render(board: Board) -> str:
         )
     )
     source = dashboard.DatasourceVariable("datasource").label("Source").type("prometheus")
-    built.variables([source, *map(variable, board.variables)])
+    built.variables([source, *map(_built_variable, board.variables)])
 
-    for one in laid_out(board.rows):
-        (built.with_row if isinstance(one, dashboard.Row) else built.with_panel)(one)
+    for element in _laid_out(board.rows):
+        (built.with_row if isinstance(element, dashboard.Row) else built.with_panel)(element)
 
     return json.dumps(built.build(), cls=JSONEncoder, indent=2, sort_keys=True) + "\n"
 
 
-def laid_out(rows: tuple[Row, ...]) -> Iterator[Any]:
-    """Yield rows and panels with their places, panels side by side while they fit."""
+def _laid_out(rows: tuple[Row, ...]) -> Iterator[Any]:
+    """Yield rows and panels with their positions, panels side by side while they fit."""
     number = y = 0
 
     for row in rows:
@@ -79,42 +79,42 @@ def laid_out(rows: tuple[Row, ...]) -> Iterator[Any]:
         )
         y, x, tallest = y + 1, 0, 0
 
-        for one in row.panels:
-            if x + one.width > COLUMNS:
+        for panel in row.panels:
+            if x + panel.width > COLUMNS:
                 y, x, tallest = y + tallest, 0, 0
 
             number += 1
-            place = model.GridPos(h=one.height, w=one.width, x=x, y=y)
-            yield panel(one).id(number).grid_pos(place)
-            x, tallest = x + one.width, max(tallest, one.height)
+            position = model.GridPos(h=panel.height, w=panel.width, x=x, y=y)
+            yield _built_panel(panel).id(number).grid_pos(position)
+            x, tallest = x + panel.width, max(tallest, panel.height)
 
         y += tallest
 
 
-def panel(one: Panel) -> Any:
+def _built_panel(panel: Panel) -> Any:
     built = (
-        BUILDERS[one.kind]()
-        .title(one.title)
-        .description(one.description)
+        BUILDERS[panel.kind]()
+        .title(panel.title)
+        .description(panel.description)
         .datasource(SOURCE)
-        .unit(one.unit)
-        .targets([target(one, number) for number in range(len(one.queries))])
+        .unit(panel.unit)
+        .targets([_target(panel, number) for number in range(len(panel.queries))])
     )
 
-    if one.names:
-        built.mappings([mapping(one.names)])
+    if panel.names:
+        built.mappings([_value_map(panel.names)])
 
-    if one.no_value is not None:
-        built.no_value(one.no_value)
+    if panel.no_value is not None:
+        built.no_value(panel.no_value)
 
-    if one.maximum is not None:
-        built.min(0).max(one.maximum)
+    if panel.maximum is not None:
+        built.min(0).max(panel.maximum)
 
-    return SHAPES[one.kind](built, one)
+    return STYLES[panel.kind](built, panel)
 
 
-def target(one: Panel, number: int) -> Any:
-    query: Query = one.queries[number]
+def _target(panel: Panel, number: int) -> Any:
+    query: Query = panel.queries[number]
     built = (
         prometheus.Dataquery()
         .expr(query.expr)
@@ -124,14 +124,14 @@ def target(one: Panel, number: int) -> Any:
         .editor_mode(prometheus_model.QueryEditorMode.CODE)
     )
 
-    if one.kind == "table":
+    if panel.kind == "table":
         built.format(prometheus_model.PromQueryFormat.TABLE)
 
-    return built.range() if one.kind in ("timeseries", "timeline") else built.instant()
+    return built.range() if panel.kind in ("timeseries", "timeline") else built.instant()
 
 
-def mapping(names: dict[str, str]) -> model.ValueMap:
-    """Return what codes stand for: "text|colour" by number."""
+def _value_map(names: dict[str, str]) -> model.ValueMap:
+    """Return what codes stand for, from "text|colour" by number."""
     options = {}
 
     for index, (number, name) in enumerate(names.items()):
@@ -141,16 +141,16 @@ def mapping(names: dict[str, str]) -> model.ValueMap:
     return model.ValueMap(options=options)
 
 
-def newest() -> Any:
+def _newest() -> Any:
     return common.ReduceDataOptions().calcs(["lastNotNull"]).values(False)
 
 
-def as_stat(built: Any, one: Panel) -> Any:
-    mode = "BACKGROUND" if one.names else "NONE"
-    return built.reduce_options(newest()).color_mode(common_model.BigValueColorMode[mode])
+def _as_stat(built: Any, panel: Panel) -> Any:
+    mode = "BACKGROUND" if panel.names else "NONE"
+    return built.reduce_options(_newest()).color_mode(common_model.BigValueColorMode[mode])
 
 
-def as_timeseries(built: Any, one: Panel) -> Any:
+def _as_timeseries(built: Any, panel: Panel) -> Any:
     legend = common.VizLegendOptions().show_legend(True).calcs(["lastNotNull"])
     built.legend(
         legend.display_mode(common_model.LegendDisplayMode.LIST).placement(
@@ -158,14 +158,14 @@ def as_timeseries(built: Any, one: Panel) -> Any:
         )
     ).tooltip(common.VizTooltipOptions().mode(common_model.TooltipDisplayMode.MULTI))
 
-    if one.stacked:
+    if panel.stacked:
         stacking = common.StackingConfig().mode(common_model.StackingMode.NORMAL)
         built.stacking(stacking).fill_opacity(60)
 
     return built
 
 
-def as_timeline(built: Any, _one: Panel) -> Any:
+def _as_timeline(built: Any, _panel: Panel) -> Any:
     legend = common.VizLegendOptions().show_legend(False)
     legend.display_mode(common_model.LegendDisplayMode.LIST).placement(
         common_model.LegendPlacement.BOTTOM
@@ -179,43 +179,43 @@ def as_timeline(built: Any, _one: Panel) -> Any:
     )
 
 
-def as_bars(built: Any, _one: Panel) -> Any:
-    return built.reduce_options(newest()).orientation(common_model.VizOrientation.HORIZONTAL)
+def _as_bars(built: Any, _panel: Panel) -> Any:
+    return built.reduce_options(_newest()).orientation(common_model.VizOrientation.HORIZONTAL)
 
 
-def as_table(built: Any, _one: Panel) -> Any:
+def _as_table(built: Any, _panel: Panel) -> Any:
     hidden = {"Time": True, "__name__": True}
     return built.filterable(True).with_transformation(
         model.DataTransformerConfig(id_val="organize", options={"excludeByName": hidden})
     )
 
 
-SHAPES: Final = {
-    "stat": as_stat,
-    "timeseries": as_timeseries,
-    "timeline": as_timeline,
-    "bars": as_bars,
-    "table": as_table,
+STYLES: Final = {
+    "stat": _as_stat,
+    "timeseries": _as_timeseries,
+    "timeline": _as_timeline,
+    "bars": _as_bars,
+    "table": _as_table,
 }
 
 
-def variable(one: Variable) -> Any:
+def _built_variable(variable: Variable) -> Any:
     built = (
-        dashboard.QueryVariable(one.name)
-        .label(one.label)
-        .query(one.query)
+        dashboard.QueryVariable(variable.name)
+        .label(variable.label)
+        .query(variable.query)
         .datasource(SOURCE)
         .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(model.VariableSort.NATURAL_ASC)
-        .multi(one.multi)
-        .include_all(one.has_all)
+        .multi(variable.multi)
+        .include_all(variable.has_all)
     )
 
-    if one.has_all:
+    if variable.has_all:
         everything = model.VariableOption(
             selected=True,
-            text=["All"] if one.multi else "All",
-            value=["$__all"] if one.multi else "$__all",
+            text=["All"] if variable.multi else "All",
+            value=["$__all"] if variable.multi else "$__all",
         )
         built.all_value(".*").current(everything)
 

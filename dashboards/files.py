@@ -1,4 +1,4 @@
-"""The files that Grafana and Prometheus want, made of those which are shipped here."""
+"""The files for Grafana and Prometheus, made from the shipped ones."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from dsray_inspect.agent.model import Record
 
 SHIPPED: Final = files("dsray_inspect.dashboards")
 RUNBOOKS: Final = "docs/runbooks/"
-"""What the rules call the runbooks by: their folder in this repository."""
+"""The runbooks' folder in this repository, as the rules name it."""
 RULES: Final = ("recording.yml", "alerts.yml")
 RULE_OBJECT: Final = """\
-# Prometheus Operator: our recording and alert rules.
+# Prometheus Operator: recording and alerting rules of dsray-inspect.
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
 metadata:
@@ -25,7 +25,7 @@ spec:
   groups:
 """
 CONFIG_MAPS: Final = """\
-# Grafana's sidecar takes ConfigMaps with this label; apply with --server-side, they are long.
+# Grafana's sidecar loads ConfigMaps with this label. Apply with --server-side: they are large.
 """
 CONFIG_MAP: Final = """\
 ---
@@ -40,31 +40,31 @@ data:
 """
 
 
-class Place(Record, frozen=True, kw_only=True):
-    """Where things are that the files name."""
+class Locations(Record, frozen=True, kw_only=True):
+    """The locations that the files refer to."""
 
     folder: Path
     prometheus_url: str
     ray_targets: str
     runbooks: str | None
-    """URL of the folder with the runbooks; None leaves their paths in this repository."""
+    """URL of the folder with the runbooks; None keeps their paths in this repository."""
 
 
-def shipped(name: str) -> str:
+def _shipped(name: str) -> str:
     return SHIPPED.joinpath(name).read_text(encoding="utf-8")
 
 
-def dashboards() -> dict[str, str]:
-    """Return each dashboard's JSON by its file's name."""
-    found = sorted(one.name for one in SHIPPED.joinpath("grafana").iterdir())
-    return {name: shipped(f"grafana/{name}") for name in found if name.endswith(".json")}
+def _dashboards() -> dict[str, str]:
+    """Return the JSON of each dashboard by file name."""
+    found = sorted(file.name for file in SHIPPED.joinpath("grafana").iterdir())
+    return {name: _shipped(f"grafana/{name}") for name in found if name.endswith(".json")}
 
 
-def rules(place: Place) -> dict[str, str]:
-    texts = {name: shipped(f"prometheus/{name}") for name in RULES}
+def _rules(locations: Locations) -> dict[str, str]:
+    texts = {name: _shipped(f"prometheus/{name}") for name in RULES}
 
-    if place.runbooks is not None:
-        base = place.runbooks.rstrip("/")
+    if locations.runbooks is not None:
+        base = locations.runbooks.rstrip("/")
         texts = {
             name: text.replace(f"runbook_url: {RUNBOOKS}", f"runbook_url: {base}/")
             for name, text in texts.items()
@@ -73,46 +73,46 @@ def rules(place: Place) -> dict[str, str]:
     return texts
 
 
-def everything(place: Place) -> dict[str, str]:
-    """Return every file's content by its path below the folder."""
+def all_files(locations: Locations) -> dict[str, str]:
+    """Return the content of each file by its path below the folder."""
     words = {
-        "prometheus_url": place.prometheus_url,
-        "grafana_dashboards": str(place.folder / "grafana" / "dashboards"),
-        "ray_targets": place.ray_targets,
-        "ray_folder": str(Path(place.ray_targets).parent),
+        "prometheus_url": locations.prometheus_url,
+        "grafana_dashboards": str(locations.folder / "grafana" / "dashboards"),
+        "ray_targets": locations.ray_targets,
+        "ray_folder": str(Path(locations.ray_targets).parent),
     }
 
     def filled(name: str) -> str:
-        return Template(shipped(f"provisioning/{name}")).substitute(words)
+        return Template(_shipped(f"provisioning/{name}")).substitute(words)
 
-    drawn, ruled = dashboards(), rules(place)
+    boards, rules = _dashboards(), _rules(locations)
     return {
         "compose.yml": filled("compose.yml"),
         "grafana/provisioning/dashboards/dsray.yml": filled("providers.yml"),
         "grafana/provisioning/datasources/dsray.yml": filled("datasource.yml"),
-        **{f"grafana/dashboards/{name}": text for name, text in drawn.items()},
+        **{f"grafana/dashboards/{name}": text for name, text in boards.items()},
         "prometheus/prometheus.yml": filled("prometheus.yml"),
-        **{f"prometheus/rules/{name}": text for name, text in ruled.items()},
-        "kubernetes/dashboards.yml": config_maps(drawn),
-        "kubernetes/podmonitor.yml": shipped("provisioning/podmonitor.yml"),
-        "kubernetes/prometheusrule.yml": rule_object(ruled),
+        **{f"prometheus/rules/{name}": text for name, text in rules.items()},
+        "kubernetes/dashboards.yml": _config_maps(boards),
+        "kubernetes/podmonitor.yml": _shipped("provisioning/podmonitor.yml"),
+        "kubernetes/prometheusrule.yml": _rule_object(rules),
     }
 
 
-def rule_object(ruled: dict[str, str]) -> str:
-    """Return the rules as one object of the operator's."""
-    groups = (text.partition("\ngroups:\n")[2] for text in ruled.values())
-    return RULE_OBJECT + "".join(indented(text, 2) for text in groups)
+def _rule_object(rules: dict[str, str]) -> str:
+    """Return the rules as one object of the Prometheus Operator."""
+    groups = (text.partition("\ngroups:\n")[2] for text in rules.values())
+    return RULE_OBJECT + "".join(_indented(text, 2) for text in groups)
 
 
-def config_maps(drawn: dict[str, str]) -> str:
+def _config_maps(boards: dict[str, str]) -> str:
     return CONFIG_MAPS + "".join(
-        CONFIG_MAP.format(name=name.removesuffix(".json")) + indented(text, 4)
-        for name, text in drawn.items()
+        CONFIG_MAP.format(name=name.removesuffix(".json")) + _indented(text, 4)
+        for name, text in boards.items()
     )
 
 
-def indented(text: str, spaces: int) -> str:
+def _indented(text: str, spaces: int) -> str:
     return "".join(
         " " * spaces + line if line.strip() else line for line in text.splitlines(keepends=True)
     )

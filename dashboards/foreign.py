@@ -1,4 +1,4 @@
-"""Names of metrics that are not ours, and may be used all the same."""
+"""Metrics of other exporters that queries may use."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ RAY: Final = frozenset(
         "ray_object_store_memory",
     ]
 )
-"""Of Ray 2.60; utilisation is percent there."""
+"""Of Ray 2.60, which reports utilization in percent."""
 DCGM: Final = frozenset(["DCGM_FI_DEV_GPU_TEMP", "DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_XID_ERRORS"])
 FOREIGN: Final = PROMETHEUS | RAY | DCGM

@@ -1,4 +1,4 @@
-"""The dashboard of GPUs and nodes: ours joined by UUID with Ray's and DCGM's."""
+"""The dashboard of GPUs and nodes: metrics of the ranks joined by UUID with Ray's and DCGM's."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from dsray_inspect.dashboards.queries import (
     RUNS,
 )
 
-NO_GPU = "no GPU, or nobody could read it"
+NO_GPU = "no GPU, or it could not be read"
 NO_DCGM = "no DCGM exporter is scraped"
 
 ALIVE = Row(
-    question="Are the nodes there?",
+    question="Are the nodes up?",
     panels=(
         panel(
             "timeline",
-            "Nodes that Ray takes for alive",
-            "Of the nodes that hold a part of the run.",
+            "Nodes alive according to Ray",
+            "The nodes on which the run has processes.",
             query(f"max by (ray_io_cluster, node) (dsray_node_alive{{{NODE}}})", "{{node}}"),
             unit="none",
             names={"0": "lost|red", "1": "alive|green"},
         ),
         panel(
             "timeline",
-            "Nodes that could be looked at",
-            "Whether a node's processes could be looked at from outside. Missing where nobody needed to.",
+            "Nodes readable from outside",
+            "Whether the processes of a node could be read from outside. Missing if it was not needed.",
             query(f"max by (ray_io_cluster, node) (dsray_agent_up{{{NODE}}})", "{{node}}"),
             unit="none",
             names={"0": "failed|red", "1": "up|green"},
-            no_value="nobody needed to",
+            no_value="not needed so far",
         ),
         panel(
-            *("timeseries", "CPU", "Of each node, as Ray's own metrics tell it."),
+            *("timeseries", "CPU", "Of each node, from Ray's own metrics."),
             query(f"max by (ip) (ray_node_cpu_utilization{{{CLUSTER}}}) / 100", "{{ip}}"),
             unit="percentunit",
             maximum=1.0,
         ),
         panel(
-            *("timeseries", "Memory", "Share in use of each node, as Ray's own metrics tell it."),
+            *("timeseries", "Memory", "Share in use on each node, from Ray's own metrics."),
             query(
                 f"max by (ip) (ray_node_mem_used{{{CLUSTER}}}) / max by (ip) (ray_node_mem_total{{{CLUSTER}}})",
                 "{{ip}}",
@@ -54,13 +54,13 @@ ALIVE = Row(
         ),
     ),
 )
-WORK = Row(
-    question="Do the GPUs of the ranks work?",
+BUSY = Row(
+    question="Are the ranks' GPUs busy?",
     panels=(
         panel(
             "timeseries",
-            "Utilisation by rank",
-            "Share of time that kernels ran, as NVML reads it. A GPU that waits in an NCCL collective counts as busy.",
+            "Utilization by rank",
+            "Share of time in which kernels ran, from NVML. A GPU that waits in an NCCL collective counts as busy.",
             query(f"dsray:rank_gpu_utilization:ratio{{{RANK}}}", "rank {{rank}} GPU {{gpu_slot}}"),
             unit="percentunit",
             maximum=1.0,
@@ -69,7 +69,7 @@ WORK = Row(
         panel(
             "timeseries",
             "Memory by rank",
-            "Share in use of each rank's GPUs, by all processes.",
+            "Share of the memory of each rank's GPUs in use by all processes.",
             query(f"dsray:rank_gpu_memory_used:ratio{{{RANK}}}", "rank {{rank}} GPU {{gpu_slot}}"),
             unit="percentunit",
             maximum=1.0,
@@ -77,8 +77,8 @@ WORK = Row(
         ),
         panel(
             "timeseries",
-            "Utilisation by rank, as Ray has it",
-            "Ray's own GPU metrics, joined with our ranks by the GPU's UUID.",
+            "Utilization by rank, from Ray",
+            "Ray's own GPU metrics, joined with the ranks by GPU UUID.",
             query(
                 f"dsray:rank_ray_gpu_utilization:ratio{{{RANK}}}", "rank {{rank}} GPU {{gpu_slot}}"
             ),
@@ -88,8 +88,8 @@ WORK = Row(
         ),
         panel(
             "timeseries",
-            "Utilisation by rank, as DCGM has it",
-            "NVIDIA's DCGM exporter, joined with our ranks by the GPU's UUID.",
+            "Utilization by rank, from DCGM",
+            "NVIDIA's DCGM exporter, joined with the ranks by GPU UUID.",
             query(
                 f"dsray:rank_dcgm_gpu_utilization:ratio{{{RANK}}}", "rank {{rank}} GPU {{gpu_slot}}"
             ),
@@ -105,14 +105,13 @@ FAULTS = Row(
         panel(
             "timeseries",
             "XID errors by rank",
-            "The newest XID that the driver reported, by DCGM. Anything but 0 is worth a look into the node's kernel "
-            "log.",
+            "The latest XID reported by the driver, from DCGM. If it is not 0, check the node's kernel log.",
             query(f"dsray:rank_dcgm_xid_errors:last{{{RANK}}}", "rank {{rank}} GPU {{gpu_slot}}"),
             unit="none",
             no_value=NO_DCGM,
         ),
         panel(
-            *("timeseries", "Temperature by rank", "By DCGM; a hot GPU slows its clocks down."),
+            *("timeseries", "Temperature by rank", "From DCGM; a hot GPU lowers its clock rate."),
             query(
                 f"dsray:rank_dcgm_gpu_temperature:celsius{{{RANK}}}",
                 "rank {{rank}} GPU {{gpu_slot}}",
@@ -122,11 +121,11 @@ FAULTS = Row(
         ),
     ),
 )
-WHERE = Row(
-    question="Which GPU and how much memory has a rank?",
+PLACEMENT = Row(
+    question="Which GPU does a rank use, and how much memory?",
     panels=(
         panel(
-            *("timeseries", "Resident memory by rank", "Of each rank's process on its node."),
+            *("timeseries", "Resident memory by rank", "Of each rank's process."),
             query(
                 f"max by ({BY_RANK}) (dsray_rank_resident_memory_bytes{{{RANK}}})", "rank {{rank}}"
             ),
@@ -154,7 +153,7 @@ WHERE = Row(
 BOARD = Board(
     uid="dsray-hardware",
     title="dsray-inspect / GPUs and nodes",
-    description="Are the nodes there, do the ranks' GPUs work, is one at fault, and which is whose?",
+    description="Are the nodes up, are the ranks' GPUs busy, is one at fault, and which rank uses which?",
     variables=(CLUSTERS, RUNS, RANKS, NODES),
-    rows=(ALIVE, WORK, FAULTS, WHERE),
+    rows=(ALIVE, BUSY, FAULTS, PLACEMENT),
 )

@@ -1,4 +1,4 @@
-"""The dashboard to open when the phone rings."""
+"""The dashboard to open when an alert fires."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dsray_inspect.dashboards.queries import (
     during,
     names,
     or_none,
-    placed,
+    with_place,
 )
 
 VERDICTS = get_args(VerdictState)
@@ -62,13 +62,13 @@ VERDICT = coded("dsray_verdict", "state", VERDICTS, select=RUN, by=BY_RUN)
 PHASE = coded("dsray_rank_phase", "phase", PHASES, select=RANK, by=f"{BY_RUN}, rank")
 STATE = coded("dsray_rank_state", "state", STATES, select=RANK, by=f"{BY_RUN}, rank")
 FINDINGS = f"sum by (kind, severity) (dsray_findings{{{RUN}}}) > 0"
-CULPRITS = placed(f"dsray_rank_culprit{{{RANK}}}", "hostname", "pid", "gpu_uuid")
+CULPRITS = with_place(f"dsray_rank_culprit{{{RANK}}}", "hostname", "pid", "gpu_uuid")
 
 BROKEN = Row(
     question="Is it broken, and whose fault is it?",
     panels=(
         panel(
-            *("stat", "Verdict", "What the newest look makes of the run."),
+            *("stat", "Verdict", "The verdict of the newest sample."),
             query(VERDICT, "verdict"),
             names=names(VERDICTS, VERDICT_COLORS),
             unit="none",
@@ -77,8 +77,8 @@ BROKEN = Row(
         ),
         panel(
             "stat",
-            "Last step ended",
-            "Seconds since any rank was last seen to end a global step. It grows from the first second of a hang.",
+            "Since the last step",
+            "Seconds since any rank was last seen to complete a global step. It grows from the first second of a hang.",
             query(
                 f"time() - max by ({BY_RUN}) (dsray_train_last_step_timestamp_seconds{{{RUN}}})",
                 "ago",
@@ -86,24 +86,24 @@ BROKEN = Row(
             unit="s",
             width=6,
             height=5,
-            no_value="no step seen yet",
+            no_value="no step so far",
         ),
         panel(
-            *("stat", "Ranks", "Workers of the present group, dead ones included."),
+            *("stat", "Ranks", "Workers in the current group, including dead ones."),
             query(f"max by ({BY_RUN}) (dsray_run_ranks{{{RUN}}})", "ranks"),
             unit="none",
             width=6,
             height=5,
         ),
         panel(
-            *("stat", "Restarts", "Times the worker group was replaced while it was watched."),
+            *("stat", "Restarts", "Number of times the worker group was replaced while watched."),
             query(f"max by ({BY_RUN}) (dsray_run_group_restarts_total{{{RUN}}})", "restarts"),
             unit="none",
             width=6,
             height=5,
         ),
         panel(
-            *("table", "Findings", "What the newest look found; the kind is a cause's code."),
+            *("table", "Findings", "Findings of the newest sample; kind is the code of the cause."),
             query(or_none(FINDINGS, "kind")),
             width=12,
             unit="none",
@@ -111,13 +111,13 @@ BROKEN = Row(
         panel(
             "table",
             "Culprits",
-            "The ranks that findings blame, not those that wait for them, and where they run.",
+            "The ranks at fault, not those that wait for them, and where they run.",
             query(or_none(CULPRITS, "kind")),
             width=12,
             unit="none",
         ),
         panel(
-            *("timeline", "Verdict over time", "Since when it is as it is."),
+            *("timeline", "Verdict over time", "When the verdict changed."),
             query(VERDICT, "verdict"),
             names=names(VERDICTS, VERDICT_COLORS),
             unit="none",
@@ -126,7 +126,7 @@ BROKEN = Row(
         panel(
             "timeline",
             "Ray Train's state",
-            "What Ray Train's controller takes the run for; in a hang it says RUNNING.",
+            "The state according to Ray Train's controller; during a hang it says RUNNING.",
             query(during(f"max by ({BY_RUN}, state) (dsray_run_state{{{RUN}}})"), "{{state}}"),
             unit="none",
             height=5,
@@ -134,13 +134,13 @@ BROKEN = Row(
         ),
     ),
 )
-STILL = Row(
-    question="Who stands still, where and since when?",
+IDLE = Row(
+    question="Which ranks are idle, where and since when?",
     panels=(
         panel(
             "timeline",
             "Phase of each rank",
-            "Where the training thread of each rank was at each look.",
+            "Where the training thread of each rank was at each sample.",
             query(during(PHASE), "rank {{rank}}"),
             names=names(PHASES, PHASE_COLORS),
             unit="none",
@@ -149,9 +149,9 @@ STILL = Row(
         ),
         panel(
             "timeseries",
-            "Since a rank last moved",
-            "Seconds since the kernel last ran a rank's training thread. In a hang the culprit and its victims "
-            "all grow; see who waits for whom below.",
+            "Idle time of each rank",
+            "Seconds since the kernel last ran a rank's training thread. In a hang it grows for the culprit and "
+            "for the ranks that wait; see below which is which.",
             query(
                 during(f"time() - dsray_rank_last_moved_timestamp_seconds{{{RANK}}}"),
                 "rank {{rank}}",
@@ -160,8 +160,8 @@ STILL = Row(
         ),
         panel(
             "timeseries",
-            "Since the last step",
-            "Seconds since each rank was last seen to end a global step.",
+            "Since the last step, by rank",
+            "Seconds since each rank was last seen to complete a global step.",
             query(
                 during(f"time() - dsray_train_last_step_timestamp_seconds{{{RANK}}}"),
                 "rank {{rank}}",
@@ -176,15 +176,15 @@ WAITS = Row(
         panel(
             "timeseries",
             "Collectives entered and not left",
-            "By the flight recorder of ranks that stand still. A rank at 0 among others at 1 is the one they wait for.",
+            "From the flight recorders of idle ranks. A rank at 0 among ranks at 1 is the one they wait for.",
             query(during(f"dsray_collective_pending{{{RANK}}}"), "rank {{rank}}"),
             unit="none",
-            no_value="no rank stands still",
+            no_value="no rank is idle",
         ),
         panel(
             "timeseries",
-            "In the oldest of them for",
-            "Seconds since a rank entered the oldest collective that it has not left.",
+            "Time in the oldest of them",
+            "Seconds since a rank entered the oldest collective it has not left.",
             query(
                 during(f"time() - dsray_collective_pending_since_timestamp_seconds{{{RANK}}}"),
                 "rank {{rank}}",
@@ -198,7 +198,7 @@ PLACES = Row(
     question="On which node, GPU and process is it?",
     panels=(
         panel(
-            *("timeline", "State of each rank", "Of its process, as Ray and the kernel tell it."),
+            *("timeline", "State of each rank", "State of its process, from Ray and the kernel."),
             query(during(STATE), "rank {{rank}}"),
             names=names(STATES, STATE_COLORS),
             unit="none",
@@ -208,7 +208,7 @@ PLACES = Row(
         panel(
             "table",
             "Where each rank runs",
-            "Node, address, process and first GPU of each rank: what to log in to and what to look at.",
+            "Node, address, process and first GPU of each rank: where to log in and what to inspect.",
             query(
                 f"max by (rank, local_rank, node_rank, hostname, ip, pid, gpu_uuid) (dsray_rank_info{{{RANK}}})"
             ),
@@ -216,7 +216,7 @@ PLACES = Row(
             unit="none",
         ),
         panel(
-            *("table", "What runs", "Names and versions."),
+            *("table", "Run details", "Names and versions."),
             query(
                 "max by (run_id, run_name, attempt_id, submission_id, ray_job_id, ray_version, deepspeed_version, "
                 f"torch_version, zero_stage, dtype) (dsray_run_info{{{RUN}}})"
@@ -230,7 +230,7 @@ PLACES = Row(
 BOARD = Board(
     uid="dsray-incident",
     title="dsray-inspect / Incident",
-    description="Is the run broken, whose fault is it, who stands still, who waits for whom, and where is that?",
+    description="Is the run broken, whose fault is it, which ranks are idle, who waits for whom, and where?",
     variables=(CLUSTERS, RUNS, ATTEMPTS, RANKS),
-    rows=(BROKEN, STILL, WAITS, PLACES),
+    rows=(BROKEN, IDLE, WAITS, PLACES),
 )

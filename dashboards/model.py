@@ -1,4 +1,4 @@
-"""What a dashboard is, before any JSON: rows that are questions, panels that answer them."""
+"""Dashboards as records, independent of Grafana's JSON: rows are questions, panels answer them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Unit = Literal["short", "s", "bytes", "percentunit", "none", "dateTimeFromNow", 
 
 
 class Query(Record, frozen=True, kw_only=True):
-    """PromQL, and how its series are called."""
+    """A PromQL expression and the legend of its series."""
 
     expr: str
     legend: str = ""
 
 
 class Panel(Record, frozen=True, kw_only=True):
-    """One answer."""
+    """One panel: a title, a sentence of explanation, and queries."""
 
     title: str
     description: str
@@ -30,22 +30,22 @@ class Panel(Record, frozen=True, kw_only=True):
     width: int = 12
     height: int = 8
     names: dict[str, str] = msgspec.field(default_factory=dict)
-    """What numbers stand for, such as the code of a state, with its colour behind a `|`."""
+    """The meaning of numeric values, such as codes of states: "text|colour" by number."""
     stacked: bool = False
     maximum: float | None = None
     no_value: str | None = None
-    """What stands there while there is nothing to show."""
+    """The text to show while there is no data."""
 
 
 class Row(Record, frozen=True, kw_only=True):
-    """A question that somebody on call asks."""
+    """A question that an on-call engineer asks, and the panels that answer it."""
 
     question: str
     panels: tuple[Panel, ...]
 
 
 class Variable(Record, frozen=True, kw_only=True):
-    """A choice at the top of a dashboard."""
+    """A selector at the top of a dashboard."""
 
     name: str
     label: str
@@ -65,7 +65,7 @@ class Board(Record, frozen=True, kw_only=True):
 
 
 def panel(kind: Kind, title: str, description: str, *queries: Query, **more: object) -> Panel:
-    """Return a panel, written so that its words stand first."""
+    """Return a panel; positional arguments keep its texts first in the source."""
     return Panel(kind=kind, title=title, description=description, queries=queries, **more)  # type: ignore[arg-type]
 
 

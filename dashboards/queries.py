@@ -1,8 +1,7 @@
-"""The PromQL that several panels share: selections by variable, codes of states, joins.
+"""PromQL shared by several panels: selectors by variable, codes of states, joins.
 
-Series of two clusters may have one run id (a job's, where Ray Train never told its own), so
-everything is told apart and joined by the cluster's label too; where none is set it is empty
-on both sides, and matches.
+Runs of two clusters may have the same id (a job's id, if Ray Train never reported its own), so every
+selection and join includes the cluster label. If it is not set, it is empty on both sides and matches.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ NODE: Final = f'{CLUSTER}, node=~"$node"'
 BY_RUN: Final = "ray_io_cluster, run_id"
 BY_RANK: Final = f"{BY_RUN}, rank"
 ATTEMPT: Final = f'and on ({BY_RUN}) dsray_run_info{{{RUN}, attempt_id=~"$attempt"}}'
-"""Leaves only the time of the attempts that are chosen."""
+"""Restricts a query to the time of the selected attempts."""
 
 CLUSTERS = Variable(
     name="cluster", label="Cluster", query="label_values(dsray_build_info, ray_io_cluster)"
@@ -45,12 +44,12 @@ NODES = Variable(
 
 
 def during(expr: str) -> str:
-    """Return a query over series of a run, for the chosen attempts."""
+    """Restrict a query over series of a run to the selected attempts."""
     return f"({expr}) {ATTEMPT}"
 
 
 def coded(metric: str, label: str, values: Sequence[str], *, select: str, by: str) -> str:
-    """Return a query whose value is the number of the state that is 1, from 1 on."""
+    """Return a query whose value is the position, from 1, of the state whose series is 1."""
     each = " or ".join(
         f'{number} * {metric}{{{select}, {label}="{value}"}}'
         for number, value in enumerate(values, 1)
@@ -59,21 +58,21 @@ def coded(metric: str, label: str, values: Sequence[str], *, select: str, by: st
 
 
 def names(values: Sequence[str], colors: dict[str, str]) -> dict[str, str]:
-    """Return what the codes of `coded` stand for, with their colours."""
+    """Return the meanings of the codes of `coded`, with their colours."""
     return {
         str(number): f"{value}|{colors.get(value, 'blue')}"
         for number, value in enumerate(values, 1)
     }
 
 
-def placed(expr: str, *labels: str) -> str:
-    """Return series of ranks with where each rank runs, whatever its processes were before."""
-    found = f"max by ({BY_RANK}, {', '.join(labels)}) (dsray_rank_info{{{RANK}}})"
-    one = f"topk by ({BY_RANK}) (1, {found})"
-    return f"({expr}) * on ({BY_RANK}) group_left ({', '.join(labels)}) {one}"
+def with_place(expr: str, *labels: str) -> str:
+    """Add labels about where each rank runs; a replaced process of the rank does not count twice."""
+    places = f"max by ({BY_RANK}, {', '.join(labels)}) (dsray_rank_info{{{RANK}}})"
+    newest = f"topk by ({BY_RANK}) (1, {places})"
+    return f"({expr}) * on ({BY_RANK}) group_left ({', '.join(labels)}) {newest}"
 
 
 def or_none(expr: str, label: str) -> str:
-    """Return a query that says `none` with 0 where there is nothing, to tell it from no data."""
-    nothing = f'label_replace(0 * sum(dsray_run_ranks{{{RUN}}}), "{label}", "none", "", "")'
-    return f"({expr}) or on () {nothing}"
+    """Return a query that gives `none` with value 0 if it is empty, to distinguish that from no data."""
+    empty = f'label_replace(0 * sum(dsray_run_ranks{{{RUN}}}), "{label}", "none", "", "")'
+    return f"({expr}) or on () {empty}"

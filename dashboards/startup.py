@@ -1,4 +1,4 @@
-"""The dashboard of what it takes to start, and of what Ray and DeepSpeed take from training."""
+"""The dashboard of start-up time and of the overhead of Ray and DeepSpeed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ STARTS = "actor_scheduling|process_start|imports|ranks_and_env|rendezvous|deepsp
 RUNNING = "object_store|serialization|report|training"
 
 START = Row(
-    question="How long did the start take, and what took it?",
+    question="How long did the start take, and which part took longest?",
     panels=(
         panel(
             "stat",
-            "Until training ran",
-            "From fit(), or from the last restart of the group, until its first step, as far as it is known.",
+            "Time until training",
+            "From fit(), or from the last restart of the worker group, to the first step, as far as known.",
             query(f"max by ({BY_RUN}) (sum without (part) (dsray_startup_seconds{{{RUN}}}))", "s"),
             unit="s",
             width=6,
@@ -25,24 +25,24 @@ START = Row(
         panel(
             "bars",
             "Parts of the start",
-            "They follow one another, by the ranks that came last; parts that nobody saw are missing.",
+            "Consecutive parts, measured at the last rank to finish each; parts that were not observed are missing.",
             query(f"max by ({BY_RUN}, part) (dsray_startup_seconds{{{RUN}}})", "{{part}}"),
             unit="s",
             width=9,
         ),
         panel(
             "bars",
-            "DeepSpeed's initialisation",
-            "Phases of deepspeed.initialize by the slowest rank; all of them for jobs of dsray-inspect submit.",
+            "DeepSpeed initialization",
+            "Phases of deepspeed.initialize at the slowest rank; complete for jobs started by dsray-inspect submit.",
             query(f"max by ({BY_RUN}, phase) (dsray_deepspeed_init_seconds{{{RUN}}})", "{{phase}}"),
             unit="s",
             width=9,
-            no_value="DeepSpeed left nothing behind",
+            no_value="DeepSpeed recorded nothing",
         ),
         panel(
             "timeline",
-            "Stuck in the start",
-            "Findings that hold a start up: resources, rendezvous, network, op compiles and their locks.",
+            "Start-up blocked",
+            "Findings that block the start: resources, rendezvous, network, op compilation and its locks.",
             query(
                 f"max by ({BY_RUN}, kind) (dsray_findings{{{RUN}, "
                 f'kind=~"{"|".join(setup_causes())}"}})',
@@ -55,14 +55,14 @@ START = Row(
         ),
     ),
 )
-PRICE = Row(
-    question="What do Ray and DeepSpeed cost, against training?",
+OVERHEAD = Row(
+    question="What do Ray and DeepSpeed cost compared with training?",
     panels=(
         panel(
             "bars",
             "Cost of the start",
-            "Seconds by the rank that it cost most: scheduling, imports, rendezvous, DeepSpeed, op compile (a part "
-            "of deepspeed_init).",
+            "Seconds at the rank it cost most: scheduling, imports, rendezvous, DeepSpeed, op compilation (contained "
+            "in deepspeed_init).",
             query(
                 f'max by ({BY_RUN}, part) (dsray_run_cost_seconds{{{RUN}, part=~"{STARTS}"}})',
                 "{{part}}",
@@ -72,8 +72,8 @@ PRICE = Row(
         ),
         panel(
             "timeseries",
-            "Cost while it runs",
-            "Seconds that the object store, serialization and report barriers have taken so far, next to training.",
+            "Cost while running",
+            "Seconds spent so far in the object store, serialization and report barriers, and in training.",
             query(
                 f'max by ({BY_RUN}, part) (dsray_run_cost_seconds{{{RUN}, part=~"{RUNNING}"}})',
                 "{{part}}",
@@ -83,22 +83,22 @@ PRICE = Row(
         ),
         panel(
             "bars",
-            "Against training",
-            "Each cost as a share of the seconds of training so far. Parts may contain one another.",
+            "Relative to training",
+            "Each cost as a share of the training time so far. Parts may overlap.",
             query(f"{COST} / on ({BY_RUN}) group_left () ({TRAINING} > 0)", "{{part}}"),
             unit="percentunit",
             width=8,
-            no_value="it has not trained yet",
+            no_value="no training so far",
         ),
     ),
 )
 STORE = Row(
-    question="Is the object store or a report in the way?",
+    question="Does the object store or a report slow it down?",
     panels=(
         panel(
             "timeseries",
             "Object store memory",
-            "By place, as Ray's own metrics tell it; SPILLED means that it was too small.",
+            "By location, from Ray's own metrics; SPILLED means that it was too small.",
             query(
                 f"sum by (ray_io_cluster, Location) (ray_object_store_memory{{{CLUSTER}}})",
                 "{{Location}}",
@@ -108,8 +108,8 @@ STORE = Row(
         ),
         panel(
             "timeseries",
-            "Findings of the object store, reports and checkpoints",
-            "How many ranks or drivers wait for objects, reports or checkpoints.",
+            "Findings about the object store, reports and checkpoints",
+            "Number of findings about waits for objects, reports or checkpoints.",
             query(
                 f"sum by ({BY_RUN}, kind) (dsray_findings{{{RUN}, "
                 'kind=~"object_wait|object_spilling|report_barrier|checkpoint_stall"})',
@@ -123,7 +123,7 @@ STORE = Row(
 BOARD = Board(
     uid="dsray-startup",
     title="dsray-inspect / Start-up and Ray cost",
-    description="How long did the start take, what took it, and what do Ray and DeepSpeed cost against training?",
+    description="How long did the start take, which part took longest, and what do Ray and DeepSpeed cost compared with training?",
     variables=(CLUSTERS, RUNS),
-    rows=(START, PRICE, STORE),
+    rows=(START, OVERHEAD, STORE),
 )

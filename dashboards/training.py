@@ -1,4 +1,4 @@
-"""The dashboard of a run that trains: how fast, where its time goes, who holds it up."""
+"""The dashboard of a training run: speed, where its time goes, which rank is slow."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SPEED = Row(
     question="How fast does it train?",
     panels=(
         panel(
-            *("timeseries", "Steps per second", "Global steps of the rank that makes most."),
+            *("timeseries", "Steps per second", "Global steps of the fastest rank."),
             query(
                 during(
                     f"max by ({BY_RUN}) (rate(dsray_train_steps_total{{{RUN}}}[$__rate_interval]))"
@@ -45,7 +45,7 @@ SPEED = Row(
         panel(
             "timeseries",
             "Seconds per step",
-            "Mean and quantiles. Steps between two looks count with their mean, so short outliers do not show.",
+            "Mean and quantiles. Steps between two samples count with their mean, so short outliers are invisible.",
             query(during(f"{SUM} / {COUNT}"), "mean"),
             *(query(quantile(share), f"p{share * 100:.0f}") for share in (0.5, 0.99)),
             unit="s",
@@ -53,8 +53,12 @@ SPEED = Row(
             no_value="no step was timed",
         ),
         panel(
-            *("timeseries", "Global step", "DeepSpeed's count; it falls where a restart resumes."),
-            query(during(f"max by ({BY_RUN}) (dsray_train_step{{{RUN}}})"), "first rank"),
+            *(
+                "timeseries",
+                "Global step",
+                "DeepSpeed's count; a restart resets it to its checkpoint.",
+            ),
+            query(during(f"max by ({BY_RUN}) (dsray_train_step{{{RUN}}})"), "foremost rank"),
             query(during(f"min by ({BY_RUN}) (dsray_train_step{{{RUN}}})"), "last rank"),
             unit="none",
             width=8,
@@ -67,7 +71,7 @@ TIME = Row(
         panel(
             "timeseries",
             "Phases",
-            "Share of time in each phase, mean over the ranks. Estimated: as fine as looks are frequent.",
+            "Share of time in each phase, mean over the ranks. Estimated from samples.",
             query(
                 during(f"avg by ({BY_RUN}, phase) (rate({PHASES}{{{RANK}}}[$__rate_interval]))"),
                 "{{phase}}",
@@ -78,8 +82,8 @@ TIME = Row(
         panel(
             "timeseries",
             "Waiting for data and user code",
-            "Share of time outside of the model: data loading, user code, checkpoints, reports. Where it is high the "
-            "GPUs starve.",
+            "Share of time outside the model: data loading, user code, checkpoints, reports. If it is high, the GPUs "
+            "are idle.",
             query(
                 during(
                     f"avg by ({BY_RUN}, phase) (rate({PHASES}"
@@ -89,26 +93,26 @@ TIME = Row(
             ),
             unit="percentunit",
             stacked=True,
-            no_value="none was seen",
+            no_value="none so far",
         ),
     ),
 )
 SLOW = Row(
-    question="Which rank holds the others up?",
+    question="Which rank slows the others down?",
     panels=(
         panel(
             "timeseries",
             "Waiting in collectives",
-            "Share of time that a rank's training thread waits in collectives. On GPUs the host often does not wait.",
+            "Share of time for which a rank's training thread waits in collectives. On GPUs the host often does not wait.",
             query(during(WAIT), "rank {{rank}}"),
             unit="percentunit",
             width=8,
         ),
         panel(
             "timeseries",
-            "Waits less than the mean",
-            "By how much a rank waits less in collectives than the ranks do on average: the others wait for the "
-            "highest. The ten highest are shown.",
+            "Waiting less than the mean",
+            "How much less than the average a rank waits in collectives: the others wait for the highest. Shows the "
+            "ten highest.",
             query(
                 during(
                     f"topk(10, avg by ({BY_RUN}) ({ALL_WAIT}) - on ({BY_RUN}) group_right () ({WAIT}))"
@@ -120,8 +124,8 @@ SLOW = Row(
         ),
         panel(
             "timeseries",
-            "Steps behind the first",
-            "Global steps that a rank is behind the foremost rank; more than one, for long, means they disagree.",
+            "Steps behind the foremost rank",
+            "More than one for a long time means that the ranks disagree.",
             query(
                 during(
                     f"max by ({BY_RUN}) (dsray_train_step{{{RUN}}}) "
@@ -135,7 +139,7 @@ SLOW = Row(
         panel(
             "timeseries",
             "Straggler and data findings",
-            "How many findings of each kind the looks had: slower ranks, stalled data, ranks that disagree.",
+            "Number of findings of each kind: slow ranks, stalled data loading, ranks that disagree.",
             query(
                 during(
                     f"sum by ({BY_RUN}, kind) (dsray_findings"
@@ -150,12 +154,12 @@ SLOW = Row(
     ),
 )
 LEARNS = Row(
-    question="Does it still learn?",
+    question="Is it still learning?",
     panels=(
         panel(
             "timeseries",
             "Gradient overflow and non-finite loss",
-            "Findings of skipped steps (fp16's loss scale falls) and of a loss that is no number.",
+            "Findings about skipped steps (fp16's loss scale decreases) and about a loss that is not finite.",
             query(
                 during(
                     f"sum by ({BY_RUN}, kind) (dsray_findings"
@@ -172,7 +176,7 @@ LEARNS = Row(
 BOARD = Board(
     uid="dsray-training",
     title="dsray-inspect / Training",
-    description="How fast does the run train, where does the time go, who holds the others up, does it still learn?",
+    description="How fast does the run train, where does its time go, which rank slows it down, is it still learning?",
     variables=(CLUSTERS, RUNS, ATTEMPTS, RANKS),
     rows=(SPEED, TIME, SLOW, LEARNS),
 )

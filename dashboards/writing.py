@@ -1,4 +1,4 @@
-"""Files of ours in a folder of somebody else's: what was changed there is never lost silently."""
+"""Writes generated files to a user's folder without silently overwriting the user's changes."""
 
 from __future__ import annotations
 
@@ -12,19 +12,23 @@ import msgspec
 from dsray_inspect.agent.errors import UsageError
 
 NOTE: Final = ".dsray-inspect.json"
-"""Says what we wrote: a file that is not as we left it belongs to somebody else."""
+"""Digests of the files as written; a file with another digest was changed by somebody else."""
 
 
 def write(folder: Path, texts: dict[str, str], *, force: bool) -> list[str]:
-    """Write the files below the folder, and return the paths of those that changed."""
-    written = noted(folder)
-    different = [path for path, text in texts.items() if current(folder / path) != text.encode()]
-    foreign = [path for path in different if is_foreign(folder / path, written.get(path))]
+    """Write files below a folder and return the paths of those that changed.
+
+    Raises:
+        UsageError: A file was changed by somebody else and `force` is not set, or cannot be written.
+    """
+    digests = _noted_digests(folder)
+    different = [path for path, text in texts.items() if _content(folder / path) != text.encode()]
+    foreign = [path for path in different if _is_foreign(folder / path, digests.get(path))]
 
     if foreign and not force:
         raise UsageError(
-            f"{folder} has files that are not ours, or were changed: {', '.join(foreign)}.",
-            help_text="Give another folder, or --force to overwrite them.",
+            f"{folder} has files that dsray-inspect did not write, or that were changed: {', '.join(foreign)}.",
+            help_text="Choose another folder, or use --force to overwrite them.",
         )
 
     try:
@@ -33,7 +37,7 @@ def write(folder: Path, texts: dict[str, str], *, force: bool) -> list[str]:
             (folder / path).write_bytes(texts[path].encode())
 
         (folder / "prometheus" / "targets").mkdir(parents=True, exist_ok=True)
-        note = {path: digest(text.encode()) for path, text in sorted(texts.items())}
+        note = {path: _digest(text.encode()) for path, text in sorted(texts.items())}
         (folder / NOTE).write_bytes(msgspec.json.format(msgspec.json.encode(note)) + b"\n")
     except OSError as error:
         raise UsageError(
@@ -43,15 +47,15 @@ def write(folder: Path, texts: dict[str, str], *, force: bool) -> list[str]:
     return different
 
 
-def noted(folder: Path) -> dict[str, str]:
+def _noted_digests(folder: Path) -> dict[str, str]:
     with contextlib.suppress(OSError, msgspec.DecodeError):
         return msgspec.json.decode((folder / NOTE).read_bytes(), type=dict[str, str])
 
     return {}
 
 
-def current(path: Path) -> bytes | None:
-    """Return what the file holds, or None where there is none."""
+def _content(path: Path) -> bytes | None:
+    """Return the content of a file, None if there is none."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -60,10 +64,10 @@ def current(path: Path) -> bytes | None:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def is_foreign(path: Path, written: str | None) -> bool:
-    content = current(path)
-    return content is not None and digest(content) != written
+def _is_foreign(path: Path, noted: str | None) -> bool:
+    content = _content(path)
+    return content is not None and _digest(content) != noted
 
 
-def digest(content: bytes) -> str:
+def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()

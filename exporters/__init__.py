@@ -1,1 +1,1 @@
-"""Metrics, traces and their wire formats; it has no modules yet."""
+"""Metrics and traces in the formats of Prometheus, OpenTelemetry and Perfetto."""

@@ -1,4 +1,4 @@
-"""Where `serve` listens, and who may ask: loopback without a token, elsewhere with one."""
+"""Which address `serve` listens on, and which requests it answers: off loopback only those with a token."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from dsray_inspect.agent.model import Record
 DEFAULT_PORT: Final = 9464
 DEFAULT: Final = f"127.0.0.1:{DEFAULT_PORT}"
 SHORTEST_TOKEN: Final = 16
+"""In characters."""
 
 
 class BindAddress(Record, frozen=True, kw_only=True):
-    """An address to listen at."""
+    """An address to listen on."""
 
     host: str
     port: int
@@ -59,10 +60,10 @@ def parse(text: str) -> BindAddress:
 
 
 def token_of(path: str | None, listen: BindAddress) -> str | None:
-    """Return the token that every request must bring, None where none is needed.
+    """Return the token that requests must carry, None if they need none.
 
     Raises:
-        UsageError: others could reach us and there is no token, or the file holds none.
+        UsageError: Other machines can reach the address and there is no usable token.
     """
     if path is None:
         if listen.is_loopback:
@@ -90,7 +91,7 @@ def token_of(path: str | None, listen: BindAddress) -> str | None:
 
 
 def is_allowed(token: str | None, authorization: str) -> bool:
-    """Return whether a request with this Authorization header may be answered."""
+    """Return whether to answer a request with this Authorization header."""
     if token is None:
         return True
 
@@ -100,7 +101,10 @@ def is_allowed(token: str | None, authorization: str) -> bool:
 
 
 def reachable_host(listen: BindAddress, towards: str) -> str:
-    """Return the host by which others reach us: where we listen everywhere, our way to `towards`."""
+    """Return the host under which others reach `listen`.
+
+    For a wildcard address it is the local address of the route to `towards` (HOST:PORT).
+    """
     if not listen.is_everywhere:
         return f"[{listen.host}]" if ":" in listen.host else listen.host
 

@@ -1,4 +1,4 @@
-"""How Prometheus finds us: the document of HTTP service discovery, also as a file."""
+"""How Prometheus finds `serve`: the HTTP service discovery document, also written to a file."""
 
 from __future__ import annotations
 
@@ -13,19 +13,23 @@ import msgspec
 from dsray_inspect.agent.errors import UsageError
 
 CLUSTER_VARIABLE = "RAY_CLUSTER_NAME"
-"""KubeRay sets it in its pods; its PodMonitor makes the label of it."""
+"""Set by KubeRay in its pods; its PodMonitor turns it into the label `ray_io_cluster`."""
 
 
 def document(target: str) -> bytes:
-    """Return the targets as `http_sd_configs` and `file_sd_configs` read them."""
+    """Return the targets in the format of `http_sd_configs` and `file_sd_configs`."""
     cluster = os.environ.get(CLUSTER_VARIABLE)
     labels = {"ray_io_cluster": cluster} if cluster else {}
     return msgspec.json.encode([{"targets": [target], "labels": labels}])
 
 
 @contextlib.contextmanager
-def written(path: str | None, target: str) -> Iterator[None]:
-    """Keep the file at `path` while we serve; readers never see half of it."""
+def published_file(path: str | None, target: str) -> Iterator[None]:
+    """Keep a discovery file at `path` inside the `with` block; None writes none.
+
+    Raises:
+        UsageError: The file cannot be written.
+    """
     if path is None:
         yield
         return
@@ -33,21 +37,21 @@ def written(path: str | None, target: str) -> Iterator[None]:
     content = document(target) + b"\n"
 
     try:
-        replace(Path(path), content)
+        _replace(Path(path), content)
     except OSError as error:
         raise UsageError(f"--sd-file {path} cannot be written: {error.strerror}.") from error
 
     try:
         yield
     finally:
-        # Another serve may have written its own since.
+        # Another `serve` may have replaced it since.
         with contextlib.suppress(OSError):
             if Path(path).read_bytes() == content:
                 Path(path).unlink()
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Write a file at once: a temporary one beside it takes its place."""
+def _replace(path: Path, content: bytes) -> None:
+    """Replace a file atomically: readers see the old content or the new, never a part."""
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as new:
         try:
             new.write(content)

@@ -1,4 +1,4 @@
-"""The HTTP server of `serve`: /metrics, /sd and /healthz, in threads of its own."""
+"""The HTTP server of `serve`: /metrics, /sd and /healthz, in its own threads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterable
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
@@ -21,14 +20,15 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 REQUEST_S: Final = 10.0
-"""After which a client that does not say what it wants is hung up on."""
+"""A client that has not sent its request by then is disconnected."""
 SILENT_S: Final = 120.0
+"""/healthz fails when no sample was attempted for this long."""
 TEXT: Final = ("Content-Type", "text/plain; charset=utf-8")
 PAGE: Final = b"dsray-inspect: /metrics for Prometheus, /sd for its service discovery, /healthz\n"
 
 
 class Heartbeat:
-    """When the thread that takes looks was last alive."""
+    """When the sampling thread was last alive."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
@@ -42,10 +42,14 @@ class Heartbeat:
 
 
 class Endpoint:
-    """Listens from `with` on.
+    """Serves requests inside its `with` block; the port is bound by the constructor.
 
-    `token`: what requests must bring; `towards`: the cluster's address; `silent_s`: when nothing
-    was looked at for so long, /healthz says that we are stuck.
+    Args:
+        listen: The address to listen on.
+        registry: The metrics to expose.
+        token: The bearer token requests must carry, None for no check.
+        towards: The cluster's address, which picks the network interface to advertise.
+        silent_s: /healthz fails when no heartbeat came for this long.
     """
 
     def __init__(
@@ -57,12 +61,12 @@ class Endpoint:
         towards: str,
         silent_s: float = SILENT_S,
     ) -> None:
-        self.pulse = Heartbeat()
+        self.heartbeat = Heartbeat()
         self.scrapes = 0
         self._token = token
         self._silent_s = silent_s
         self._metrics = make_wsgi_app(registry)
-        self._server = bound(listen)
+        self._server = _bind(listen)
         self._server.set_app(self._answer)
         port = self._server.server_port
         self.target = f"{reachable_host(listen, towards)}:{port}"
@@ -77,12 +81,7 @@ class Endpoint:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
 
@@ -90,14 +89,19 @@ class Endpoint:
         path = environ.get("PATH_INFO", "")
 
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return plain(start, "405 Method Not Allowed", b"Only GET.\n", ("Allow", "GET, HEAD"))
+            return _plain(
+                start,
+                "405 Method Not Allowed",
+                b"Only GET and HEAD are supported.\n",
+                ("Allow", "GET, HEAD"),
+            )
 
         if path == "/healthz":
             return self._health(start)
 
         if not is_allowed(self._token, environ.get("HTTP_AUTHORIZATION", "")):
             wants = ("WWW-Authenticate", 'Bearer realm="dsray-inspect"')
-            return plain(start, "401 Unauthorized", b"A bearer token is needed.\n", wants)
+            return _plain(start, "401 Unauthorized", b"A bearer token is required.\n", wants)
 
         if path == "/metrics":
             self.scrapes += 1
@@ -109,29 +113,29 @@ class Endpoint:
             return [discovery.document(self.target)]
 
         if path == "/":
-            return plain(start, "200 OK", PAGE)
+            return _plain(start, "200 OK", PAGE)
 
-        return plain(start, "404 Not Found", b"There is /metrics, /sd and /healthz.\n")
+        return _plain(start, "404 Not Found", b"Try /metrics, /sd or /healthz.\n")
 
     def _health(self, start: StartResponse) -> Iterable[bytes]:
-        silent_s = self.pulse.silent_s()
+        silent_s = self.heartbeat.silent_s()
 
         if silent_s > self._silent_s:
-            return plain(
-                start, "503 Service Unavailable", f"no look for {silent_s:.0f} s\n".encode()
+            return _plain(
+                start, "503 Service Unavailable", f"no sample for {silent_s:.0f} s\n".encode()
             )
 
-        return plain(start, "200 OK", b"ok\n")
+        return _plain(start, "200 OK", b"ok\n")
 
 
-def plain(
+def _plain(
     start: StartResponse, status: str, body: bytes, *headers: tuple[str, str]
 ) -> Iterable[bytes]:
     start(status, [TEXT, *headers])
     return [body]
 
 
-class Server(socketserver.ThreadingMixIn, WSGIServer):
+class _Server(socketserver.ThreadingMixIn, WSGIServer):
     """Answers each request in a thread that ends with the process."""
 
     daemon_threads = True
@@ -139,45 +143,45 @@ class Server(socketserver.ThreadingMixIn, WSGIServer):
     request_queue_size = 32
 
     def server_bind(self) -> None:
-        """Bind without asking the name service for our own name, which may take seconds."""
+        """Bind without resolving the local host name, which may take seconds."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
         self.setup_environ()
 
     def handle_error(self, _request: Any, _address: Any) -> None:
-        """A client that hung up is its own affair."""
+        """Ignore it: a client that disconnects is no error of the server."""
 
 
-class Handler(WSGIRequestHandler):
+class _Handler(WSGIRequestHandler):
     timeout = REQUEST_S
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: a line a scrape is noise."""
+        """Ignore it: one line per scrape is noise."""
 
 
-def bound(listen: BindAddress) -> Server:
-    """Return a server that listens.
+def _bind(listen: BindAddress) -> _Server:
+    """Return a listening server.
 
     Raises:
-        UsageError: the port is taken, or the address is not ours.
+        UsageError: The port is taken, or the address does not belong to this machine.
     """
-    kind = type("Bound", (Server,), {"address_family": listen.family})
+    kind = type("Bound", (_Server,), {"address_family": listen.family})
 
     try:
-        server: Server = kind((listen.host, listen.port), Handler)
+        server: _Server = kind((listen.host, listen.port), _Handler)
     except OSError as error:
-        raise refused(listen, error) from error
+        raise _bind_error(listen, error) from error
 
     return server
 
 
-def refused(listen: BindAddress, error: OSError) -> UsageError:
+def _bind_error(listen: BindAddress, error: OSError) -> UsageError:
     at = f"{listen.host}:{listen.port}"
 
     if error.errno == errno.EADDRINUSE:
         return UsageError(
-            f"Port {listen.port} is taken: something listens at {at} already.",
-            help_text=f"Choose another one: --listen {listen.host}:{listen.port + 1}",
+            f"Port {listen.port} is in use: another process already listens on {at}.",
+            help_text=f"Choose another port: --listen {listen.host}:{listen.port + 1}",
         )
 
-    return UsageError(f"It is not possible to listen at {at}: {error.strerror or error}.")
+    return UsageError(f"Cannot listen on {at}: {error.strerror or error}.")

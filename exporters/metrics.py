@@ -1,9 +1,9 @@
-"""The catalogue of our metrics: the collector, docs/metrics.md and the dashboards' checks come from it.
+"""The catalogue of metrics: the source of the collector, docs/metrics.md and the checks of dashboards.
 
-Names follow Prometheus: base units, `_total` on counters, `_info` for facts that are 1, the time
-of an event instead of "seconds since". What changes from one process to the next (pid, actor)
-is a label of `_info` metrics only. `estimated` in a name says that it rests on looks, not on
-every event.
+Names follow Prometheus's conventions: base units, `_total` on counters, `_info` on facts whose value
+is 1, the time of an event instead of "seconds since". Labels that change from one process to the next
+(pid, actor) exist on `_info` metrics only. `estimated` in a name means that the value is derived
+from samples, not from every event.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ STEP_BUCKETS_S: Final = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 25.0, 60.0, 120.0, 300.0, 600.0),
 )
-"""Of a small model on one node to a large one with long gradient accumulation."""
+"""From a small model on one node to a large one with long gradient accumulation."""
 
 
 class Metric(Record, frozen=True, kw_only=True):
-    """One family, under the name that queries use."""
+    """One metric family, under the name that queries use."""
 
     name: str
     type: Type
@@ -43,25 +43,25 @@ class Metric(Record, frozen=True, kw_only=True):
         return (self.name,)
 
 
-def gauge(name: str, area: Area, *, labels: tuple[str, ...], unit: Unit = "", help: str) -> Metric:
+def _gauge(name: str, area: Area, *, labels: tuple[str, ...], unit: Unit = "", help: str) -> Metric:
     return Metric(name=name, type="gauge", unit=unit, area=area, labels=labels, help=help)
 
 
-def counter(
+def _counter(
     name: str, area: Area, *, labels: tuple[str, ...], unit: Unit = "", help: str
 ) -> Metric:
     return Metric(name=name, type="counter", unit=unit, area=area, labels=labels, help=help)
 
 
-def info(name: str, area: Area, *, labels: tuple[str, ...], help: str) -> Metric:
+def _info(name: str, area: Area, *, labels: tuple[str, ...], help: str) -> Metric:
     return Metric(name=name, type="info", unit="", area=area, labels=labels, help=help)
 
 
-def stateset(name: str, area: Area, *, labels: tuple[str, ...], help: str) -> Metric:
+def _stateset(name: str, area: Area, *, labels: tuple[str, ...], help: str) -> Metric:
     return Metric(name=name, type="stateset", unit="", area=area, labels=labels, help=help)
 
 
-RUN_INFO = info(
+RUN_INFO = _info(
     "dsray_run_info",
     "run",
     labels=(
@@ -76,39 +76,39 @@ RUN_INFO = info(
         "zero_stage",
         "dtype",
     ),
-    help="The run that is watched. run_id is Ray Train's, the Ray job id where the controller never told it.",
+    help="The watched run. run_id is Ray Train's, or the Ray job id if the controller never reported it.",
 )
-RUN_STATE = gauge(
+RUN_STATE = _gauge(
     "dsray_run_state",
     "run",
     labels=(*RUN, "state"),
-    help="1 for the state that Ray Train says the run is in; other states have no series.",
+    help="1 for the state of the run according to Ray Train; other states have no series.",
 )
-RUN_RANKS = gauge(
+RUN_RANKS = _gauge(
     "dsray_run_ranks",
     "run",
     labels=RUN,
-    help="Workers in the present worker group, dead ones included.",
+    help="Workers in the current worker group, including dead ones.",
 )
-RUN_RESTARTS = counter(
+RUN_RESTARTS = _counter(
     "dsray_run_group_restarts_total",
     "run",
     labels=RUN,
-    help="Times the worker group was replaced by another while it was watched.",
+    help="Number of times the worker group was replaced while the run was watched.",
 )
-VERDICT = stateset(
+VERDICT = _stateset(
     "dsray_verdict",
     "run",
     labels=(*RUN, "state"),
-    help="The verdict of the newest look: 1 for one of healthy, starting, degraded, hung, failed, finished, unknown.",
+    help="The verdict of the newest sample: 1 for one of healthy, starting, degraded, hung, failed, finished, unknown.",
 )
-FINDINGS = gauge(
+FINDINGS = _gauge(
     "dsray_findings",
     "run",
     labels=(*RUN, "kind", "severity"),
-    help="Findings of the newest look by kind (the cause's code) and severity; 0 for each that there is none of.",
+    help="Findings of the newest sample by kind (the cause's code) and severity; 0 for kinds without a finding.",
 )
-RANK_INFO = info(
+RANK_INFO = _info(
     "dsray_rank_info",
     "rank",
     labels=(
@@ -124,75 +124,75 @@ RANK_INFO = info(
     ),
     help="Where a rank runs, for joins. gpu_uuid is its first GPU's; dsray_rank_gpu_info has all.",
 )
-RANK_GPU_INFO = info(
+RANK_GPU_INFO = _info(
     "dsray_rank_gpu_info",
     "rank",
     labels=(*RANK, "gpu_uuid", "gpu_slot"),
-    help="A GPU of a rank. Join with DCGM's UUID, with Ray's GpuUuid, or with dsray_gpu_*.",
+    help="A GPU of a rank. Join it with DCGM's UUID, with Ray's GpuUuid, or with dsray_gpu_*.",
 )
-RANK_STATE = stateset(
+RANK_STATE = _stateset(
     "dsray_rank_state",
     "rank",
     labels=(*RANK, "state"),
     help="1 for one of alive, stopped, pending, restarting, dead, unknown.",
 )
-RANK_PHASE = gauge(
+RANK_PHASE = _gauge(
     "dsray_rank_phase",
     "rank",
     labels=(*RANK, "phase"),
-    help="1 for the phase that the newest look found the rank in; other phases have no series.",
+    help="1 for the phase that the rank was in at the newest sample; other phases have no series.",
 )
-RANK_SEEN = gauge(
+RANK_SEEN = _gauge(
     "dsray_rank_seen",
     "rank",
     labels=RANK,
-    help="1 when the newest look has the rank's stack by any means, else 0.",
+    help="1 if the newest sample has the rank's stack, from any source, else 0.",
 )
-RANK_CULPRIT = gauge(
+RANK_CULPRIT = _gauge(
     "dsray_rank_culprit",
     "rank",
     labels=(*RANK, "kind"),
-    help="1 for a rank that a finding of this kind blames; no series otherwise.",
+    help="1 for a rank that a finding of this kind names as the culprit; no series otherwise.",
 )
-RANK_LAST_MOVED = gauge(
+RANK_LAST_MOVED = _gauge(
     "dsray_rank_last_moved_timestamp_seconds",
     "rank",
     labels=RANK,
     unit="seconds",
     help="When the kernel last ran the rank's training thread.",
 )
-RANK_MEMORY = gauge(
+RANK_MEMORY = _gauge(
     "dsray_rank_resident_memory_bytes",
     "rank",
     labels=RANK,
     unit="bytes",
     help="Resident memory of the rank's process.",
 )
-RANK_PAUSED = counter(
+RANK_PAUSED = _counter(
     "dsray_rank_paused_seconds_total",
     "rank",
     labels=RANK,
     unit="seconds",
-    help="How long our looks have stopped the rank.",
+    help="Total time for which samples have paused the rank.",
 )
-STEP = gauge(
+STEP = _gauge(
     "dsray_train_step",
     "step",
     labels=RANK,
     help="DeepSpeed's global step of the rank.",
 )
-STEPS = counter(
+STEPS = _counter(
     "dsray_train_steps_total",
     "step",
     labels=RANK,
-    help="Global steps made while the run was watched. It never falls, also when a restart resumes from an earlier step.",
+    help="Global steps completed while the run was watched. It never decreases, even if a restart resumes from an earlier step.",
 )
-LAST_STEP = gauge(
+LAST_STEP = _gauge(
     "dsray_train_last_step_timestamp_seconds",
     "step",
     labels=RANK,
     unit="seconds",
-    help="When a new global step was last seen: the time of the look that found it. At the first look, when the rank last moved.",
+    help="When a new global step was last seen: the time of the sample that found it. At the first sample: when the rank last ran.",
 )
 STEP_DURATION = Metric(
     name="dsray_train_step_duration_seconds",
@@ -200,159 +200,159 @@ STEP_DURATION = Metric(
     unit="seconds",
     area="step",
     labels=RUN,
-    help="Seconds a global step takes. Steps that are made between two looks count with their mean.",
+    help="Duration of a global step. Steps completed between two samples count with their mean.",
 )
-PHASE_SECONDS = counter(
+PHASE_SECONDS = _counter(
     "dsray_train_phase_estimated_seconds_total",
     "step",
     labels=(*RANK, "phase"),
     unit="seconds",
-    help="Seconds in each phase, estimated: the time between two looks counts for the phase that the second one finds.",
+    help="Seconds in each phase, estimated: the time between two samples counts for the phase found by the second one.",
 )
-WAIT_SECONDS = counter(
+WAIT_SECONDS = _counter(
     "dsray_collective_wait_estimated_seconds_total",
     "collective",
     labels=RANK,
     unit="seconds",
-    help="Seconds the training thread waits in collectives, estimated from looks as the phases are. On GPUs the host often does not wait itself.",
+    help="Seconds that the training thread waits in collectives, estimated from samples like the phases. On GPUs the host often does not wait itself.",
 )
-PENDING = gauge(
+PENDING = _gauge(
     "dsray_collective_pending",
     "collective",
     labels=RANK,
-    help="Collectives that a rank which stands still has entered and not left, by its flight recorder. No series where it was not read.",
+    help="Collectives that an idle rank has entered and not left, according to its flight recorder. No series if that was not read.",
 )
-PENDING_SINCE = gauge(
+PENDING_SINCE = _gauge(
     "dsray_collective_pending_since_timestamp_seconds",
     "collective",
     labels=RANK,
     unit="seconds",
-    help="When the rank entered the oldest collective that it has not left.",
+    help="When the rank entered the oldest collective it has not left.",
 )
-GPU_INFO = info(
+GPU_INFO = _info(
     "dsray_gpu_info",
     "gpu",
     labels=("gpu_uuid", "gpu_index", "gpu_name", "node", "ray_node_id"),
-    help="A GPU of a node that holds a part of the run.",
+    help="A GPU of a node on which the run has a process.",
 )
-GPU_UTILIZATION = gauge(
+GPU_UTILIZATION = _gauge(
     "dsray_gpu_utilization_ratio",
     "gpu",
     labels=("gpu_uuid",),
     unit="ratio",
-    help="Share of time that kernels ran, as NVML reads it, 0 to 1.",
+    help="Share of time in which kernels ran, from NVML, 0 to 1.",
 )
-GPU_MEMORY_USED = gauge(
+GPU_MEMORY_USED = _gauge(
     "dsray_gpu_memory_used_bytes",
     "gpu",
     labels=("gpu_uuid",),
     unit="bytes",
-    help="Memory in use on the GPU, by all processes.",
+    help="Memory in use on the GPU by all processes.",
 )
-GPU_MEMORY_LIMIT = gauge(
+GPU_MEMORY_LIMIT = _gauge(
     "dsray_gpu_memory_limit_bytes",
     "gpu",
     labels=("gpu_uuid",),
     unit="bytes",
-    help="Memory the GPU has.",
+    help="Memory of the GPU.",
 )
-STARTUP = gauge(
+STARTUP = _gauge(
     "dsray_startup_seconds",
     "start-up",
     labels=(*RUN, "part"),
     unit="seconds",
-    help="Seconds that each part of the run's start took, by the ranks that came last. Parts that nobody saw have no series.",
+    help="Duration of each part of the run's start, measured at the last rank to finish it. Parts that were not observed have no series.",
 )
-DEEPSPEED_INIT = gauge(
+DEEPSPEED_INIT = _gauge(
     "dsray_deepspeed_init_seconds",
     "start-up",
     labels=(*RUN, "phase"),
     unit="seconds",
-    help="Seconds in each phase of deepspeed.initialize, by the slowest rank; all of them where the job was submitted by dsray-inspect submit, else what DeepSpeed itself left behind.",
+    help="Seconds in each phase of deepspeed.initialize at the slowest rank: all phases for jobs started by dsray-inspect submit, else those that DeepSpeed itself records.",
 )
-COST = gauge(
+COST = _gauge(
     "dsray_run_cost_seconds",
     "start-up",
     labels=(*RUN, "part"),
     unit="seconds",
-    help="Seconds that each thing has cost the run so far, by the rank that it cost most; part training is the training itself. op_compile lies in deepspeed_init.",
+    help="Seconds that each activity has cost the run so far, at the rank it cost most; the part training is the training itself. op_compile is contained in deepspeed_init.",
 )
-NODE_ALIVE = gauge(
+NODE_ALIVE = _gauge(
     "dsray_node_alive",
     "agent",
     labels=("node", "ray_node_id"),
-    help="1 while Ray takes a node of the run for alive, else 0.",
+    help="1 while Ray considers a node of the run alive, else 0.",
 )
-AGENT_UP = gauge(
+AGENT_UP = _gauge(
     "dsray_agent_up",
     "agent",
     labels=("node", "ray_node_id"),
-    help="1 when the node could be looked at from outside its processes, 0 when that failed. No series where nobody needed to.",
+    help="1 if the node's processes could be read from outside, 0 if that failed. No series if it was not needed.",
 )
-LOOKS = counter(
+LOOKS = _counter(
     "dsray_looks_total",
     "agent",
     labels=(),
-    help="Looks taken at the run.",
+    help="Samples taken of the run.",
 )
-LOOK_FAILURES = counter(
+LOOK_FAILURES = _counter(
     "dsray_look_failures_total",
     "agent",
     labels=(),
-    help="Looks that failed, such as while the cluster did not answer.",
+    help="Samples that failed, for example because the cluster did not answer.",
 )
-LOOK_DURATION = gauge(
+LOOK_DURATION = _gauge(
     "dsray_look_duration_seconds",
     "agent",
     labels=(),
     unit="seconds",
-    help="How long the newest look took.",
+    help="How long the newest sample took.",
 )
-LOOK_TIME = gauge(
+LOOK_TIME = _gauge(
     "dsray_look_timestamp_seconds",
     "agent",
     labels=(),
     unit="seconds",
-    help="When the newest look was taken: everything here is as old as it.",
+    help="When the newest sample was taken: all values are as old as it is.",
 )
-SCRAPE_DURATION = gauge(
+SCRAPE_DURATION = _gauge(
     "dsray_scrape_duration_seconds",
     "agent",
     labels=(),
     unit="seconds",
-    help="How long it took to put this scrape together.",
+    help="How long it took to answer this scrape.",
 )
-AGENT_CPU = counter(
+AGENT_CPU = _counter(
     "dsray_agent_cpu_seconds_total",
     "agent",
     labels=("component",),
     unit="seconds",
-    help="CPU time of dsray-inspect serve itself (session) and of the py-spy processes it ran (stacks), on its node.",
+    help="CPU time of dsray-inspect serve itself (session) and of the py-spy processes it ran on its own node (stacks).",
 )
-AGENT_MEMORY = gauge(
+AGENT_MEMORY = _gauge(
     "dsray_agent_resident_memory_bytes",
     "agent",
     labels=(),
     unit="bytes",
     help="Resident memory of dsray-inspect serve.",
 )
-SPANS_EXPORTED = counter(
+SPANS_EXPORTED = _counter(
     "dsray_otlp_spans_exported_total",
     "agent",
     labels=(),
-    help="Spans that an OpenTelemetry collector has taken.",
+    help="Spans accepted by an OpenTelemetry collector.",
 )
-SPANS_DROPPED = counter(
+SPANS_DROPPED = _counter(
     "dsray_otlp_spans_dropped_total",
     "agent",
     labels=("reason",),
-    help="Spans that were not exported: the queue was full (queue), or the collector did not take them (export).",
+    help="Spans that were not exported: the queue was full (queue), or the collector did not accept them (export).",
 )
-BUILD_INFO = info(
+BUILD_INFO = _info(
     "dsray_build_info",
     "agent",
     labels=("version", "python_version"),
-    help="What is running.",
+    help="Version of dsray-inspect and Python.",
 )
 
 CATALOGUE: Final[tuple[Metric, ...]] = tuple(

@@ -1,4 +1,4 @@
-"""docs/metrics.md, from the catalogue: `python -m dsray_inspect.exporters.metrics_page` prints it."""
+"""Prints docs/metrics.md from the catalogue of metrics: `make metrics-page`."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from dsray_inspect.exporters.metrics import CATALOGUE, Metric
 
 HEAD = """# Metrics
 
-What [`dsray-inspect serve`](commands/serve.md) exposes on `/metrics`. This page is written by `make metrics-page`
-from `exporters/metrics.py`.
+The metrics that [`dsray-inspect serve`](commands/serve.md) exposes on `/metrics`. `make metrics-page` generates this
+page from `exporters/metrics.py`.
 
-Everything comes from looks at the run, one every `--every` seconds: `dsray_look_timestamp_seconds` says how old it
-is. A name with `estimated` in it adds up what looks found, and is as fine as they are frequent. Series of ranks that
-are gone are gone from the next scrape on. What changes from process to process (pid, actor) is a label of `_info`
-metrics only; join by `run_id` and `rank`:
+All values come from samples of the run, one every `--every` seconds; `dsray_look_timestamp_seconds` is the time of the
+newest one. Metrics with `estimated` in their name accumulate over samples, so their resolution is the sampling
+interval. Series of a rank disappear with the rank. Labels that change from one process to the next (pid, actor) exist
+only on `_info` metrics; join them by `run_id` and `rank`:
 
 ```promql
 dsray_train_step * on (run_id, rank) group_left (hostname, pid) dsray_rank_info
 ```
 
-GPUs join by UUID, with DCGM's exporter or with Ray's own metrics:
+Join GPUs by UUID, with the DCGM exporter or with Ray's own metrics:
 
 ```promql
 DCGM_FI_DEV_GPU_UTIL * on (UUID) group_left (run_id, rank) label_replace(dsray_rank_gpu_info, "UUID", "$1", "gpu_uuid", "(.+)")
 ray_node_gpus_utilization * on (GpuUuid) group_left (run_id, rank) label_replace(dsray_rank_gpu_info, "GpuUuid", "$1", "gpu_uuid", "(.+)")
 ```
 
-A rank that stands still, and a run that makes no step:
+An idle rank, and a run without a new step:
 
 ```promql
 time() - dsray_rank_last_moved_timestamp_seconds > 60
@@ -46,11 +46,11 @@ TITLES = {
 
 
 def page() -> str:
-    """Return the whole page."""
+    """Return the page as Markdown."""
     parts = [HEAD]
 
     for area, title in TITLES.items():
-        rows = [row(metric) for metric in CATALOGUE if metric.area == area]
+        rows = [_row(metric) for metric in CATALOGUE if metric.area == area]
         parts.append(
             "\n".join(
                 (f"## {title}\n", "| metric | type | labels |  |", "|---|---|---|---|", *rows)
@@ -61,7 +61,7 @@ def page() -> str:
     return "\n".join(parts)
 
 
-def row(metric: Metric) -> str:
+def _row(metric: Metric) -> str:
     labels = " ".join(f"`{label}`" for label in metric.labels)
     return f"| `{metric.name}` | {metric.type} | {labels} | {metric.help} |"
 

@@ -1,12 +1,12 @@
-"""A `Timeline` as OpenTelemetry's traces: which span belongs to which trace, under which parent.
+"""A `Timeline` as OpenTelemetry traces: which trace a span belongs to, and under which parent.
 
-One trace is one global step, over all ranks: its root spans them all, below it is each rank's
-step, below that what the rank was in. The start of the run is a trace of its own, and every
-step's root links to it. A collective of no known step is a trace of its own over its ranks.
+One trace is one global step over all ranks: below its root is each rank's step, and below that
+whatever the rank did in it. The run's start is a trace of its own, and the root of every step links
+to it. A collective outside any known step is a trace of its own over its ranks.
 
-Steps that were told from the pattern of collectives are counted from the oldest one that was
-recorded: from one timeline to the next they have other numbers. What tells them apart is the
-number of the collective that they begin with.
+Steps inferred from the pattern of collectives are counted from the oldest one recorded, so their
+numbers differ from one timeline to the next. They are identified by the sequence number of their
+first collective instead.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from typing import Final
 import msgspec
 
 from dsray_inspect.agent.timeline import Process, Span, Timeline, Value
+from dsray_inspect.agent.tracing.collectives import collective_id
 from dsray_inspect.exporters import semconv, span_ids
 
 STEP_ROOT: Final = "train.step"
 START_ROOT: Final = "train.start"
 TOP_DOWN: Final = {"startup": 0, "step": 0}
-"""Of two spans with the same times, those of these kinds hold the other."""
+"""Of two spans with the same times, the one of the earlier kind is the parent."""
 
 AttributeValue = Value | tuple[str, ...]
 
 
 class OtelSpan(msgspec.Struct, frozen=True, kw_only=True):
-    """One span as it will be sent."""
+    """One span, ready to be sent."""
 
     trace_id: int
     span_id: int
@@ -38,43 +39,42 @@ class OtelSpan(msgspec.Struct, frozen=True, kw_only=True):
     end_ns: int
     attributes: dict[str, AttributeValue]
     link: tuple[int, int] | None = None
-    """Trace and span that it links to."""
+    """The trace and span it links to."""
     is_open: bool = False
     error: str | None = None
 
 
 class Trace(msgspec.Struct, kw_only=True):
-    """What of a timeline belongs to one trace, and the name of its root."""
+    """The spans of a timeline that belong to one trace, and the name of its root."""
 
     key: int | str
     root: str
     step: int | None = None
-    """Its number in the timeline."""
+    """The number of its step in the timeline."""
     spans: list[Span] = msgspec.field(default_factory=list)
 
 
-def planned(timeline: Timeline, *, whole: bool = False) -> Iterator[OtelSpan]:
-    """Yield the spans of every trace that is over; with `whole` of all, the open ones cut off.
+def otel_spans(timeline: Timeline, *, whole: bool = False) -> Iterator[OtelSpan]:
+    """Yield the spans of every finished trace; with `whole`, of all, with open spans cut off.
 
-    A trace is over when none of its spans is open, a step when every rank is in a later one;
-    what is not over comes with a later timeline.
+    A trace is finished when none of its spans is open, a step when every rank is in a later one.
+    The rest comes with a later timeline.
     """
-    last_ns = max((one.end_ns or one.start_ns for one in timeline.spans), default=0)
-    last_ns = max(last_ns, timeline.until_ns or 0)
-    reached = reached_by_all(timeline)
+    last_ns = timeline.last_ns
+    reached = _step_reached_by_all(timeline)
 
-    for trace in traces(timeline):
+    for trace in _traces(timeline):
         is_over = all(span.end_ns is not None for span in trace.spans)
 
         if trace.step is not None:
             is_over = is_over and trace.step < reached
 
         if whole or is_over:
-            yield from spans_of(trace, timeline, last_ns)
+            yield from _trace_spans(trace, timeline, last_ns)
 
 
-def reached_by_all(timeline: Timeline) -> int:
-    """Return the step that every process which makes steps has come to."""
+def _step_reached_by_all(timeline: Timeline) -> int:
+    """Return the newest step that every process with steps has reached."""
     newest: dict[int, int] = {}
 
     for span in timeline.spans:
@@ -84,21 +84,21 @@ def reached_by_all(timeline: Timeline) -> int:
     return min(newest.values(), default=0)
 
 
-def traces(timeline: Timeline) -> list[Trace]:
-    """Return the spans by trace, in the order of the traces' starts."""
+def _traces(timeline: Timeline) -> list[Trace]:
+    """Group the spans into traces, in order of start."""
     found: dict[int | str, Trace] = {}
-    anchors = anchors_of(timeline)
+    step_keys = _inferred_step_keys(timeline)
 
     for span in timeline.spans:
-        key, root = home(span, timeline)
-        key = anchors.get(key, key) if root == STEP_ROOT else key
+        key, root = _trace_key(span, timeline)
+        key = step_keys.get(key, key) if root == STEP_ROOT else key
         found.setdefault(key, Trace(key=key, root=root, step=span.step)).spans.append(span)
 
     return list(found.values())
 
 
-def anchors_of(timeline: Timeline) -> dict[int | str, str]:
-    """Return, for each step that was inferred, the collective that it begins with."""
+def _inferred_step_keys(timeline: Timeline) -> dict[int | str, str]:
+    """Return a stable key for each inferred step: the collective it begins with."""
     inferred = {
         span.step
         for span in timeline.spans
@@ -106,46 +106,41 @@ def anchors_of(timeline: Timeline) -> dict[int | str, str]:
     }
     firsts: dict[int | str, str] = {}
 
-    for span in sorted(timeline.spans, key=lambda one: one.start_ns):
-        meeting = meeting_of(span)
+    for span in sorted(timeline.spans, key=lambda span: span.start_ns):
+        collective = collective_id(span)
 
-        if span.step in inferred and span.step is not None and meeting is not None:
-            firsts.setdefault(span.step, f"inferred/{meeting}")
+        if span.step in inferred and span.step is not None and collective is not None:
+            firsts.setdefault(span.step, f"inferred/{collective}")
 
     return firsts
 
 
-def meeting_of(span: Span) -> str | None:
-    """Return what is equal on all ranks of one collective."""
-    group = span.attributes.get(semconv.COLLECTIVE_GROUP)
-    sequence = span.attributes.get(semconv.COLLECTIVE_SEQUENCE)
-    known = span.kind == "collective" and group is not None and sequence is not None
-    return f"{group}/{sequence}" if known else None
-
-
-def home(span: Span, timeline: Timeline) -> tuple[int | str, str]:
-    """Return what tells the trace of a span apart from others, and the name of its root."""
+def _trace_key(span: Span, timeline: Timeline) -> tuple[int | str, str]:
+    """Return the key of the trace that a span belongs to, and the name of its root."""
     if span.step is not None:
         return span.step, STEP_ROOT
 
     if span.kind == "startup":
         return span_ids.START, START_ROOT
 
-    meeting = meeting_of(span)
+    collective = collective_id(span)
 
-    if meeting is not None:
-        return f"collective/{meeting}", span.name
+    if collective is not None:
+        return f"collective/{collective}", span.name
 
-    return f"{name_of(timeline.processes[span.process])}/{span.name}/{span.start_ns}", span.name
+    return (
+        f"{_process_name(timeline.processes[span.process])}/{span.name}/{span.start_ns}",
+        span.name,
+    )
 
 
-def name_of(process: Process) -> str:
+def _process_name(process: Process) -> str:
     return str(process.rank) if process.rank is not None else process.role
 
 
-def spans_of(trace: Trace, timeline: Timeline, last_ns: int) -> Iterator[OtelSpan]:
-    """Yield the root of a trace and everything below it."""
-    run_id, attempt = identity(timeline)
+def _trace_spans(trace: Trace, timeline: Timeline, last_ns: int) -> Iterator[OtelSpan]:
+    """Yield the root of a trace and all spans below it."""
+    run_id, attempt = _run_identity(timeline)
     trace_id = span_ids.trace_id(run_id, attempt, trace.key)
     root_id = span_ids.span_id(trace_id, "", trace.root, 0)
     start = span_ids.trace_id(run_id, attempt, span_ids.START)
@@ -156,75 +151,71 @@ def spans_of(trace: Trace, timeline: Timeline, last_ns: int) -> Iterator[OtelSpa
         parent_id=None,
         name=trace.root,
         start_ns=min(span.start_ns for span in trace.spans),
-        end_ns=max(ends_at(span, last_ns) for span in trace.spans),
-        attributes=run_attributes(timeline, trace),
+        end_ns=max(span.end_by(last_ns) for span in trace.spans),
+        attributes=_run_attributes(timeline, trace),
         link=None if is_start else (start, span_ids.span_id(start, "", START_ROOT, 0)),
         is_open=any(span.end_ns is None for span in trace.spans),
     )
 
     for process in sorted({span.process for span in trace.spans}):
         own = [span for span in trace.spans if span.process == process]
-        place = (trace_id, root_id, trace.step == trace.key)
-        yield from below(own, timeline.processes[process], place, last_ns=last_ns)
+        parent = (trace_id, root_id, trace.step == trace.key)
+        yield from _nested(own, timeline.processes[process], parent, last_ns=last_ns)
 
 
-def below(
-    spans: Sequence[Span], process: Process, place: tuple[int, int, bool], *, last_ns: int
+def _nested(
+    spans: Sequence[Span], process: Process, parent: tuple[int, int, bool], *, last_ns: int
 ) -> Iterator[OtelSpan]:
-    """Yield the spans of one process in a trace, each under the innermost one that holds it.
+    """Yield the spans of one process in a trace, each under the innermost one that contains it.
 
-    `place`: the trace, its root, and whether the steps' numbers are the engine's.
+    `parent`: the trace id, the root's span id, and whether step numbers are the engine's.
     """
-    trace_id, root_id, is_numbered = place
+    trace_id, root_id, is_numbered = parent
     counts: dict[str, int] = {}
-    open_ones: list[tuple[int, int]] = []
-    """End and id of the spans that hold what comes next, the innermost last."""
+    enclosing: list[tuple[int, int]] = []
+    """End and id of the enclosing spans, the innermost last."""
 
-    for span in sorted(spans, key=lambda one: order(one, last_ns)):
-        end_ns = ends_at(span, last_ns)
+    for span in sorted(spans, key=lambda span: _nesting_order(span, last_ns)):
+        end_ns = span.end_by(last_ns)
 
-        while open_ones and open_ones[-1][0] < end_ns:
-            open_ones.pop()
+        while enclosing and enclosing[-1][0] < end_ns:
+            enclosing.pop()
 
-        n = counts.get(span.name, 0)
-        counts[span.name] = n + 1
-        own_id = span_ids.span_id(trace_id, name_of(process), span.name, n)
+        index = counts.get(span.name, 0)
+        counts[span.name] = index + 1
+        own_id = span_ids.span_id(trace_id, _process_name(process), span.name, index)
         error = span.attributes.get(semconv.ERROR_TYPE)
         yield OtelSpan(
             trace_id=trace_id,
             span_id=own_id,
-            parent_id=open_ones[-1][1] if open_ones else root_id,
+            parent_id=enclosing[-1][1] if enclosing else root_id,
             name=span.name,
             start_ns=span.start_ns,
             end_ns=end_ns,
-            attributes=span_attributes(span, process, is_numbered=is_numbered),
+            attributes=_span_attributes(span, process, is_numbered=is_numbered),
             is_open=span.end_ns is None,
             error=str(error) if error is not None else None,
         )
 
-        # Collectives may overlap each other: none holds another.
+        # Collectives may overlap each other: none contains another.
         if span.kind != "collective":
-            open_ones.append((end_ns, own_id))
+            enclosing.append((end_ns, own_id))
 
 
-def order(span: Span, last_ns: int) -> tuple[int, int, int]:
-    """Return what sorts spans by their start, those that hold others first."""
-    return (span.start_ns, -ends_at(span, last_ns), TOP_DOWN.get(span.kind, 1))
+def _nesting_order(span: Span, last_ns: int) -> tuple[int, int, int]:
+    """Sort key: by start, enclosing spans first."""
+    return (span.start_ns, -span.end_by(last_ns), TOP_DOWN.get(span.kind, 1))
 
 
-def ends_at(span: Span, last_ns: int) -> int:
-    return max(span.start_ns, last_ns if span.end_ns is None else span.end_ns)
-
-
-def identity(timeline: Timeline) -> tuple[str, str]:
-    """Return run and attempt, as far as Ray Train told them."""
+def _run_identity(timeline: Timeline) -> tuple[str, str]:
+    """Return the ids of run and attempt; the job's id where Ray Train's is not known."""
     run = timeline.run
     run_id = (run.id if run else None) or timeline.job.job_id
     return run_id, (run.attempt if run else None) or ""
 
 
-def run_attributes(timeline: Timeline, trace: Trace) -> dict[str, AttributeValue]:
-    run_id, attempt = identity(timeline)
+def _run_attributes(timeline: Timeline, trace: Trace) -> dict[str, AttributeValue]:
+    run_id, attempt = _run_identity(timeline)
     name = timeline.run.name if timeline.run else None
     given: dict[str, AttributeValue | None] = {
         semconv.RUN_ID: run_id,
@@ -238,10 +229,10 @@ def run_attributes(timeline: Timeline, trace: Trace) -> dict[str, AttributeValue
     return {key: value for key, value in given.items() if value is not None}
 
 
-def span_attributes(
+def _span_attributes(
     span: Span, process: Process, *, is_numbered: bool
 ) -> dict[str, AttributeValue]:
-    """Return a span's own attributes and those of its process."""
+    """Return the attributes of a span and of its process."""
     given: dict[str, AttributeValue | None] = {
         semconv.ROLE: process.role,
         semconv.RANK_WORLD: process.rank,

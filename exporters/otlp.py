@@ -1,7 +1,7 @@
-"""Spans for an OpenTelemetry collector, by OTLP, from a TracerProvider of our own.
+"""Sends spans to an OpenTelemetry collector by OTLP, through a private TracerProvider.
 
-Where to and how is told by `OTEL_EXPORTER_OTLP_*` and nothing else. Nothing here waits for the
-collector: what it does not take is dropped and counted.
+Destination and protocol come from `OTEL_EXPORTER_OTLP_*` alone. Nothing waits for the collector:
+spans that it does not accept are dropped and counted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import os
 import platform
 import uuid
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Final
 
 from opentelemetry.context import Context
@@ -36,9 +35,9 @@ from dsray_inspect.agent.errors import UsageError
 from dsray_inspect.agent.timeline import Timeline
 from dsray_inspect.exporters import metrics as m
 from dsray_inspect.exporters import semconv
-from dsray_inspect.exporters.otel_spans import OtelSpan, planned
-from dsray_inspect.exporters.samples import Sample
-from dsray_inspect.exporters.span_queue import QUEUE, SpanQueue
+from dsray_inspect.exporters.otel_spans import OtelSpan, otel_spans
+from dsray_inspect.exporters.samples import MetricSample
+from dsray_inspect.exporters.span_queue import MAX_QUEUED, BoundedSpanProcessor
 
 SWITCHES: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
@@ -46,11 +45,12 @@ MODULES: Final = {
     "http/protobuf": ("opentelemetry.exporter.otlp.proto.http.trace_exporter", "export"),
     "grpc": ("opentelemetry.exporter.otlp.proto.grpc.trace_exporter", "otlp-grpc"),
 }
-"""Module of the exporter, and the extra that brings it."""
-LONGEST_VALUE: Final = 4096
-MOST_REMEMBERED: Final = 400_000
-"""So many sent spans are known again when a later timeline holds them too."""
+"""The module of each protocol's exporter, and the extra that installs it."""
+MAX_VALUE_CHARS: Final = 4096
+MAX_REMEMBERED: Final = 400_000
+"""How many sent spans are remembered, so that a later timeline does not send them again."""
 FLUSH_S: Final = 0.7
+"""How long closing may take: an interrupted command must end quickly."""
 
 
 def is_wanted() -> bool:
@@ -61,12 +61,12 @@ def is_wanted() -> bool:
 
 
 def exporter() -> SpanExporter:
-    """Return the SDK's exporter for the protocol that the environment asks for.
+    """Return the SDK's exporter for the protocol that the environment names.
 
     Raises:
-        UsageError: it is an unknown one, or its package is not installed.
+        UsageError: The protocol is unknown, or its package is not installed.
     """
-    # It says at each failure what we count and say once.
+    # It logs every failure; they are counted and reported once instead.
     logging.getLogger("opentelemetry.exporter.otlp").setLevel(logging.CRITICAL)
     protocol = next(
         (value for name in PROTOCOLS if (value := os.environ.get(name))), "http/protobuf"
@@ -74,7 +74,7 @@ def exporter() -> SpanExporter:
 
     if protocol not in MODULES:
         raise UsageError(
-            f"There is no OTLP protocol {protocol} here.",
+            f"The OTLP protocol {protocol} is not supported.",
             help_text="Set OTEL_EXPORTER_OTLP_PROTOCOL to http/protobuf or grpc, or unset it.",
         )
 
@@ -91,8 +91,8 @@ def exporter() -> SpanExporter:
     return made
 
 
-class PlannedIds(IdGenerator):
-    """Gives the ids that were computed for the span that is made next."""
+class GivenIds(IdGenerator):
+    """Hands out the ids that were computed for the next span."""
 
     def __init__(self) -> None:
         self.trace_id = 0
@@ -106,94 +106,90 @@ class PlannedIds(IdGenerator):
 
 
 class Otlp:
-    """Sends timelines, from one thread; use it in a `with` block."""
+    """Sends timelines from one thread, inside a `with` block."""
 
-    def __init__(self, sender: SpanExporter | None = None, *, queue: int = QUEUE) -> None:
-        self._ids = PlannedIds()
+    def __init__(self, sender: SpanExporter | None = None, *, max_queued: int = MAX_QUEUED) -> None:
+        self._ids = GivenIds()
         self._provider = TracerProvider(
             sampler=ALWAYS_ON,
-            resource=resource(),
+            resource=_resource(),
             shutdown_on_exit=False,
             id_generator=self._ids,
             span_limits=SpanLimits(
-                max_attribute_length=LONGEST_VALUE, max_span_attribute_length=LONGEST_VALUE
+                max_attribute_length=MAX_VALUE_CHARS, max_span_attribute_length=MAX_VALUE_CHARS
             ),
         )
-        self.spool = SpanQueue(sender or exporter(), most=queue)
-        self._provider.add_span_processor(self.spool)
+        self.queue = BoundedSpanProcessor(sender or exporter(), max_spans=max_queued)
+        self._provider.add_span_processor(self.queue)
         self._tracer = self._provider.get_tracer("dsray-inspect", __version__)
         self._sent: dict[int, None] = {}
 
     def __enter__(self) -> Otlp:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self, limit_s: float = FLUSH_S) -> None:
-        """Send what is queued, for so long at most."""
-        self.spool.end(limit_s)
+        """Send the queued spans for at most `limit_s`."""
+        self.queue.end(limit_s)
 
     def send(self, timeline: Timeline, *, whole: bool = False) -> int:
-        """Queue what is over in a timeline, or all of it; returns how many spans are new.
+        """Queue the finished traces of a timeline, or all of it; return how many spans are new.
 
-        A span that an earlier timeline held already is not sent again.
+        A span that an earlier timeline contained is not sent again.
         """
-        new = [one for one in planned(timeline, whole=whole) if one.span_id not in self._sent]
+        new = [span for span in otel_spans(timeline, whole=whole) if span.span_id not in self._sent]
 
-        for one in new:
-            self._make(one)
-            self._sent[one.span_id] = None
+        for span in new:
+            self._record(span)
+            self._sent[span.span_id] = None
 
-        for old in list(self._sent)[: max(0, len(self._sent) - MOST_REMEMBERED)]:
+        for old in list(self._sent)[: max(0, len(self._sent) - MAX_REMEMBERED)]:
             del self._sent[old]
 
         return len(new)
 
-    def _make(self, one: OtelSpan) -> None:
-        """Make a span with the times and ids that it was planned with."""
-        self._ids.trace_id, self._ids.span_id = one.trace_id, one.span_id
-        attributes = {**one.attributes, **({semconv.SPAN_OPEN: True} if one.is_open else {})}
-        span = self._tracer.start_span(
-            one.name,
-            context=parent_of(one),
+    def _record(self, span: OtelSpan) -> None:
+        """Make an SDK span with the given times and ids."""
+        self._ids.trace_id, self._ids.span_id = span.trace_id, span.span_id
+        attributes = {**span.attributes, **({semconv.SPAN_OPEN: True} if span.is_open else {})}
+        recorded = self._tracer.start_span(
+            span.name,
+            context=_parent_context(span),
             attributes=attributes,
-            links=[Link(context_of(*one.link))] if one.link else (),
-            start_time=one.start_ns,
+            links=[Link(_span_context(*span.link))] if span.link else (),
+            start_time=span.start_ns,
         )
 
-        if one.error is not None:
-            span.set_status(Status(StatusCode.ERROR))
+        if span.error is not None:
+            recorded.set_status(Status(StatusCode.ERROR))
 
-        span.end(one.end_ns)
+        recorded.end(span.end_ns)
 
-    def samples(self) -> Iterator[Sample]:
-        """Yield our own metrics of it."""
-        yield m.SPANS_EXPORTED, (), self.spool.exported
-        yield m.SPANS_DROPPED, ("queue",), self.spool.dropped_queue
-        yield m.SPANS_DROPPED, ("export",), self.spool.dropped_export
+    def metric_samples(self) -> Iterator[MetricSample]:
+        """Yield the exporter's own metrics."""
+        yield m.SPANS_EXPORTED, (), self.queue.exported
+        yield m.SPANS_DROPPED, ("queue",), self.queue.dropped_queue
+        yield m.SPANS_DROPPED, ("export",), self.queue.dropped_export
 
 
-def parent_of(one: OtelSpan) -> Context:
-    """Return a context with the span's parent, an empty one for a root: never the caller's."""
-    if one.parent_id is None:
+def _parent_context(span: OtelSpan) -> Context:
+    """Return a context with the span's parent, empty for a root; never the caller's own."""
+    if span.parent_id is None:
         return Context()
 
-    return set_span_in_context(NonRecordingSpan(context_of(one.trace_id, one.parent_id)), Context())
+    parent = NonRecordingSpan(_span_context(span.trace_id, span.parent_id))
+    return set_span_in_context(parent, Context())
 
 
-def context_of(trace_id: int, span_id: int) -> SpanContext:
+def _span_context(trace_id: int, span_id: int) -> SpanContext:
     sampled = TraceFlags(TraceFlags.SAMPLED)
     return SpanContext(trace_id, span_id, is_remote=True, trace_flags=sampled)
 
 
-def resource() -> Resource:
-    """Return what makes the spans; `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` win."""
+def _resource() -> Resource:
+    """Describe this process; `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` take precedence."""
     ours = {
         semconv.SERVICE_NAME: "dsray-inspect",
         semconv.SERVICE_VERSION: __version__,
@@ -211,9 +207,11 @@ def resource() -> Resource:
     return Resource({**ours, **kept})
 
 
-def sent(timeline: Timeline, sender: SpanExporter, *, limit_s: float = 10.0) -> tuple[int, int]:
-    """Send a whole timeline and wait for it; returns how many spans were taken and dropped."""
-    with Otlp(sender, queue=MOST_REMEMBERED * 10) as otlp:
+def send_once(
+    timeline: Timeline, sender: SpanExporter, *, limit_s: float = 10.0
+) -> tuple[int, int]:
+    """Send a whole timeline and wait; return how many spans were accepted and dropped."""
+    with Otlp(sender, max_queued=MAX_REMEMBERED * 10) as otlp:
         otlp.send(timeline, whole=True)
         otlp.close(limit_s)
-        return otlp.spool.exported, otlp.spool.dropped_queue + otlp.spool.dropped_export
+        return otlp.queue.exported, otlp.queue.dropped_queue + otlp.queue.dropped_export

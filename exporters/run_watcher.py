@@ -1,4 +1,4 @@
-"""Which run `serve` watches: the one that was named, its next one, or none yet."""
+"""Follows the run that `serve` was asked for, then the next run of that name."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Final, Protocol
 
 from dsray_inspect.agent.errors import InspectError
 from dsray_inspect.agent.feed import Ended, Event, Feed, SampleTaken
-from dsray_inspect.agent.launchers.ray.resolve import Candidate
+from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.model import Record, Snapshot
 from dsray_inspect.agent.sampling.observation import SampleRequest
 
 POLL_S: Final = 2.0
-"""How often it is asked whether a run has come."""
-OVER: Final = ("FINISHED", "ERRORED", "ABORTED")
+"""How often to check whether a run has started."""
+ENDED_STATES: Final = ("FINISHED", "ERRORED", "ABORTED")
 
 
 class Waiting(Record, frozen=True, kw_only=True):
-    """There is no run to look at yet."""
+    """There is no run to sample yet."""
 
     why: str
 
 
-class Finder(Protocol):
-    """What is needed of a session."""
+class RunSource(Protocol):
+    """The part of a session that the watcher needs."""
 
     def find(self, name: str | None, *, inject: bool = True) -> Candidate: ...
 
@@ -34,14 +34,14 @@ class Finder(Protocol):
 
 
 class RunWatcher:
-    """Yields looks at the run that `name` means, for as long as there is one.
+    """Yields samples of the run that `name` refers to, for as long as there is one.
 
-    With `wait` it also waits for the run to come, and for the next one after its end.
+    With `wait` it also waits for the run to start, and for the next run after it has ended.
     """
 
     def __init__(
         self,
-        session: Finder,
+        session: RunSource,
         name: str | None,
         ask: SampleRequest,
         *,
@@ -56,27 +56,31 @@ class RunWatcher:
         self._wait = wait
         self._sleep = sleep
         self.candidate: Candidate | None = None
-        """The run that is looked at, or that was last."""
+        """The run that is, or was last, watched."""
 
     def __iter__(self) -> Iterator[Event | Waiting]:
         while True:
             candidate = self._find()
 
             if isinstance(candidate, Waiting) or (
-                self._wait and is_over(candidate, self.candidate)
+                self._wait and _has_nothing_left(candidate, self.candidate)
             ):
-                yield candidate if isinstance(candidate, Waiting) else Waiting(why=ended(candidate))
+                yield (
+                    candidate
+                    if isinstance(candidate, Waiting)
+                    else Waiting(why=_ended_message(candidate))
+                )
                 self._sleep(POLL_S)
                 continue
 
             self.candidate = candidate
-            ended_now = False
+            has_ended = False
 
             for event in self._follow(candidate):
-                ended_now = isinstance(event, Ended)
+                has_ended = isinstance(event, Ended)
                 yield event
 
-            if ended_now and not self._wait:
+            if has_ended and not self._wait:
                 return
 
     def _find(self) -> Candidate | Waiting:
@@ -90,44 +94,44 @@ class RunWatcher:
             return Waiting(why=str(error) if known else f"The cluster does not answer: {error}")
 
     def _follow(self, candidate: Candidate) -> Iterator[Event]:
-        """Yield looks until the job ends, or until another run takes the place of this one."""
+        """Yield samples until the job ends or another run takes the place of this one."""
         feed = Feed(self._session, candidate, self._ask, every_s=self._every_s, keep=1)
 
         for event in feed:
             yield event
 
-            over = isinstance(event, SampleTaken) and may_be_followed(event.snapshot)
+            may_be_over = isinstance(event, SampleTaken) and _may_be_followed(event.snapshot)
 
-            if over and self._next_one(candidate) is not None:
+            if may_be_over and self._next_run(candidate) is not None:
                 feed.stop()
 
-    def _next_one(self, candidate: Candidate) -> Candidate | None:
-        """Return the run that the name means now, where that is another one."""
+    def _next_run(self, candidate: Candidate) -> Candidate | None:
+        """Return the run that the name refers to now, if it is another one."""
         try:
             found = self._session.find(self._name, inject=self._ask.inject)
         except InspectError:
             return None
 
-        return found if not same_run(found, candidate) and found.actors is not None else None
+        return found if not _is_same_run(found, candidate) and found.actors is not None else None
 
 
-def may_be_followed(snapshot: Snapshot) -> bool:
-    """Return whether a job lives on without this run: its next run may be on the way."""
-    over = snapshot.run is None or snapshot.run.state in OVER
+def _may_be_followed(snapshot: Snapshot) -> bool:
+    """Return whether the run is over and its job is not: another run may follow."""
+    over = snapshot.run is None or snapshot.run.state in ENDED_STATES
     return over and not snapshot.job.has_ended
 
 
-def same_run(one: Candidate, other: Candidate) -> bool:
-    if one.job.job_id != other.job.job_id or one.actors is None or other.actors is None:
-        return one.job.job_id == other.job.job_id and one.actors is other.actors
+def _is_same_run(candidate: Candidate, other: Candidate) -> bool:
+    if candidate.job.job_id != other.job.job_id or candidate.actors is None or other.actors is None:
+        return candidate.job.job_id == other.job.job_id and candidate.actors is other.actors
 
-    return one.actors.is_same(other.actors)
-
-
-def is_over(candidate: Candidate, watched: Candidate | None) -> bool:
-    """Return whether there is nothing to wait for in a job that has ended, seen or not."""
-    return candidate.job.is_dead and (watched is None or same_run(candidate, watched))
+    return candidate.actors.is_same(other.actors)
 
 
-def ended(candidate: Candidate) -> str:
+def _has_nothing_left(candidate: Candidate, watched: Candidate | None) -> bool:
+    """Return whether a job has ended, watched or not, and can bring no further run."""
+    return candidate.job.is_dead and (watched is None or _is_same_run(candidate, watched))
+
+
+def _ended_message(candidate: Candidate) -> str:
     return f"{candidate.job.label} has ended; waiting for the next run"

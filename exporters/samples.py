@@ -1,4 +1,4 @@
-"""The samples of one run: its newest snapshot and what has added up, as values of the catalogue."""
+"""The values of the metrics: computed from a run's newest snapshot and its counters."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ from dsray_inspect.exporters import metrics as m
 from dsray_inspect.exporters.run_counters import RunCounters
 
 Labels = tuple[str, ...]
-Sample = tuple[m.Metric, Labels, float]
-"""A metric, the values of its labels in its order, and the value."""
+MetricSample = tuple[m.Metric, Labels, float]
+"""A metric, the values of its labels in the metric's order, and the value."""
 
 VERDICTS: tuple[VerdictState, ...] = get_args(VerdictState)
 STATES: tuple[WorkerState, ...] = get_args(WorkerState)
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
 
-def samples_of(snapshot: Snapshot, tally: RunCounters) -> Iterator[Sample]:
-    """Yield every sample that a look gives."""
+def metric_samples(snapshot: Snapshot, counters: RunCounters) -> Iterator[MetricSample]:
+    """Yield the values of all metrics."""
     for node in snapshot.nodes:
-        yield from node_samples(node)
+        yield from _node_samples(node)
 
-    if not tally.run_id:
+    if not counters.run_id:
         return
 
-    yield from run_samples(snapshot, tally)
-    yield from finding_samples(snapshot, tally)
-    yield from startup_samples(snapshot, tally.run_id)
+    yield from _run_samples(snapshot, counters)
+    yield from _finding_samples(snapshot, counters)
+    yield from _startup_samples(snapshot, counters.run_id)
 
     for worker in snapshot.workers:
-        rank = tally.rank_of(worker)
+        rank = counters.rank_of(worker)
 
         if rank is not None:
-            key = (tally.run_id, str(rank))
-            yield from place_samples(worker, key)
-            yield from state_samples(worker, key, snapshot.taken_at)
-            yield from tally_samples(tally, rank, key)
-            yield from collective_samples(worker, key, snapshot.taken_at)
+            key = (counters.run_id, str(rank))
+            yield from _place_samples(worker, key)
+            yield from _state_samples(worker, key, snapshot.taken_at)
+            yield from _counter_samples(counters, rank, key)
+            yield from _collective_samples(worker, key, snapshot.taken_at)
 
 
-def run_samples(snapshot: Snapshot, tally: RunCounters) -> Iterator[Sample]:
-    run, run_id = snapshot.run, tally.run_id
-    versions = next((one.versions for one in snapshot.workers if one.versions), {})
-    engine = next((one.deepspeed for one in snapshot.workers if one.deepspeed), None)
+def _run_samples(snapshot: Snapshot, counters: RunCounters) -> Iterator[MetricSample]:
+    run, run_id = snapshot.run, counters.run_id
+    versions = next((worker.versions for worker in snapshot.workers if worker.versions), {})
+    engine = next((worker.deepspeed for worker in snapshot.workers if worker.deepspeed), None)
     yield (
         m.RUN_INFO,
         (
@@ -72,7 +72,7 @@ def run_samples(snapshot: Snapshot, tally: RunCounters) -> Iterator[Sample]:
         1,
     )
     yield m.RUN_RANKS, (run_id,), len(snapshot.workers)
-    yield m.RUN_RESTARTS, (run_id,), tally.restarts
+    yield m.RUN_RESTARTS, (run_id,), counters.restarts
 
     if run is not None:
         yield m.RUN_STATE, (run_id, run.state), 1
@@ -82,26 +82,28 @@ def run_samples(snapshot: Snapshot, tally: RunCounters) -> Iterator[Sample]:
 
     below = 0
 
-    for end, below in tally.durations.cumulated():
-        yield m.STEP_DURATION, (run_id, end), below
+    for bound, below in counters.step_durations.cumulative():
+        yield m.STEP_DURATION, (run_id, bound), below
 
     yield m.STEP_DURATION, (run_id, "count"), below
-    yield m.STEP_DURATION, (run_id, "sum"), tally.durations.sum_s
+    yield m.STEP_DURATION, (run_id, "sum"), counters.step_durations.sum_s
 
 
-def finding_samples(snapshot: Snapshot, tally: RunCounters) -> Iterator[Sample]:
-    counts = Counter((one.cause, one.severity) for one in snapshot.findings)
+def _finding_samples(snapshot: Snapshot, counters: RunCounters) -> Iterator[MetricSample]:
+    counts = Counter((finding.cause, finding.severity) for finding in snapshot.findings)
 
     for cause in CAUSES:
         for severity in SEVERITIES:
-            yield m.FINDINGS, (tally.run_id, cause, severity), counts[cause, severity]
+            yield m.FINDINGS, (counters.run_id, cause, severity), counts[cause, severity]
 
-    for cause, rank in sorted({(one.cause, r) for one in snapshot.findings for r in one.ranks}):
-        yield m.RANK_CULPRIT, (tally.run_id, str(rank), cause), 1
+    for cause, rank in sorted(
+        {(finding.cause, rank) for finding in snapshot.findings for rank in finding.ranks}
+    ):
+        yield m.RANK_CULPRIT, (counters.run_id, str(rank), cause), 1
 
 
-def startup_samples(snapshot: Snapshot, run_id: str) -> Iterator[Sample]:
-    """Yield how long the start took, and what everything has cost."""
+def _startup_samples(snapshot: Snapshot, run_id: str) -> Iterator[MetricSample]:
+    """Yield how long the start took, and what each activity has cost."""
     for part in snapshot.startup.parts if snapshot.startup else ():
         yield m.STARTUP, (run_id, part.name), part.seconds
 
@@ -119,14 +121,14 @@ def startup_samples(snapshot: Snapshot, run_id: str) -> Iterator[Sample]:
         yield m.DEEPSPEED_INIT, (run_id, name), seconds
 
 
-def place_samples(worker: Worker, key: Labels) -> Iterator[Sample]:
+def _place_samples(worker: Worker, key: Labels) -> Iterator[MetricSample]:
     """Yield where a rank runs."""
     yield (
         m.RANK_INFO,
         (
             *key,
-            text(worker.local_rank),
-            text(worker.node_rank),
+            _label(worker.local_rank),
+            _label(worker.node_rank),
             str(worker.pid),
             worker.node_ip,
             worker.hostname,
@@ -141,8 +143,8 @@ def place_samples(worker: Worker, key: Labels) -> Iterator[Sample]:
         yield m.RANK_GPU_INFO, (*key, gpu.uuid or "", str(gpu.slot)), 1
 
 
-def state_samples(worker: Worker, key: Labels, taken_at: float) -> Iterator[Sample]:
-    """Yield what a rank is in."""
+def _state_samples(worker: Worker, key: Labels, taken_at: float) -> Iterator[MetricSample]:
+    """Yield a rank's state, phase and memory."""
     for state in STATES:
         yield m.RANK_STATE, (*key, state), state == worker.state
 
@@ -156,39 +158,39 @@ def state_samples(worker: Worker, key: Labels, taken_at: float) -> Iterator[Samp
         yield m.RANK_MEMORY, key, worker.rss_bytes
 
 
-def tally_samples(tally: RunCounters, rank: int, key: Labels) -> Iterator[Sample]:
-    """Yield what has added up for a rank."""
-    one = tally.ranks.get(rank)
+def _counter_samples(counters: RunCounters, rank: int, key: Labels) -> Iterator[MetricSample]:
+    """Yield a rank's counters."""
+    own = counters.ranks.get(rank)
 
-    if one is None:
+    if own is None:
         return
 
-    yield m.RANK_PAUSED, key, one.paused_s
-    yield m.STEPS, key, one.steps
-    yield m.WAIT_SECONDS, key, one.wait_s
+    yield m.RANK_PAUSED, key, own.paused_s
+    yield m.STEPS, key, own.steps
+    yield m.WAIT_SECONDS, key, own.wait_s
 
-    if one.step is not None:
-        yield m.STEP, key, one.step
+    if own.step is not None:
+        yield m.STEP, key, own.step
 
-    if one.last_step_at is not None:
-        yield m.LAST_STEP, key, one.last_step_at
+    if own.last_step_at is not None:
+        yield m.LAST_STEP, key, own.last_step_at
 
-    for phase, seconds in one.phase_s.items():
+    for phase, seconds in own.phase_s.items():
         yield m.PHASE_SECONDS, (*key, phase), seconds
 
 
-def collective_samples(worker: Worker, key: Labels, taken_at: float) -> Iterator[Sample]:
+def _collective_samples(worker: Worker, key: Labels, taken_at: float) -> Iterator[MetricSample]:
     if worker.evidence.collectives != OK:
         return
 
-    ages = [one.age_s for one in worker.collectives if not one.finished]
+    ages = [collective.age_s for collective in worker.collectives if not collective.finished]
     yield m.PENDING, key, len(ages)
 
     if ages:
         yield m.PENDING_SINCE, key, taken_at - max(ages)
 
 
-def node_samples(node: Node) -> Iterator[Sample]:
+def _node_samples(node: Node) -> Iterator[MetricSample]:
     key = (node.hostname or node.ip, node.node_id)
     yield m.NODE_ALIVE, key, node.alive
 
@@ -208,5 +210,5 @@ def node_samples(node: Node) -> Iterator[Sample]:
             yield m.GPU_MEMORY_LIMIT, (gpu.uuid,), gpu.memory_total_bytes
 
 
-def text(number: int | None) -> str:
+def _label(number: int | None) -> str:
     return "" if number is None else str(number)

@@ -1,8 +1,8 @@
-"""Names of attributes, on the spans of a `Timeline` and in what the exporters write.
+"""Attribute names, on the spans of a `Timeline` and in exported traces.
 
-Names of OpenTelemetry's semantic conventions and of Ray's own tracing are copied as they are,
-so that our spans join theirs; ours begin with `dsray.`. What the makers of spans name too has
-its text in `agent.tracing.names` or `agent.startup.spans`.
+Names from OpenTelemetry's semantic conventions and from Ray's own tracing are used unchanged, so
+that spans of both can be joined; names of our own begin with `dsray.`. A name that the code which
+makes the spans needs too is defined there (`agent.tracing.names`, `agent.startup.spans`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SERVICE_INSTANCE_ID: Final = "service.instance.id"
 PROCESS_RUNTIME_NAME: Final = "process.runtime.name"
 PROCESS_RUNTIME_VERSION: Final = "process.runtime.version"
 
-# OpenTelemetry: the process that a span is about
+# OpenTelemetry: the process a span belongs to
 HOST_NAME: Final = "host.name"
 PROCESS_PID: Final = "process.pid"
 ERROR_TYPE: Final = names.ERROR_TYPE
@@ -34,7 +34,7 @@ RAY_WORKER_ID: Final = "ray.worker_id"
 RAY_PID: Final = "ray.pid"
 RAY_SUBMISSION_ID: Final = "ray.submission_id"
 
-# Ours: whose span it is
+# Our own: whose span it is
 RUN_ID: Final = "dsray.run.id"
 RUN_NAME: Final = "dsray.run.name"
 RUN_ATTEMPT_ID: Final = "dsray.run.attempt.id"
@@ -44,9 +44,9 @@ STEP_GLOBAL: Final = "dsray.step.global"
 STEP_MICRO: Final = "dsray.step.micro"
 STEP_INFERRED: Final = names.INFERRED
 SPAN_OPEN: Final = "dsray.span.open"
-"""True on a span whose end nobody saw: the process was in it, or ended in it."""
+"""True on a span without a known end: the process was still in it, or died in it."""
 
-# Ours: what happened in it
+# Our own: what happened in it
 PHASE_NAME: Final = "dsray.phase.name"
 COLLECTIVE_SYSTEM: Final = names.COLLECTIVE_SYSTEM
 COLLECTIVE_OPERATION: Final = names.COLLECTIVE_OPERATION

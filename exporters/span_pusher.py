@@ -1,4 +1,4 @@
-"""Spans of a run that is watched: read from the ranks' flight recorders every now and then."""
+"""Sends the spans of a watched run, read from its ranks' flight recorders at intervals."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from dsray_inspect.agent.errors import InspectError
-from dsray_inspect.agent.launchers.ray.resolve import Candidate
+from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.sampling.observation import SampleRequest
 from dsray_inspect.agent.timeline import Timeline
 from dsray_inspect.exporters.otlp import Otlp
 
 EVERY_S: Final = 10.0
-PATIENCE_S: Final = 60.0
-"""After which it is tried again where the ranks gave nothing."""
-STILL: Final = ("hung", "failed")
-"""Verdicts at which what is open is sent as it is: nothing may come after it."""
+RETRY_S: Final = 60.0
+"""The interval after an attempt that failed."""
+FINAL_STATES: Final = ("hung", "failed")
+"""Verdicts after which open spans are sent as they are: they may never end."""
 
 
-class Traces(Protocol):
-    """What is needed of a session."""
+class TraceSource(Protocol):
+    """The part of a session that the pusher needs."""
 
     def refreshed(self, candidate: Candidate) -> Candidate: ...
 
@@ -33,11 +33,11 @@ class Traces(Protocol):
 
 
 class SpanPusher:
-    """Sends the steps and collectives that are new since it last did."""
+    """Sends the steps and collectives that are new since the last push."""
 
     def __init__(
         self,
-        session: Traces,
+        session: TraceSource,
         otlp: Otlp,
         ask: SampleRequest,
         *,
@@ -50,10 +50,10 @@ class SpanPusher:
         self._next = 0.0
 
     def push(self, candidate: Candidate, snapshot: Snapshot) -> str:
-        """Send what is new, if it is time; returns what is wrong, "" if nothing is."""
+        """Send new spans if they are due; return what went wrong, "" if nothing did."""
         now = self._monotonic()
 
-        if now < self._next or not any(one.state == "alive" for one in snapshot.workers):
+        if now < self._next or not any(worker.state == "alive" for worker in snapshot.workers):
             return ""
 
         self._next = now + EVERY_S
@@ -67,15 +67,19 @@ class SpanPusher:
 
             timeline, _ = self._session.trace(current, snapshot, seconds=None, ask=self._ask)
         except InspectError as error:
-            self._next = now + PATIENCE_S
+            self._next = now + RETRY_S
             return f"No spans: {error}"
 
-        self._otlp.send(timeline, whole=snapshot.verdict.state in STILL)
-        lost = self._otlp.spool.dropped_export
-        return "The OpenTelemetry collector does not take spans: they are dropped." if lost else ""
+        self._otlp.send(timeline, whole=snapshot.verdict.state in FINAL_STATES)
+        lost = self._otlp.queue.dropped_export
+        return (
+            "The OpenTelemetry collector refuses spans or does not answer; they are dropped."
+            if lost
+            else ""
+        )
 
     def _push_start(self, candidate: Candidate, snapshot: Snapshot) -> None:
-        """Send the run's start once it is over; what is open then lasts as long as the run."""
+        """Send the run's start once it is over; spans still open then last as long as the run."""
         if snapshot.startup is None or snapshot.startup.until == "now":
             return
 

@@ -1,7 +1,7 @@
-"""Spans on their way to a collector: a bounded queue, a thread that sends, and what got lost.
+"""A bounded queue of spans for a collector, the thread that sends them, and a count of lost ones.
 
-Unlike the SDK's BatchSpanProcessor it counts what it drops, and ends within a time limit even
-when the collector is silent. It obeys the same variables (`OTEL_BSP_*`).
+Unlike the SDK's BatchSpanProcessor it counts the spans it drops, and shuts down within a time limit
+even if the collector does not answer. It obeys the same variables (`OTEL_BSP_*`).
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from opentelemetry.context import Context, attach, detach, set_value
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-QUEUE: Final = 65_536
+MAX_QUEUED: Final = 65_536
 BATCH: Final = 512
 DELAY_S: Final = 1.0
 
 
-class SpanQueue(SpanProcessor):
-    """Takes ended spans from any thread, never waits, and sends them in a thread of its own."""
+class BoundedSpanProcessor(SpanProcessor):
+    """Accepts ended spans from any thread without blocking and sends them in its own thread."""
 
-    def __init__(self, exporter: SpanExporter, *, most: int = QUEUE) -> None:
+    def __init__(self, exporter: SpanExporter, *, max_spans: int = MAX_QUEUED) -> None:
         self.exported = 0
         self.dropped_queue = 0
         self.dropped_export = 0
         self._exporter = exporter
-        self._most = number("OTEL_BSP_MAX_QUEUE_SIZE", most)
-        self._batch = min(number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", BATCH), self._most)
-        self._delay_s = number("OTEL_BSP_SCHEDULE_DELAY", round(DELAY_S * 1000)) / 1000
+        self._max_spans = _positive_int("OTEL_BSP_MAX_QUEUE_SIZE", max_spans)
+        self._batch = min(_positive_int("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", BATCH), self._max_spans)
+        self._delay_s = _positive_int("OTEL_BSP_SCHEDULE_DELAY", round(DELAY_S * 1000)) / 1000
         self._queue: deque[ReadableSpan] = deque()
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -44,11 +44,11 @@ class SpanQueue(SpanProcessor):
         self._thread.start()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Do nothing: only what has ended is sent."""
+        """Do nothing: only ended spans are sent."""
 
     def on_end(self, span: ReadableSpan) -> None:
         with self._lock:
-            if self._ending or len(self._queue) >= self._most:
+            if self._ending or len(self._queue) >= self._max_spans:
                 self.dropped_queue += 1
                 return
 
@@ -58,11 +58,11 @@ class SpanQueue(SpanProcessor):
                 self._wake.set()
 
     def shutdown(self) -> None:
-        """End at once; what is queued counts as dropped."""
+        """Stop immediately; queued spans count as dropped."""
         self.end(0.0)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Return whether everything was sent within the time."""
+        """Wait until the queue is empty; return whether it is."""
         deadline = time.monotonic() + timeout_millis / 1000
         self._wake.set()
 
@@ -76,7 +76,7 @@ class SpanQueue(SpanProcessor):
         return False
 
     def end(self, limit_s: float) -> None:
-        """Send what there is for so long at most, and count the rest; the first call counts."""
+        """Send for at most `limit_s`, then drop and count the rest. Later calls do nothing."""
         if self._ending:
             return
 
@@ -89,11 +89,11 @@ class SpanQueue(SpanProcessor):
             self._queue.clear()
 
         self._wake.set()
-        self._exporter.shutdown()  # also ends a wait between two attempts
+        self._exporter.shutdown()  # also interrupts its wait between two attempts
         self._thread.join(0.5)
 
     def _run(self) -> None:
-        # What the exporter itself calls (requests) must make no spans.
+        # The libraries that the exporter calls (requests) must not record spans.
         token = attach(set_value(SUPPRESSED, True))
 
         try:
@@ -118,7 +118,7 @@ class SpanQueue(SpanProcessor):
     def _send(self, batch: list[ReadableSpan]) -> None:
         try:
             sent = self._exporter.export(batch) is SpanExportResult.SUCCESS
-        except Exception:  # whatever a collector or a proxy makes of it, we go on
+        except Exception:  # whatever the collector or a proxy does, keep going
             sent = False
 
         with self._lock:
@@ -130,7 +130,7 @@ class SpanQueue(SpanProcessor):
                 self.dropped_export += len(batch)
 
 
-def number(variable: str, otherwise: int) -> int:
-    """Return a positive number from the environment."""
+def _positive_int(variable: str, default: int) -> int:
+    """Return a positive number from the environment, else the default."""
     text = os.environ.get(variable, "")
-    return int(text) if text.isdigit() and int(text) > 0 else otherwise
+    return int(text) if text.isdigit() and int(text) > 0 else default

@@ -14,8 +14,9 @@ from typing import Any, Final
 import msgspec
 
 from dsray_inspect.agent.timeline import Process, Span, SpanKind, Timeline
+from dsray_inspect.agent.tracing.collectives import collective_id
 from dsray_inspect.exporters import semconv
-from dsray_inspect.exporters.track_layout import lanes
+from dsray_inspect.exporters.track_layout import assign_lanes
 
 Event = dict[str, Any]
 TRACKS: Final[dict[SpanKind, str]] = {
@@ -30,7 +31,7 @@ TRACKS: Final[dict[SpanKind, str]] = {
 """The track of each kind of span; those that share one happen in the same thread."""
 ORDER: Final = ("start-up", "steps", "phases", "collectives")
 LANES: Final = 100
-"""Threads are numbered in hundreds by their track, so that the lanes of one stand together."""
+"""Threads are numbered in hundreds by their track, so that the lanes of a track are adjacent."""
 ROLES: Final = ("driver", "controller", "worker")
 
 
@@ -98,9 +99,10 @@ def place(timeline: Timeline) -> list[Placed]:
     """Return every span with its process and thread of the trace, in the order of their starts."""
     numbers = {index: n + 1 for n, index in enumerate(shown_order(timeline.processes))}
     incarnations = incarnations_of(timeline)
-    after_ns = after_all(timeline)
+    # Open spans are drawn beyond all others.
+    after_ns = timeline.last_ns + 1
     by_start = sorted(
-        timeline.spans, key=lambda one: (one.start_ns, -ends_at(one, after_ns), one.process)
+        timeline.spans, key=lambda one: (one.start_ns, -one.end_by(after_ns), one.process)
     )
     tracks: dict[tuple[int, str], list[Span]] = {}
 
@@ -111,23 +113,13 @@ def place(timeline: Timeline) -> list[Placed]:
 
     for (process, track), spans in tracks.items():
         first = (ORDER.index(track) + 1) * LANES
-        chosen = lanes([(one.start_ns, ends_at(one, after_ns)) for one in spans])
+        chosen = assign_lanes([(one.start_ns, one.end_by(after_ns)) for one in spans])
         placed += [
             Placed(span, numbers[process], first + min(lane, LANES - 1), incarnations[process])
             for span, lane in zip(spans, chosen, strict=True)
         ]
 
     return sorted(placed, key=lambda one: (one.span.start_ns, one.pid, one.tid))
-
-
-def after_all(timeline: Timeline) -> int:
-    """Return a time after every end: what is open is drawn beyond all that is not."""
-    ends = (span.start_ns if span.end_ns is None else span.end_ns for span in timeline.spans)
-    return max(max(ends, default=0), timeline.until_ns or 0) + 1
-
-
-def ends_at(span: Span, after_ns: int) -> int:
-    return after_ns if span.end_ns is None else max(span.start_ns, span.end_ns)
 
 
 def incarnations_of(timeline: Timeline) -> list[int]:
@@ -205,37 +197,30 @@ def args_of(span: Span) -> dict[str, Any]:
     return args
 
 
-Meeting = tuple[str, int, bool, int]
-"""Group, sequence number, point-to-point, incarnation: equal on all ranks of one collective."""
+CollectiveKey = tuple[str, bool, int]
+"""Id of the collective, point-to-point, incarnation: equal on all of its ranks."""
 
 
-def meeting_of(one: Placed) -> Meeting | None:
-    attributes = one.span.attributes
-    group, sequence = (
-        attributes.get(semconv.COLLECTIVE_GROUP),
-        attributes.get(semconv.COLLECTIVE_SEQUENCE),
-    )
-
-    if one.span.kind != "collective" or group is None or not isinstance(sequence, int):
-        return None
-
-    return (str(group), sequence, bool(attributes.get(semconv.COLLECTIVE_P2P)), one.incarnation)
+def collective_key(one: Placed) -> CollectiveKey | None:
+    found = collective_id(one.span)
+    is_p2p = bool(one.span.attributes.get(semconv.COLLECTIVE_P2P))
+    return (found, is_p2p, one.incarnation) if found is not None else None
 
 
 def flows(placed: Iterable[Placed], origin_ns: int) -> Iterator[Event]:
     """Yield arrows through each collective, from the rank that entered it first to the last."""
-    meetings: dict[Meeting, dict[int, Placed]] = {}
+    collectives: dict[CollectiveKey, dict[int, Placed]] = {}
 
     for one in placed:
-        meeting = meeting_of(one)
+        key = collective_key(one)
 
-        if meeting is not None:
+        if key is not None:
             # Coalesced operations share a number: the first stands for them.
-            meetings.setdefault(meeting, {}).setdefault(one.pid, one)
+            collectives.setdefault(key, {}).setdefault(one.pid, one)
 
     numbers = itertools.count(1)
 
-    for ranks in meetings.values():
+    for ranks in collectives.values():
         if len(ranks) > 1:
             yield from flow(list(ranks.values()), next(numbers), origin_ns)
 

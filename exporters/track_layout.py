@@ -1,26 +1,26 @@
-"""Which row of a process each span is drawn in: in one row spans nest, they never cross."""
+"""Assigns the spans of a track to lanes: within a lane spans nest, they never cross."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-Stretch = tuple[int, int]
+Extent = tuple[int, int]
 """Start and end of one span."""
 
 
-def lanes(stretches: Sequence[Stretch]) -> list[int]:
-    """Return a lane for each stretch, given in the order of their starts, longest first.
+def assign_lanes(extents: Sequence[Extent]) -> list[int]:
+    """Return a lane number for each span, given in order of start, longest first.
 
-    A stretch goes into the first lane where it lies wholly inside or wholly after what is
-    open there: collectives that overlap get lanes of their own.
+    A span goes to the first lane where it lies entirely inside or entirely after the spans open
+    there, so collectives that overlap get lanes of their own.
     """
     open_ends: list[list[int]] = []
-    """Per lane, the ends of what is still open, the innermost last."""
+    """The ends of the spans open in each lane, the innermost last."""
     chosen = []
 
-    for start, end in stretches:
+    for start, end in extents:
         lane = next(
-            (number for number, ends in enumerate(open_ends) if takes(ends, start, end)), None
+            (number for number, ends in enumerate(open_ends) if _fits(ends, start, end)), None
         )
 
         if lane is None:
@@ -33,8 +33,8 @@ def lanes(stretches: Sequence[Stretch]) -> list[int]:
     return chosen
 
 
-def takes(ends: list[int], start: int, end: int) -> bool:
-    """Close what has ended before `start`, and return whether the stretch fits into the rest."""
+def _fits(ends: list[int], start: int, end: int) -> bool:
+    """Close the spans that end before `start`; return whether the new one nests in the rest."""
     while ends and ends[-1] <= start:
         ends.pop()
 

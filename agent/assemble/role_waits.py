@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dsray_inspect.agent.launchers.ray.records import ActorRow, PlacementGroupRow
-from dsray_inspect.agent.model import Thread
+from dsray_inspect.agent.compat import ray
+from dsray_inspect.agent.handles import PlacementGroup, ProcessHandle
 from dsray_inspect.agent.sampling.observation import Observation
 from dsray_inspect.agent.sampling.rank_report import ControllerReport
+from dsray_inspect.agent.stacks.thread import Thread
 from dsray_inspect.agent.unavailable import Unavailable
 
 SETUP_WAITS = (
-    ("_setup_torch_process_group", "every rank to join init_process_group"),
-    ("on_start", "the backend's set-up on every worker (init_process_group)"),
-    ("_init_train_context_on_workers", "the workers' train context"),
-    ("_create_workers", "the worker actors to start"),
-    ("get_metadata", "the worker actors to start"),
-    ("_shutdown_worker_group", "the worker group to shut down"),
+    (ray.SETUP_TORCH[0], "every rank to join init_process_group"),
+    (ray.BACKEND_ON_START[0], "the backend's set-up on every worker (init_process_group)"),
+    (ray.INIT_CONTEXTS[0], "the workers' train context"),
+    (ray.CREATE_WORKERS[0], "the worker actors to start"),
+    (ray.GET_METADATA[0], "the worker actors to start"),
+    (ray.SHUTDOWN_GROUP[0], "the worker group to shut down"),
 )
 
 
@@ -47,14 +48,12 @@ def driver_waits_on(threads: Sequence[Thread]) -> str | None:
     place = f" at {short(users[-1].file)}:{users[-1].line}" if users else ""
     names = {frame.name for frame in thread.frames}
 
-    if "fit" in names and any(
-        "ray/train" in frame.file or "ray/tune" in frame.file for frame in thread.frames
+    if ray.FIT[0] in names and any(
+        ray.TRAIN_FOLDER in frame.file or ray.TUNE_FOLDER in frame.file for frame in thread.frames
     ):
         return f"fit() waits for the TrainController{place}"
 
-    if any(
-        frame.name == "get" and "ray/_private/worker.py" in frame.file for frame in thread.frames
-    ):
+    if any(frame.name == ray.GET[0] and ray.GET[1] in frame.file for frame in thread.frames):
         return f"ray.get{place}"
 
     inner = thread.frames[-1] if thread.frames else None
@@ -62,7 +61,7 @@ def driver_waits_on(threads: Sequence[Thread]) -> str | None:
 
 
 def controller_waits_on(
-    observation: Observation, row: ActorRow, threads: Sequence[Thread]
+    observation: Observation, row: ProcessHandle, threads: Sequence[Thread]
 ) -> str | None:
     """Return what the controller waits on: its own state, or else its blocked stack."""
     if not row.alive:
@@ -71,13 +70,11 @@ def controller_waits_on(
     report = observation.controller
     state = report.state if isinstance(report, ControllerReport) else None
 
-    if state == "RUNNING" and isinstance(report, ControllerReport):
+    if state == ray.RUNNING_STATE and isinstance(report, ControllerReport):
         return f"polls {len(report.workers)} workers"
 
     pending = [
-        group
-        for group in observation.placement_groups
-        if group.state in ("PENDING", "RESCHEDULING")
+        group for group in observation.placement_groups if group.state in ray.PENDING_GROUP_STATES
     ]
 
     if pending:
@@ -93,7 +90,7 @@ def controller_waits_on(
     return f"state {state}" if state else None
 
 
-def needs(group: PlacementGroupRow) -> str:
+def needs(group: PlacementGroup) -> str:
     """Return the bundles of a placement group, as "2 × {CPU: 1, GPU: 8}"."""
     shapes = [
         ", ".join(f"{name}: {amount:g}" for name, amount in sorted(bundle.resources.items()))
@@ -107,7 +104,7 @@ def short(file: str) -> str:
     return file.rpartition("/")[2]
 
 
-def controller_state(report: ControllerReport | Unavailable, row: ActorRow) -> str:
+def controller_state(report: ControllerReport | Unavailable, row: ProcessHandle) -> str:
     if isinstance(report, ControllerReport) and report.state:
         return report.state
 

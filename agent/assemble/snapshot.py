@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
-from dsray_inspect.agent.assemble.gc_pause import without_collector
 from dsray_inspect.agent.assemble.role_waits import (
     controller_state,
     controller_waits_on,
@@ -16,34 +16,36 @@ from dsray_inspect.agent.assemble.role_waits import (
 )
 from dsray_inspect.agent.assemble.threads import ThreadDump, threads_of
 from dsray_inspect.agent.assemble.workers import RankContext, members_of
-from dsray_inspect.agent.launchers.ray.adapters import RunActors
-from dsray_inspect.agent.launchers.ray.records import ActorRow, JobRow
+from dsray_inspect.agent.handles import JobHandle, ProcessHandle, RunHandle
 from dsray_inspect.agent.model import (
     Agent,
     Controller,
     Driver,
     Gpu,
+    Group,
     Job,
     Node,
     Role,
     Run,
     Snapshot,
     Stacks,
-    Thread,
     Verdict,
 )
 from dsray_inspect.agent.sampling.node_report import NodeReport
 from dsray_inspect.agent.sampling.observation import Observation
 from dsray_inspect.agent.sampling.process_probe import NOT_PROBED, StackDump
-from dsray_inspect.agent.sampling.rank_report import ControllerReport
+from dsray_inspect.agent.sampling.rank_report import ControllerReport, RankReport
 from dsray_inspect.agent.stacks.merge import Entry, group
+from dsray_inspect.agent.stacks.thread import Thread
 from dsray_inspect.agent.unavailable import Unavailable
+
+T = TypeVar("T")
 
 ENDINGS = ("SUCCEEDED", "FAILED", "STOPPED")
 NOT_JUDGED = Verdict(state="unknown", cause=None, ranks=(), summary="not judged")
 
 
-class AnalysisInput(msgspec.Struct, frozen=True, kw_only=True):
+class AnalysisInput(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A snapshot before its findings, with what only detectors need."""
 
     snapshot: Snapshot
@@ -54,8 +56,17 @@ class AnalysisInput(msgspec.Struct, frozen=True, kw_only=True):
     earlier: AnalysisInput | None = None
     """The sample before this one in the same session, without its own earlier ones."""
 
+    def view(self, make: Callable[[AnalysisInput], T]) -> T:
+        """Return what `make` makes of this sample, worked out once for all who ask."""
+        views: dict[object, Any] = self.__dict__.setdefault("views", {})
 
-@without_collector
+        if make not in views:
+            views[make] = make(self)
+
+        found: T = views[make]
+        return found
+
+
 def assemble(
     observation: Observation, *, all_threads: bool = False, earlier: AnalysisInput | None = None
 ) -> AnalysisInput:
@@ -89,6 +100,7 @@ def assemble(
         controller=controller_of(observation, controller_seen),
         nodes=nodes_of(observation),
         workers=tuple(member.worker for member in members),
+        groups=groups_of(observation),
         stacks=Stacks(groups=group(entries)),
         findings=(),
         verdict=NOT_JUDGED,
@@ -108,7 +120,18 @@ def assemble(
     )
 
 
-def controller_threads(observation: Observation, controller: ActorRow | None) -> ThreadDump:
+def groups_of(observation: Observation) -> tuple[Group, ...]:
+    """Return each process group of the ranks' collectives once, by the order of their names."""
+    groups = {
+        group.id: group
+        for report in observation.ranks.values()
+        if isinstance(report, RankReport)
+        for group in report.groups
+    }
+    return tuple(sorted(groups.values(), key=lambda group: (group.name, group.ranks[0], group.id)))
+
+
+def controller_threads(observation: Observation, controller: ProcessHandle | None) -> ThreadDump:
     report = observation.controller
     return threads_of(
         report.threads if isinstance(report, ControllerReport) else (),
@@ -182,7 +205,7 @@ def run_of(observation: Observation) -> Run | None:
     )
 
 
-def run_state(job: JobRow, actors: RunActors) -> str:
+def run_state(job: JobHandle, actors: RunHandle) -> str:
     """Return what Ray's tables say of a run whose controller gives no answer."""
     if job.is_dead or not actors.alive:
         return "FINISHED"

@@ -7,9 +7,11 @@ from typing import Literal
 
 import msgspec
 
-from dsray_inspect.agent.model import OK, Thread
+from dsray_inspect.agent.model import OK
 from dsray_inspect.agent.sampling.node_report import NodeReport
 from dsray_inspect.agent.sampling.process_probe import NOT_DUMPED, NOT_PROBED, ProcessProbe
+from dsray_inspect.agent.stacks.stack import NO_STACK
+from dsray_inspect.agent.stacks.thread import Thread
 from dsray_inspect.agent.stacks.unresponsive import gil_keeper
 from dsray_inspect.agent.unavailable import Unavailable
 
@@ -69,7 +71,7 @@ def children_of(node: NodeReport, pid: int) -> list[Thread]:
         probe = node.process(child)
         seen = threads_of((), probe)
         name = f"{(probe.command or 'gone')[:MOST_NAME]} ({seen.why})"
-        threads += seen.threads or ([Thread(name=name, tid=None, frames=(), pid=child)])
+        threads += seen.threads or ([Thread(name=name, tid=None, stack=NO_STACK, pid=child)])
 
     return threads
 

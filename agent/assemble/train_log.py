@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from dsray_inspect.agent.compat import ray
 from dsray_inspect.agent.model import Record
 from dsray_inspect.agent.sampling.node_report import TrainLogMessage
 from dsray_inspect.agent.sampling.observation import Observation
 
-PLACE = re.compile(r"\(ip=([^,]+), pid=(\d+)\) world_rank=(\d+)")
-SNIPPET = re.compile(r"^\[Rank ([\d,]+) Error Snippet\]:$", re.MULTILINE)
+PLACE = re.compile(ray.GROUP_MEMBER)
+SNIPPET = re.compile(ray.ERROR_SNIPPET, re.MULTILINE)
 
 
 class Failure(Record, frozen=True, kw_only=True):
@@ -50,7 +51,7 @@ def failures(observation: Observation) -> list[Failure]:
     """Return what the newest group failed of, nothing when a newer one has been started."""
     last = next(iter(reversed(messages(observation))), None)
 
-    if last is None or not last.message.startswith("[FailurePolicy]"):
+    if last is None or not last.message.startswith(ray.FAILURE_POLICY):
         return []
 
     return list(split(last))

@@ -10,14 +10,14 @@ import msgspec
 from dsray_inspect.agent.assemble.threads import ThreadDump, children_of, threads_of
 from dsray_inspect.agent.assemble.train_log import ranks_of
 from dsray_inspect.agent.environment import explain
-from dsray_inspect.agent.launchers.ray.records import ActorRow, NodeRow
+from dsray_inspect.agent.handles import NodeHandle, ProcessHandle
 from dsray_inspect.agent.model import (
     OK,
+    Collective,
     EnvVar,
     Evidence,
     Log,
     Phase,
-    Thread,
     Worker,
     WorkerGpu,
     WorkerState,
@@ -41,7 +41,7 @@ from dsray_inspect.agent.sampling.rank_report import (
     RankReport,
     TrainingHealth,
 )
-from dsray_inspect.agent.stacks.phase import training_and_phase, user_function
+from dsray_inspect.agent.stacks.thread import Thread
 from dsray_inspect.agent.unavailable import NOT_ASKED, Unavailable
 
 NO_REPORT = RankReport()
@@ -119,9 +119,9 @@ def known_from_log(observation: Observation) -> dict[str, ControllerWorker]:
 
 
 def member_of(
-    row: ActorRow,
+    row: ProcessHandle,
     known: ControllerWorker | None,
-    nodes: Mapping[str, NodeRow],
+    nodes: Mapping[str, NodeHandle],
     observation: Observation,
 ) -> RankContext:
     answer = observation.ranks.get(row.actor_id) or not_running(row)
@@ -129,7 +129,7 @@ def member_of(
     report = observation.node_reports.get(row.node_id)
     probe = report.process(row.pid) if report is not None else NOT_PROBED
     seen = threads_of(own.threads, probe)
-    training, phase = training_and_phase(seen.threads)
+    training, phase = observation.stacks.training_and_phase(seen.threads)
     env = environment_of(row, own.environ, probe.environ, observation)
     place = own.identity if own.identity != NO_IDENTITY else identity_outside(env, probe)
 
@@ -138,6 +138,7 @@ def member_of(
 
     node = nodes.get(row.node_id)
     gpus, gpu_evidence = gpus_of(row, known, env, report)
+    collectives = () if isinstance(own.collectives, Unavailable) else own.collectives
     none_asked = silence or failure_of(own) or NOT_ASKED
     worker = Worker(
         rank=place.rank,
@@ -152,8 +153,8 @@ def member_of(
         hostname=(known.hostname if known else None) or (node.hostname if node else ""),
         state=state_of(row, probe),
         gpus=gpus,
-        function=user_function(training.frames) if training else None,
-        phase=phase_now(phase, seen, training, own),
+        function=training.stack.user_function if training else None,
+        phase=phase_now(phase, seen, training, collectives),
         step=own.step,
         env=env,
         deepspeed=None if isinstance(own.deepspeed, Unavailable) else own.deepspeed,
@@ -168,7 +169,7 @@ def member_of(
         ),
         pause_ms=round(own.pause_ms + seen.pause_ms, 3),
         idle_s=training.idle_s if training else None,
-        collectives=() if isinstance(own.collectives, Unavailable) else own.collectives,
+        collectives=collectives,
         longest_gap_s=own.longest_gap_s,
         stack_source=seen.source,
         rss_bytes=probe.rss_bytes,
@@ -227,9 +228,11 @@ def both(
     )
 
 
-def phase_now(phase: Phase, seen: ThreadDump, training: Thread | None, own: RankReport) -> Phase:
-    """Return the phase; collectives come from the training function only, so without it it is over."""
-    is_over = training is None and bool(seen.threads and own.collectives)
+def phase_now(
+    phase: Phase, seen: ThreadDump, training: Thread | None, collectives: tuple[Collective, ...]
+) -> Phase:
+    """Return the phase; only the training function enters collectives, so without it it is over."""
+    is_over = training is None and seen.threads != () and collectives != ()
     return "finished" if is_over and phase in ("unknown", "starting") else phase
 
 
@@ -263,12 +266,12 @@ def placed(known: ControllerWorker, otherwise: Identity) -> Identity:
     return msgspec.structs.replace(otherwise, **said)
 
 
-def not_running(row: ActorRow) -> Unavailable:
+def not_running(row: ProcessHandle) -> Unavailable:
     state = row.state.lower().replace("_", " ")
     return Unavailable(reason="not_running", detail=f"the actor is {state}")
 
 
-def state_of(row: ActorRow, probe: ProcessProbe) -> WorkerState:
+def state_of(row: ProcessHandle, probe: ProcessProbe) -> WorkerState:
     state = STATES.get(row.state, "unknown")
 
     if state != "alive" or probe.state in (None, "alive"):
@@ -278,7 +281,7 @@ def state_of(row: ActorRow, probe: ProcessProbe) -> WorkerState:
 
 
 def environment_of(
-    row: ActorRow,
+    row: ProcessHandle,
     inside: Environ | Unavailable,
     outside: Environ | Unavailable,
     observation: Observation,
@@ -298,7 +301,7 @@ def environment_of(
 
 
 def gpus_of(
-    row: ActorRow,
+    row: ProcessHandle,
     known: ControllerWorker | None,
     env: Mapping[str, EnvVar],
     report: NodeReport | None,
@@ -348,7 +351,9 @@ def devices_of(
     return gpus, all(gpu.uuid for gpu in gpus)
 
 
-def log_of(row: ActorRow, nodes: Mapping[str, NodeRow], observation: Observation) -> Log | None:
+def log_of(
+    row: ProcessHandle, nodes: Mapping[str, NodeHandle], observation: Observation
+) -> Log | None:
     """Return the ends of a rank's log files, or why there are none; None where nobody asked."""
     request, node = observation.request, nodes.get(row.node_id)
 

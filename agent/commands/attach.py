@@ -1,31 +1,40 @@
-"""`dsray-inspect attach`: where every rank is, live on a terminal, else in one look."""
+"""`dsray-inspect attach`: where every rank is, live on a terminal, else from one sample."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
-import msgspec
 
-from dsray_inspect.agent.commands.follow import follow, keep_on_leash
-from dsray_inspect.agent.commands.options import Options, common_options, take, without_limit
-from dsray_inspect.agent.commands.terminal import is_wanted, show_live, show_recorded
-from dsray_inspect.agent.errors import ExitCode, InspectError, PermissionMissing, UsageError
+from dsray_inspect.agent.commands._support.exit_code import exit_code_of
+from dsray_inspect.agent.commands._support.follow import exit_when_stdin_closes, follow
+from dsray_inspect.agent.commands._support.options import (
+    Options,
+    common_options,
+    lift_default_timeout,
+    options_of,
+)
+from dsray_inspect.agent.commands._support.output import TEXT, Printer
+from dsray_inspect.agent.commands._support.terminal import (
+    show_live,
+    show_recorded,
+    wants_terminal_ui,
+)
+from dsray_inspect.agent.documents import SnapshotView
+from dsray_inspect.agent.errors import ExitCode, InspectError, UsageError
 from dsray_inspect.agent.feed import HistoryLoaded, SampleTaken
+from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.history import History
-from dsray_inspect.agent.launchers.ray.connect import choose_address
-from dsray_inspect.agent.launchers.ray.resolve import Candidate
+from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.model import OK, Snapshot
 from dsray_inspect.agent.recording import read_window
 from dsray_inspect.agent.sampling.observation import SampleRequest
 from dsray_inspect.agent.session import Session
-from dsray_inspect.agent.text.report import report
-from dsray_inspect.agent.text.style import Style
 
-FINE = ("healthy", "starting", "finished")
-EVERY_S = 0.5
+EVERY_S: Final = 0.5
+_WITHOUT_HISTORY: Final = "json"
+"""A snapshot has no place for what the ranks did before."""
 
 
 @click.command("attach", short_help="Show where every rank of JOB is, and what is wrong.")
@@ -70,90 +79,69 @@ def command(
     it takes one sample and prints a report. JOB is a submission id, a Ray job id, a Ray Train run
     id or a run name; without it, dsray-inspect attaches to the only running job.
     """
-    options = take(given)
-    on_terminal = is_wanted(options) and not text and not is_followed
-
-    if replay is not None:
-        return replayed(replay, job, on_terminal, options)
-
-    if is_followed or on_terminal:
-        without_limit(options)
+    options = options_of(given)
 
     if is_followed:
-        keep_on_leash(leash)
+        lift_default_timeout(options)
+        exit_when_stdin_closes(leash)
         return follow(job, options, every_s, as_columns=as_columns)
 
+    options = options.with_format(TEXT, flag="--text", is_given=text)
+    printer = Printer(SnapshotView, options)
+    on_terminal = wants_terminal_ui(options)
+
+    if replay is not None:
+        return _replay(replay, job, on_terminal, printer, options)
+
     if on_terminal:
-        snapshot = show_live(job, options, every_s)
-        return code_of(snapshot) if isinstance(snapshot, Snapshot) else snapshot
+        lift_default_timeout(options)
+        ended_with = show_live(job, options, every_s)
+        return exit_code_of(ended_with) if isinstance(ended_with, Snapshot) else ended_with
 
     with Session(choose_address(options.address)) as session:
         candidate = session.find(job, inject=not options.no_inject)
-        ask = options.ask(job, start=True)
-        snapshot = session.snapshot(candidate, ask)
-        past = None if options.as_json else past_of(session, candidate, snapshot, ask)
+        request = options.request(job, start=True)
+        snapshot = session.snapshot(candidate, request)
+        history = (
+            None
+            if printer.format == _WITHOUT_HISTORY
+            else _history_of(session, candidate, snapshot, request)
+        )
 
-    show(snapshot, options, past)
-    return code_of(snapshot)
+    printer.print(SnapshotView(snapshot=snapshot, history=history))
+    return exit_code_of(snapshot)
 
 
-def past_of(
-    session: Session, candidate: Candidate, snapshot: Snapshot, ask: SampleRequest
+def _history_of(
+    session: Session, candidate: Candidate, snapshot: Snapshot, request: SampleRequest
 ) -> History | None:
-    """Return what the ranks did until now; None where reading it would stop one that runs."""
-    stands = all(one.evidence.collectives == OK for one in snapshot.workers)
+    """Return what the ranks did until now, or None if reading it would pause a running rank."""
+    is_standing = all(worker.evidence.collectives == OK for worker in snapshot.workers)
 
-    if not snapshot.workers or not stands:
+    if not snapshot.workers or not is_standing:
         return None
 
     try:
-        return session.history(candidate, snapshot, ask)
+        return session.history(candidate, snapshot, request)
     except InspectError:
         return None
 
 
-def replayed(file: Path, job: str | None, on_terminal: bool, options: Options) -> ExitCode:
-    """Show a window from a file; the last look of it where there is no terminal."""
+def _replay(
+    file: Path, job: str | None, on_terminal: bool, printer: Printer[SnapshotView], options: Options
+) -> ExitCode:
+    """Show a recording; without a terminal, its last snapshot."""
     if job is not None:
         raise UsageError("Give a job or --replay FILE, not both.")
 
     events = read_window(file)
     last = [event.snapshot for event in events if isinstance(event, SampleTaken)][-1]
-    past = next((event.history for event in events if isinstance(event, HistoryLoaded)), None)
+    histories = (event.history for event in events if isinstance(event, HistoryLoaded))
 
     if on_terminal:
-        without_limit(options)
+        lift_default_timeout(options)
         show_recorded(events, last.job.label)
     else:
-        show(last, options, past)
+        printer.print(SnapshotView(snapshot=last, history=next(histories, None)))
 
-    return code_of(last)
-
-
-def show(snapshot: Snapshot, options: Options, past: History | None) -> None:
-    if options.as_json:
-        sys.stdout.buffer.write(msgspec.json.encode(snapshot) + b"\n")
-    else:
-        click.echo(report(snapshot, Style(color=options.color), past), color=options.color)
-
-
-def code_of(snapshot: Snapshot) -> ExitCode:
-    """Return the exit code a snapshot ends in: findings, or nothing wrong.
-
-    Raises:
-        PermissionMissing: there are ranks, and no rung saw a single one.
-    """
-    alive = [worker for worker in snapshot.workers if worker.state == "alive"]
-    blind = [worker for worker in alive if worker.evidence.stack != OK]
-
-    if alive and len(blind) == len(alive) and all(w.evidence.worker != OK for w in alive):
-        raise PermissionMissing(
-            f"No rank could be read: {blind[0].evidence.stack}; {blind[0].evidence.worker}.",
-            help_text="dsray-inspect doctor   shows what each node needs.",
-        )
-
-    return (
-        ExitCode.OK
-        if snapshot.verdict.state in FINE and not snapshot.findings
-        else ExitCode.FINDINGS
-    )
+    return exit_code_of(last)

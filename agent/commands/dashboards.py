@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import click
-import msgspec
 
-from dsray_inspect.agent.commands.options import common_options, take
+from dsray_inspect.agent.commands._support.options import (
+    common_options,
+    options_of,
+    print_message,
+)
+from dsray_inspect.agent.commands._support.output import TEXT, Printer
+from dsray_inspect.agent.documents import DashboardsView
 from dsray_inspect.agent.errors import ExitCode, UsageError
-from dsray_inspect.dashboards.files import Place, everything
+from dsray_inspect.dashboards.files import Locations, all_files
 from dsray_inspect.dashboards.writing import write
 
 PROMETHEUS: Final = "http://127.0.0.1:9090"
@@ -48,28 +52,29 @@ def command(folder: Path, force: bool, **given: Any) -> ExitCode:
     Needs no cluster. Running it again updates only the files it wrote before.
     """
     names = ("prometheus_url", "ray_targets", "runbooks")
-    place = Place(folder=folder.resolve(), **{name: given.pop(name) for name in names})
-    options = take(given)
-    check(place)
-    texts = everything(place)
+    place = Locations(folder=folder.resolve(), **{name: given.pop(name) for name in names})
+    options = options_of(given)
+    printer = Printer(DashboardsView, options)
+    _check(place)
+    texts = all_files(place)
     changed = write(place.folder, texts, force=force)
+    printer.print(
+        DashboardsView(
+            folder=folder,
+            root=place.folder,
+            files=tuple(sorted(texts)),
+            changed=tuple(sorted(changed)),
+        )
+    )
 
-    if options.as_json:
-        said = {"schema_version": 1, "folder": str(place.folder), "files": sorted(texts)}
-        sys.stdout.buffer.write(msgspec.json.encode({**said, "changed": sorted(changed)}) + b"\n")
-        return ExitCode.OK
-
-    for path in sorted(changed):
-        click.echo(folder / path)
-
-    if not options.quiet:
-        click.echo(after(place, len(texts) - len(changed)), err=True)
+    if printer.format == TEXT:
+        print_message(options, _next_steps(place, len(texts) - len(changed)))
 
     return ExitCode.OK
 
 
-def check(place: Place) -> None:
-    """Refuse what would make files that cannot be read."""
+def _check(place: Locations) -> None:
+    """Reject options that would produce files Grafana or Prometheus cannot read."""
     if urlsplit(place.prometheus_url).scheme not in ("http", "https"):
         raise UsageError(
             f"--prometheus {place.prometheus_url} is not a URL.",
@@ -89,8 +94,7 @@ def check(place: Place) -> None:
         )
 
 
-def after(place: Place, unchanged: int) -> str:
-    """Return what to do with the files."""
+def _next_steps(place: Locations, unchanged: int) -> str:
     targets = place.folder / "prometheus" / "targets" / "dsray.json"
     lines = [f"{unchanged} files were already up to date."] if unchanged else []
     lines += [

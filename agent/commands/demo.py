@@ -6,20 +6,21 @@ import sys
 from typing import Any
 
 import click
-import msgspec
 
-from dsray_inspect.agent.commands.options import common_options, take
+from dsray_inspect.agent.commands._support.options import common_options, options_of
+from dsray_inspect.agent.commands._support.output import TEXT, Printer
 from dsray_inspect.agent.demo.progress import Progress
 from dsray_inspect.agent.demo.show import JOB, Plan, Show
+from dsray_inspect.agent.documents import SnapshotView
 from dsray_inspect.agent.errors import ExitCode, UsageError
 
-FAULTS = ("hang",)
+_FAULTS = ("hang",)
 
 
 @click.command("demo", short_help="Start a local cluster with a real job, and attach to it.")
 @click.option(
     "--fault",
-    type=click.Choice(FAULTS),
+    type=click.Choice(_FAULTS),
     help="hang: rank 1 blocks in its data function.",
 )
 @click.option(
@@ -45,8 +46,9 @@ def command(
     On a terminal the job keeps running until Ctrl-C, so you can try the other commands on it.
     Everything is removed on exit. The exit code reports whether the demo worked, not the verdict.
     """
-    options = take(given, limit_s=None)
-    check(options.address, fault, workers, keep=keep, once=once)
+    options = options_of(given, limit_s=None)
+    printer = Printer(SnapshotView, options)
+    _check(options.address, fault, workers, keep=keep, once=once)
     progress = Progress(quiet=options.quiet)
     stays = keep or (sys.stdout.isatty() and not once)
 
@@ -56,14 +58,13 @@ def command(
             snapshot = show.outcome()
             progress.say(f"\n$ dsray-inspect attach {JOB} --address {show.cluster.address}\n")
 
-            if options.as_json:
-                sys.stdout.buffer.write(msgspec.json.encode(snapshot) + b"\n")
-                sys.stdout.flush()
+            if printer.format == TEXT:
+                show.print_attach(color=options.color)
             else:
-                show.print_look(color=options.color)
+                printer.print(SnapshotView(snapshot=snapshot))
 
             if stays:
-                progress.say(suggestions(show.cluster.address))
+                progress.say(_suggestions(show.cluster.address))
                 show.keep()
 
             progress.say("\nStopping …")
@@ -75,7 +76,7 @@ def command(
     return ExitCode.OK
 
 
-def check(address: str | None, fault: str | None, workers: int, *, keep: bool, once: bool) -> None:
+def _check(address: str | None, fault: str | None, workers: int, *, keep: bool, once: bool) -> None:
     if address:
         raise UsageError(
             "The demo starts its own cluster, so it takes no --address.",
@@ -92,7 +93,7 @@ def check(address: str | None, fault: str | None, workers: int, *, keep: bool, o
         raise UsageError("--keep and --once contradict each other.", help_text="Give one of them.")
 
 
-def suggestions(address: str) -> str:
+def _suggestions(address: str) -> str:
     """Return what to try next, from another terminal."""
     commands = {
         "attach": "where every rank is",

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Any
 
 import click
-import msgspec
 
-from dsray_inspect.agent.commands.options import Options, common_options, say, take
+from dsray_inspect.agent.commands._support.options import (
+    Options,
+    common_options,
+    options_of,
+    print_message,
+)
+from dsray_inspect.agent.commands._support.output import Printer
 from dsray_inspect.agent.doctor.probe import diagnose
+from dsray_inspect.agent.doctor.report import Diagnosis
 from dsray_inspect.agent.errors import ExitCode
-from dsray_inspect.agent.launchers.ray.connect import choose_address
-from dsray_inspect.agent.text.doctor import diagnosis_text
-from dsray_inspect.agent.text.style import Style
+from dsray_inspect.agent.launchers.registry import choose_address
 
 
 @click.command("doctor", short_help="Show what can be read on each node, and how to fix the rest.")
@@ -26,20 +29,16 @@ def command(**given: Any) -> ExitCode:
     1 a call into the Ray Train controller, 2 in-process reads, 3 stacks with py-spy, 3b the live
     environment read from outside, and GPU readings from NVML.
     """
-    options = take(given)
+    options = options_of(given)
+    printer = Printer(Diagnosis, options)
     address = choose_address(options.address)
-    say(options, f"Checking the nodes of {address} …")
-    diagnosis = diagnose(address, found_by(options), inject=not options.no_inject)
-
-    if options.as_json:
-        sys.stdout.buffer.write(msgspec.json.encode(diagnosis) + b"\n")
-    else:
-        click.echo(diagnosis_text(diagnosis, Style(color=options.color)), color=options.color)
-
+    print_message(options, f"Checking the nodes of {address} …")
+    diagnosis = diagnose(address, _address_source(options), inject=not options.no_inject)
+    printer.print(diagnosis)
     return diagnosis.exit_code
 
 
-def found_by(options: Options) -> str:
+def _address_source(options: Options) -> str:
     if options.address:
         return "--address"
 

@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
-import msgspec
 
-from dsray_inspect.agent.commands.attach import code_of
-from dsray_inspect.agent.commands.options import common_options, take
-from dsray_inspect.agent.environment import Difference, differences
+from dsray_inspect.agent.commands._support.exit_code import exit_code_of
+from dsray_inspect.agent.commands._support.options import common_options, options_of
+from dsray_inspect.agent.commands._support.output import Printer
+from dsray_inspect.agent.documents import EnvView
 from dsray_inspect.agent.errors import ExitCode
-from dsray_inspect.agent.launchers.ray.connect import choose_address
-from dsray_inspect.agent.model import EnvVar, Job, Run, Snapshot
+from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.session import Session
-from dsray_inspect.agent.text.env import env_text
-from dsray_inspect.agent.text.style import Style
-
-
-class RankEnv(msgspec.Struct, frozen=True, kw_only=True):
-    """One rank's variables; `evidence` is "ok" or why there are none."""
-
-    rank: int | None
-    hostname: str
-    pid: int
-    env: dict[str, EnvVar]
-    evidence: str
-
-
-class EnvDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """What `env --json` prints."""
-
-    schema_version: int = 1
-    taken_at: float
-    job: Job
-    run: Run | None
-    drift: tuple[Difference, ...]
-    expected: tuple[Difference, ...]
-    ranks: tuple[RankEnv, ...]
 
 
 @click.command("env", short_help="Show JOB's live environment: what differs, and who set it.")
@@ -49,32 +23,13 @@ class EnvDocument(msgspec.Struct, frozen=True, kw_only=True):
 @common_options
 def command(job: str | None, show_all: bool, **given: Any) -> ExitCode:
     """Show the live environment of JOB's ranks: what differs, and who set each variable."""
-    options = take(given)
+    options = options_of(given)
+    printer = Printer(EnvView, options)
 
     with Session(choose_address(options.address)) as session:
         candidate = session.find(job, inject=not options.no_inject)
-        snapshot = session.snapshot(candidate, options.ask(job, deepspeed=False))
+        snapshot = session.snapshot(candidate, options.request(job, deepspeed=False))
 
-    if options.as_json:
-        sys.stdout.buffer.write(msgspec.json.encode(document(snapshot)) + b"\n")
-    else:
-        text = env_text(snapshot, Style(color=options.color), show_all=show_all)
-        click.echo(text, color=options.color)
-
-    code_of(snapshot)
+    printer.print(EnvView(snapshot=snapshot, show_all=show_all))
+    exit_code_of(snapshot)  # Raises if nothing could be read.
     return ExitCode.OK
-
-
-def document(snapshot: Snapshot) -> EnvDocument:
-    found = differences({w.rank: w.env for w in snapshot.workers if w.rank is not None})
-    return EnvDocument(
-        taken_at=snapshot.taken_at,
-        job=snapshot.job,
-        run=snapshot.run,
-        drift=found.drift,
-        expected=found.expected,
-        ranks=tuple(
-            RankEnv(rank=w.rank, hostname=w.hostname, pid=w.pid, env=w.env, evidence=w.evidence.env)
-            for w in snapshot.workers
-        ),
-    )

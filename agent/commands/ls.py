@@ -2,87 +2,74 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
-import msgspec
 
-from dsray_inspect.agent.commands.options import common_options, take
+from dsray_inspect.agent.commands._support.options import (
+    common_options,
+    options_of,
+    print_message,
+)
+from dsray_inspect.agent.commands._support.output import TEXT, Printer
+from dsray_inspect.agent.documents import RunList, RunRow
 from dsray_inspect.agent.errors import ExitCode
-from dsray_inspect.agent.launchers.ray.connect import choose_address
-from dsray_inspect.agent.launchers.ray.resolve import Candidate
+from dsray_inspect.agent.handles import Candidate
+from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.session import Session
-from dsray_inspect.agent.text.table import table
-from dsray_inspect.agent.text.truncate import cut_end, cut_middle
-
-HEADS = ("submission id", "job", "run", "name", "state", "ranks", "nodes", "entrypoint")
-
-
-class Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of `ls`."""
-
-    submission_id: str | None
-    job_id: str
-    run_id: str | None
-    run_name: str | None
-    state: str
-    ranks: int
-    nodes: int
-    entrypoint: str
 
 
 @click.command("ls")
 @click.option(
-    "--all", "show_all", is_flag=True, help="Include jobs that have ended or have no Ray Train run."
+    "--all",
+    "show_all",
+    is_flag=True,
+    help="Include jobs that have ended or have no Ray Train run.",
 )
 @common_options
 def command(show_all: bool, **given: Any) -> ExitCode:
     """List the jobs with running Ray Train runs."""
-    options = take(given)
+    options = options_of(given)
+    printer = Printer(RunList, options)
 
     with Session(choose_address(options.address)) as session:
-        rows = [
-            listed(one)
-            for one in session.candidates(inject=not options.no_inject)
-            if show_all or shown(one)
-        ]
+        candidates = session.candidates(inject=not options.no_inject)
 
-    if options.as_json:
-        sys.stdout.buffer.write(msgspec.json.encode({"schema_version": 1, "runs": rows}) + b"\n")
-        return ExitCode.OK
+    runs = tuple(
+        _row_of(candidate) for candidate in candidates if show_all or _is_running(candidate)
+    )
 
-    if not rows:
-        click.echo(
+    if runs or printer.format != TEXT:
+        printer.print(RunList(runs=runs))
+    else:
+        print_message(
+            options,
             "No Ray Train run is active. `dsray-inspect ls --all` includes those that have ended.",
-            err=True,
         )
-        return ExitCode.OK
 
-    cuts = {HEADS.index("name"): cut_middle, HEADS.index("entrypoint"): cut_end}
-    click.echo(table(HEADS, [cells(row) for row in rows], cuts=cuts))
     return ExitCode.OK
 
 
-def shown(candidate: Candidate) -> bool:
+def _is_running(candidate: Candidate) -> bool:
     return not candidate.job.is_dead and candidate.actors is not None
 
 
-def listed(candidate: Candidate) -> Listed:
-    workers = [row for row in candidate.actors.workers if row.alive] if candidate.actors else []
-    return Listed(
+def _row_of(candidate: Candidate) -> RunRow:
+    actors = candidate.actors.workers if candidate.actors else ()
+    workers = [actor for actor in actors if actor.alive]
+    return RunRow(
         submission_id=candidate.job.submission_id,
         job_id=candidate.job.job_id,
         run_id=candidate.run_id,
         run_name=candidate.run_name,
-        state=state_of(candidate),
+        state=_state_of(candidate),
         ranks=len(workers),
-        nodes=len({row.node_id for row in workers}),
+        nodes=len({worker.node_id for worker in workers}),
         entrypoint=candidate.job.entrypoint,
     )
 
 
-def state_of(candidate: Candidate) -> str:
+def _state_of(candidate: Candidate) -> str:
     if candidate.state:
         return candidate.state
 
@@ -97,16 +84,3 @@ def state_of(candidate: Candidate) -> str:
 
     controller = candidate.actors.controller
     return "STARTING" if controller is not None and controller.starting else "NO ANSWER"
-
-
-def cells(row: Listed) -> tuple[str, ...]:
-    return (
-        row.submission_id or "–",
-        row.job_id,
-        (row.run_id or "–")[:8],
-        row.run_name or "–",
-        row.state,
-        str(row.ranks),
-        str(row.nodes),
-        row.entrypoint,
-    )

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import click
 
-from dsray_inspect.agent.commands.options import common_options, take
+from dsray_inspect.agent.commands._support.options import common_options, options_of
 from dsray_inspect.agent.errors import ExitCode, UsageError
 
-LISTEN: Final = "127.0.0.1:9464"
+_LISTEN: Final = "127.0.0.1:9464"
 EVERY_S: Final = 5.0
 
 
@@ -18,7 +18,7 @@ EVERY_S: Final = 5.0
 @click.option(
     "--listen",
     metavar="HOST:PORT",
-    default=LISTEN,
+    default=_LISTEN,
     show_default=True,
     help="Address to serve HTTP on.",
 )
@@ -50,15 +50,15 @@ def command(job: str | None, **given: Any) -> ExitCode:
     Exits when the job ends; with --wait, it waits for the next run of that name instead. It
     follows restarts of the worker group either way.
     """
-    options = take(given, limit_s=None)
+    options = options_of(given, limit_s=None)
 
-    # Not at the top: `--help` of the whole program needs neither Prometheus nor OpenTelemetry.
+    # Not at the top: `dsray-inspect --help` must not need Prometheus or OpenTelemetry.
     try:
-        from dsray_inspect.agent.commands.serving import Plan, serve
+        from dsray_inspect.agent.commands._support.serving import ServePlan, serve
     except ModuleNotFoundError as error:
         raise UsageError(
             f"serve needs the package {error.name}, which is not installed.",
             help_text="pip install 'dsray-inspect[export]'",
         ) from error
 
-    return serve(Plan(job=job, **given), options)
+    return serve(ServePlan(job=job, **given), options)

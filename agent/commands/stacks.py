@@ -2,50 +2,27 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Any
+from typing import Any, Final
 
 import click
 import msgspec
 
-from dsray_inspect.agent.commands.attach import code_of
-from dsray_inspect.agent.commands.options import common_options, say, take
+from dsray_inspect.agent.commands._support.exit_code import exit_code_of
+from dsray_inspect.agent.commands._support.options import (
+    common_options,
+    options_of,
+    print_message,
+)
+from dsray_inspect.agent.commands._support.output import Printer
+from dsray_inspect.agent.documents import StacksView
 from dsray_inspect.agent.errors import ExitCode, UsageError
-from dsray_inspect.agent.launchers.ray.connect import choose_address
-from dsray_inspect.agent.model import OK, Job, Log, Run, Snapshot, StackGroup
+from dsray_inspect.agent.launchers.registry import choose_address
+from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.session import Session
-from dsray_inspect.agent.stacks.collapsed import lines
-from dsray_inspect.agent.text.logs import logs_text
-from dsray_inspect.agent.text.stacks import stacks_text
-from dsray_inspect.agent.text.style import Style
 
-LOG_LINES = 20
-MOST_LOG_LINES = 200
-
-
-class UnseenRank(msgspec.Struct, frozen=True, kw_only=True):
-    """A rank whose stack could not be had, and why."""
-
-    rank: int | None
-    pid: int
-    node_ip: str
-    why: str
-
-
-class StacksDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """What `stacks --json` prints; `pause_ms` and `logs` are by rank."""
-
-    schema_version: int = 1
-    taken_at: float
-    took_s: float
-    job: Job
-    run: Run | None
-    groups: tuple[StackGroup, ...]
-    unseen: tuple[UnseenRank, ...]
-    pause_ms: dict[str, float]
-    notes: tuple[str, ...]
-    logs: dict[str, Log]
-    """Of the ranks asked for with `--log`."""
+_COLLAPSED: Final = "collapsed"
+_DEFAULT_LOG_LINES: Final = 20
+_MAX_LOG_LINES: Final = 200
 
 
 @click.command("stacks", short_help="Show the stacks of JOB's driver, controller and ranks.")
@@ -80,11 +57,16 @@ class StacksDocument(msgspec.Struct, frozen=True, kw_only=True):
 @click.option(
     "--lines",
     "log_lines",
-    type=click.IntRange(1, MOST_LOG_LINES),
-    help=f"Lines of each log file to show with --log (default {LOG_LINES}).",
+    type=click.IntRange(1, _MAX_LOG_LINES),
+    help=f"Lines of each log file to show with --log (default {_DEFAULT_LOG_LINES}).",
 )
 @click.option("--full", is_flag=True, help="Show all frames.")
-@click.option("--collapsed", is_flag=True, help="Print one line per stack, for flame graph tools.")
+@click.option(
+    "--collapsed",
+    "as_collapsed",
+    is_flag=True,
+    help="Print one line per stack, for flame graph tools; same as --format collapsed.",
+)
 @common_options
 def command(
     job: str | None,
@@ -95,58 +77,46 @@ def command(
     with_log: bool,
     log_lines: int | None,
     full: bool,
-    collapsed: bool,
+    as_collapsed: bool,
     **given: Any,
 ) -> ExitCode:
     """Show the stacks of JOB's driver, controller and ranks, merging identical ones."""
-    options = take(given)
-
-    if collapsed and options.as_json:
-        raise UsageError(
-            "--collapsed and --json contradict each other.", help_text="Give one of them."
-        )
-
-    wanted = wanted_lines(with_log, log_lines, ranks=ranks, collapsed=collapsed)
+    options = options_of(given).with_format(_COLLAPSED, flag="--collapsed", is_given=as_collapsed)
+    printer = Printer(StacksView, options)
+    log_line_count = _log_line_count(with_log, log_lines, ranks=ranks, format_name=printer.format)
 
     if native:
-        say(options, "--native: py-spy pauses each rank while it reads it.")
+        print_message(options, "--native: py-spy pauses each rank while it reads it.")
 
-    plain = options.ask(job, env=False, deepspeed=False)
-    ask = msgspec.structs.replace(plain, native=native, locals=with_locals, children=all_threads)
+    plain = options.request(job, env=False, deepspeed=False)
+    request = msgspec.structs.replace(
+        plain, native=native, locals=with_locals, children=all_threads
+    )
 
     with Session(choose_address(options.address)) as session:
         candidate = session.find(job, inject=not options.no_inject)
 
-        if ranks and (ask.from_outside or wanted):
-            # Which actor is which rank is known only after a look.
+        if ranks and (request.from_outside or log_line_count):
+            # Which actor is which rank is known only after a sample.
             chosen = only_ranks(session.snapshot(candidate, plain), ranks).workers
-            only = frozenset(one.actor_id for one in chosen)
-            ask = msgspec.structs.replace(ask, only=only, log_lines=wanted)
+            only = frozenset(worker.actor_id for worker in chosen)
+            request = msgspec.structs.replace(request, only=only, log_lines=log_line_count)
 
-        snapshot = session.snapshot(candidate, ask, all_threads=all_threads)
+        snapshot = session.snapshot(candidate, request, all_threads=all_threads)
 
     snapshot = only_ranks(snapshot, ranks)
-
-    if options.as_json:
-        sys.stdout.buffer.write(msgspec.json.encode(document(snapshot)) + b"\n")
-    elif collapsed:
-        click.echo("\n".join(lines(snapshot.stacks.groups, threads=all_threads)))
-    else:
-        style = Style(color=options.color)
-        parts = (stacks_text(snapshot, style, full=full), logs_text(snapshot, style))
-        click.echo("\n\n".join(part for part in parts if part), color=options.color)
-
-    code_of(snapshot)
+    printer.print(StacksView(snapshot=snapshot, full=full, all_threads=all_threads))
+    exit_code_of(snapshot)  # Raises if nothing could be read.
     return ExitCode.OK
 
 
-def wanted_lines(
-    with_log: bool, lines: int | None, *, ranks: tuple[int, ...], collapsed: bool
+def _log_line_count(
+    with_log: bool, lines: int | None, *, ranks: tuple[int, ...], format_name: str
 ) -> int:
-    """Return how many lines of each log file are wanted; 0 for none.
+    """Return how many lines of each log file to read; 0 for none.
 
     Raises:
-        UsageError: the options do not go together.
+        UsageError: The options do not go together.
     """
     if not with_log:
         if lines is not None:
@@ -157,28 +127,28 @@ def wanted_lines(
     if not ranks:
         raise UsageError("--log needs a rank.", help_text="Add --rank N.")
 
-    if collapsed:
+    if format_name == _COLLAPSED:
         raise UsageError(
-            "--collapsed cannot show logs.", help_text="Leave out --collapsed or --log."
+            "The collapsed format cannot show logs.", help_text="Leave out --log, or the format."
         )
 
-    return LOG_LINES if lines is None else lines
+    return _DEFAULT_LOG_LINES if lines is None else lines
 
 
 def only_ranks(snapshot: Snapshot, ranks: tuple[int, ...]) -> Snapshot:
-    """Return the snapshot with these ranks' stacks only; all without any.
+    """Return the snapshot with the stacks of these ranks only, or unchanged if there are none.
 
     Raises:
-        UsageError: there is no such rank.
+        UsageError: There is no such rank.
     """
     if not ranks:
         return snapshot
 
-    there = {worker.rank for worker in snapshot.workers}
-    missing = [rank for rank in ranks if rank not in there]
+    present = {worker.rank for worker in snapshot.workers}
+    missing = [rank for rank in ranks if rank not in present]
 
     if missing:
-        known = sorted(rank for rank in there if rank is not None)
+        known = sorted(rank for rank in present if rank is not None)
         span = f"{known[0]} to {known[-1]}" if known else "none"
         raise UsageError(f"There is no rank {missing[0]} in this run (ranks: {span}).")
 
@@ -190,21 +160,3 @@ def only_ranks(snapshot: Snapshot, ranks: tuple[int, ...]) -> Snapshot:
     workers = tuple(worker for worker in snapshot.workers if worker.rank in ranks)
     stacks = msgspec.structs.replace(snapshot.stacks, groups=groups)
     return msgspec.structs.replace(snapshot, stacks=stacks, workers=workers)
-
-
-def document(snapshot: Snapshot) -> StacksDocument:
-    return StacksDocument(
-        taken_at=snapshot.taken_at,
-        took_s=snapshot.took_s,
-        job=snapshot.job,
-        run=snapshot.run,
-        groups=snapshot.stacks.groups,
-        unseen=tuple(
-            UnseenRank(rank=one.rank, pid=one.pid, node_ip=one.node_ip, why=one.evidence.stack)
-            for one in snapshot.workers
-            if one.evidence.stack != OK
-        ),
-        pause_ms={str(one.rank): one.pause_ms for one in snapshot.workers},
-        notes=snapshot.notes,
-        logs={str(one.rank): one.log for one in snapshot.workers if one.log is not None},
-    )

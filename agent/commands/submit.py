@@ -7,52 +7,52 @@ import sys
 import click
 
 from dsray_inspect.agent.errors import UsageError
-from dsray_inspect.agent.launchers.ray.submission import submit
+from dsray_inspect.agent.launchers.registry import submit
 
-HELP_TEXT = "dsray-inspect submit [options of ray job submit] -- python train.py"
+_HELP_TEXT = "dsray-inspect submit [options of ray job submit] -- python train.py"
 
 
-class Passing(click.Command):
-    """Leaves the words as they are, `--` included: they are another command's."""
+class _PassThrough(click.Command):
+    """Leaves its arguments unparsed, `--` included: they are for `ray job submit`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] in ctx.help_option_names:
             return super().parse_args(ctx, args)
 
-        ctx.params["words"] = tuple(args)
+        ctx.params["arguments"] = tuple(args)
         return []
 
     def collect_usage_pieces(self, _ctx: click.Context) -> list[str]:
         return ["[OPTIONS of ray job submit]", "--", "COMMAND…"]
 
 
-@click.command("submit", cls=Passing, short_help="Submit a job, and record its startup.")
+@click.command("submit", cls=_PassThrough, short_help="Submit a job, and record its startup.")
 @click.pass_context
-def command(context: click.Context, words: tuple[str, ...]) -> int:
+def command(context: click.Context, arguments: tuple[str, ...]) -> int:
     """Submit a job with `ray job submit`, and record its startup.
 
     Takes the options of `ray job submit`; the job's command goes after `--`. One small module is
     added to the job's `py_modules`; its code and its runtime environment are not changed
     otherwise. `attach` then shows the startup, with every phase of `deepspeed.initialize`.
     """
-    options, entrypoint = split(words)
+    options, entrypoint = split(arguments)
     sys.stdout.flush()
     context.exit(submit(options, entrypoint))
 
 
-def split(words: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """Return the options, and the command behind `--`.
+def split(arguments: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Return the options, and the command after `--`.
 
     Raises:
-        UsageError: there is no command, or no `--` before it.
+        UsageError: There is no command, or no `--` before it.
     """
-    if "--" not in words:
-        raise UsageError("The job's command must come after `--`.", help_text=HELP_TEXT)
+    if "--" not in arguments:
+        raise UsageError("The job's command must come after `--`.", help_text=_HELP_TEXT)
 
-    place = words.index("--")
-    options, entrypoint = list(words[:place]), list(words[place + 1 :])
+    place = arguments.index("--")
+    options, entrypoint = list(arguments[:place]), list(arguments[place + 1 :])
 
     if not entrypoint:
-        raise UsageError("There is no command after `--`.", help_text=HELP_TEXT)
+        raise UsageError("There is no command after `--`.", help_text=_HELP_TEXT)
 
     return options, entrypoint

@@ -4,40 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
-import msgspec
 
-from dsray_inspect.agent.commands.options import LIMIT_S, Options, common_options, say, take
+from dsray_inspect.agent.commands._support.options import (
+    DEFAULT_TIMEOUT_S,
+    Options,
+    common_options,
+    options_of,
+    print_message,
+)
+from dsray_inspect.agent.commands._support.output import Printer
+from dsray_inspect.agent.documents import TraceView
 from dsray_inspect.agent.errors import ClusterUnreachable, ExitCode, UsageError
-from dsray_inspect.agent.launchers.ray.connect import choose_address
+from dsray_inspect.agent.formats import Renderer, renderer_of
+from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.session import Session
-from dsray_inspect.agent.text.style import Style
-from dsray_inspect.agent.text.trace import trace_text
+from dsray_inspect.agent.text.style import PLAIN
 from dsray_inspect.agent.timeline import Timeline
-from dsray_inspect.agent.tracing.summarize import summarize
-from dsray_inspect.agent.tracing.summary import Summary
-from dsray_inspect.exporters import trace_json
 
-SECONDS = 10.0
-NO_INJECT = "Tracing runs code inside the ranks, which --no-inject forbids."
-
-
-class TraceDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """What `trace --json` prints; the timeline is left out where it goes to a file."""
-
-    schema_version: int = 1
-    past: bool
-    summary: Summary
-    file: str | None
-    timeline: Timeline | None
-    dropped: int
-    notes: tuple[str, ...]
+_DEFAULT_SECONDS: Final = 10.0
+_FILE_FORMAT: Final = "perfetto"
+_NO_INJECT: Final = "Tracing runs code inside the ranks, which --no-inject forbids."
 
 
 @click.command("trace", short_help="Record where JOB's training steps spend their time.")
@@ -45,7 +37,7 @@ class TraceDocument(msgspec.Struct, frozen=True, kw_only=True):
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0.1, max=3600),
-    default=SECONDS,
+    default=_DEFAULT_SECONDS,
     show_default=True,
     help="How long to record.",
 )
@@ -76,69 +68,55 @@ def command(
     them. With --past it wraps nothing and infers the steps from the collectives in torch's flight
     recorders. Ctrl-C stops the recording early and keeps what it has.
     """
-    options = take(given, limit_s=LIMIT_S + (0 if past else seconds))
+    options = options_of(given, limit_s=DEFAULT_TIMEOUT_S + (0 if past else seconds))
+    printer = Printer(TraceView, options)
 
     if options.no_inject:
         raise UsageError(
-            NO_INJECT, help_text="Leave out --no-inject; SECURITY.md lists the code that runs."
+            _NO_INJECT, help_text="Leave out --no-inject; SECURITY.md lists the code that runs."
         )
 
     if output is not None and not os.access(output.parent, os.W_OK | os.X_OK):
         raise UsageError(f"The folder {output.parent} does not exist or is not writable.")
 
-    push = pusher() if otlp else None
+    push = _span_pusher() if otlp else None
 
     with Session(choose_address(options.address)) as session:
         candidate = session.find(job)
-        snapshot = session.snapshot(candidate, options.ask(job, env=False, start=past))
-        spans, whole = session.trace(
-            candidate, snapshot, seconds=None if past else seconds, ask=options.ask(job)
+        snapshot = session.snapshot(candidate, options.request(job, env=False, start=past))
+        timeline, is_complete = session.trace(
+            candidate,
+            snapshot,
+            seconds=None if past else seconds,
+            ask=options.request(job),
         )
 
-    show(spans, options, past=past, output=output)
+    view = TraceView(timeline=timeline, past=past, now_ns=time.time_ns(), file=output)
+
+    if output is not None:
+        _write_file(output, view, renderer_of(TraceView, _FILE_FORMAT))
+
+    printer.print(view)
+
+    if output is not None:
+        print_message(
+            options, f"{output}: {len(timeline.spans)} spans; open it at https://ui.perfetto.dev"
+        )
 
     if push is not None:
-        push(spans, options)
+        push(timeline, options)
 
-    return ExitCode.OK if whole else ExitCode.INTERRUPTED
-
-
-def show(spans: Timeline, options: Options, *, past: bool, output: Path | None) -> None:
-    """Write the file, then say what is in it."""
-    if output is not None:
-        write(output, trace_json.encode(spans))
-
-    summary = summarize(without_start(spans))
-
-    if options.as_json:
-        document = TraceDocument(
-            past=past,
-            summary=summary,
-            file=str(output) if output else None,
-            timeline=None if output else spans,
-            dropped=spans.dropped,
-            notes=spans.notes,
-        )
-        sys.stdout.buffer.write(msgspec.json.encode(document) + b"\n")
-    else:
-        style = Style(color=options.color)
-        text = trace_text(summary, spans.notes, style, past=past, now_ns=time.time_ns())
-        click.echo(text, color=options.color)
-
-    if output is not None:
-        say(options, f"{output}: {len(spans.spans)} spans; open it at https://ui.perfetto.dev")
+    return ExitCode.OK if is_complete else ExitCode.INTERRUPTED
 
 
-def without_start(spans: Timeline) -> Timeline:
-    """Return the spans that are summed up: the run's start is in the file, and told by `attach`."""
-    kept = tuple(one for one in spans.spans if one.kind != "startup")
-    return msgspec.structs.replace(spans, spans=kept)
+def _span_pusher() -> Callable[[Timeline, Options], None]:
+    """Return a function that sends spans to a collector.
 
-
-def pusher() -> Callable[[Timeline, Options], None]:
-    """Return what sends spans to a collector; what is missing for that is said before any is made."""
+    Raises:
+        UsageError: A package that it needs is missing, which is known before anything is traced.
+    """
     try:
-        from dsray_inspect.exporters.otlp import exporter, sent
+        from dsray_inspect.exporters.otlp import exporter, send_once
     except ModuleNotFoundError as error:
         raise UsageError(
             f"--otlp needs the package {error.name}, which is not installed.",
@@ -147,33 +125,35 @@ def pusher() -> Callable[[Timeline, Options], None]:
 
     sender = exporter()
 
-    def push(spans: Timeline, options: Options) -> None:
-        taken, dropped = sent(spans, sender)
+    def push(timeline: Timeline, options: Options) -> None:
+        accepted, dropped = send_once(timeline, sender)
 
         if dropped:
             raise ClusterUnreachable(
-                f"The OpenTelemetry collector accepted {taken} of {taken + dropped} spans.",
+                f"The OpenTelemetry collector accepted {accepted} of {accepted + dropped} spans.",
                 help_text="Check OTEL_EXPORTER_OTLP_ENDPOINT, and that the collector is running.",
             )
 
-        say(options, f"The OpenTelemetry collector accepted {taken} spans.")
+        print_message(options, f"The OpenTelemetry collector accepted {accepted} spans.")
 
     return push
 
 
-def write(path: Path, content: bytes) -> None:
-    """Put the content there whole or not at all.
+def _write_file(path: Path, view: TraceView, render: Renderer[TraceView]) -> None:
+    """Write the whole file or nothing.
 
     Raises:
-        UsageError: it cannot be written.
+        UsageError: It cannot be written.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    rendered = render(view, PLAIN)
+    content = rendered if isinstance(rendered, bytes) else rendered.encode()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
 
     try:
-        beside.write_bytes(content)
-        beside.replace(path)
+        temporary.write_bytes(content)
+        temporary.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):
-            beside.unlink()
+            temporary.unlink()
 
         raise UsageError(f"{path} cannot be written: {error.strerror}.") from error

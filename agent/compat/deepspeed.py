@@ -137,7 +137,7 @@ FRAME_RULES: Annotated[
         "grad_reduce",
         r"deepspeed/runtime/superoffload/\w+\.py",
         r"partition_grads independent_gradient_partition_epilogue\w*",
-        since="0.18",
+        since="0.18.9",
     ),
     FrameRule(
         "grad_reduce",
@@ -289,7 +289,7 @@ IN_BACKWARD: Annotated[
     str,
     Names(
         "The engine sets it in its `backward`; prologue and epilogue tell of `loss.backward()` only.",
-        since="0.18",
+        since="0.18.9",
         files=("deepspeed/runtime/engine.py",),
     ),
 ] = "_running_engine_backward"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from dsray_inspect.agent.compat.rows import (
+    AttributePaths,
     Convention,
     EnumValues,
     Fields,
@@ -94,6 +95,10 @@ CHECKOUT_ROOT: Annotated[str, Convention("Where a source checkout has the packag
     r"python/(ray/.*)"
 )
 BUNDLED_FOLDER: Annotated[str, Convention("Libraries that Ray brings along.")] = "thirdparty_files/"
+
+BUNDLED_PYNVML: Annotated[str, Modules("Reads GPUs where pynvml is not installed.")] = (
+    "ray._private.thirdparty.pynvml"
+)
 
 # Frames
 
@@ -412,6 +417,52 @@ PYTHON_MATCH_VARIABLE: Annotated[
     ),
 ] = "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL"
 
+TRAIN_VARIABLES: Annotated[
+    frozenset[str],
+    Texts("Ray Train sets them in the running worker.", files=("ray/train/",)),
+] = frozenset(
+    "RANK LOCAL_RANK NODE_RANK WORLD_SIZE LOCAL_WORLD_SIZE MASTER_ADDR MASTER_PORT GROUP_RANK "
+    "GROUP_WORLD_SIZE ROLE_RANK ROLE_WORLD_RANK ROLE_WORLD_SIZE ACCELERATE_TORCH_DEVICE "
+    "TORCH_NCCL_ASYNC_ERROR_HANDLING NCCL_ASYNC_ERROR_HANDLING".split()
+)
+NEWER_TRAIN_VARIABLES: Annotated[
+    frozenset[str],
+    Texts("Ray Train sets them as well.", since="2.60", files=("ray/train/",)),
+] = frozenset(
+    "TORCHFT_LIGHTHOUSE NCCL_RAS_ADDR MEGASCALE_PORT MEGASCALE_COORDINATOR_ADDRESS "
+    "MEGASCALE_NUM_SLICES MEGASCALE_SLICE_ID".split()
+)
+DEVICE_VARIABLES: Annotated[
+    frozenset[str],
+    Texts(
+        "The devices of a process: Ray sets them for the actor, Ray Train again when the workers"
+        " of a node share theirs.",
+        files=("ray/_private/accelerators/",),
+    ),
+] = frozenset(
+    "CUDA_VISIBLE_DEVICES ROCR_VISIBLE_DEVICES ONEAPI_DEVICE_SELECTOR ASCEND_RT_VISIBLE_DEVICES "
+    "HABANA_VISIBLE_MODULES NEURON_RT_VISIBLE_CORES TPU_VISIBLE_CHIPS".split()
+)
+NEWER_DEVICE_VARIABLES: Annotated[
+    frozenset[str],
+    Texts("The same, of newer versions.", since="2.60", files=("ray/_private/accelerators/",)),
+] = frozenset(
+    "HIP_VISIBLE_DEVICES ZE_AFFINITY_MASK MBLT_RT_VISIBLE_DEVICES RBLN_DEVICES "
+    "FURIOSA_DEVICES".split()
+)
+PLUGIN_DEVICE_VARIABLES: Annotated[
+    frozenset[str], Convention("The same, of accelerators that Ray gets from elsewhere.")
+] = frozenset(["MACA_VISIBLE_DEVICES", "METAX_VISIBLE_DEVICES"])
+WORKER_VARIABLES: Annotated[
+    frozenset[str],
+    Texts("Ray sets them in a worker.", since="2.49", files=("ray/_private/", _RAYLET)),
+] = frozenset(
+    "OMP_NUM_THREADS PYTHONBREAKPOINT SPT_NOENV TPU_CHIPS_PER_HOST_BOUNDS TPU_HOST_BOUNDS "
+    "__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR".split()
+)
+VARIABLE_PREFIX: Annotated[str, Convention("How variables begin that Ray sets or reads.")] = "RAY_"
+TRAIN_VARIABLE_PREFIX: Annotated[str, Convention("The same for Ray Train.")] = "RAY_TRAIN_"
+
 # Log files
 
 APP_LOG: Annotated[
@@ -515,54 +566,56 @@ BACKEND_CALLBACK: Annotated[
 
 # Attributes that are read in the controller, and in a rank
 
-CONTROLLER_ATTRIBUTES: Annotated[
-    tuple[str, ...],
-    Names("The run, its state and its attempt.", since="2.43", files=(V2_CONTROLLER_FILE,)),
-] = (
-    "_train_run_context",
-    "_state",
-    "_state_type",
-    "_run_attempt_id",
-    "_worker_group",
-)
-RUN_CONTEXT_ATTRIBUTES: Annotated[
-    tuple[str, ...],
-    Names(
-        "The run's id, name and size.",
+CONTROLLER_PATHS: Annotated[
+    dict[str, str],
+    AttributePaths(
+        "The run, its state and its attempt, by what they are called in our answer.",
         since="2.49",
-        files=("ray/train/v2/_internal/execution/context.py", "ray/train/v2/api/config.py"),
+        files=(
+            V2_CONTROLLER_FILE,
+            "ray/train/v2/_internal/execution/context.py",
+            "ray/train/v2/_internal/execution/controller/state.py",
+            "ray/train/v2/api/config.py",
+        ),
     ),
-] = ("run_id", "run_config", "scaling_config", "name", "num_workers")
-CONTROLLER_STATE: Annotated[
-    str,
-    Names(
-        "The name of the controller's state.",
+] = {
+    "run_id": "_train_run_context.run_id",
+    "run_name": "_train_run_context.run_config.name",
+    "state": "_state._state_type.state_name",
+    "attempt": "_run_attempt_id",
+}
+WORKER_GROUP_PATHS: Annotated[
+    dict[str, str],
+    AttributePaths(
+        "The present worker group; without a state it is being started or shut down.",
         since="2.43",
-        files=("ray/train/v2/_internal/execution/controller/state.py",),
+        files=(V2_CONTROLLER_FILE, V2_GROUP_FILE),
     ),
-] = "state_name"
-GROUP_ATTRIBUTES: Annotated[
-    tuple[str, ...], Names("The workers of a group.", since="2.43", files=(V2_GROUP_FILE,))
-] = ("_worker_group_state", "get_workers")
-WORKER_ATTRIBUTES: Annotated[
-    tuple[str, ...],
-    Names(
-        "A worker's place and log.",
-        since="2.44",
+] = {"group": "_worker_group", "state": "_worker_group._worker_group_state"}
+GET_WORKERS: Annotated[
+    str, Names("Returns the workers of a group.", since="2.41", files=(V2_GROUP_FILE,))
+] = "get_workers"
+WORKER_PATHS: Annotated[
+    dict[str, str],
+    AttributePaths(
+        "A worker's place, by what it is called in our answer.",
+        since="2.41",
         files=(V2_WORKER_FILE, "ray/train/v2/_internal/execution/context.py"),
     ),
-] = (
-    "actor",
-    "distributed_context",
-    "metadata",
-    "world_rank",
-    "local_rank",
-    "node_rank",
-    "world_size",
-    "hostname",
-    "accelerator_ids",
-    "log_file_path",
-)
+] = {
+    "rank": "distributed_context.world_rank",
+    "local_rank": "distributed_context.local_rank",
+    "node_rank": "distributed_context.node_rank",
+    "world_size": "distributed_context.world_size",
+    "hostname": "metadata.hostname",
+}
+WORKER_ACTOR: Annotated[
+    str,
+    AttributePaths("A worker's actor id.", since="2.41", files=(V2_WORKER_FILE, "ray/actor.py")),
+] = "actor._actor_id"
+WORKER_ACCELERATORS: Annotated[
+    str, AttributePaths("A worker's accelerators, by kind.", since="2.41", files=(V2_WORKER_FILE,))
+] = "metadata.accelerator_ids"
 CONTEXT_MODULE: Annotated[str, Modules("A rank's own context.", since="2.41")] = (
     "ray.train.v2._internal.execution.context"
 )

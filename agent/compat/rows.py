@@ -98,6 +98,13 @@ class Names(Row):
 
 
 @dataclass(frozen=True)
+class AttributePaths(Row):
+    """The value is one dotted path of attributes, or several by what they give, known in `files`."""
+
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Texts(Row):
     """The value is text that occurs in `files`, compiled ones included."""
 

@@ -1,1 +1,1 @@
-"""A job to look at: a Ray cluster of its own, a small DeepSpeed training, gone without a trace."""
+"""A demo: a private Ray cluster with a small DeepSpeed job, which leaves nothing behind."""

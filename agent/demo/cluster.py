@@ -1,4 +1,4 @@
-"""A Ray cluster of one node: own ports, own folder, own token; no other cluster is touched."""
+"""A single-node Ray cluster with its own ports, folder and token; other clusters are not touched."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from dsray_inspect.agent.demo.dashboard import Dashboard
-from dsray_inspect.agent.demo.descendants import on_leash
+from dsray_inspect.agent.demo.descendants import with_death_signal
 from dsray_inspect.agent.remote.gpus import read_gpus
 
 HOST = "127.0.0.1"
@@ -20,11 +20,11 @@ LOWEST_PORT = 20_000
 OBJECT_STORE_BYTES = 128 << 20
 LOG_LINES = 12
 TEMPORARY = "tmp"
-"""Below the home folder: what torch and multiprocessing leave must go with the demo."""
+"""Below the demo's home folder, so that files of torch and multiprocessing are removed with it."""
 
 
 class Cluster:
-    """`start` it, and end it by ending this process's descendants."""
+    """A cluster to `start`; it ends when this process's descendants are killed."""
 
     def __init__(self, folder: Path, *, slots: int, op_cache: Path) -> None:
         self._folder = folder
@@ -33,19 +33,19 @@ class Cluster:
         self._home.mkdir()
         (self._home / TEMPORARY).mkdir()
         self._log = folder / "ray-start.log"
-        self._ports = free_ports(6)
+        self._ports = _free_ports(6)
         self._process: subprocess.Popen[bytes] | None = None
-        token = self.keep_token()
-        self.env = environment(self._home, slots=slots, op_cache=op_cache, token=bool(token))
+        token = self._write_token()
+        self.env = _environment(self._home, slots=slots, op_cache=op_cache, token=bool(token))
         self.address = f"{HOST}:{self._ports[0]}"
         self.dashboard = Dashboard(f"http://{HOST}:{self._ports[1]}", token)
 
-    def keep_token(self) -> str | None:
-        """Write the token where Ray looks for it, and return it; None for auth switched off."""
+    def _write_token(self) -> str | None:
+        """Write the token where Ray looks for it, and return it; None if authentication is off."""
         if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
             return None
 
-        token = own_token() or secrets.token_hex(32)
+        token = _user_token() or secrets.token_hex(32)
         path = self._home / ".ray" / "auth_token"
         path.parent.mkdir(mode=0o700)
         path.touch(mode=0o600)
@@ -53,7 +53,7 @@ class Cluster:
         return token
 
     def client_env(self) -> dict[str, str]:
-        """Return the environment of a `dsray-inspect` that is to look at this cluster."""
+        """Return the environment for a `dsray-inspect` that attaches to this cluster."""
         names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH")
         given = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_TOKEN"}
         return given | {name: self.env[name] for name in names if name in self.env}
@@ -66,7 +66,7 @@ class Cluster:
             *(f"--dashboard-host={HOST}", f"--dashboard-port={dashboard_port}"),
             *(f"--ray-client-server-port={client_port}", f"--temp-dir={self._folder / 'ray'}"),
             *(f"--dashboard-agent-listen-port={agent_port}", "--include-dashboard=true"),
-            # 0 lets the kernel choose, where Ray's default is one range for all clusters.
+            # 0 lets the kernel choose; Ray's default is the same range for all clusters.
             *("--min-worker-port=0", "--max-worker-port=0"),
             *(f"--num-cpus={self._slots + 2}", f"--num-gpus={self._slots}"),
             f"--object-store-memory={OBJECT_STORE_BYTES}",
@@ -75,7 +75,7 @@ class Cluster:
 
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                on_leash(argv),
+                with_death_signal(argv),
                 env=self.env | dict(zip(names, metrics, strict=True)),
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
@@ -84,16 +84,17 @@ class Cluster:
                 start_new_session=True,
             )
 
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         return self._process is not None and self._process.poll() is not None
 
-    def last_words(self) -> str:
+    def log_end(self) -> str:
+        """Return the last lines of Ray's log."""
         lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
         return "\n  ".join(line for line in lines[-LOG_LINES:] if line.strip())
 
 
-def environment(home: Path, *, slots: int, op_cache: Path, token: bool) -> dict[str, str]:
-    """Return our environment without what it says of other clusters, at home in the folder."""
+def _environment(home: Path, *, slots: int, op_cache: Path, token: bool) -> dict[str, str]:
+    """Return this environment without settings for other clusters, with a home in the demo's folder."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -103,7 +104,7 @@ def environment(home: Path, *, slots: int, op_cache: Path, token: bool) -> dict[
         "PATH": search_path(),
         "HOME": str(home),
         "TMPDIR": str(home / TEMPORARY),
-        # Packages of `pip install --user` lie in the real home.
+        # Packages of `pip install --user` are in the real home.
         "PYTHONUSERBASE": site.getuserbase(),
         "TORCH_EXTENSIONS_DIR": str(op_cache),
         "DS_ACCELERATOR": "cpu",
@@ -115,19 +116,19 @@ def environment(home: Path, *, slots: int, op_cache: Path, token: bool) -> dict[
     gpus = len(read_gpus()[0])
 
     if gpus:
-        # Slots that are no devices: the demo must not take GPUs from anybody.
+        # Slots without devices: the demo must not use any GPU.
         chosen["CUDA_VISIBLE_DEVICES"] = ",".join(str(gpus + slot) for slot in range(slots))
 
     return kept | chosen
 
 
 def search_path() -> str:
-    """Return PATH with this interpreter's programs first: `python` must be this one."""
+    """Return PATH with this interpreter's folder first, so that `python` is this one."""
     return os.pathsep.join((os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)))
 
 
-def own_token() -> str | None:
-    """Return the token that the user has for Ray, where Ray itself would look for it."""
+def _user_token() -> str | None:
+    """Return the user's own Ray token, from where Ray would look for it."""
     if token := os.environ.get("RAY_AUTH_TOKEN"):
         return token
 
@@ -139,12 +140,12 @@ def own_token() -> str | None:
         return None
 
 
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on, below those that outgoing connections take."""
+def _free_ports(count: int) -> list[int]:
+    """Return unused ports below the range for outgoing connections."""
     held: list[socket.socket] = []
 
     try:
-        for port in random.sample(range(LOWEST_PORT, lowest_outgoing()), 500):
+        for port in random.sample(range(LOWEST_PORT, _lowest_ephemeral_port()), 500):
             end = socket.socket()
 
             try:
@@ -164,7 +165,7 @@ def free_ports(count: int) -> list[int]:
             end.close()
 
 
-def lowest_outgoing() -> int:
+def _lowest_ephemeral_port() -> int:
     try:
         text = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
         return max(LOWEST_PORT + 1000, int(text.split()[0]))

@@ -1,4 +1,4 @@
-"""The few calls that the demo makes to Ray's dashboard (its REST API for jobs and nodes)."""
+"""A minimal client for the REST API of Ray's dashboard: jobs and nodes."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import urllib.request
 from typing import Any
 
 CALL_S = 10.0
-# Not through a proxy of the environment: it is this machine.
+# Ignore proxy settings: the dashboard is on this machine.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Dashboard:
-    """The dashboard at `url`. Every call returns None, or "", while it does not answer."""
+    """The dashboard at `url`; calls return None or "" while it does not answer."""
 
     def __init__(self, url: str, token: str | None) -> None:
         self._url = url
         self._headers = {"Content-Type": "application/json"}
         self._headers |= {"Authorization": f"Bearer {token}"} if token else {}
 
-    def living_nodes(self) -> int:
+    def live_nodes(self) -> int:
         answer = self._call("/nodes?view=summary")
 
         try:
@@ -30,7 +30,7 @@ class Dashboard:
             return 0
 
     def submit(self, submission_id: str, entrypoint: str) -> bool:
-        """Submit a job, as `ray job submit` does; return whether it was taken."""
+        """Submit a job like `ray job submit`; return whether it was accepted."""
         body = {"submission_id": submission_id, "entrypoint": entrypoint}
         return self._call("/api/jobs/", body) is not None
 

@@ -1,4 +1,4 @@
-"""Every process that comes from this one, found and ended whatever became of its parents."""
+"""Finds and kills all descendants of this process, even if their parents have died."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ import psutil
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 GONE_S = 20.0
-LEASH = (
+_EXEC_WITH_DEATH_SIGNAL = (
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); "
     "os.getppid() == int(sys.argv[1]) and os.execv(sys.argv[2], sys.argv[2:])"
 )
 
 
 def adopt_orphans() -> None:
-    """Become the parent of descendants whose parents end, so that none can get away."""
+    """Become the parent of descendants whose own parents die, so that none escapes."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def on_leash(argv: list[str]) -> list[str]:
-    """Return the command line that gets SIGTERM when this process dies, even of SIGKILL."""
-    return [sys.executable, "-c", LEASH, str(os.getpid()), *argv]
+def with_death_signal(argv: list[str]) -> list[str]:
+    """Return a command line whose process gets SIGTERM when this process dies, even by SIGKILL."""
+    return [sys.executable, "-c", _EXEC_WITH_DEATH_SIGNAL, str(os.getpid()), *argv]
 
 
 def titled(title: str) -> list[psutil.Process]:
-    """Return the descendants whose command line starts so; Ray workers carry their class."""
+    """Return the descendants whose command line starts with `title`, such as a Ray worker's class."""
     found = []
 
     for process in psutil.Process().children(recursive=True):
@@ -43,33 +43,33 @@ def titled(title: str) -> list[psutil.Process]:
 
 
 def end_all() -> None:
-    """Kill every descendant until there is none, and reap them."""
+    """Kill and reap all descendants until none is left."""
     deadline = time.monotonic() + GONE_S
 
     while time.monotonic() < deadline:
-        living = [one for one in psutil.Process().children(recursive=True) if is_alive(one)]
+        live = [child for child in psutil.Process().children(recursive=True) if _is_alive(child)]
 
-        for process in living:
+        for process in live:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGKILL)
 
-        reap()
+        _reap()
 
-        if not living:
+        if not live:
             return
 
         time.sleep(0.05)
 
 
-def is_alive(process: psutil.Process) -> bool:
+def _is_alive(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):
         return bool(process.status() != psutil.STATUS_ZOMBIE)
 
     return False
 
 
-def reap() -> None:
-    """Collect the children that have ended."""
+def _reap() -> None:
+    """Reap ended children."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             continue

@@ -1,4 +1,4 @@
-"""The demo's folders: one of its own that goes with it, and a cache that stays."""
+"""The demo's folders: a temporary one, and a cache of compiled operators that is kept."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import TextIO
 
 PREFIX = "dsray-demo-"
 MAX_BASE = 40
-"""Ray's sockets lie 64 characters below, and a socket's path has at most 107."""
+"""Ray adds up to 64 characters for its sockets, and a socket's path has at most 107."""
 
 
 class Folder:
-    """A new folder that is held as long as we live; a dead demo's is removed by the next one."""
+    """A new folder, locked while this process lives; the next demo removes those of dead ones."""
 
     def __init__(self) -> None:
         base = tempfile.gettempdir()
         base = base if len(base) <= MAX_BASE - len(PREFIX) - 8 else "/tmp"
-        remove_abandoned(Path(base))
+        _remove_abandoned(Path(base))
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
-        self._lock = hold(self.path / ".held")
+        self._lock = _lock(self.path / ".held")
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
@@ -34,8 +34,8 @@ class Folder:
             self._lock.close()
 
 
-def hold(path: Path, *, shared: bool = False) -> TextIO | None:
-    """Return the file, locked until it is closed; None when another process holds it."""
+def _lock(path: Path, *, shared: bool = False) -> TextIO | None:
+    """Return the file, locked until it is closed; None if another process has locked it."""
     file = path.open("a")
 
     try:
@@ -47,17 +47,17 @@ def hold(path: Path, *, shared: bool = False) -> TextIO | None:
     return file
 
 
-def remove_abandoned(base: Path) -> None:
-    """Remove the folders of demos that were killed before they could."""
+def _remove_abandoned(base: Path) -> None:
+    """Remove the folders of demos that were killed."""
     for path in base.glob(f"{PREFIX}*/.held"):
         with contextlib.suppress(OSError):
-            if path.stat().st_uid == os.getuid() and (lock := hold(path)):
+            if path.stat().st_uid == os.getuid() and (lock := _lock(path)):
                 shutil.rmtree(path.parent, ignore_errors=True)
                 lock.close()
 
 
 class OpCache:
-    """Where DeepSpeed's compiled operators stay, so that the second demo starts quickly."""
+    """The cache of DeepSpeed's compiled operators, so that a second demo starts quickly."""
 
     def __init__(self) -> None:
         base = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
@@ -69,21 +69,21 @@ class OpCache:
         self._lock: TextIO | None = None
 
     def open(self) -> None:
-        """Hold the cache. A lock that a killed compilation left is removed: it would never end."""
+        """Lock the cache, and remove compilation locks of killed processes, which would block forever."""
         held = self.path / ".held"
 
-        if alone := hold(held):
+        if exclusive := _lock(held):
             for lock in self.path.glob("*/lock"):
                 lock.unlink()
 
-            alone.close()
+            exclusive.close()
 
-        self._lock = hold(held, shared=True)
+        self._lock = _lock(held, shared=True)
 
     def close(self) -> None:
         if self._lock is not None:
             self._lock.close()
 
     def compiling(self) -> str | None:
-        """Return the name of the operator that is being compiled right now."""
+        """Return the name of the operator being compiled, if any."""
         return next((lock.parent.name for lock in self.path.glob("*/lock")), None)

@@ -1,7 +1,7 @@
-"""Train a small network on made-up data with Ray Train and DeepSpeed, on CPUs.
+"""Train a small network on synthetic data with Ray Train and DeepSpeed, on CPUs.
 
-A script as anybody would write it: it knows nothing of who looks at it. With --hang-at a rank
-stops in `load_batch`, as when it reads from a file server that went away.
+An ordinary script that knows nothing of dsray-inspect. With --hang-at a rank blocks in `load_batch`,
+as if it read from a file server that went away.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ READ_S = 0.04
 
 
 def load_batch(rank: int, step: int, config: dict[str, Any]) -> Any:
-    """Return the next batch, as slow as a small file read over the network."""
+    """Return the next batch, as slowly as a small file read over the network."""
     import torch
 
     if step == config["hang_at"] and rank == config["hang_rank"]:

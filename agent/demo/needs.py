@@ -1,4 +1,4 @@
-"""What the demo needs on this machine beside dsray-inspect itself."""
+"""Checks what the demo needs on this machine besides dsray-inspect itself."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from pathlib import Path
 from dsray_inspect.agent.errors import UsageError
 
 MODULES = {"torch": "torch", "deepspeed": "deepspeed", "pyarrow": "ray[train]"}
-"""What Ray Train and the job import, and the requirement that brings it."""
+"""The modules that Ray Train and the job import, and the requirements that install them."""
 
 
 def check_needs(path: str) -> None:
-    """Return when the job can run with the programs of `path` (as in PATH).
+    """Check that the job can run with the programs on `path` (in the format of PATH).
 
     Raises:
-        UsageError: something is not installed; the help says how to get it.
+        UsageError: Something is not installed; the help text says how to install it.
     """
-    if missing := list(missing_modules()):
+    if missing := list(_missing_modules()):
         raise UsageError(
-            f"The demo trains for real, and {' and '.join(missing)} "
+            f"The demo runs a real training job, and {' and '.join(missing)} "
             f"{'is' if len(missing) == 1 else 'are'} not installed here.",
             help_text=f"{sys.executable} -m pip install 'dsray-inspect[train]'",
         )
 
-    if missing := list(missing_tools(path)):
+    if missing := list(_missing_tools(path)):
         raise UsageError(
-            f"DeepSpeed compiles its first operator, and {' and '.join(missing)} "
-            f"{'is' if len(missing) == 1 else 'are'} missing for that.",
+            f"DeepSpeed has to compile an operator, and {' and '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} missing.",
             help_text="apt install g++ python3-dev (dnf install gcc-c++ python3-devel); "
             f"{sys.executable} -m pip install ninja",
         )
 
 
-def missing_modules() -> Iterator[str]:
+def _missing_modules() -> Iterator[str]:
     for module, requirement in MODULES.items():
         if importlib.util.find_spec(module) is None:
             yield requirement
 
 
-def missing_tools(path: str) -> Iterator[str]:
-    """Yield what torch's `cpp_extension` will look for in vain."""
+def _missing_tools(path: str) -> Iterator[str]:
+    """Yield the missing tools that torch's `cpp_extension` needs."""
     compiler = os.environ.get("CXX", "c++")
 
     if shutil.which(compiler, path=path) is None:

@@ -1,4 +1,4 @@
-"""What the demo tells while it starts: one line a stage, with the seconds it took."""
+"""Progress messages of the demo: one line per stage, with its duration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLEAR = "\r\033[K"
 
 
 class Progress:
-    """Writes to stderr. On a terminal a stage's line is alive; elsewhere each thing is said once."""
+    """Writes to stderr. On a terminal a stage's line is animated; elsewhere each message appears once."""
 
     def __init__(self, *, quiet: bool = False, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
@@ -31,7 +31,7 @@ class Progress:
 
     @contextmanager
     def stage(self, title: str) -> Iterator[Stage]:
-        """Show the stage while its block runs; its line stays when the block succeeds."""
+        """Show a stage while its block runs; its line remains if the block succeeds."""
         stage = Stage(title, None if self._live else self)
         ended = threading.Event()
         ticker = threading.Thread(target=self._tick, args=(stage, ended), daemon=True)
@@ -66,22 +66,22 @@ class Progress:
 
 
 class Stage:
-    """A stage that runs."""
+    """A running stage."""
 
-    def __init__(self, title: str, aloud: Progress | None) -> None:
+    def __init__(self, title: str, progress: Progress | None) -> None:
         self.title = title
         self.note = ""
-        self._aloud = aloud
-        self._told: set[str] = set()
+        self._progress = progress
+        self._notes: set[str] = set()
         self._started = time.monotonic()
 
-    def tell(self, note: str) -> None:
-        """Say what the stage is at; the same thing only once."""
+    def update(self, note: str) -> None:
+        """Show what the stage is doing; repeated notes appear only once."""
         self.note = note
 
-        if self._aloud is not None and note not in self._told:
-            self._told.add(note)
-            self._aloud.say(f"  {note}")
+        if self._progress is not None and note not in self._notes:
+            self._notes.add(note)
+            self._progress.say(f"  {note}")
 
     def age_s(self) -> float:
         return time.monotonic() - self._started

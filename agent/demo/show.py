@@ -1,4 +1,4 @@
-"""The demo from its first process to its last: start, train, look, and leave nothing behind."""
+"""Runs the demo: starts a cluster and a job, attaches to it, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
 import msgspec
 
 from dsray_inspect.agent.demo.cluster import Cluster, search_path
-from dsray_inspect.agent.demo.descendants import adopt_orphans, end_all, on_leash, titled
+from dsray_inspect.agent.demo.descendants import adopt_orphans, end_all, titled, with_death_signal
 from dsray_inspect.agent.demo.folder import Folder, OpCache
 from dsray_inspect.agent.demo.needs import check_needs
 from dsray_inspect.agent.demo.progress import Progress, Stage
@@ -29,7 +28,7 @@ JOB = "demo"
 RAY_S = 120.0
 TRAIN_S = 420.0
 SHOW_S = 120.0
-LOOK_S = 60.0
+ATTACH_S = 60.0
 POLL_S = 0.3
 FIRST_STEPS = 20
 HANG_AT = 60
@@ -51,7 +50,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Show:
-    """One demo; everything it starts or writes ends with its `with` block."""
+    """One demo; everything it starts or writes is gone after its `with` block."""
 
     def __init__(self, plan: Plan, progress: Progress) -> None:
         self._plan = plan
@@ -68,24 +67,19 @@ class Show:
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
 
-        # Cleaning up takes longer than a command is given that was told to end.
+        # Cleaning up takes longer than the shutdown guard allows an interrupted command.
         signal.set_wakeup_fd(-1)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        # Twice: the one interrupt there can be may fall into the first.
+    def __exit__(self, *_: object) -> None:
+        # Twice: the single interrupt that is delivered may abort the first.
         try:
             self._stop()
         finally:
             self._stop()
 
     def _on_signal(self, _number: int, _frame: object) -> None:
-        """Interrupt once; whoever is impatient does not keep us from cleaning up."""
+        """Interrupt only once: further signals must not abort the cleanup."""
         if not self._interrupted:
             self._interrupted = True
             raise KeyboardInterrupt
@@ -111,7 +105,7 @@ class Show:
         return self._op_cache
 
     def start(self) -> None:
-        """Start the cluster and the job, and return when it trains."""
+        """Start the cluster and the job; return once it trains."""
         self._folder = Folder()
         self._op_cache = OpCache()
         self._op_cache.open()
@@ -120,7 +114,7 @@ class Show:
 
         with self._progress.stage(f"Ray with {plan.workers} GPU slots at {self.cluster.address}"):
             self.cluster.start()
-            self._wait("Ray", self.cluster.dashboard.living_nodes, RAY_S)
+            self._wait("Ray", self.cluster.dashboard.live_nodes, RAY_S)
 
         script = self._folder.path / "train.py"
         shutil.copyfile(Path(__file__).with_name("job.py"), script)
@@ -131,12 +125,12 @@ class Show:
 
     def _submit(self, script: Path) -> bool:
         dashboard = self.cluster.dashboard
-        taken = dashboard.submit(JOB, self._plan.entrypoint(script))
-        # A call that timed out may have been heard.
-        return taken or dashboard.job_state(JOB) is not None
+        accepted = dashboard.submit(JOB, self._plan.entrypoint(script))
+        # A call that timed out may still have been processed.
+        return accepted or dashboard.job_state(JOB) is not None
 
     def _trains(self, stage: Stage) -> bool:
-        """Return whether the ranks train, and tell what they do until then."""
+        """Return whether the ranks train, and show what they do until then."""
         dashboard = self.cluster.dashboard
         state, log = dashboard.job_state(JOB), dashboard.job_log(JOB)
 
@@ -149,116 +143,116 @@ class Show:
         if any(int(step) >= FIRST_STEPS for step in STEP.findall(log)):
             return True
 
-        stage.tell(self._doing(state))
+        stage.update(self._doing(state))
         return False
 
     def _doing(self, state: str | None) -> str:
         if state != "RUNNING":
-            return "Ray starts its driver"
+            return "Ray is starting its driver"
 
         if operator := self.op_cache.compiling():
-            return f"compiling {operator}, about 50 s, the first time only"
+            return f"compiling {operator}, about 50 s, only the first time"
 
         processes = len(titled("ray::RayTrainWorker"))
 
         if processes < self._plan.workers:
-            return "Ray Train starts its controller and its workers"
+            return "Ray Train is starting its controller and workers"
 
-        return f"{processes} ranks load torch and DeepSpeed"
+        return f"{processes} ranks are importing torch and DeepSpeed"
 
-    def look(self) -> Snapshot:
-        """Return what `dsray-inspect attach` sees, run as a user would run it."""
+    def attach(self) -> Snapshot:
+        """Return the snapshot of `dsray-inspect attach`, run as a user would run it."""
         done = self._attach("--json", stdout=subprocess.PIPE)
 
         if not done.stdout.strip():
-            raise refusal(done)
+            raise _attach_error(done)
 
         return msgspec.json.decode(done.stdout, type=Snapshot)
 
-    def print_look(self, *, color: bool) -> None:
-        """Let `dsray-inspect attach` print what it sees to this process's own stdout."""
+    def print_attach(self, *, color: bool) -> None:
+        """Let `dsray-inspect attach` print its report to this process's stdout."""
         done = self._attach("--text", *([] if color else ["--no-color"]), stdout=None)
 
         if done.returncode not in (ExitCode.OK, ExitCode.FINDINGS):
-            raise refusal(done)
+            raise _attach_error(done)
 
     def _attach(self, *flags: str, stdout: int | None) -> subprocess.CompletedProcess[bytes]:
         argv = [sys.executable, "-c", INSPECT, "attach", JOB, "--address", self.cluster.address]
         return subprocess.run(
-            on_leash([*argv, *flags]),
+            with_death_signal([*argv, *flags]),
             env=self.cluster.client_env(),
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=subprocess.PIPE,
-            timeout=LOOK_S,
+            timeout=ATTACH_S,
             start_new_session=True,
             check=False,
         )
 
     def outcome(self) -> Snapshot:
-        """Look until what the demo is about can be seen, and return that look."""
+        """Attach until the demo's state is visible, and return that snapshot."""
         wanted = "hung" if self._plan.hang else "healthy"
-        title = "Attach until the stall is beyond doubt" if self._plan.hang else "Attach"
+        title = "Attach until the hang is certain" if self._plan.hang else "Attach"
         deadline = time.monotonic() + SHOW_S
 
         with self._progress.stage(title) as stage:
             while True:
-                snapshot = self.look()
+                snapshot = self.attach()
 
                 if snapshot.verdict.state == wanted or time.monotonic() > deadline:
                     return snapshot
 
-                if self.cluster.ended():
-                    raise self._dead("the look")
+                if self.cluster.has_ended():
+                    raise self._cluster_died("the attach")
 
-                stage.tell(standing(snapshot) if self._plan.hang else snapshot.verdict.summary)
+                stage.update(_blocked_in(snapshot) if self._plan.hang else snapshot.verdict.summary)
                 time.sleep(1)
 
     def keep(self) -> None:
-        """Leave all as it is until Ctrl-C, or until the cluster ends by itself."""
+        """Keep everything running until Ctrl-C, or until the cluster ends by itself."""
         try:
-            while not self.cluster.ended():
+            while not self.cluster.has_ended():
                 time.sleep(POLL_S)
         except KeyboardInterrupt:
             return
 
-        raise self._dead("the demo")
+        raise self._cluster_died("the demo")
 
     def _wait(self, what: str, probe: Callable[[], T], limit_s: float) -> T:
         deadline = time.monotonic() + limit_s
 
         while not (answer := probe()):
-            if self.cluster.ended():
-                raise self._dead(what)
+            if self.cluster.has_ended():
+                raise self._cluster_died(what)
 
             if time.monotonic() > deadline:
                 raise ClusterUnreachable(
-                    f"The demo waited {limit_s:.0f} s for {what} in vain.",
-                    help_text=self.cluster.last_words(),
+                    f"The demo gave up waiting for {what} after {limit_s:.0f} s.",
+                    help_text=self.cluster.log_end(),
                 )
 
             time.sleep(POLL_S)
 
         return answer
 
-    def _dead(self, what: str) -> ClusterUnreachable:
+    def _cluster_died(self, what: str) -> ClusterUnreachable:
         return ClusterUnreachable(
-            f"The demo's Ray cluster ended before {what} did.",
-            help_text=self.cluster.last_words(),
+            f"The demo's Ray cluster ended before {what} was done.",
+            help_text=self.cluster.log_end(),
         )
 
 
-def refusal(done: subprocess.CompletedProcess[bytes]) -> InspectError:
+def _attach_error(done: subprocess.CompletedProcess[bytes]) -> InspectError:
     said = done.stderr.decode("utf-8", "replace").strip()
     return InspectError(f"attach exited with {done.returncode}.", help_text=said)
 
 
-def standing(snapshot: Snapshot) -> str:
-    """Return who stands where while a stall is too short to be called one."""
+def _blocked_in(snapshot: Snapshot) -> str:
+    """Return where a rank is blocked while the stall is too short for a verdict."""
     idle = [(worker.idle_s or 0.0, worker) for worker in snapshot.workers]
     longest_s, worker = max(idle, key=lambda pair: pair[0], default=(0.0, None))
 
     if worker is None or worker.function is None or longest_s < 2:
-        return "the ranks still move"
+        return "the ranks are still running"
 
-    return f"rank {worker.rank} stands in {worker.function.name}; too short yet to be a stall"
+    return f"rank {worker.rank} is blocked in {worker.function.name}, but not yet long enough for a verdict"

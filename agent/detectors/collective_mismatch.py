@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
-from dsray_inspect.agent.detectors.evidence.collective_waits import Wait, group_of, name_of, waits
+from dsray_inspect.agent.detectors.evidence.collective_waits import Wait, name_of, waits
 from dsray_inspect.agent.detectors.findings import duration, name_ranks, next_command, place_of
 from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.model import Cause, Collective, Finding
@@ -45,7 +45,7 @@ def contradict(waiting: Sequence[Wait]) -> bool:
     """
     inside = [collective_of(wait) for wait in waiting]
     return (
-        len({(group_of(one), one.sequence) for one in inside}) == 1
+        len({(one.group_key, one.sequence) for one in inside}) == 1
         and len({(one.operation, reduced(one)) for one in inside}) > 1
         and not any("send" in one.operation or "recv" in one.operation for one in inside)
         and all(wait.waited_s >= SURE_S for wait in waiting)

@@ -7,7 +7,8 @@ from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.detectors.evidence.activity import between
 from dsray_inspect.agent.detectors.findings import STALLED_S, duration, place_of
 from dsray_inspect.agent.detectors.registry import detector
-from dsray_inspect.agent.model import Finding, Thread
+from dsray_inspect.agent.model import Finding
+from dsray_inspect.agent.stacks.thread import Thread
 from dsray_inspect.agent.unavailable import Unavailable
 
 LEAST_AGE_S = 8.0

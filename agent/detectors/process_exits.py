@@ -11,7 +11,7 @@ from dsray_inspect.agent.assemble.workers import RankContext
 from dsray_inspect.agent.detectors.evidence.rank_index import in_state
 from dsray_inspect.agent.detectors.findings import name_ranks, next_command, ranks
 from dsray_inspect.agent.detectors.registry import detector
-from dsray_inspect.agent.launchers.ray.records import ExitRow
+from dsray_inspect.agent.handles import ProcessExit
 from dsray_inspect.agent.model import Cause, Finding
 from dsray_inspect.agent.sampling.node_report import PostMortem
 
@@ -87,13 +87,13 @@ def worker_dead(facts: AnalysisInput) -> list[Finding]:
     return [] if by_itself or not dead or job.has_ended else [vanished(facts, dead)]
 
 
-def own_end(facts: AnalysisInput, member: RankContext) -> tuple[RankContext, ExitRow] | None:
+def own_end(facts: AnalysisInput, member: RankContext) -> tuple[RankContext, ProcessExit] | None:
     """Return how a rank's process ended when nobody ended it."""
     row = facts.observation.exits.get(member.worker.worker_id)
     return (member, row) if row is not None and row.kind in OWN_ENDS else None
 
 
-def ended(facts: AnalysisInput, member: RankContext, row: ExitRow) -> Finding:
+def ended(facts: AnalysisInput, member: RankContext, row: ProcessExit) -> Finding:
     """One process died: by the kernel for memory, by a signal or a crash, or by its own exit."""
     words = last_words(facts, member)
     cause = cause_of_end(facts, member, row, words)
@@ -120,7 +120,7 @@ def ended(facts: AnalysisInput, member: RankContext, row: ExitRow) -> Finding:
 
 
 def cause_of_end(
-    facts: AnalysisInput, member: RankContext, row: ExitRow, words: Sequence[str]
+    facts: AnalysisInput, member: RankContext, row: ProcessExit, words: Sequence[str]
 ) -> Cause:
     if row.kind == "NODE_OUT_OF_MEMORY" or oom_evidence(facts, member):
         return "worker_oom"

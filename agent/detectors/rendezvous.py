@@ -11,10 +11,9 @@ from dsray_inspect.agent.detectors.evidence.rank_index import in_phase
 from dsray_inspect.agent.detectors.findings import duration, name_ranks, next_command, ranks, wait
 from dsray_inspect.agent.detectors.process_groups import LATE_S, elsewhere
 from dsray_inspect.agent.detectors.registry import detector
-from dsray_inspect.agent.model import OK, Finding, Frame, Worker
+from dsray_inspect.agent.model import OK, Finding, Worker
 from dsray_inspect.agent.remote.locks import is_compiler
 from dsray_inspect.agent.sampling.rank_report import CompileLock
-from dsray_inspect.agent.stacks.memo import by_identity
 
 FRESH_LOCK_S = 300.0
 """A compile takes up to about 200 s on a loaded machine; an older lock has lost its owner."""
@@ -62,15 +61,7 @@ def builders_of(member: RankContext) -> list[str]:
 
 
 def in_lock(member: RankContext) -> bool:
-    return any(is_lock_wait(thread.frames) for thread in member.seen.threads)
-
-
-@by_identity
-def is_lock_wait(frames: Sequence[Frame]) -> bool:
-    return any(
-        frame.name == "wait" and frame.file.endswith("torch/utils/file_baton.py")
-        for frame in frames
-    )
+    return any(thread.stack.lock_wait for thread in member.seen.threads)
 
 
 @detector(causes=("op_compile_lock",), after=("driver_blocked",))

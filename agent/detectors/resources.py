@@ -5,7 +5,7 @@ from __future__ import annotations
 from dsray_inspect.agent.assemble.role_waits import needs
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.detectors.registry import detector
-from dsray_inspect.agent.launchers.ray.records import PlacementGroupRow
+from dsray_inspect.agent.handles import PlacementGroup
 from dsray_inspect.agent.model import Finding
 
 
@@ -24,7 +24,7 @@ def resources_pending(facts: AnalysisInput) -> list[Finding]:
     return [finding(facts, group) for group in waiting[-1:]]
 
 
-def finding(facts: AnalysisInput, group: PlacementGroupRow) -> Finding:
+def finding(facts: AnalysisInput, group: PlacementGroup) -> Finding:
     wanted: dict[str, float] = {}
 
     for bundle in group.bundles:

@@ -13,7 +13,8 @@ from dsray_inspect.agent.detectors.evidence.collective_waits import waits
 from dsray_inspect.agent.detectors.evidence.rank_index import in_state
 from dsray_inspect.agent.detectors.findings import be, name_ranks, next_command, place_of, ranks
 from dsray_inspect.agent.detectors.registry import detector
-from dsray_inspect.agent.model import OK, Finding, Thread, Worker
+from dsray_inspect.agent.model import OK, Finding, Worker
+from dsray_inspect.agent.stacks.thread import Thread
 
 HELD_S = 8.0
 """A garbage collection may hold the GIL for some seconds; a peer that waits longer is a victim."""

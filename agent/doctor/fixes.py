@@ -1,4 +1,4 @@
-"""From what a node's look found to what to paste, so that the missing rung answers."""
+"""Maps a node's failed checks to the commands or YAML that fix them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ KUBERAY_PTRACE = """\
 template:
   spec:
     containers:
-      - name: ray-worker          # the Ray container, as it is called there
+      - name: ray-worker          # the name of the Ray container
         securityContext:
           capabilities:
             add: [SYS_PTRACE]"""
@@ -22,7 +22,7 @@ template:
   spec:
     shareProcessNamespace: true
     containers:
-      - name: ray-worker          # the Ray container, as it is called there
+      - name: ray-worker          # the name of the Ray container
         volumeMounts: [{name: ray, mountPath: /tmp/ray}]
       - name: dsray-inspect
         image: IMAGE              # the image of the Ray container, with dsray-inspect
@@ -33,52 +33,52 @@ template:
             add: [SYS_PTRACE]
         volumeMounts: [{name: ray, mountPath: /tmp/ray}]
     volumes: [{name: ray, emptyDir: {}}]"""
-SYSCTL = (
-    "# or an admin, on the machine, until its next boot; dsray-inspect never does it",
+_SYSCTL = (
+    "# or an admin on the machine, until its next boot; dsray-inspect never does this itself",
     "sysctl kernel.yama.ptrace_scope=0",
 )
 SETCAP = (
-    "# not root in the container: then in the image's Dockerfile too",
+    "# without root in the container, also add to the image's Dockerfile:",
     "RUN setcap cap_sys_ptrace+ep $(command -v py-spy)",
 )
-REBOOT = (
-    "# it cannot be lowered while the machine runs: an admin sets it, and boots",
+_REBOOT = (
+    "# it cannot be lowered at run time: an admin has to set it and reboot",
     "echo kernel.yama.ptrace_scope={scope} > /etc/sysctl.d/10-ptrace.conf",
 )
-KUBERAY_GPU = """\
+_KUBERAY_GPU = """\
 # RayCluster: in the groups with GPUs
 template:
   spec:
     runtimeClassName: nvidia
     containers:
-      - name: ray-worker          # the Ray container, as it is called there
+      - name: ray-worker          # the name of the Ray container
         env: [{name: NVIDIA_DRIVER_CAPABILITIES, value: 'compute,utility'}]
         resources:
           limits: {nvidia.com/gpu: {slots}}"""
-KUBERAY_UNCONFINED = """\
+_KUBERAY_UNCONFINED = """\
 # RayCluster: in headGroupSpec and in each of workerGroupSpecs
 template:
   spec:
     containers:
-      - name: ray-worker          # the Ray container, as it is called there
+      - name: ray-worker          # the name of the Ray container
         securityContext:
           seccompProfile: {type: Unconfined}
           appArmorProfile: {type: Unconfined}"""
-ONLY_NUMBERS = "# nothing, if the slots are only numbers (`ray start --num-gpus`)"
-AS_RAY = "# start dsray-inspect as Ray was started, with the same user and capabilities, or as root"
-YAMA = {
-    1: "a process may read only its own children",
+_ONLY_NUMBERS = "# nothing to do if the slots are virtual (`ray start --num-gpus`)"
+_AS_RAY = "# run dsray-inspect with the same user and capabilities as Ray, or as root"
+_YAMA = {
+    1: "a process may read only its own descendants",
     2: "only SYS_PTRACE may read other processes",
-    3: "nobody may read other processes, until the machine boots again",
+    3: "no process may read others until the machine reboots",
 }
 
 
 def fixes(nodes: Iterable[NodeReport]) -> tuple[Fix, ...]:
-    """Return what to mend, most important first, the same on several nodes once."""
+    """Return the fixes, most important first; a fix for several nodes appears once."""
     found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
 
     for node in nodes:
-        for what, lines in of_node(node):
+        for what, lines in _node_fixes(node):
             found.setdefault((what, lines), []).append(node.hostname)
 
     return tuple(
@@ -86,46 +86,46 @@ def fixes(nodes: Iterable[NodeReport]) -> tuple[Fix, ...]:
     )
 
 
-def of_node(node: NodeReport) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _node_fixes(node: NodeReport) -> Iterator[tuple[str, tuple[str, ...]]]:
     facts = node.facts
 
     if facts is None:
-        yield unanswered(node)
+        yield _no_agent(node)
     else:
         if node.rungs["2"].state == "no":
-            yield inside(node)
+            yield _no_calls(node)
 
         if facts.stacks != OK or facts.environ != OK:
-            yield outside(facts)
+            yield _no_outside_reads(facts)
 
         if facts.sched != OK and facts.target is not None:
-            yield unscheduled(facts)
+            yield _no_sched(facts)
 
         if node.rungs["gpu"].state == "no":
-            yield gpu(facts, node.gpu_slots)
+            yield _no_gpu(facts, node.gpu_slots)
 
 
-def unanswered(node: NodeReport) -> tuple[str, tuple[str, ...]]:
+def _no_agent(node: NodeReport) -> tuple[str, tuple[str, ...]]:
     return (
-        f"The node agent gives no answer: {node.rungs['3'].why}.",
+        f"The node agent does not answer: {node.rungs['3'].why}.",
         (
-            "ray status --verbose        # is the node alive, has it memory left?",
+            "ray status --verbose        # is the node alive, and does it have free memory?",
             f"ray list nodes --filter node_id={node.node_id}",
         ),
     )
 
 
-def inside(node: NodeReport) -> tuple[str, tuple[str, ...]]:
+def _no_calls(node: NodeReport) -> tuple[str, tuple[str, ...]]:
     return (
-        f"Calls into actors do not work there: {node.rungs['2'].why}.",
-        ("dsray-inspect attach --no-inject        # sees from outside only",),
+        f"Calls into actors fail: {node.rungs['2'].why}.",
+        ("dsray-inspect attach --no-inject        # reads from outside only",),
     )
 
 
-def outside(facts: NodeCheck) -> tuple[str, tuple[str, ...]]:
+def _no_outside_reads(facts: NodeCheck) -> tuple[str, tuple[str, ...]]:
     """Return why processes cannot be read from outside."""
     if facts.target is None:
-        return unseen(facts)
+        return _no_target(facts)
 
     if facts.pyspy is None and facts.environ == OK:
         return "py-spy is not installed.", (f"{facts.python or 'python3'} -m pip install py-spy",)
@@ -137,7 +137,7 @@ def outside(facts: NodeCheck) -> tuple[str, tuple[str, ...]]:
             f"{python} -m pip install --upgrade py-spy",
         )
 
-    what, lines = refused(facts, facts.target)
+    what, lines = _denied(facts, facts.target)
 
     if facts.pyspy is None:
         lines = (f"{facts.python or 'python3'} -m pip install py-spy", *lines)
@@ -145,99 +145,105 @@ def outside(facts: NodeCheck) -> tuple[str, tuple[str, ...]]:
     return what, lines
 
 
-def unseen(facts: NodeCheck) -> tuple[str, tuple[str, ...]]:
-    """Return why the processes of Ray do not show up in /proc."""
+def _no_target(facts: NodeCheck) -> tuple[str, tuple[str, ...]]:
+    """Return why Ray's processes are not visible in /proc."""
     if facts.hidepid:
         return (
             f"/proc hides other users' processes (hidepid={facts.hidepid}).",
             (
-                "# run dsray-inspect as the user who started Ray, or an admin:",
+                "# run dsray-inspect as the user who started Ray, or let an admin run:",
                 "mount -o remount,hidepid=0 /proc",
             ),
         )
 
     if facts.raylet is not None:
-        return "The raylet has no Python worker yet to try on.", (
+        return "The raylet has no Python worker yet to test with.", (
             "dsray-inspect doctor        # again, while a job runs",
         )
 
     return (
-        "The raylet's processes are in another pid namespace: this is a container beside Ray's.",
+        "Ray's processes are in another pid namespace: this is a separate container.",
         beside(facts.container, facts.me.uid),
     )
 
 
 def beside(container: str, uid: int) -> tuple[str, ...]:
-    """Return how to share Ray's processes and files with a container beside Ray's."""
+    """Return how to share Ray's processes and files with a separate container."""
     if container == "kubernetes":
         return tuple(KUBERAY_SIDECAR.replace("{uid}", str(uid)).split("\n"))
 
     return (
-        "docker exec -it RAY dsray-inspect doctor        # inside Ray's container, here called RAY",
-        "# or beside it, with Ray's /tmp/ray as a volume of both:",
+        "docker exec -it RAY dsray-inspect doctor        # inside Ray's container, named RAY here",
+        "# or in a second container, with Ray's /tmp/ray as a volume of both:",
         "docker run --pid=container:RAY --network=container:RAY --volumes-from RAY \\",
         "  --cap-add SYS_PTRACE …",
     )
 
 
-def refused(facts: NodeCheck, target: ProcessRights) -> tuple[str, tuple[str, ...]]:
-    """Return why the kernel refuses to let us read a worker, in the kernel's own order."""
-    me, who = facts.me, f"pid {target.pid} ({target.title})"
+def _denied(facts: NodeCheck, target: ProcessRights) -> tuple[str, tuple[str, ...]]:
+    """Return why the kernel denies reading a worker, in the order of the kernel's own checks."""
+    me, worker = facts.me, f"pid {target.pid} ({target.title})"
 
     if facts.yama == 3:
         scope = "1" if me.may_ptrace else "0"
-        lines = (REBOOT[0], REBOOT[1].replace("{scope}", scope))
-        return f"{sentence(YAMA[3])} (kernel.yama.ptrace_scope=3).", lines
+        lines = (_REBOOT[0], _REBOOT[1].replace("{scope}", scope))
+        return f"{_sentence(_YAMA[3])} (kernel.yama.ptrace_scope=3).", lines
 
     if not me.may_ptrace and me.uid != target.uid:
         return (
-            f"We are user {me.uid}, the workers are user {target.uid}, and we have no SYS_PTRACE.",
-            same_user(facts, target.uid),
+            f"dsray-inspect runs as user {me.uid} without SYS_PTRACE, the workers as user {target.uid}.",
+            _same_user(facts, target.uid),
         )
 
     if not me.may_ptrace and facts.yama:
         return (
-            f"{sentence(YAMA[facts.yama])} (kernel.yama.ptrace_scope={facts.yama}), and SYS_PTRACE is missing.",
-            (*grant(facts), "", *SYSCTL),
+            f"{_sentence(_YAMA[facts.yama])} (kernel.yama.ptrace_scope={facts.yama}), and SYS_PTRACE is missing.",
+            (*_grant(facts), "", *_SYSCTL),
         )
 
     if not me.may_ptrace and target.may_ptrace:
         return (
-            f"{sentence(who)} has SYS_PTRACE, this process has not: it was started with fewer rights.",
-            (AS_RAY,),
+            f"{_sentence(worker)} has CAP_SYS_PTRACE but dsray-inspect does not.",
+            (_AS_RAY,),
         )
 
     if not me.may_ptrace and target.cap_permitted & ~me.cap_permitted:
         return (
-            f"{sentence(who)} has capabilities that we have not: only SYS_PTRACE may read it.",
-            grant(facts),
+            f"{_sentence(worker)} has capabilities that dsray-inspect lacks: reading it requires SYS_PTRACE.",
+            _grant(facts),
         )
 
     if (
         None not in (me.user_namespace, target.user_namespace)
         and me.user_namespace != target.user_namespace
     ):
-        return f"The workers are in another user namespace, {who} may not be read.", grant(facts)
+        return f"The workers are in another user namespace, so {worker} cannot be read.", _grant(
+            facts
+        )
 
     if me.seccomp == 2:
         return (
-            "A seccomp filter forbids reading other processes.",
-            grant(facts) if not me.may_ptrace else unconfined(facts),
+            "A seccomp filter blocks reading other processes.",
+            _grant(facts) if not me.may_ptrace else _unconfined(facts),
         )
 
     return (
-        f"The kernel does not let us read {who}; perhaps AppArmor or SELinux forbids it.",
-        grant(facts) if not me.may_ptrace else unconfined(facts),
+        f"The kernel denies reading {worker}; AppArmor or SELinux may be the reason.",
+        _grant(facts) if not me.may_ptrace else _unconfined(facts),
     )
 
 
-def sentence(text: str) -> str:
+def _sentence(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def same_user(facts: NodeCheck, uid: int) -> tuple[str, ...]:
+def _same_user(facts: NodeCheck, uid: int) -> tuple[str, ...]:
     if facts.container == "kubernetes":
-        return ("# in our container, as in Ray's:", "securityContext:", f"  runAsUser: {uid}")
+        return (
+            "# in the container of dsray-inspect, as in Ray's:",
+            "securityContext:",
+            f"  runAsUser: {uid}",
+        )
 
     if facts.container:
         return (f"docker exec --user {uid} -it CONTAINER dsray-inspect doctor",)
@@ -245,52 +251,52 @@ def same_user(facts: NodeCheck, uid: int) -> tuple[str, ...]:
     return (f"# as user {uid}:", "dsray-inspect doctor")
 
 
-def grant(facts: NodeCheck) -> tuple[str, ...]:
-    """Return how to get SYS_PTRACE here."""
-    allowed_only = facts.me.uid != 0
+def _grant(facts: NodeCheck) -> tuple[str, ...]:
+    """Return how to obtain SYS_PTRACE here."""
+    is_unprivileged = facts.me.uid != 0
 
     if facts.container == "kubernetes":
-        has = bool(facts.me.cap_bounding & SYS_PTRACE)
-        patch = () if has else (*KUBERAY_PTRACE.split("\n"), "")
-        return (*patch, *SETCAP) if allowed_only else patch[:-1] or (AS_RAY,)
+        in_bounds = bool(facts.me.cap_bounding & SYS_PTRACE)
+        patch = () if in_bounds else (*KUBERAY_PTRACE.split("\n"), "")
+        return (*patch, *SETCAP) if is_unprivileged else patch[:-1] or (_AS_RAY,)
 
     if facts.container:
         return (
             "docker run --cap-add SYS_PTRACE …        # the container that Ray runs in",
-            *(SETCAP if allowed_only else ()),
+            *(SETCAP if is_unprivileged else ()),
         )
 
-    return (AS_RAY,)
+    return (_AS_RAY,)
 
 
-def unconfined(facts: NodeCheck) -> tuple[str, ...]:
+def _unconfined(facts: NodeCheck) -> tuple[str, ...]:
     if facts.container == "kubernetes":
-        return tuple(KUBERAY_UNCONFINED.split("\n"))
+        return tuple(_KUBERAY_UNCONFINED.split("\n"))
 
     return ("docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined …",)
 
 
-def unscheduled(facts: NodeCheck) -> tuple[str, tuple[str, ...]]:
+def _no_sched(facts: NodeCheck) -> tuple[str, tuple[str, ...]]:
     return (
-        f"When a rank last moved cannot be told: {facts.sched}.",
+        f"The idle time of ranks is unknown: {facts.sched}.",
         ("# the kernel lacks CONFIG_SCHED_DEBUG, or this is a sandbox such as gVisor",),
     )
 
 
-def gpu(facts: NodeCheck, slots: int) -> tuple[str, tuple[str, ...]]:
+def _no_gpu(facts: NodeCheck, slots: int) -> tuple[str, tuple[str, ...]]:
     what = f"Ray has GPU slots there, but no GPU can be read: {facts.gpu_why}."
 
     if facts.lacks_nvml:
         return what, (f"{facts.python or 'python3'} -m pip install nvidia-ml-py",)
 
     if facts.container == "kubernetes":
-        patch = KUBERAY_GPU.replace("{slots}", str(slots))
-        return what, (*patch.split("\n"), ONLY_NUMBERS)
+        patch = _KUBERAY_GPU.replace("{slots}", str(slots))
+        return what, (*patch.split("\n"), _ONLY_NUMBERS)
 
     if facts.container:
         return what, (
             "docker run --gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility …",
-            ONLY_NUMBERS,
+            _ONLY_NUMBERS,
         )
 
-    return what, ("nvidia-smi        # does the driver work?", ONLY_NUMBERS)
+    return what, ("nvidia-smi        # check the driver", _ONLY_NUMBERS)

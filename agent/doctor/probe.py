@@ -1,8 +1,7 @@
-"""The preflight: asks the cluster and every node what attaching to a job there could see.
+"""Runs the preflight on a cluster and all of its nodes.
 
-It needs no job and touches none: calls are tried on actors of our own, py-spy on a worker
-that it does not stop. All nodes are asked at once, and none is waited for longer than the
-others.
+It needs no job and touches none: calls are tried on the doctor's own actors, and py-spy on a worker
+without stopping it. All nodes are checked concurrently, with one common deadline.
 """
 
 from __future__ import annotations
@@ -27,11 +26,12 @@ from dsray_inspect.agent.doctor.report import (
     summarize,
 )
 from dsray_inspect.agent.errors import ExitCode, InspectError
-from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls, CallFailed
+from dsray_inspect.agent.handles import NodeHandle
+from dsray_inspect.agent.launchers.base import CallFailed
+from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls
 from dsray_inspect.agent.launchers.ray.connect import connect
 from dsray_inspect.agent.launchers.ray.gcs import Gcs
 from dsray_inspect.agent.launchers.ray.join_check import check_membership
-from dsray_inspect.agent.launchers.ray.records import NodeRow
 from dsray_inspect.agent.launchers.ray.token import token_source
 from dsray_inspect.agent.launchers.ray.versions import (
     IMAGE,
@@ -45,23 +45,23 @@ from dsray_inspect.agent.model import OK
 from dsray_inspect.agent.remote.doctor_probe import Examiner, check, container, find_raylet
 
 AGENT_S = 20.0
-"""What starting an agent on a busy node may take, its look included."""
+"""How long starting an agent on a busy node and its check may take."""
 PYSPY_S = 4.0
 
 
 def diagnose(address: str, found_by: str, *, inject: bool = True) -> Diagnosis:
-    """Return what can be seen in the cluster at `address`.
+    """Return what can be read in the cluster at `address`.
 
     Raises:
-        ClusterUnreachable: nothing answers there.
-        PermissionMissing: it wants a token that we do not have.
+        ClusterUnreachable: Nothing answers there.
+        PermissionMissing: It requires a token that is not available here.
     """
     taken_at, started = time.time(), time.monotonic()
     connect(address)
-    cluster = cluster_report(address, found_by)
+    cluster = _cluster_report(address, found_by)
     gcs = Gcs(address)
     rows = [row for row in gcs.nodes() if row.alive]
-    problem = other_version(cluster)
+    problem = version_problem(cluster)
     nodes: tuple[NodeReport, ...] = ()
 
     if problem is None:
@@ -72,12 +72,14 @@ def diagnose(address: str, found_by: str, *, inject: bool = True) -> Diagnosis:
             problem = Problem(exit_code=error.exit_code, what=str(error), fix=error.help_text)
         else:
             try:
-                nodes = Examination(gcs, calls, rows, inject=inject).reports()
+                nodes = _Examination(gcs, calls, rows, inject=inject).reports()
             finally:
                 calls.close()
 
     if problem is not None:
-        nodes = tuple(report(row, None, why="we cannot join the cluster") for row in rows)
+        nodes = tuple(
+            node_report(row, None, why="dsray-inspect cannot join the cluster") for row in rows
+        )
 
     return Diagnosis(
         summary=summarize(nodes, problem),
@@ -86,11 +88,11 @@ def diagnose(address: str, found_by: str, *, inject: bool = True) -> Diagnosis:
         cluster=cluster,
         problem=problem,
         nodes=nodes,
-        fixes=fixes(nodes) if problem is None else outside_the_cluster(problem),
+        fixes=fixes(nodes) if problem is None else _sidecar_fixes(problem),
     )
 
 
-def cluster_report(address: str, found_by: str) -> ClusterReport:
+def _cluster_report(address: str, found_by: str) -> ClusterReport:
     ours, theirs = our_versions(), cluster_versions(address)
     return ClusterReport(
         address=address,
@@ -103,7 +105,7 @@ def cluster_report(address: str, found_by: str) -> ClusterReport:
     )
 
 
-def other_version(cluster: ClusterReport) -> Problem | None:
+def version_problem(cluster: ClusterReport) -> Problem | None:
     if cluster.ray is None or cluster.python is None:
         return None
 
@@ -116,8 +118,8 @@ def other_version(cluster: ClusterReport) -> Problem | None:
     return Problem(exit_code=ExitCode.UNSUPPORTED, what=cannot_join(why), fix=IMAGE)
 
 
-def outside_the_cluster(problem: Problem) -> tuple[Fix, ...]:
-    """Return how a container beside Ray's becomes a part of the cluster's machine."""
+def _sidecar_fixes(problem: Problem) -> tuple[Fix, ...]:
+    """Return how to give a container beside Ray's access to Ray's processes and network."""
     if problem.exit_code != ExitCode.NOT_FOUND or not container():
         return ()
 
@@ -125,10 +127,12 @@ def outside_the_cluster(problem: Problem) -> tuple[Fix, ...]:
     return (Fix(nodes=(), what="If this is a container beside Ray's:", lines=lines),)
 
 
-class Examination:
-    """The looks at all nodes of one cluster."""
+class _Examination:
+    """The checks of all nodes of one cluster."""
 
-    def __init__(self, gcs: Gcs, calls: ActorCalls, rows: list[NodeRow], *, inject: bool) -> None:
+    def __init__(
+        self, gcs: Gcs, calls: ActorCalls, rows: list[NodeHandle], *, inject: bool
+    ) -> None:
         self._gcs = gcs
         self._calls = calls
         self._rows = rows
@@ -139,47 +143,47 @@ class Examination:
     def reports(self) -> tuple[NodeReport, ...]:
         """Ask all nodes, wait until all have answered or the time is over."""
         deadline = time.monotonic() + AGENT_S
-        here = {row.node_id for row in self._rows if self.is_here(row)}
+        local = {row.node_id for row in self._rows if self._is_local(row)}
         agents = {
-            row.node_id: self._calls.start_agent(row.node_id, Examiner)
+            row.node_id: self._calls.start_reader(row.node_id, Examiner)
             for row in self._rows
-            if self._inject or row.node_id not in here
+            if self._inject or row.node_id not in local
         }
-        looks = {
-            node_id: agent.check.remote(self.request(node_id, here=False))
+        checks = {
+            node_id: self._calls.ask_reader(agent, "check", self._request(node_id, here=False))
             for node_id, agent in agents.items()
-            if node_id not in here
+            if node_id not in local
         }
         answers: dict[str, Any] = {
-            node_id: check(self.request(node_id, here=True)) for node_id in here
+            node_id: check(self._request(node_id, here=True)) for node_id in local
         }
-        trials, untried = self.trials(agents)
-        tried = {**untried, **self._calls.answers(trials, deadline - time.monotonic())}
-        answers |= self._calls.answers(looks, deadline - time.monotonic())
+        calls, refused = self._handle_calls(agents)
+        tried = {**refused, **self._calls.answers(calls, deadline - time.monotonic())}
+        answers |= self._calls.answers(checks, deadline - time.monotonic())
         return tuple(
-            report(
+            node_report(
                 row,
                 answers.get(row.node_id),
-                seen_here=row.node_id in here,
-                inside=self.inside(tried.get(row.node_id)),
+                seen_here=row.node_id in local,
+                inside=self._in_process_rung(tried.get(row.node_id)),
             )
             for row in self._rows
         )
 
-    def is_here(self, row: NodeRow) -> bool:
-        """Return whether attaching would read this node from this very process."""
-        own = next((one for one in self._rows if one.node_id == self._own), None)
+    def _is_local(self, row: NodeHandle) -> bool:
+        """Return whether attaching would read this node from its own process."""
+        own = next((other for other in self._rows if other.node_id == self._own), None)
 
         if own is None or own.ip != row.ip:
             return False
 
         return row.node_id == self._own or find_raylet(row.node_id) is not None
 
-    def request(self, node_id: str, *, here: bool) -> dict[str, Any]:
+    def _request(self, node_id: str, *, here: bool) -> dict[str, Any]:
         return {"until": self._until, "node_id": node_id, "here": here, "timeout_s": PYSPY_S}
 
-    def trials(self, agents: dict[str, Any]) -> tuple[dict[str, Any], dict[str, CallFailed]]:
-        """Return the calls that are on their way, and those that this Ray does not allow."""
+    def _handle_calls(self, agents: dict[str, Any]) -> tuple[dict[str, Any], dict[str, CallFailed]]:
+        """Return the calls in flight, and the errors of those that this Ray does not allow."""
         sent: dict[str, Any] = {}
         failed: dict[str, CallFailed] = {}
 
@@ -191,8 +195,8 @@ class Examination:
 
         return sent, failed
 
-    def inside(self, answer: Any) -> Rung:
-        """Return how the call into an actor went."""
+    def _in_process_rung(self, answer: Any) -> Rung:
+        """Return the rung of in-process reads from the result of a call."""
         if not self._inject:
             return Rung(state="off", why="switched off by --no-inject")
 
@@ -200,28 +204,31 @@ class Examination:
             return Rung(state="no", why=str(answer))
 
         if answer is None:
-            return Rung(state="no", why=f"no actor of ours answered in {AGENT_S:.0f} s")
+            return Rung(state="no", why=f"the doctor's actor did not answer within {AGENT_S:.0f} s")
 
         return Rung(state="ok")
 
 
-def report(
-    row: NodeRow,
+def node_report(
+    row: NodeHandle,
     answer: Any,
     *,
     seen_here: bool = False,
     inside: Rung | None = None,
     why: str = "",
 ) -> NodeReport:
-    """Return one node's rungs; `answer` is what the checkup there gave, or why it did not."""
+    """Return one node's rungs.
+
+    `answer` is the result of the probe there, or the reason why there is none.
+    """
     facts = msgspec.convert(answer, NodeCheck) if isinstance(answer, dict) else None
-    reason = why or str(answer or f"no answer in {AGENT_S:.0f} s")
+    reason = why or str(answer or f"no answer within {AGENT_S:.0f} s")
     slots = int(row.resources.get("GPU", 0))
     inside = inside or Rung(state="no", why=reason)
     outside = {
-        "3": rung(facts.stacks) if facts else Rung(state="no", why=reason),
-        "3b": rung(facts.environ) if facts else Rung(state="no", why=reason),
-        "gpu": gpu_rung(facts, slots, reason),
+        "3": _rung(facts.stacks) if facts else Rung(state="no", why=reason),
+        "3b": _rung(facts.environ) if facts else Rung(state="no", why=reason),
+        "gpu": _gpu_rung(facts, slots, reason),
     }
     return NodeReport(
         node_id=row.node_id,
@@ -234,11 +241,11 @@ def report(
     )
 
 
-def rung(why: str) -> Rung:
+def _rung(why: str) -> Rung:
     return Rung(state="ok") if why == OK else Rung(state="no", why=why)
 
 
-def gpu_rung(facts: NodeCheck | None, slots: int, reason: str) -> Rung:
+def _gpu_rung(facts: NodeCheck | None, slots: int, reason: str) -> Rung:
     if facts is None:
         return Rung(state="no" if slots else "none", why=reason)
 

@@ -1,4 +1,4 @@
-"""What the doctor found: which rung of the evidence ladder every node can reach, and why not."""
+"""The doctor's findings as records: which rungs each node gives, and why others fail."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ State = Literal["ok", "no", "off", "none"]
 """`off`: switched off by an option; `none`: the node has no such thing."""
 RUNGS: Final = ("0", "1", "2", "3", "3b", "gpu")
 LACKS: Final = {
-    "0": "no tables (rung 0)",
+    "0": "no Ray tables (rung 0)",
     "1": "no Train controller (rung 1)",
-    "2": "no answers of the ranks (rung 2)",
+    "2": "no in-process reads (rung 2)",
     "3": "no stacks from outside (rung 3)",
     "3b": "no environment from outside (rung 3b)",
 }
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of all records here."""
+    """Base class of the records."""
 
 
 class ProcessRights(Record, frozen=True, kw_only=True):
-    """What the kernel compares when one process wants to read another."""
+    """The credentials that the kernel compares when one process reads another."""
 
     pid: int
     title: str
@@ -47,7 +47,10 @@ class ProcessRights(Record, frozen=True, kw_only=True):
 
 
 class NodeCheck(Record, frozen=True, kw_only=True):
-    """What `remote.doctor_probe` found on a node. `stacks`, `environ` and `sched` are "ok" or why not."""
+    """The result of `remote.doctor_probe` on a node.
+
+    `stacks`, `environ` and `sched` are "ok" or the reason why they cannot be read.
+    """
 
     hostname: str
     python: str
@@ -76,7 +79,7 @@ class Rung(Record, frozen=True, kw_only=True):
 
 
 class NodeReport(Record, frozen=True, kw_only=True):
-    """One node. `seen_from` is "here" for a look by this very process."""
+    """One node. `seen_from` is "here" if this process read it, "agent" if an actor did."""
 
     node_id: str
     ip: str
@@ -88,7 +91,7 @@ class NodeReport(Record, frozen=True, kw_only=True):
 
     @property
     def lacks(self) -> tuple[str, ...]:
-        """The rungs that do not answer; GPU readings are no rung, a rank is seen without them."""
+        """The rungs that fail. GPU readings are none: a rank can be inspected without them."""
         return tuple(name for name in LACKS if self.rungs[name].state == "no")
 
     @property
@@ -97,7 +100,7 @@ class NodeReport(Record, frozen=True, kw_only=True):
 
 
 class Fix(Record, frozen=True, kw_only=True):
-    """One thing to mend on some nodes: what is wrong and why, and what to paste."""
+    """One problem of some nodes: what is wrong and why, and the lines to paste."""
 
     nodes: tuple[str, ...]
     what: str
@@ -105,7 +108,7 @@ class Fix(Record, frozen=True, kw_only=True):
 
 
 class Problem(Record, frozen=True, kw_only=True):
-    """What keeps us from joining the cluster at all."""
+    """The reason why joining the cluster is impossible."""
 
     exit_code: int
     what: str
@@ -120,7 +123,7 @@ class ClusterReport(Record, frozen=True, kw_only=True):
     our_ray: str
     our_python: str
     token: str
-    """Where the token we send was found, "" when none is sent."""
+    """Where the token was found, "" if none is sent."""
 
 
 class Diagnosis(Record, frozen=True, kw_only=True):
@@ -137,53 +140,53 @@ class Diagnosis(Record, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> ExitCode:
-        """What the command ends in: some rung must give stacks on every node."""
+        """The exit code of the command: every node must give stacks by some rung."""
         if self.problem is not None:
             return ExitCode(self.problem.exit_code)
 
-        blind = [node for node in self.nodes if not node.gives_stacks]
+        without_stacks = [node for node in self.nodes if not node.gives_stacks]
 
-        if self.nodes and len(blind) == len(self.nodes):
+        if self.nodes and len(without_stacks) == len(self.nodes):
             return ExitCode.PERMISSION
 
-        return ExitCode.FINDINGS if blind else ExitCode.OK
+        return ExitCode.FINDINGS if without_stacks else ExitCode.OK
 
 
 def summarize(nodes: tuple[NodeReport, ...], problem: Problem | None) -> str:
-    """Return the answer in a few words: how many nodes have every rung, what the others lack."""
+    """Return the answer in brief: how many nodes have all rungs, and what the others lack."""
     if problem is not None:
         return problem.what
 
     if not nodes:
-        return "The cluster has no living node."
+        return "The cluster has no live node."
 
-    whole = [node for node in nodes if not node.lacks]
-    parts = [f"{len(whole)} of {len(nodes)} nodes: every rung."] if whole else []
+    complete = [node for node in nodes if not node.lacks]
+    parts = [f"All rungs on {len(complete)} of {len(nodes)} nodes."] if complete else []
     by_lack: dict[tuple[tuple[str, ...], str], list[str]] = {}
 
     for node in nodes:
         if node.lacks:
-            by_lack.setdefault((node.lacks, consequence(node)), []).append(node.hostname)
+            by_lack.setdefault((node.lacks, _consequence(node)), []).append(node.hostname)
 
-    for (lacks, then), names in by_lack.items():
-        gone = " and ".join(LACKS[name] for name in lacks)
-        parts.append(f"{listed(names)}: {gone}. {then}".strip())
+    for (lacks, consequence), names in by_lack.items():
+        missing = " and ".join(LACKS[name] for name in lacks)
+        parts.append(f"{name_list(names)}: {missing}. {consequence}".strip())
 
-    blind = [node.hostname for node in nodes if node.rungs["gpu"].state == "no"]
-    parts += [f"{listed(blind)}: no GPU readings."] if blind else []
+    without_gpus = [node.hostname for node in nodes if node.rungs["gpu"].state == "no"]
+    parts += [f"{name_list(without_gpus)}: no GPU readings."] if without_gpus else []
     return " ".join(parts)
 
 
-def consequence(node: NodeReport) -> str:
+def _consequence(node: NodeReport) -> str:
     if not node.gives_stacks:
-        return "A rank there cannot be seen."
+        return "Ranks there cannot be inspected."
 
     if "3" in node.lacks:
-        return "Rung 2 sees a rank there while its main thread is free."
+        return "Rung 2 reads a rank there while its main thread is free."
 
     return ""
 
 
-def listed(names: list[str], most: int = 4) -> str:
+def name_list(names: list[str], most: int = 4) -> str:
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -1,7 +1,7 @@
-"""Read the rings of a node's ranks, and renew their leases (stdlib only, sent by value).
+"""Reads the rings of a node's ranks and renews their leases (stdlib only, sent by value).
 
-The same class answers in the attaching process, for rings that it can see, and as an actor on
-every other node.
+The same class runs in the attaching process, for rings it can open, and as an actor on every other
+node.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from dsray_inspect.agent.probes.wire import (
 
 
 class Collector:
-    """Keeps rings of this node open: what a rank has removed, or its death left, is read on."""
+    """Keeps the rings of this node open, so they stay readable after their rank removed them or died."""
 
     def __init__(self) -> None:
         self._readers: dict[str, Reader] = {}
 
     def collect(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return what is new in each ring, by its path.
+        """Return the new records of each ring, by path.
 
-        `request`: `until` (Unix seconds), `token`, `lease_s` (0: give the lease back), `rings`
-        (paths) and `last`: whether to close them, and to remove those that nobody owns.
+        `request`: `until` (Unix seconds), `token`, `lease_s` (0 releases the lease), `rings` (paths)
+        and `last`: whether to close them and to remove rings without an owner.
         """
         if time.time() > request["until"]:
             return {"late": True}
@@ -69,7 +69,7 @@ class Collector:
             if request["joined"].get(path):
                 reader.skip_all()
 
-        renew(reader.header, request["token"], request["lease_s"])
+        _renew(reader.header, request["token"], request["lease_s"])
         return {
             "records": reader.read(),
             "dropped": reader.dropped,
@@ -82,7 +82,7 @@ class Collector:
         }
 
 
-def renew(words: memoryview, token: int, lease_s: float) -> None:
+def _renew(words: memoryview, token: int, lease_s: float) -> None:
     now_ns = time.monotonic_ns()
 
     if lease_s > 0:
@@ -92,7 +92,7 @@ def renew(words: memoryview, token: int, lease_s: float) -> None:
 
 
 def sweep(folder: str = FOLDER) -> list[str]:
-    """Remove the rings of dead processes that no session holds any more; returns their paths."""
+    """Remove the rings of dead processes that no session holds; return their paths."""
     removed = []
 
     for path in glob.glob(os.path.join(glob.escape(folder), PREFIX + "*")):

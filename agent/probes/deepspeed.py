@@ -1,28 +1,39 @@
 """Where DeepSpeed spends a step: the functions that are probed (stdlib only).
 
-Names are those of DeepSpeed 0.19; each is looked for, and said to be missing where it is not.
+Each is looked for, and said to be missing where it is not.
 Subclasses with a function of their own are probed as well: a call of `super()` in there is seen
 twice, one in the other, and the session takes them for one.
 """
 
 from __future__ import annotations
 
+from dsray_inspect.agent.compat.deepspeed import (
+    ALLREDUCE_GRADIENTS,
+    AVERAGE_TENSOR,
+    BACKWARD_EPILOGUE,
+    BACKWARD_PROLOGUE,
+    ENGINE_BACKWARD,
+    EVAL_BATCH,
+    FETCH_PARAMETERS,
+    FORWARD,
+    IN_BACKWARD,
+    LOAD_CHECKPOINT,
+    PARTITION_GRADS,
+    PIPELINE_CLASS,
+    REDUCE_AND_PARTITION,
+    RELEASE_PARAMETERS,
+    SAVE_CHECKPOINT,
+    STEP,
+    TAKE_STEP,
+    TRAIN_BATCH,
+)
+from dsray_inspect.agent.compat.rows import Method
 from dsray_inspect.agent.probes import wire
 from dsray_inspect.agent.probes.targets import Target
 
-ENGINE = "deepspeed.runtime.engine"
-PIPELINE = "deepspeed.runtime.pipe.engine"
-ZERO_1_2 = "deepspeed.runtime.zero.stage_1_and_2"
-ZERO_3 = "deepspeed.runtime.zero.stage3"
-COORDINATOR = "deepspeed.runtime.zero.partitioned_param_coordinator"
-
-
-IN_BACKWARD = "_running_engine_backward"
-"""The engine sets it in its `backward`; prologue and epilogue tell of `loss.backward()` only."""
-
 
 def of_engine(
-    name: str,
+    method: Method,
     code: int,
     *,
     advances: bool = False,
@@ -30,9 +41,7 @@ def of_engine(
     part_of: str | None = None,
 ) -> Target:
     return Target(
-        ENGINE,
-        "DeepSpeedEngine",
-        name,
+        *method,
         code,
         of_engine=True,
         advances=advances,
@@ -42,11 +51,11 @@ def of_engine(
     )
 
 
-def of_pipeline(name: str, code: int, *, advances: bool = False, inherited: bool = False) -> Target:
+def of_pipeline(
+    method: Method, code: int, *, advances: bool = False, inherited: bool = False
+) -> Target:
     return Target(
-        PIPELINE,
-        "PipelineEngine",
-        name,
+        *method,
         code,
         of_engine=True,
         advances=advances,
@@ -56,28 +65,21 @@ def of_pipeline(name: str, code: int, *, advances: bool = False, inherited: bool
 
 
 TARGETS = (
-    of_engine("forward", wire.FORWARD, on_device=True),
-    of_engine("backward", wire.BACKWARD, on_device=True),
-    of_engine("_backward_prologue", wire.BACKWARD_PROLOGUE, part_of=IN_BACKWARD),
-    of_engine("_backward_epilogue", wire.BACKWARD_EPILOGUE, part_of=IN_BACKWARD),
-    of_engine("allreduce_gradients", wire.GRAD_REDUCE),
-    of_engine("step", wire.STEP, advances=True, on_device=True),
-    of_engine("save_checkpoint", wire.SAVE_CHECKPOINT),
-    of_engine("load_checkpoint", wire.LOAD_CHECKPOINT),
-    of_pipeline("train_batch", wire.TRAIN_BATCH, advances=True),
-    of_pipeline("eval_batch", wire.EVAL_BATCH),
+    of_engine(FORWARD, wire.FORWARD, on_device=True),
+    of_engine(ENGINE_BACKWARD, wire.BACKWARD, on_device=True),
+    of_engine(BACKWARD_PROLOGUE, wire.BACKWARD_PROLOGUE, part_of=IN_BACKWARD),
+    of_engine(BACKWARD_EPILOGUE, wire.BACKWARD_EPILOGUE, part_of=IN_BACKWARD),
+    of_engine(ALLREDUCE_GRADIENTS, wire.GRAD_REDUCE),
+    of_engine(STEP, wire.STEP, advances=True, on_device=True),
+    of_engine(SAVE_CHECKPOINT, wire.SAVE_CHECKPOINT),
+    of_engine(LOAD_CHECKPOINT, wire.LOAD_CHECKPOINT),
+    of_pipeline(TRAIN_BATCH, wire.TRAIN_BATCH, advances=True),
+    of_pipeline(EVAL_BATCH, wire.EVAL_BATCH),
     # Its `train_batch` steps by this alone; any other engine's `step` is around it.
-    of_pipeline("_take_model_step", wire.STEP, advances=True, inherited=True),
-    Target(ZERO_1_2, "DeepSpeedZeroOptimizer", "average_tensor", wire.GRAD_REDUCE),
-    Target(
-        ZERO_3,
-        "DeepSpeedZeroOptimizer_Stage3",
-        "_DeepSpeedZeroOptimizer_Stage3__reduce_and_partition_ipg_grads",
-        wire.GRAD_REDUCE,
-    ),
-    Target(ZERO_3, "DeepSpeedZeroOptimizer_Stage3", "partition_grads", wire.ZERO_PARTITION),
-    Target(COORDINATOR, "PartitionedParameterCoordinator", "fetch_sub_module", wire.ZERO_GATHER),
-    Target(
-        COORDINATOR, "PartitionedParameterCoordinator", "release_sub_module", wire.ZERO_PARTITION
-    ),
+    of_pipeline((*PIPELINE_CLASS, TAKE_STEP[2]), wire.STEP, advances=True, inherited=True),
+    Target(*AVERAGE_TENSOR, wire.GRAD_REDUCE),
+    Target(*REDUCE_AND_PARTITION, wire.GRAD_REDUCE),
+    Target(*PARTITION_GRADS, wire.ZERO_PARTITION),
+    Target(*FETCH_PARAMETERS, wire.ZERO_GATHER),
+    Target(*RELEASE_PARAMETERS, wire.ZERO_PARTITION),
 )

@@ -1,8 +1,7 @@
-"""How long a span was on the GPU, by CUDA events that are polled, never waited for (stdlib only).
+"""Measures the GPU time of spans by CUDA events that are polled, never waited for (stdlib only).
 
-The host's time of `forward` is the time to launch it. Two events are recorded on the current
-stream, and asked at later calls whether they have happened; their distance becomes a record of
-its own.
+On the host, `forward` takes only as long as its launch. Two events are recorded on the current
+stream and polled during later calls; the time between them becomes a record of its own.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from dsray_inspect.agent.probes.ring import Ring
 from dsray_inspect.agent.probes.wire import DEVICE
 
 WAITING: int = 64
-"""Pairs of events that may wait for the device; the oldest go when it is far behind."""
+"""Maximum number of pending pairs of events; the oldest are dropped if the device is far behind."""
 
 
 class Device:
-    """The CUDA events of one process; one thread may use it at a time, others go without."""
+    """The CUDA events of one process; only one thread uses it at a time, others are not measured."""
 
     def __init__(self, cuda: Any, ring: Ring) -> None:
         self._cuda = cuda
@@ -30,14 +29,14 @@ class Device:
         self._busy = threading.Lock()
 
     def begin(self) -> Any:
-        """Return an event recorded now; None where that may not be, as in a graph's capture."""
+        """Return an event recorded now; None where that is forbidden, as during graph capture."""
         if self._cuda.is_current_stream_capturing():
             return None
 
         return self._recorded()
 
     def end(self, mark: Any, code: int, start: int, end: int) -> None:
-        """Note that what began at `mark` ends on the device here, and report what has ended."""
+        """Record the end of the span that began at `mark`, and write the spans that have completed."""
         if mark is None or self._cuda.is_current_stream_capturing():
             return
 
@@ -66,7 +65,7 @@ class Device:
 
 
 def device_of_process(ring: Ring) -> Device | None:
-    """Return the events of this process, if it uses CUDA already: nothing here initialises it."""
+    """Return the events of this process if CUDA is initialized in it; never initialize it here."""
     cuda = getattr(sys.modules.get("torch"), "cuda", None)
 
     try:

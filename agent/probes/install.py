@@ -1,4 +1,4 @@
-"""What rung 2 runs in a rank to put a probe in and to take it out (stdlib only, sent by value)."""
+"""Installs and removes the probe of a rank, as in-process reads (stdlib only, sent by value)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from dsray_inspect.agent.probes.ring import Ring
 from dsray_inspect.agent.probes.wire import VERSION
 
 DISABLE = "DSRAY_INSPECT_DISABLE"
-"""A variable of the job that forbids probes."""
+"""Set in the environment of a job, it forbids probes."""
 
 
 def install(_actor: Any, request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
-    """Put a probe in, or join the one that is there; returns its ring and what it cannot see.
+    """Install a probe, or join the existing one; return its ring and the functions it misses.
 
-    `request`: `token` of the session, `lease_s`, after which the probe leaves by itself when
-    nobody has renewed it, and `capacity` of the ring.
+    `request`: `token` of the session, `lease_s`, after which the probe uninstalls itself unless the
+    lease is renewed, and `capacity` of the ring.
     """
     if os.environ.get(DISABLE, "0") not in ("", "0"):
         return {"probe": None, "probe_why": f"the job forbids it: {DISABLE} is set"}
@@ -26,7 +26,7 @@ def install(_actor: Any, request: dict[str, Any], _seen: dict[str, Any]) -> dict
     probe = installed()
 
     if probe is not None and probe.version != VERSION:
-        return {"probe": None, "probe_why": "another version of dsray-inspect traces this rank"}
+        return {"probe": None, "probe_why": "another version of dsray-inspect is tracing this rank"}
 
     joined = probe is not None
 
@@ -34,11 +34,11 @@ def install(_actor: Any, request: dict[str, Any], _seen: dict[str, Any]) -> dict
         try:
             probe = Probe(Ring(request["capacity"]))
         except OSError as error:
-            why = f"there is no room for a ring in /dev/shm: {error.strerror}"
+            why = f"no ring can be created in /dev/shm: {error.strerror}"
             return {"probe": None, "probe_why": why}
 
     if not probe.hold(request["token"], request["lease_s"]):
-        return {"probe": None, "probe_why": "too many sessions trace this rank"}
+        return {"probe": None, "probe_why": "too many sessions are tracing this rank"}
 
     if not joined:
         probe.put_in()
@@ -57,9 +57,9 @@ def install(_actor: Any, request: dict[str, Any], _seen: dict[str, Any]) -> dict
 
 
 def uninstall(_actor: Any, request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
-    """Give the session's lease back; the last one to do so takes the probe out.
+    """Release the session's lease; with the last lease the probe is removed.
 
-    `request`: `token`. Returns `gone`, and what stayed under somebody else's patches.
+    `request`: `token`. Returns `gone`, and the functions that other code patched after the probe.
     """
     probe = installed()
 
@@ -71,7 +71,7 @@ def uninstall(_actor: Any, request: dict[str, Any], _seen: dict[str, Any]) -> di
 
 
 def tidy(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
-    """Take out a probe whose sessions are gone: for a rank that calls nothing that would notice."""
+    """Remove a probe whose sessions are gone, in a rank that makes no instrumented calls."""
     probe = installed()
 
     if probe is not None:

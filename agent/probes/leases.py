@@ -1,7 +1,7 @@
-"""Who holds a ring, and until when: words of its header (stdlib only).
+"""The leases on a ring: words of its header (stdlib only).
 
-Each holder writes its own pair only. `W_DEADLINE_NS`, the one word that the trainer looks at,
-is the latest of all; two who write it at once may set it too early by one renewal at most.
+Each holder writes only its own pair of words. `W_DEADLINE_NS`, the only word the trainer reads, is
+the latest of all leases; concurrent writers can set it too early by one renewal at most.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ PLACES = range(W_HOLDERS, W_HOLDERS + 2 * HOLDERS, 2)
 
 
 def hold(words: memoryview, token: int, until_ns: int, now_ns: int) -> bool:
-    """Take or renew a lease; False when there is no place left."""
+    """Take or renew a lease; return False if all slots are taken."""
     mine = [at for at in PLACES if words[at] == token]
     free = mine or [at for at in PLACES if not words[at] or words[at + 1] < now_ns]
 
@@ -20,22 +20,22 @@ def hold(words: memoryview, token: int, until_ns: int, now_ns: int) -> bool:
         return False
 
     words[free[0]], words[free[0] + 1] = token, until_ns
-    words[W_DEADLINE_NS] = latest(words)
+    words[W_DEADLINE_NS] = _latest(words)
     return True
 
 
 def clear(words: memoryview, token: int) -> None:
-    """Give a lease back."""
+    """Release a lease."""
     for at in PLACES:
         if words[at] == token:
             words[at] = words[at + 1] = 0
 
-    words[W_DEADLINE_NS] = latest(words)
+    words[W_DEADLINE_NS] = _latest(words)
 
 
-def latest(words: memoryview) -> int:
+def _latest(words: memoryview) -> int:
     return max((int(words[at + 1]) for at in PLACES if words[at]), default=0)
 
 
 def is_held(words: memoryview, now_ns: int) -> bool:
-    return latest(words) >= now_ns
+    return _latest(words) >= now_ns

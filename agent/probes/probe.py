@@ -1,8 +1,8 @@
-"""The probe of one process: its ring, its patches, and who wants it (stdlib only).
+"""The probe of one process: its ring, its patches and its leases (stdlib only).
 
-There is one for all sessions. Each holds a lease in the ring's header, renewed from outside
-(`leases`); with the last of them the probe goes. It is found under `HOME` in `sys.modules`,
-since every session brings this code along anew.
+All sessions share one probe. Each holds a lease in the ring's header, renewed from outside
+(`leases`); with the last lease the probe is removed. It is registered as `HOME` in `sys.modules`,
+because every session brings its own copy of this code.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ HOME = "_dsray_probe"
 
 
 class Probe:
-    """Everything of ours in this process, from `put_in` to `take_out`."""
+    """Everything installed in this process, from `put_in` to `take_out`."""
 
     version = VERSION
 
@@ -35,10 +35,10 @@ class Probe:
         self._around = recorder(ring, self.switch)
         self.patches: list[Patch] = []
         self.missing: list[str] = []
-        self._going = threading.Lock()
+        self._removing = threading.Lock()
 
     def put_in(self, targets: tuple[Target, ...] = deepspeed.TARGETS + ray_train.TARGETS) -> None:
-        """Wrap what is there; a target that is missing is said to be."""
+        """Wrap the targets that exist, and note the missing ones."""
         device = device_of_process(self.ring)
 
         for target in targets:
@@ -66,13 +66,13 @@ class Probe:
         return wrap
 
     def take_out_expired(self) -> None:
-        """Leave if no lease is left."""
+        """Remove the probe if all leases have expired."""
         if not is_held(self.ring.header, time.monotonic_ns()):
             self.take_out()
 
     def take_out(self) -> list[str]:
-        """Put back everything, and return what somebody else has put his own on since."""
-        if not self._going.acquire(blocking=False) or self.switch.off:
+        """Restore everything; return the functions that other code patched in the meantime."""
+        if not self._removing.acquire(blocking=False) or self.switch.off:
             return []
 
         self.switch.turn_off()
@@ -93,18 +93,16 @@ class Probe:
         return covered
 
     def hold(self, token: int, lease_s: float) -> bool:
-        """Take or renew a lease; False when too many hold one."""
+        """Take or renew a lease; return False if there are too many."""
         now_ns = time.monotonic_ns()
         return hold(self.ring.header, token, now_ns + int(lease_s * 1e9), now_ns)
 
     def let_go(self, token: int) -> list[str] | None:
-        """Give a lease back; returns what `take_out` does if it was the last, None if not."""
+        """Release a lease; return the result of `take_out` if it was the last, else None."""
         clear(self.ring.header, token)
         return None if is_held(self.ring.header, time.monotonic_ns()) else self.take_out()
 
 
 def installed() -> Any:
-    """Return this process's probe, None where there is none; a session of another version may
-    have put it in.
-    """
+    """Return this process's probe, None without one; another version may have installed it."""
     return getattr(sys.modules.get(HOME), "probe", None)

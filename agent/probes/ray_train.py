@@ -1,22 +1,28 @@
 """What a rank asks of Ray: reports, and objects with their bytes (stdlib only).
 
 The methods behind `ray.train.report`, `ray.get` and `ray.put` are probed, not these functions:
-a script may have them by another name. Names are those of Ray 2.60.
+a script may have them by another name.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from dsray_inspect.agent.compat.ray import (
+    DESERIALIZE,
+    GET_OBJECTS,
+    PUT_OBJECT,
+    REPORT_V1,
+    REPORT_V2,
+    SERIALIZE,
+    SERIALIZED_BYTES,
+)
 from dsray_inspect.agent.probes import wire
 from dsray_inspect.agent.probes.targets import Target
 
-WORKER = "ray._private.worker"
-SERIALIZATION = "ray._private.serialization"
-
 
 def serialized_bytes(_args: tuple[Any, ...], result: Any) -> int:
-    return int(getattr(result, "total_bytes", 0))
+    return int(getattr(result, SERIALIZED_BYTES, 0))
 
 
 def got_bytes(args: tuple[Any, ...], _result: Any) -> int:
@@ -25,17 +31,10 @@ def got_bytes(args: tuple[Any, ...], _result: Any) -> int:
 
 
 TARGETS = (
-    Target(
-        "ray.train.v2._internal.execution.train_fn_utils",
-        "DistributedTrainFnUtils",
-        "report",
-        wire.REPORT,
-    ),
-    Target("ray.train._internal.session", "_TrainSession", "report", wire.REPORT),
-    Target(WORKER, "Worker", "get_objects", wire.OBJECT_GET),
-    Target(WORKER, "Worker", "put_object", wire.OBJECT_PUT),
-    Target(
-        SERIALIZATION, "SerializationContext", "serialize", wire.SERIALIZE, measure=serialized_bytes
-    ),
-    Target(WORKER, "Worker", "deserialize_objects", wire.DESERIALIZE, measure=got_bytes),
+    Target(*REPORT_V2, wire.REPORT),
+    Target(*REPORT_V1, wire.REPORT),
+    Target(*GET_OBJECTS, wire.OBJECT_GET),
+    Target(*PUT_OBJECT, wire.OBJECT_PUT),
+    Target(*SERIALIZE, wire.SERIALIZE, measure=serialized_bytes),
+    Target(*DESERIALIZE, wire.DESERIALIZE, measure=got_bytes),
 )

@@ -1,9 +1,8 @@
-"""The ring file: made and written in the trainer, read from any other process (stdlib only).
+"""The ring file: created and written by the trainer, read by any other process (stdlib only).
 
-Several threads write, each into a place of its own: the counter that gives out numbers is one
-C call. Readers keep their own place, so there may be many; a slow one loses the oldest records
-and knows how many. The file needs no end: what a killed writer wrote can be read, the spans that
-it was in among it.
+Several threads write, each to its own slot: the counter that assigns numbers is one C call. Readers
+keep their own position, so there can be many; a slow one loses the oldest records and knows how many.
+The file needs no proper end: records of a killed writer stay readable, including its open spans.
 """
 
 from __future__ import annotations
@@ -49,15 +48,15 @@ from dsray_inspect.agent.probes.wire import (
 )
 
 NUMBER_AND_END = "=q8xq"
-"""How a record begins, for `struct`."""
+"""The beginning of a record, for `struct`."""
 
 
 class RingUnreadable(Exception):
-    """Raised when a file is no ring of this version."""
+    """Raised when a file is not a ring of this version."""
 
 
 class Ring:
-    """The writing side; its parts are taken by the wrappers, which have no time for methods."""
+    """The writing side. Wrappers use its attributes directly, because method calls cost too much."""
 
     def __init__(self, capacity: int = CAPACITY, folder: str = FOLDER) -> None:
         if capacity < 1 or capacity & (capacity - 1):
@@ -69,7 +68,7 @@ class Ring:
         self.words = memoryview(self.memory).cast("q")
         self.header = self.words[capacity * WORDS :]
         self.columns = [self.words[word : capacity * WORDS : WORDS] for word in range(WORDS)]
-        """By the word of a record; a place in the ring is an index into each of them."""
+        """One per word of a record, each indexed by slot."""
         self.numbers = itertools.count(1)
         header = self.header
         header[W_VERSION], header[W_CAPACITY] = VERSION, capacity
@@ -80,9 +79,9 @@ class Ring:
         header[W_MAGIC] = MAGIC
 
     def begin(self, start: int, code: int, first: int, second: int) -> int:
-        """Begin a record; return its place.
+        """Begin a record; return its slot.
 
-        The wrappers have the same written out: they have no time for calls.
+        The wrappers inline the same code, because calls cost too much.
         """
         number = next(self.numbers)
         at = number % self.capacity
@@ -97,11 +96,11 @@ class Ring:
         return at
 
     def end(self, at: int, end: int) -> None:
-        """End the record at a place."""
+        """End the record in a slot."""
         self.columns[END][at] = end
 
     def close(self) -> None:
-        """Remove the file and the mapping; who has it open reads on."""
+        """Remove the file and the mapping; readers that have it open are not affected."""
         with contextlib.suppress(OSError):
             os.unlink(self.path)
 
@@ -112,7 +111,7 @@ class Ring:
 
 
 def make(path: str, size: int) -> mmap.mmap:
-    """Return a new file in memory, all of it there: writing to a hole would be a SIGBUS."""
+    """Create a file and allocate all of it: writing to a hole could raise SIGBUS."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     file = os.open(path, flags, 0o600)
 
@@ -127,7 +126,7 @@ def make(path: str, size: int) -> mmap.mmap:
 
 
 def born(pid: int) -> int | None:
-    """Return when a process began, in clock ticks since boot; None where there is none."""
+    """Return when a process started, in clock ticks since boot; None if it does not exist."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
@@ -138,25 +137,25 @@ def born(pid: int) -> int | None:
 
 
 class Reader:
-    """One reader of a ring, in another process as a rule; close it."""
+    """A reader of a ring, usually in another process; must be closed."""
 
     def __init__(self, path: str, *, any_version: bool = False) -> None:
-        """Open a ring; of any version, its header is all that may be read.
+        """Open a ring; with `any_version` only the header may be read.
 
         Raises:
-            OSError: it cannot be opened.
-            RingUnreadable: it is no ring, or one of another version.
+            OSError: It cannot be opened.
+            RingUnreadable: It is not a ring, or one of another version.
         """
         self.path = path
         self.dropped = 0
-        """Records that were overwritten before they were read, or will never be whole."""
+        """Records that were overwritten before they were read, or will never be complete."""
         file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
 
         try:
             size = os.fstat(file).st_size
 
             if size < HEADER_BYTES or size % RECORD_BYTES:
-                raise RingUnreadable(f"{path} is no ring")
+                raise RingUnreadable(f"{path} is not a ring")
 
             self.memory = mmap.mmap(file, 0)
         finally:
@@ -170,17 +169,17 @@ class Reader:
 
         if self.header[W_MAGIC] != MAGIC or not known:
             self.close()
-            raise RingUnreadable(f"{path} is no ring of version {VERSION}")
+            raise RingUnreadable(f"{path} is not a ring of version {VERSION}")
 
         if self.capacity < 1 or size != self.capacity * RECORD_BYTES + HEADER_BYTES:
             self.close()
-            raise RingUnreadable(f"{path} has another size than it says")
+            raise RingUnreadable(f"the size of {path} does not match its header")
 
         self._next = 1
         self._open: set[int] = set()
-        """Numbers below `_next` of spans that had not ended when they were read."""
+        """Numbers below `_next` of spans that were still open when they were read."""
         self._gone = 0
-        """How many of those were overwritten; each was lost, or moves when it ends."""
+        """How many of those were overwritten; each is lost, or moves when it ends."""
 
     def close(self) -> None:
         self.header.release()
@@ -191,17 +190,17 @@ class Reader:
         return born(self.header[W_PID]) == self.header[W_BORN]
 
     def skip_all(self) -> None:
-        """Begin with what is written from now on; spans that are open now will be."""
+        """Skip existing records; spans that are open now will still be read."""
         numbers, ends = self._column(NUMBER), self._column(END)
         self._next = max(numbers) + 1
         self._open = {n for n, end in zip(numbers, ends, strict=True) if n and end == -n}
 
     def read(self) -> bytes:
-        """Return the records that are new, whole ones only; open ones follow when they end."""
+        """Return new complete records; open ones follow when they end."""
         found = bytearray()
 
         for number in sorted(self._open):
-            raw, newest, is_open = self._look(number)
+            raw, newest, is_open = self._peek(number)
 
             if newest == number and not is_open:
                 self._open.discard(number)
@@ -213,7 +212,7 @@ class Reader:
                 self.dropped += 1
 
         while True:
-            raw, newest, is_open = self._look(self._next)
+            raw, newest, is_open = self._peek(self._next)
 
             if newest == self._next:
                 if is_open:
@@ -236,11 +235,11 @@ class Reader:
             self.dropped -= 1
 
     def open_spans(self) -> list[tuple[int, int]]:
-        """Return start and code of the spans that have not ended, outermost first."""
+        """Return start and code of the open spans, outermost first."""
         found = []
 
         for number in itertools.chain(sorted(self._open), itertools.count(self._next)):
-            raw, newest, is_open = self._look(number)
+            raw, newest, is_open = self._peek(number)
 
             if newest == number and is_open:
                 row = records(raw)[0]
@@ -258,11 +257,11 @@ class Reader:
         at = number % self.capacity * RECORD_BYTES
         return self.memory[at : at + RECORD_BYTES]
 
-    def _look(self, number: int) -> tuple[bytes, int, bool]:
-        """Return what stands at the place of a number, the newest number there, and if it is open.
+    def _peek(self, number: int) -> tuple[bytes, int, bool]:
+        """Return the record in the slot of a number, the newest number there, and if it is open.
 
-        The newest number is 0 where the record changed while it was copied, and where the one that
-        is looked for is being begun.
+        The newest number is 0 if the record changed while it was copied, or if the wanted one is just
+        being started.
         """
         raw = self._copy(number)
 
@@ -279,13 +278,13 @@ class Reader:
         self._next = number
 
     def _is_left_behind(self) -> bool:
-        """Return whether the next record will never be whole: many after it are, or nobody writes."""
+        """Return whether the next record will never be complete: later ones are, or the writer died."""
         later = self._next + min(256, self.capacity // 2)
         _, end = struct.unpack_from(NUMBER_AND_END, self._copy(self._next))
         is_begun = end == -self._next
-        return self._look(later)[1] == later or (is_begun and not self.writer_lives())
+        return self._peek(later)[1] == later or (is_begun and not self.writer_lives())
 
 
 def records(raw: bytes) -> list[tuple[int, ...]]:
-    """Return the records of what `Reader.read` gave, as tuples of words."""
+    """Split the bytes of `Reader.read` into records, each a tuple of words."""
     return list(struct.iter_unpack(RECORD, raw))

@@ -1,10 +1,13 @@
-"""Rung 4: a job that `dsray-inspect submit` started records its own start (stdlib only).
+"""Records the start of a job that was started by `dsray-inspect submit` (stdlib only).
 
-This one file is shipped to the job as its `sitecustomize`: Python runs it first in the driver
-and in every worker process, and goes on without it where it is missing. Nothing in it raises,
-blocks or starts a thread. Modules of Ray Train and DeepSpeed are timed when they are imported;
-the first optimizer step takes all of it out again. What is measured goes to one small file per
-process, which outlives a SIGKILL: a head of fixed length, then a line for each begin and end.
+This module is longer than others because it is shipped as one self-contained file: it becomes the
+job's `sitecustomize`, where nothing of this package can be imported. Its sections are the record file,
+the import hooks and wrappers, and the entry point.
+
+Python runs it first in the driver and in every worker process, and continues without it where it is
+missing. It never raises, blocks or starts a thread. It wraps functions of Ray Train and DeepSpeed as
+their modules are imported; the first optimizer step removes all wrappers. Times go to one small file
+per process, which survives a SIGKILL: a head of fixed length, then one line per start and end.
 """
 
 from __future__ import annotations
@@ -27,10 +30,10 @@ from typing import Any
 
 VERSION = 1
 GUEST = "dsray_inspect_guest"
-"""The name under which this module is found in a process, whoever is `sitecustomize` then."""
+"""The name of this module in `sys.modules`; `sitecustomize` may be replaced by the image's own."""
 OFF = "DSRAY_INSPECT_DISABLE"
 DRIVER = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""What Ray's job manager sets in the driver of a submitted job."""
+"""Set by Ray's job manager in the driver of a submitted job."""
 FOLDERS = ("/dev/shm", "/tmp")
 PREFIX = "dsray-start"
 HEAD_BYTES = 512
@@ -38,7 +41,7 @@ MAX_BYTES = 60 * 1024
 STALE_S = 600.0
 IDENTITY = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")
 SIGNALS = range(7, 25)
-"""Real-time signals above SIGRTMIN of which the first free one dumps the stacks."""
+"""Real-time signals above SIGRTMIN; the first free one dumps the stacks."""
 
 ENGINE = "deepspeed.runtime.engine"
 FUNCTIONS: dict[str, tuple[tuple[str, str], ...]] = {
@@ -46,7 +49,7 @@ FUNCTIONS: dict[str, tuple[tuple[str, str], ...]] = {
     "deepspeed": (("initialize", "initialize"),),
     "deepspeed.comm.comm": (("init_distributed", "init_distributed"),),
 }
-"""Functions to time, by module: name, and what its span is called."""
+"""Functions to time, by module: their name and that of their span."""
 METHODS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "deepspeed.runtime.config": (("DeepSpeedConfig", "__init__", "config"),),
     "deepspeed.ops.op_builder.builder": (("OpBuilder", "jit_load", "op_compile"),),
@@ -68,18 +71,18 @@ METHODS: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
 }
 IMPORTS = ("deepspeed", "torch._dynamo", "deepspeed.runtime.zero.muon.original_muon")
-"""Modules whose import is a span: what an optimizer seems to cost is mostly that."""
+"""Modules whose import is a span: it is most of the apparent cost of an optimizer."""
 RUNNER = "ray.train.v2._internal.execution.worker_group.thread_runner"
 CALLBACKS = "ray.train.v2._internal.callbacks.env_callback"
 CALLBACK_BASES = "ray.train.v2._internal.execution.callback"
 TARGETS = {*FUNCTIONS, *METHODS, *IMPORTS, RUNNER, CALLBACKS}
 
 Patch = tuple[Any, str, Any, Any]
-"""Owner, name, what was there, what we put there."""
+"""Owner, name, original and wrapper."""
 
 
 class Record:
-    """The file of one process; made by the first span, so that most processes have none."""
+    """The file of one process; created by the first span, so that most processes have none."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
@@ -93,7 +96,7 @@ class Record:
         self.lock = threading.Lock()
 
     def begin(self, name: str, detail: str | None = None) -> int | None:
-        """Note that something begins; returns its number, None where it is not recorded."""
+        """Record the start of a span; return its number, None if it is not recorded."""
         if not self.is_open():
             return None
 
@@ -111,7 +114,7 @@ class Record:
         self.write({"i": number, "e": time.time_ns()})
 
     def is_open(self) -> bool:
-        """Return whether there is a file, made now if need be; a forked child has none."""
+        """Return whether there is a file, creating it if needed; a forked child has none."""
         if os.getpid() != self.pid:
             return False
 
@@ -145,7 +148,7 @@ class Record:
         return True
 
     def answer_a_signal(self) -> int | None:
-        """Let a signal that nobody uses dump all stacks: it needs neither the GIL nor ptrace."""
+        """Let an unused signal dump all stacks, which needs neither the GIL nor ptrace."""
         caught = caught_signals()
         free = (signal.SIGRTMIN + one for one in SIGNALS)
         number = next((one for one in free if not caught >> (one - 1) & 1), None)
@@ -174,13 +177,13 @@ class Record:
             text = json.dumps(head, separators=(",", ":")).encode()
             os.pwrite(self.file, text[: HEAD_BYTES - 1].ljust(HEAD_BYTES - 1) + b"\n", 0)
 
-    def tell_rank(self) -> None:
-        """Write down the process's place in the group, for whom it cannot answer."""
+    def record_rank(self) -> None:
+        """Record the process's ranks, for readers that it cannot answer later."""
         self.head["identity"] = {name: os.environ[name] for name in IDENTITY if name in os.environ}
         self.write_head()
 
     def remove(self) -> None:
-        """Take the files and the signal's handler away; only the process that made them may."""
+        """Remove the files and the signal handler; only the process that created them may."""
         if os.getpid() != self.pid or self.file is None:
             return
 
@@ -204,7 +207,7 @@ class Record:
 
 
 def guarded(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the call with all its errors kept to itself: the job's work goes first."""
+    """Return the call with all errors suppressed: the job comes first."""
 
     def quiet(*args: Any, **kwargs: Any) -> Any:
         try:
@@ -234,12 +237,12 @@ def caught_signals() -> int:
 
 
 def job_of_driver() -> Any:
-    """Return Ray's id of the job that this driver is."""
+    """Return the Ray job id of this driver."""
     return sys.modules["ray"].get_runtime_context().get_job_id()
 
 
 def own_files() -> list[tuple[str, str]]:
-    """Return the files of this user's processes, each with the pid it was made by."""
+    """Return the record files of this user's processes, each with the pid of its creator."""
     found = []
 
     for folder in FOLDERS:
@@ -261,7 +264,7 @@ def is_own(path: str) -> bool:
 
 
 def sweep() -> None:
-    """Remove what killed processes left behind long ago."""
+    """Remove old files of killed processes."""
     for path, pid in own_files():
         with contextlib.suppress(OSError):
             is_old = time.time() - os.lstat(path).st_mtime > STALE_S
@@ -271,7 +274,7 @@ def sweep() -> None:
 
 
 def remove_of_job(job: str) -> None:
-    """Remove a job's files on this node, when its driver ends: who is killed cannot do it."""
+    """Remove a job's files on this node when its driver ends: killed processes cannot do so."""
     ours = set()
 
     for path, pid in own_files():
@@ -285,11 +288,11 @@ def remove_of_job(job: str) -> None:
                 os.unlink(path)
 
 
-# What is timed
+# Import hooks and wrappers
 
 
 class Finder:
-    """Times the modules in TARGETS when they are imported; it finds nothing by itself."""
+    """A meta path finder that wraps the loaders of the modules in TARGETS; finds nothing itself."""
 
     def __init__(self) -> None:
         self.busy: set[str] = set()
@@ -314,7 +317,7 @@ class Finder:
 
 
 class Loader:
-    """Stands for another loader while that runs its module, and then steps back."""
+    """Takes the place of another loader while that executes its module."""
 
     def __init__(self, loader: Any) -> None:
         self.loader = loader
@@ -347,7 +350,7 @@ finder = Finder()
 
 
 def time_module(module: Any) -> None:
-    """Put our wrappers into a module that has just been imported; what is missing is left out."""
+    """Wrap functions of a module that was just imported; missing ones are skipped."""
     name = module.__name__
 
     for function, span in FUNCTIONS.get(name, ()):
@@ -387,14 +390,14 @@ def timed(
     detail: Callable[[tuple[Any, ...]], str | None] | None = None,
     after: Callable[[], None] | None = None,
 ) -> Any:
-    """Return the call with a span around it, None where there is no such call."""
+    """Return the call wrapped in a span, None if there is no such call."""
     if not callable(call):
         return None
 
     @functools.wraps(call)
     def inside(*args: Any, **kwargs: Any) -> Any:
-        told = guarded(detail)(args) if detail and span == "op_compile" else None
-        number = begin(span, told) if patches else None
+        label = guarded(detail)(args) if detail and span == "op_compile" else None
+        number = begin(span, label) if patches else None
 
         try:
             return call(*args, **kwargs)
@@ -414,7 +417,7 @@ def begin_first_step() -> None:
 
 
 def stepping(call: Any) -> Any:
-    """Return the engine's step; its first return takes all our wrappers out again."""
+    """Return the engine's step, wrapped; its first return removes all wrappers."""
     if not callable(call):
         return None
 
@@ -429,21 +432,21 @@ def stepping(call: Any) -> Any:
 
 
 def beginning(call: Any) -> Any:
-    """Return what starts the training thread, noting that; the span ends with the process."""
+    """Return the start of the training thread, wrapped; its span ends with the process."""
     if not callable(call):
         return None
 
     @functools.wraps(call)
     def inside(*args: Any, **kwargs: Any) -> Any:
         begin("train_func")
-        guarded(record.tell_rank)()
+        guarded(record.record_rank)()
         return call(*args, **kwargs)
 
     return inside
 
 
 def adding(call: Any) -> Any:
-    """Return Ray Train's list of callbacks with ours behind the others; noted as `fit`."""
+    """Return the maker of Ray Train's callbacks, wrapped: appends a callback and records `fit`."""
     if not callable(call):
         return None
 
@@ -458,7 +461,7 @@ def adding(call: Any) -> Any:
 
 
 def leave() -> None:
-    """End the start: every attribute becomes what it was, unless somebody put his own on top."""
+    """Remove all wrappers, except where other code patched on top of them."""
     if step_begun and step_begun[0]:
         record.end(step_begun[0])
 
@@ -480,10 +483,10 @@ def leave() -> None:
 
 
 def make_callback() -> Any:
-    """Return a callback for Ray Train's hooks, each of which keeps its errors to itself.
+    """Return a callback for Ray Train's hooks; each hook suppresses its errors.
 
-    It is a local class, so that it is pickled by value: the controller and the ranks need
-    nothing of ours to take it. Where they have our module, that records.
+    The class is local, so that it is pickled by value: the controller and the ranks need no module of
+    this package to unpickle it. It records only where this module is loaded.
     """
     bases = importlib.import_module(CALLBACK_BASES)
 
@@ -524,11 +527,11 @@ def make_callback() -> Any:
 forget = guarded(record.remove)
 
 
-# How it begins
+# The entry point
 
 
 def take_place() -> None:
-    """Begin in this process, if it is a driver of a submitted job or a worker of Ray."""
+    """Install the import hook, if this is the driver of a submitted job or a Ray worker."""
     if os.environ.get(OFF) or not is_of_ray():
         return
 
@@ -541,17 +544,17 @@ def is_of_ray() -> bool:
     return is_worker or DRIVER in os.environ
 
 
-def other() -> Any:
-    """Return the `sitecustomize` that Python would have run without us, if there is one."""
+def image_sitecustomize() -> Any:
+    """Return the `sitecustomize` that Python would have run instead, if there is one."""
     here = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
     path = [entry for entry in sys.path if os.path.realpath(entry) != here]
     spec = importlib.machinery.PathFinder.find_spec("sitecustomize", path)
     return spec if spec is not None and spec.loader is not None else None
 
 
-def run_other() -> None:
-    """Run the image's own `sitecustomize`, with its errors as they would be without us."""
-    spec = guarded(other)()
+def run_image_sitecustomize() -> None:
+    """Run the image's own `sitecustomize`; its errors propagate as usual."""
+    spec = guarded(image_sitecustomize)()
 
     if spec is not None:
         sys.modules["sitecustomize"] = importlib.util.module_from_spec(spec)
@@ -560,4 +563,4 @@ def run_other() -> None:
 
 if __name__ == "sitecustomize":
     guarded(take_place)()
-    run_other()
+    run_image_sitecustomize()

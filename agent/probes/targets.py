@@ -1,4 +1,4 @@
-"""One function of a class that is to be probed, and how it is put in and taken out (stdlib only)."""
+"""The functions to probe, and how wrappers are installed and removed (stdlib only)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dsray_inspect.agent.probes.wrapper import Measure
 
 
 class Target:
-    """A function by the names of its module, class and attribute."""
+    """A function to probe, by the names of its module, class and attribute."""
 
     def __init__(
         self,
@@ -38,19 +38,17 @@ class Target:
         self.measure = measure
         self.on_device = on_device
         self.subclasses = subclasses
-        """Whether subclasses that have their own are probed too."""
+        """Whether subclasses that override it are probed too."""
         self.inherited = inherited
-        """Whether the named class only inherits it: what else inherits it stays as it is."""
+        """Whether the class merely inherits it; other heirs of the function are not touched."""
         self.part_of = part_of
-        """What is true of its first argument while a probed call that covers this one goes on."""
+        """An attribute of its first argument that is true while an enclosing probed call runs."""
 
     def __repr__(self) -> str:
         return f"{self.owner}.{self.name}"
 
     def owners(self) -> Iterator[type]:
-        """Yield the classes to be patched: the named one and its subclasses, as far as they define
-        the function.
-        """
+        """Yield the classes to patch: the named one and its subclasses if they define the function."""
         owner = getattr(sys.modules.get(self.module), self.owner, None)
 
         if isinstance(owner, type):
@@ -68,7 +66,7 @@ class Target:
 
 
 class Patch:
-    """One wrapper in its place."""
+    """One installed wrapper."""
 
     def __init__(self, owner: type, name: str, original: Any) -> None:
         self.owner = owner
@@ -82,9 +80,9 @@ class Patch:
         setattr(self.owner, self.name, ours)
 
     def take_out(self) -> bool:
-        """Put the original back; where somebody has put his own on ours, that one stays.
+        """Restore the original; return False if other code has patched the function since.
 
-        Ours is then called by his, and does nothing.
+        The wrapper then stays below the other patch, and does nothing.
         """
         if vars(self.owner).get(self.name) is not self.ours:
             return False
@@ -97,13 +95,13 @@ class Patch:
         return True
 
     def step_aside(self) -> None:
-        """Do so from within a call of the job."""
+        """Restore the original from within a call of the job."""
         with contextlib.suppress(Exception):
             self.take_out()
 
 
 def put_in(target: Target, wrap: Callable[[Any, Patch], Any]) -> tuple[list[Patch], list[str]]:
-    """Return the patches of a target, and why there is none where there is none."""
+    """Install the wrappers of a target; return the patches, and why any are missing."""
     patches, missing = [], []
 
     for owner in target.owners():
@@ -111,7 +109,7 @@ def put_in(target: Target, wrap: Callable[[Any, Patch], Any]) -> tuple[list[Patc
         patch = Patch(owner, target.name, original)
 
         if not isinstance(patch.original, FunctionType):
-            missing.append(f"{owner.__name__}.{target.name} is no plain function")
+            missing.append(f"{owner.__name__}.{target.name} is not a plain function")
             continue
 
         try:
@@ -122,6 +120,6 @@ def put_in(target: Target, wrap: Callable[[Any, Patch], Any]) -> tuple[list[Patc
             patches.append(patch)
 
     if not patches and not missing:
-        missing.append(f"{target!r} is not in this process")
+        missing.append(f"{target!r} does not exist in this process")
 
     return patches, missing

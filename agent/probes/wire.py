@@ -6,13 +6,13 @@ all processes of a machine share; the header has one pair of both clocks.
     record   number, start, end, code | flags << 16, first, second, thread, unused
     header   MAGIC, VERSION and sizes; the process; the clocks; its state; leases
 
-A span takes its number when it begins, from 1 on, and writes it with a minus as its end before all
-else: as long as it is open it has the same number at both places, and a record with two different
-ones is being written. Its place in the ring is `number % capacity`. A span whose place was taken by
-a later one before it ended takes another number then, and is MOVED.
+A span takes its number when it begins, counting from 1, and first writes the negated number as its
+end: an open span has the same number in both words, and a record with two different ones is being
+written. Its slot is `number % capacity`. If a later span takes the slot before it has ended, the span
+takes a new number then and is flagged MOVED.
 
-The header is at the end, so that a record's place is all that its writer has to work out. Its words
-are the same in all versions from 3 on: a ring that is left over can be told from one that is not.
+The header is at the end, so that a writer only has to compute the slot. Its words are the same in all
+versions since 3, so that abandoned rings of other versions can be recognized.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ WORDS: Final = RECORD_BYTES // WORD
 NUMBER: Final = 0
 START: Final = 1
 END: Final = 2
-"""Tells whether it is open, whole or being written."""
+"""Says whether the record is open, complete or being written."""
 CODE: Final = 3
 FIRST: Final = 4
 SECOND: Final = 5
 THREAD: Final = 6
 CAPACITY: Final = 32_768
-"""Records in a ring: 2 MiB, of the 64 MiB that a container's /dev/shm has by default."""
+"""Records per ring: 2 MiB of the 64 MiB that /dev/shm of a container has by default."""
 
 # Words of the header, from its beginning.
 W_MAGIC: Final = 0
@@ -50,34 +50,34 @@ W_VERSION: Final = 1
 W_CAPACITY: Final = 2
 W_PID: Final = 3
 W_BORN: Final = 4
-"""When the process began, in clock ticks since boot: a pid can come again."""
+"""When the process started, in clock ticks since boot, because pids are reused."""
 W_WALL_NS: Final = 5
 W_CLOCK_NS: Final = 6
 """CLOCK_MONOTONIC at `W_WALL_NS`."""
 W_STATE: Final = 7
 W_DEADLINE_NS: Final = 8
-"""The latest of all leases. Past it, the next probed call takes the probe out."""
+"""The latest of all leases. After it, the next probed call removes the probe."""
 W_MAIN_THREAD: Final = 9
-"""What `threading.get_ident()` is on the main thread."""
+"""`threading.get_ident()` of the main thread."""
 W_HOLDERS: Final = 16
 HOLDERS: Final = 16
-"""Pairs of words: a holder's token, 0 for a free place, and until when it has its lease."""
+"""Pairs of words: the token of a holder, 0 for a free slot, and the end of its lease."""
 
 RECORDING: Final = 1
 CLOSED: Final = 2
 
 # Flags of a record.
 FAILED: Final = 1 << 16
-"""An exception left the span."""
+"""The call raised an exception."""
 ADVANCED: Final = 1 << 17
-"""The engine's global step is higher than before the call."""
+"""The call increased the engine's global step."""
 MOVED: Final = 1 << 18
-"""Its place was taken while it was open: it has taken another number."""
+"""Its slot was overwritten while it was open, so it has a new number."""
 UNCOUNTED: Final = -1
-"""The step of an engine that does not count."""
+"""The step of an engine without step counts."""
 CODE_MASK: Final = (1 << 16) - 1
 
-# Codes: what a span is of. `first` and `second` of a record are given after the name.
+# Codes: the kind of a span. Comments give the meaning of `first` and `second`.
 FORWARD: Final = 1  # global step, micro step; so for all that an engine does
 BACKWARD: Final = 2
 BACKWARD_PROLOGUE: Final = 3

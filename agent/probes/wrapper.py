@@ -13,6 +13,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from dsray_inspect.agent.compat.torch import (
+    EVAL_FRAME_MODULE,
+    SKIP_CODE,
+)
 from dsray_inspect.agent.probes.device import Device
 from dsray_inspect.agent.probes.ring import Ring
 from dsray_inspect.agent.probes.wire import (
@@ -192,7 +196,7 @@ def is_true(args: tuple[Any, ...], name: str) -> bool:
 
 def keep_from_dynamo(function: Any) -> None:
     """Tell torch's compiler, where it is loaded, to leave the wrapper's own frame alone."""
-    skip = getattr(sys.modules.get("torch._C._dynamo.eval_frame"), "skip_code", None)
+    skip = getattr(sys.modules.get(EVAL_FRAME_MODULE), SKIP_CODE, None)
 
     if skip is not None:
         skip(function.__code__)

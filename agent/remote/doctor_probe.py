@@ -14,6 +14,13 @@ import sys
 import time
 from typing import Any
 
+from dsray_inspect.agent.compat.ray import (
+    NODE_ID_FLAG,
+    PROCESS_TITLE,
+    RAYLET_PROGRAM,
+    SERVICE_TITLES,
+    WORKER_CLASS,
+)
 from dsray_inspect.agent.remote.environ import EnvironUnreadable, live_environ
 from dsray_inspect.agent.remote.gpus import read_gpus
 from dsray_inspect.agent.remote.pyspy import dump, find_pyspy
@@ -21,8 +28,7 @@ from dsray_inspect.agent.remote.threads import scheduled_at_ms
 from dsray_inspect.agent.remote.unavailable import unavailable
 
 OK = "ok"
-TRAINING = ("ray::RayTrainWorker",)
-SERVICES = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
+TRAINING = (f"{PROCESS_TITLE}{WORKER_CLASS}",)
 TARGETS = 3
 DUMP = {"native": False, "locals": False, "subprocesses": False}
 
@@ -123,12 +129,12 @@ def sched(pid: int) -> str:
 
 def find_raylet(node_id: str) -> int | None:
     """Return the pid of a node's raylet, None where it cannot be seen."""
-    wanted = f"--node_id={node_id}".encode()
+    wanted = f"{NODE_ID_FLAG}={node_id}".encode()
 
     for pid in pids():
         arguments = command_line(pid)
 
-        if arguments and arguments[0].endswith(b"/raylet") and wanted in arguments:
+        if arguments and arguments[0].endswith(RAYLET_PROGRAM.encode()) and wanted in arguments:
             return pid
 
     return None
@@ -141,13 +147,20 @@ def candidates(raylet: int) -> list[int]:
     for pid in pids():
         arguments = command_line(pid)
 
-        if arguments and arguments[0].startswith(b"ray::") and parent_of(pid) == raylet:
+        if (
+            arguments
+            and arguments[0].startswith(PROCESS_TITLE.encode())
+            and parent_of(pid) == raylet
+        ):
             titles[pid] = arguments[0].decode("utf-8", "replace")
 
     titles.pop(os.getpid(), None)
     return sorted(
         titles,
-        key=lambda pid: (not titles[pid].startswith(TRAINING), titles[pid].startswith(SERVICES)),
+        key=lambda pid: (
+            not titles[pid].startswith(TRAINING),
+            titles[pid].startswith(SERVICE_TITLES),
+        ),
     )
 
 

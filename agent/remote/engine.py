@@ -7,11 +7,17 @@ Only attributes are read. Nothing here may call a collective or synchronise a de
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from typing import Any
 
+from dsray_inspect.agent.compat.deepspeed import (
+    FULL_SIZE,
+    OFFLOADS,
+)
+from dsray_inspect.agent.compat.torch import C10D_MODULE
 from dsray_inspect.agent.remote.gil import yield_gil
-from dsray_inspect.agent.remote.redaction import flatten_config
+from dsray_inspect.agent.remote.redaction import flatten_config, known_secrets
 
 MAX_TENSORS = 20_000
 
@@ -56,7 +62,7 @@ def offload_of(engine: Any) -> str | None:
     zero = getattr(engine._config, "zero_config", None)
     parts = []
 
-    for label, name in (("optimizer", "offload_optimizer"), ("parameters", "offload_param")):
+    for label, name in OFFLOADS:
         device = getattr(getattr(zero, name, None), "device", None)
         device = getattr(device, "value", device)
 
@@ -87,7 +93,7 @@ def parameters_of(engine: Any) -> int | None:
         if number >= MAX_TENSORS:
             return None
 
-        count = getattr(parameter, "ds_numel", None)
+        count = getattr(parameter, FULL_SIZE, None)
         total += int(count if count is not None else parameter.numel())
 
     return total
@@ -95,7 +101,7 @@ def parameters_of(engine: Any) -> int | None:
 
 def process_groups() -> list[str]:
     """Return one line a process group: name, backend, ranks and what it is for."""
-    module = sys.modules.get("torch.distributed.distributed_c10d")
+    module = sys.modules.get(C10D_MODULE)
     world = getattr(module, "_world", None)
     lines = []
 
@@ -133,10 +139,12 @@ def effective_config(engine: Any) -> dict[str, str]:
         if value is not None:
             merged[name] = value
 
+    known = known_secrets(os.environ)
+    yield_gil()
     flat: dict[str, str] = {}
 
     for name in sorted(merged, key=str):
         yield_gil()
-        flat.update(flatten_config({name: merged[name]}))
+        flat.update(flatten_config({name: merged[name]}, known=known))
 
     return flat

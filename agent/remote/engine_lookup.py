@@ -12,6 +12,12 @@ from collections.abc import Iterable, Iterator
 from types import CodeType, FrameType
 from typing import Any
 
+from dsray_inspect.agent.compat.deepspeed import (
+    ENGINE_CLASS,
+    ENGINE_FILES,
+    ENGINE_MODULE,
+    INITIALIZE,
+)
 from dsray_inspect.agent.remote.threads import walk
 
 SCAN_NS_PER_BLOCK = 30
@@ -19,6 +25,8 @@ SCAN_NS_PER_BLOCK = 30
 LOOKS = 6
 LOOK_EVERY_S = 0.003
 PATIENT_LOOKS = 30
+OWN_FILES = tuple(file.removeprefix("deepspeed") for file in ENGINE_FILES)
+"""Without the package, whose folder may have another name in a checkout."""
 NOT_RETURNED = "deepspeed.initialize has not returned yet"
 
 
@@ -43,7 +51,7 @@ def find_engine(may_scan_ms: float, moments: Iterable[None]) -> tuple[Any, str]:
     objects are asked who refers to the class, once, if that is estimated to take at most
     `may_scan_ms`: the scan holds the GIL. Frames come and go, hence several `moments` to look.
     """
-    module = sys.modules.get("deepspeed.runtime.engine")
+    module = sys.modules.get(ENGINE_MODULE)
 
     if module is None:
         return None, "DeepSpeed is not imported in this process"
@@ -52,7 +60,7 @@ def find_engine(may_scan_ms: float, moments: Iterable[None]) -> tuple[Any, str]:
         if initialize_on_stack():
             return None, NOT_RETURNED
 
-        engine = engine_on_stack(module.DeepSpeedEngine)
+        engine = engine_on_stack(getattr(module, ENGINE_CLASS))
 
         if engine is not None:
             return engine, "ok"
@@ -65,7 +73,7 @@ def find_engine(may_scan_ms: float, moments: Iterable[None]) -> tuple[Any, str]:
             f"{cost_ms:.0f} ms (allowed: {may_scan_ms:.0f} ms, --max-pause)"
         )
 
-    return engine_by_scan(module.DeepSpeedEngine)
+    return engine_by_scan(getattr(module, ENGINE_CLASS))
 
 
 def engine_on_stack(engine_class: type) -> Any:
@@ -98,14 +106,13 @@ def is_finished(candidate: Any, engine_class: type) -> bool:
 
 def initialize_on_stack() -> bool:
     return any(
-        frame.f_code.co_name == "initialize"
-        and frame.f_code.co_filename.endswith("deepspeed/__init__.py")
+        frame.f_code.co_name == INITIALIZE[0] and frame.f_code.co_filename.endswith(INITIALIZE[1])
         for frame in frames()
     )
 
 
 def is_engine_method(code: CodeType) -> bool:
-    own = code.co_filename.endswith(("/runtime/engine.py", "/runtime/pipe/engine.py"))
+    own = code.co_filename.endswith(OWN_FILES)
     return own and "deepspeed" in code.co_filename and code.co_varnames[:1] == ("self",)
 
 

@@ -12,6 +12,7 @@ import re
 import time
 from typing import Any
 
+from dsray_inspect.agent.compat.ray import V2_THREAD_TARGET, V2_TRAINING_THREAD
 from dsray_inspect.agent.remote.startup_record import FOLDERS, PREFIX, start_record, start_ticks
 from dsray_inspect.agent.remote.unavailable import unavailable
 
@@ -121,7 +122,7 @@ def name_of(frames: list[dict[str, Any]]) -> str:
     if names[-1:] == ["<module>"]:
         return "MainThread"
 
-    if any(file.endswith("thread_runner.py") for file in files) and "_run_target" in names:
-        return "TrainingThread(faulthandler)"
+    if any(file.endswith(V2_THREAD_TARGET[1]) for file in files) and V2_THREAD_TARGET[0] in names:
+        return f"{V2_TRAINING_THREAD}faulthandler)"
 
     return "MonitoringThread" if "_monitor_target" in names else ""

@@ -14,12 +14,16 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from dsray_inspect.agent.compat.torch import (
+    C10D_MODULE,
+    RECORDER_DUMPS,
+    RECORDER_FINISHED,
+    RECORDER_MODULE,
+)
 from dsray_inspect.agent.remote.gil import yield_gil
 from dsray_inspect.agent.remote.unavailable import unavailable
 from dsray_inspect.agent.remote.worker import all_idle
 
-DUMPS = ("_dump_fr_trace", "_dump_nccl_trace")
-FINISHED = ("completed", "COMPLETED")
 READ_MS = 20.0
 """What reading 2,000 entries, the recorder's default size, takes."""
 KEPT = 2
@@ -105,9 +109,9 @@ def dumped() -> bytes | None:
 
 
 def dumps() -> Iterator[bytes]:
-    module = sys.modules.get("torch._C._distributed_c10d")
+    module = sys.modules.get(RECORDER_MODULE)
 
-    for name in DUMPS:
+    for name in RECORDER_DUMPS:
         dump = getattr(module, name, None)
 
         if dump is not None:
@@ -170,7 +174,7 @@ def describe(entry: dict[str, Any], now_s: float) -> dict[str, Any]:
         "sizes": [list(map(int, size)) for size in entry["input_sizes"]],
         "dtype": str((entry.get("input_dtypes") or ["unknown"])[0]).lower(),
         "age_s": max(0.0, now_s - entry["time_created_ns"] / 1e9),
-        "finished": bool(entry["retired"]) or entry.get("state") in FINISHED,
+        "finished": bool(entry["retired"]) or entry.get("state") in RECORDER_FINISHED,
         "timeout_s": timeout_ms / 1000 if timeout_ms else None,
     }
 
@@ -187,7 +191,7 @@ def longest_gap_s(entries: list[dict[str, Any]]) -> float | None:
 
 def group_ranks() -> dict[str, Any]:
     """Return the ranks of each process group, by its name; evenly spaced ones as a span."""
-    module = sys.modules.get("torch.distributed.distributed_c10d")
+    module = sys.modules.get(C10D_MODULE)
     world = getattr(module, "_world", None)
     ranks = getattr(world, "pg_group_ranks", {})
     return {

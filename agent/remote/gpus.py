@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from dsray_inspect.agent.compat.ray import BUNDLED_PYNVML
 from dsray_inspect.agent.remote.unavailable import unavailable
 
-BINDINGS = ("pynvml", "ray._private.thirdparty.pynvml")
+BINDINGS = ("pynvml", BUNDLED_PYNVML)
 
 
 def read_gpus() -> tuple[list[dict[str, Any]], dict[str, Any] | None]:

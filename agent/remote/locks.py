@@ -11,6 +11,10 @@ import sys
 import time
 from typing import Any
 
+from dsray_inspect.agent.compat.torch import (
+    BATON_FILE,
+    BATON_LOCK,
+)
 from dsray_inspect.agent.remote.threads import start_of, walk
 
 COMPILERS = frozenset(
@@ -25,8 +29,8 @@ def awaited_locks() -> list[dict[str, Any]]:
 
     for frame in sys._current_frames().values():
         for inner in walk(frame):
-            if inner.f_code.co_filename.endswith("torch/utils/file_baton.py"):
-                path = getattr(inner.f_locals.get("self"), "lock_file_path", None)
+            if inner.f_code.co_filename.endswith(BATON_FILE):
+                path = getattr(inner.f_locals.get("self"), BATON_LOCK, None)
 
                 if isinstance(path, str):
                     locks.append({"path": path, "age_s": age_s(path)})

@@ -13,8 +13,15 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from dsray_inspect.agent.remote.environ import EnvironUnreadable, live_environ
-from dsray_inspect.agent.remote.redaction import REDACTED, known_secrets, redact_text
+from dsray_inspect.agent.compat.ray import (
+    APP_LOG,
+    OUTPUT_LOGS,
+    OUTPUT_MARKS,
+    TRAIN_LOG_FOLDER,
+)
+from dsray_inspect.agent.remote.environ import EnvironUnreadable
+from dsray_inspect.agent.remote.process_secrets import WITHHELD, process_secrets
+from dsray_inspect.agent.remote.redaction import REDACTED, redact_text
 
 TAIL_BYTES = 64 << 10
 LINE_WIDTH = 300
@@ -23,17 +30,14 @@ LONGEST_READ = 8_000
 
 # (name, file below Ray's `logs`); Ray Train's own has what `print` and `logging` were given.
 FILES = (
-    ("stdout", "worker-{}-*.out"),
-    ("stderr", "worker-{}-*.err"),
-    ("train", "train/ray-train-app-worker-{}.log"),
+    *OUTPUT_LOGS,
+    ("train", f"{TRAIN_LOG_FOLDER}/{APP_LOG}{{}}.log"),
 )
 NO_FOLDER = "Ray does not say where its logs are on this node"
 NO_FILE = (
     "no log file of it is in {}: it was rotated away or removed, "
     "or the node logs to stderr (RAY_LOG_TO_STDERR)"
 )
-RAY_MARKS = (":job_id:", ":actor_name:", ":task_name:")
-"""How Ray begins lines of its own, which tell whose output follows."""
 
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|.)")
 PRIVATE_KEY = re.compile(
@@ -59,7 +63,11 @@ def tail_of(folder: str, worker_id: str, *, pid: int, lines: int) -> dict[str, A
     if not folder:
         return {"files": [], "why": NO_FOLDER}
 
-    known = secrets_of(pid)
+    try:
+        known = process_secrets(pid)
+    except EnvironUnreadable as error:
+        return {"files": [], "why": WITHHELD.format(error)}
+
     files: list[dict[str, Any]] = []
     failures: list[str] = []
 
@@ -74,14 +82,6 @@ def tail_of(folder: str, worker_id: str, *, pid: int, lines: int) -> dict[str, A
 
     none = "ok" if files else NO_FILE.format(folder)
     return {"files": files, "why": "; ".join(failures) or none}
-
-
-def secrets_of(pid: int) -> list[str]:
-    """Return the secrets in the worker's environment, which no line may show, as far as one can."""
-    try:
-        return known_secrets(live_environ(pid))
-    except EnvironUnreadable:
-        return []
 
 
 def end_of(path: str, *, known: Sequence[str], lines: int, is_json: bool) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def lines_of(
         text = text.replace(secret, REDACTED)
 
     raw = [line for line in map(last_drawn, text.split("\n")) if line]
-    raw = [line for line in raw if not line.startswith(RAY_MARKS)]
+    raw = [line for line in raw if not line.startswith(OUTPUT_MARKS)]
     shown: list[str] = []
 
     for line in raw[-lines:]:

@@ -13,6 +13,7 @@ import socket
 import time
 from typing import Any
 
+from dsray_inspect.agent.compat.ray import SPILL_FOLDER
 from dsray_inspect.agent.remote import faultdump as faultdump
 from dsray_inspect.agent.remote.environ import (
     EnvironUnreadable,
@@ -23,11 +24,15 @@ from dsray_inspect.agent.remote.gpus import read_gpus
 from dsray_inspect.agent.remote.log_tail import tails_of
 from dsray_inspect.agent.remote.postmortem import post_mortem
 from dsray_inspect.agent.remote.process import descendants, probe
+from dsray_inspect.agent.remote.process_secrets import process_secrets
 from dsray_inspect.agent.remote.pyspy import dump_all
-from dsray_inspect.agent.remote.redaction import redact_pair
+from dsray_inspect.agent.remote.redaction import REDACTED, redact_pair
 from dsray_inspect.agent.remote.sockets import Tables
 from dsray_inspect.agent.remote.startup_record import identity_of, start_record
 from dsray_inspect.agent.remote.unavailable import unavailable
+
+SHOWN_OF_SECRET = 16
+"""As many first characters of a secret betray it."""
 
 
 def read_node(request: dict[str, Any]) -> dict[str, Any]:
@@ -66,7 +71,9 @@ def read_node(request: dict[str, Any]) -> dict[str, Any]:
             answer = by_signal(pid, answer)
 
         if "json" in answer:
-            answer["json"] = redact_locals(answer["json"]) if request["locals"] else answer["json"]
+            answer["json"] = (
+                redact_locals(pid, answer["json"]) if request["locals"] else answer["json"]
+            )
 
         processes.setdefault(pid, {})["stack"] = answer
 
@@ -107,7 +114,7 @@ def spilled(session_dir: str) -> dict[str, Any]:
     """Return the bytes that this node's object store has moved to its disk, and when it last did."""
     found, newest_at = 0, 0.0
 
-    for path in glob.glob(f"{session_dir}/ray_spilled_objects*/*") if session_dir else ():
+    for path in glob.glob(f"{session_dir}/{SPILL_FOLDER}*/*") if session_dir else ():
         try:
             status = os.stat(path)
         except OSError:
@@ -128,13 +135,26 @@ def environment(pid: int) -> dict[str, Any]:
     return compare_environ(live, str(pid))
 
 
-def redact_locals(text: bytes) -> bytes:
-    """Redact the values of local variables in py-spy's JSON, by name and by shape."""
+def redact_locals(pid: int, text: bytes) -> bytes:
+    """Redact the local variables in py-spy's JSON; all of them where no secret is known."""
     threads = json.loads(text)
+    known: list[str] | None
+
+    try:
+        known = process_secrets(pid)
+    except EnvironUnreadable:
+        known = None
 
     for thread in threads:
         for frame in thread.get("frames") or ():
             for local in frame.get("locals") or ():
-                local["repr"] = redact_pair(str(local.get("name")), str(local.get("repr")))
+                name, value = str(local.get("name")), str(local.get("repr"))
+                is_clean = known is not None and not any(holds(value, secret) for secret in known)
+                local["repr"] = redact_pair(name, value) if is_clean else REDACTED
 
     return json.dumps(threads).encode()
+
+
+def holds(value: str, secret: str) -> bool:
+    """Return whether a local's repr shows a secret, or its beginning: py-spy cuts long values."""
+    return secret[:SHOWN_OF_SECRET] in value or repr(secret)[1:-1][:SHOWN_OF_SECRET] in value

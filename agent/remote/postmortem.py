@@ -8,16 +8,25 @@ import glob
 import json
 import os
 import re
+from collections.abc import Callable
 from typing import Any
 
+from dsray_inspect.agent.compat.ray import (
+    CONTROLLER_LOG,
+    FAILURE_POLICY,
+    GROUP_STARTED,
+    TRAIN_LOG_FOLDER,
+)
+from dsray_inspect.agent.remote.environ import EnvironUnreadable
+from dsray_inspect.agent.remote.process_secrets import WITHHELD, node_secrets
 from dsray_inspect.agent.remote.redaction import redact_text
 
 TAIL_BYTES = 1 << 20
 TAIL_LINES = 12
 MAX_ACCOUNT = 12_000
 MAX_RECORDS = 20_000
-GROUP = "Started training worker group"
-FAILURE = "[FailurePolicy]"
+HEADS = re.compile(r"(?m)^\[FailurePolicy\].*|^Error: |^\[Rank [\d,]+ Error Snippet\]:$")
+"""The lines of a failure that say whose it is, and hold nothing of the failure itself."""
 KILLED = re.compile(r"[Kk]illed process (\d+)")
 TELLING = re.compile(
     r"what\(\)|\w*(?:Error|Exception|Interrupt)\b|SIG[A-Z]+ received|enforce fail|expected size"
@@ -33,21 +42,35 @@ def post_mortem(request: dict[str, Any]) -> dict[str, Any]:
     """
     folder = os.path.join(request["session_dir"], "logs")
     controller = request["controller"]
+    hide = redactor()
     return {
-        "train_log": train_log_of(folder, controller) if controller else [],
+        "train_log": train_log_of(folder, controller, hide) if controller else [],
         "last_words": {
-            worker_id: last_words(folder, worker_id, pid)
+            worker_id: last_words(folder, worker_id, pid, hide=hide)
             for worker_id, pid in request["workers"].items()
         },
         "oom_killed": sorted(oom_killed() & set(request["workers"].values())),
     }
 
 
-def train_log_of(folder: str, worker_id: str) -> list[dict[str, Any]]:
+def redactor() -> Callable[[str], str]:
+    """Return what hides the secrets of a process that has ended in its text."""
+    try:
+        known = node_secrets()
+    except EnvironUnreadable as error:
+        withheld = WITHHELD.format(error)
+        return lambda text: (
+            "\n".join(f"{head}\n{withheld}" for head in HEADS.findall(text)) or withheld
+        )
+
+    return lambda text: redact_text(text, known)
+
+
+def train_log_of(folder: str, worker_id: str, hide: Callable[[str], str]) -> list[dict[str, Any]]:
     """Return the messages in which Ray Train's controller tells of groups and failures."""
     found = []
 
-    for line in tail(os.path.join(folder, "train", f"ray-train-sys-controller-{worker_id}.log")):
+    for line in tail(os.path.join(folder, TRAIN_LOG_FOLDER, f"{CONTROLLER_LOG}-{worker_id}.log")):
         try:
             record = json.loads(line)
         except ValueError:
@@ -55,10 +78,10 @@ def train_log_of(folder: str, worker_id: str) -> list[dict[str, Any]]:
 
         message = str(record.get("message", ""))
 
-        if message.startswith(GROUP):
+        if message.startswith(GROUP_STARTED):
             shown = message  # one line a rank, and every one is needed
-        elif message.startswith(FAILURE):
-            shown = redact_text(message)[:MAX_ACCOUNT]
+        elif message.startswith(FAILURE_POLICY):
+            shown = hide(message)[:MAX_ACCOUNT]
         else:
             continue
 
@@ -67,11 +90,12 @@ def train_log_of(folder: str, worker_id: str) -> list[dict[str, Any]]:
     return found
 
 
-def last_words(folder: str, worker_id: str, pid: int) -> list[str]:
+def last_words(folder: str, worker_id: str, pid: int, *, hide: Callable[[str], str]) -> list[str]:
     """Return the last lines that a process wrote to stderr."""
     for path in glob.glob(os.path.join(folder, f"worker-{worker_id}-*-{pid}.err")):
         lines = [line.strip() for line in tail(path) if TELLING.search(line)]
-        return [redact_text(line)[:300] for line in dict.fromkeys(lines)][-TAIL_LINES:]
+        shown = [hide(line)[:300] for line in dict.fromkeys(lines)]
+        return list(dict.fromkeys(shown))[-TAIL_LINES:]
 
     return []
 

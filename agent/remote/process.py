@@ -7,7 +7,9 @@ import re
 from typing import Any
 
 from dsray_inspect.agent.remote.activity_counters import activity_counters
-from dsray_inspect.agent.remote.redaction import redact_text
+from dsray_inspect.agent.remote.environ import EnvironUnreadable
+from dsray_inspect.agent.remote.process_secrets import exec_secrets
+from dsray_inspect.agent.remote.redaction import redact_argv
 from dsray_inspect.agent.remote.sockets import Tables
 from dsray_inspect.agent.remote.threads import cpu_times, scheduled_at_ms
 
@@ -26,7 +28,7 @@ def probe(pid: int, tables: Tables, *, threads: bool, counters: bool) -> dict[st
         with open(f"/proc/{pid}/status") as file:
             status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            command = file.read().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+            command = file.read()
     except (OSError, ValueError):
         return {"state": "gone"}
 
@@ -34,10 +36,23 @@ def probe(pid: int, tables: Tables, *, threads: bool, counters: bool) -> dict[st
     return {
         "state": STATES.get(letter, "alive"),
         "rss_bytes": kilobytes(status.get("VmRSS", "")),
-        "command": redact_text(command)[:200],
+        "command": shown_command(pid, command),
         **({"idle_s": idle_times(pid), "cpu_times_s": thread_times(pid)} if threads else {}),
         **({"counters": activity_counters(pid, tables, threads=threads)} if counters else {}),
     }
+
+
+def shown_command(pid: int, command: bytes) -> str:
+    """Return a command line without secrets; only the program where these are not known."""
+    argv = command.decode("utf-8", "replace").rstrip("\0 ").split("\0")
+
+    # Not for a title that Ray gave the process: it has no arguments.
+    try:
+        known = () if argv[0].startswith("ray::") else exec_secrets(pid)
+    except EnvironUnreadable:
+        argv, known = argv[:1], ()
+
+    return redact_argv(argv, known)[:200]
 
 
 def kilobytes(text: str) -> int | None:

@@ -213,15 +213,9 @@ def redact_text(text: str, known: Iterable[str] = ()) -> str:
     return _redact_pairs(text)
 
 
-def redact_pair(name: str, value: str) -> str:
-    """Return the value of a variable as it may be shown."""
-    return REDACTED if _is_hidden(name, value) else redact_text(value)
-
-
-def redact_env(env: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment as it may be shown; a secret is hidden in other values too."""
-    known = known_secrets(env)
-    return {name: redact_variable(name, value, known) for name, value in env.items()}
+def redact_pair(name: str, value: str, known: Iterable[str] = ()) -> str:
+    """Return a value that goes by this name as it may be shown, without the known secrets."""
+    return REDACTED if _is_hidden(name, value) else redact_text(value, known)
 
 
 def known_secrets(env: Mapping[str, str]) -> list[str]:
@@ -232,22 +226,19 @@ def known_secrets(env: Mapping[str, str]) -> list[str]:
     )
 
 
-def redact_variable(name: str, value: str, known: Iterable[str]) -> str:
-    """Return the value of one of an environment's variables as it may be shown."""
-    return REDACTED if _is_hidden(name, value) else redact_text(value, known)
-
-
-def redact_argv(argv: Sequence[str]) -> tuple[str, ...]:
-    """Return a command line as it may be shown, item by item."""
+def redact_argv(argv: Sequence[str], known: Iterable[str] = ()) -> str:
+    """Return a command line as it may be shown, without the known secrets."""
     shown: list[str] = []
     for before, item in zip(("", *argv), argv, strict=False):
         option = before.lstrip("-") if before.startswith("-") and "=" not in before else ""
-        shown.append(redact_pair(option, item) if option else redact_text(item))
+        shown.append(redact_pair(option, item, known))
 
-    return tuple(shown)
+    return " ".join(shown)
 
 
-def flatten_config(config: Mapping[str, Any], max_items: int = MAX_CONFIG_KEYS) -> dict[str, str]:
+def flatten_config(
+    config: Mapping[str, Any], max_items: int = MAX_CONFIG_KEYS, *, known: Sequence[str] = ()
+) -> dict[str, str]:
     """Return a nested config as dotted keys and short values, sorted, secrets hidden.
 
     An object that is no plain value becomes its type's name: a repr may hold an address, and
@@ -268,7 +259,7 @@ def flatten_config(config: Mapping[str, Any], max_items: int = MAX_CONFIG_KEYS) 
         elif isinstance(value, (list, tuple)) and depth < 20 and not all(map(_is_plain, value)):
             stack += [(f"{key}.{i}", v, depth + 1) for i, v in reversed(list(enumerate(value)))]
         else:
-            flat[key] = _short(redact_pair(key, _text(value)))
+            flat[key] = _short(redact_pair(key, _text(value), known))
 
     return flat
 

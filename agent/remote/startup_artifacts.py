@@ -9,11 +9,22 @@ import sys
 import time
 from typing import Any
 
+from dsray_inspect.agent.compat.deepspeed import (
+    BUILDER_MODULE,
+    LOADED_OPS,
+)
+from dsray_inspect.agent.compat.ray import (
+    CONTEXT_MODULE,
+    CONTROLLER_LOG,
+    GROUP_ATTEMPTED,
+    GROUP_INITIALIZATION,
+    TRAIN_LOGGER,
+)
 from dsray_inspect.agent.remote.startup_record import start_record, start_ticks
 
 END_BYTES = 512 * 1024
 MAX_LINES = 200
-TELLING = ("[Worker Group Initialization]", "Attempting to start training worker group")
+TELLING = (GROUP_INITIALIZATION, GROUP_ATTEMPTED)
 
 
 def own_record(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
@@ -30,7 +41,7 @@ def train_totals() -> dict[str, float]:
 
     It keeps them for its metrics (`WorkerMetricsCallback`), which vanish from Ray's own endpoint.
     """
-    module = sys.modules.get("ray.train.v2._internal.execution.context")
+    module = sys.modules.get(CONTEXT_MODULE)
     context = getattr(module, "_train_context", None)
     execution = getattr(context, "execution_context", None)
     metrics = [
@@ -51,8 +62,8 @@ def builds() -> list[dict[str, Any]]:
     An op that another process has built, and this one only loads, is older than the wait for
     it: what counts is whether it was built since this process began.
     """
-    builder = sys.modules.get("deepspeed.ops.op_builder.builder")
-    loaded = dict(getattr(getattr(builder, "OpBuilder", None), "_loaded_ops", None) or {})
+    builder = sys.modules.get(BUILDER_MODULE)
+    loaded = dict(getattr(getattr(builder, LOADED_OPS[0], None), LOADED_OPS[1], None) or {})
     found = [built(name, getattr(module, "__file__", None)) for name, module in loaded.items()]
     return [one for one in found if one is not None]
 
@@ -97,8 +108,8 @@ def controller_log(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any])
 
 def log_files() -> list[str]:
     """Return the files that Ray Train's own logger writes here."""
-    paths = [getattr(one, "baseFilename", "") for one in logging.getLogger("ray.train").handlers]
-    return [path for path in paths if "ray-train-sys-controller" in path]
+    paths = [getattr(one, "baseFilename", "") for one in logging.getLogger(TRAIN_LOGGER).handlers]
+    return [path for path in paths if CONTROLLER_LOG in path]
 
 
 def telling_lines(path: str) -> list[tuple[int, str]]:

@@ -10,9 +10,16 @@ from collections.abc import Iterable
 from types import CodeType
 from typing import Any
 
+from dsray_inspect.agent.compat.deepspeed import (
+    BACKWARD,
+    LOSS_ARGUMENT,
+    LOSS_SCALE,
+    LOSS_SCALER,
+    OVERFLOWED_NORM,
+)
 from dsray_inspect.agent.remote.threads import walk
 
-OVERFLOWED = ("nan", "inf", "-inf", -1.0)
+OVERFLOWED = ("nan", "inf", "-inf", OVERFLOWED_NORM)
 """Norms of gradients that are not finite; DeepSpeed makes -1 of one."""
 
 
@@ -29,11 +36,11 @@ def health(engine: Any, moments: Iterable[None]) -> dict[str, Any]:
     norm = getattr(optimizer, "_global_grad_norm", None)
     grad_norm = plain(norm if norm is not None else getattr(engine, "_global_grad_norm", None))
     overflowed = grad_norm in OVERFLOWED
-    scaler = getattr(optimizer, "loss_scaler", None)
+    scaler = getattr(optimizer, LOSS_SCALER, None)
     return {
         "skipped_steps": plain(getattr(engine, "skipped_steps", None)),
         "grad_norm": grad_norm,
-        "loss_scale": plain(getattr(scaler, "cur_scale", None)),
+        "loss_scale": plain(getattr(scaler, LOSS_SCALE, None)),
         "loss": plain(loss_on_stack(moments if overflowed else (None,))),
         "weight": plain(first_weight(engine)),
     }
@@ -45,13 +52,13 @@ def loss_on_stack(moments: Iterable[None]) -> Any:
         for frame in sys._current_frames().values():
             for inner in walk(frame):
                 if is_backward(inner.f_code):
-                    return inner.f_locals.get("loss")
+                    return inner.f_locals.get(LOSS_ARGUMENT)
 
     return None
 
 
 def is_backward(code: CodeType) -> bool:
-    return code.co_name == "backward" and code.co_filename.endswith("deepspeed/runtime/engine.py")
+    return code.co_name == BACKWARD[0] and code.co_filename.endswith(BACKWARD[1])
 
 
 def first_weight(engine: Any) -> Any:

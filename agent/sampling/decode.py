@@ -7,6 +7,7 @@ something that was not available.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from sys import intern
@@ -14,8 +15,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from dsray_inspect.agent.launchers.ray.actor_calls import CallFailed
-from dsray_inspect.agent.model import Collective, DeepSpeed, Gpu
+from dsray_inspect.agent.launchers.base import CallFailed
+from dsray_inspect.agent.model import Collective, DeepSpeed, Gpu, Group
 from dsray_inspect.agent.sampling.node_report import (
     LogTail,
     NodeReport,
@@ -41,6 +42,7 @@ from dsray_inspect.agent.sampling.rank_report import (
 )
 from dsray_inspect.agent.stacks.decode import threads_inside
 from dsray_inspect.agent.stacks.pyspy import PySpyUnreadable, labelled_threads
+from dsray_inspect.agent.stacks.table import StackTable
 from dsray_inspect.agent.unavailable import NOT_ASKED, Unavailable
 
 T = TypeVar("T")
@@ -56,28 +58,29 @@ def failed_call(failure: CallFailed) -> Unavailable:
     return Unavailable(reason="died" if failure.dead else "failed", detail=str(failure))
 
 
-def rank_report(answer: Wire) -> RankReport | Unavailable:
+def rank_report(answer: Wire, table: StackTable) -> RankReport | Unavailable:
     """Return the answer of the parts of `remote.worker` and others that a rank was asked to run."""
     try:
-        return _rank_report(answer)
+        return _rank_report(answer, table)
     except (msgspec.ValidationError, LookupError, TypeError, ValueError) as error:
         return _malformed(error)
 
 
-def _rank_report(answer: Wire) -> RankReport:
+def _rank_report(answer: Wire, table: StackTable) -> RankReport:
     get = answer.get
     collectives, builds = get("collectives"), get("builds")
+    entries = collectives if isinstance(collectives, (list, tuple)) else None
+    groups = _groups(entries or (), get("group_ranks") or {})
     return RankReport(
-        threads=threads_inside(answer),
+        threads=threads_inside(answer, table),
         identity=identity_of(get("identity") or {}),
         environ=_environ(answer),
         env_state=get("env_state"),
         deepspeed=_part(get("deepspeed"), DeepSpeed),
         step=get("step"),
         health=_record(get("health"), TrainingHealth),
-        collectives=_unavailable(collectives)
-        if not isinstance(collectives, (list, tuple))
-        else _collectives(collectives, get("group_ranks") or {}),
+        collectives=_unavailable(collectives) if entries is None else _collectives(entries, groups),
+        groups=tuple(groups.values()),
         longest_gap_s=get("longest_gap_s"),
         arrivals=get("arrivals") or {},
         counters=_record(get("counters"), ActivityCounters),
@@ -91,7 +94,7 @@ def _rank_report(answer: Wire) -> RankReport:
     )
 
 
-def controller_report(answer: Wire) -> ControllerReport | Unavailable:
+def controller_report(answer: Wire, table: StackTable) -> ControllerReport | Unavailable:
     """Return the answer of `remote.controller.read_controller`."""
     try:
         return ControllerReport(
@@ -100,14 +103,14 @@ def controller_report(answer: Wire) -> ControllerReport | Unavailable:
             state=_text(answer.get("state")),
             attempt=_text(answer.get("attempt")),
             workers=msgspec.convert(answer.get("workers") or (), tuple[ControllerWorker, ...]),
-            threads=threads_inside(answer),
+            threads=threads_inside(answer, table),
             start=answer.get("start"),
         )
     except (msgspec.ValidationError, LookupError, TypeError, ValueError) as error:
         return _malformed(error)
 
 
-def node_report(answer: Wire) -> NodeReport:
+def node_report(answer: Wire, table: StackTable) -> NodeReport:
     """Return the answer of `remote.node.read_node`.
 
     Raises:
@@ -116,7 +119,7 @@ def node_report(answer: Wire) -> NodeReport:
     gpus = answer.get("gpus", ())
     return NodeReport(
         hostname=answer["hostname"],
-        processes={pid: process_probe(wire) for pid, wire in answer["processes"].items()},
+        processes={pid: process_probe(wire, table) for pid, wire in answer["processes"].items()},
         gpus=_unavailable(gpus)
         if isinstance(gpus, Mapping)
         else msgspec.convert(gpus, tuple[Gpu, ...]),
@@ -126,7 +129,7 @@ def node_report(answer: Wire) -> NodeReport:
     )
 
 
-def process_probe(wire: Wire) -> ProcessProbe:
+def process_probe(wire: Wire, table: StackTable) -> ProcessProbe:
     """Return what a node tells of one process."""
     get = wire.get
     identity = get("identity")
@@ -138,7 +141,7 @@ def process_probe(wire: Wire) -> ProcessProbe:
         cpu_times_s=get("cpu_times_s") or {},
         counters=_record(get("counters"), ActivityCounters),
         children=tuple(get("children") or ()),
-        stack=_stack(get("stack")),
+        stack=_stack(get("stack"), table),
         environ=_environ(wire),
         start=get("start"),
         identity=identity_of(identity) if identity else NO_IDENTITY,
@@ -154,7 +157,7 @@ def identity_of(variables: Mapping[str, str]) -> Identity:
     return Identity(rank=rank, local_rank=local_rank, node_rank=node_rank, world_size=world_size)
 
 
-def _stack(wire: Wire | None) -> StackDump | Unavailable:
+def _stack(wire: Wire | None, table: StackTable) -> StackDump | Unavailable:
     """Return the threads in py-spy's JSON, labelled."""
     if wire is None:
         return NOT_DUMPED
@@ -163,7 +166,7 @@ def _stack(wire: Wire | None) -> StackDump | Unavailable:
         return _unavailable(wire)
 
     try:
-        threads = labelled_threads(wire["json"])
+        threads = labelled_threads(wire["json"], table)
     except PySpyUnreadable as error:
         return _malformed(error)
 
@@ -218,12 +221,12 @@ def _text(value: Any) -> str | None:
     return str(value) if value is not None else None
 
 
-def _collectives(entries: Sequence[Wire], ranks: Mapping[str, Any]) -> tuple[Collective, ...]:
+def _collectives(entries: Sequence[Wire], groups: Mapping[str, Group]) -> tuple[Collective, ...]:
     return tuple(
         [
             Collective(
                 group=intern(entry["group"]),
-                ranks=group_members(ranks.get(entry["group"])),
+                group_id=group.id if (group := groups.get(entry["group"])) else None,
                 sequence=entry["sequence"],
                 operation=intern(entry["operation"]),
                 sizes=_shared_sizes(tuple(map(tuple, entry["sizes"]))),
@@ -235,6 +238,49 @@ def _collectives(entries: Sequence[Wire], ranks: Mapping[str, Any]) -> tuple[Col
             for entry in entries
         ]
     )
+
+
+def _groups(entries: Sequence[Wire], ranks: Mapping[str, Any]) -> dict[str, Group]:
+    """Return by name the process groups of a rank's collectives whose ranks are known."""
+    names = dict.fromkeys(entry["group"] for entry in entries)
+    return {name: group for name in names if (group := _group(name, ranks.get(name)))}
+
+
+def _group(name: str, ranks: Any) -> Group | None:
+    """Return a group's record, the same one for all its ranks.
+
+    It is found by the span that came over the wire: to hash all ranks of a group, once for each
+    of them, would be quadratic in their number.
+    """
+    if isinstance(ranks, dict):
+        return _spanned_group(name, ranks["first"], ranks["end"], ranks["stride"])
+
+    return _listed_group(name, tuple(ranks)) if ranks else None
+
+
+@lru_cache(maxsize=4096)
+def _spanned_group(name: str, first: int, end: int, stride: int) -> Group:
+    return _listed_group(name, _span(first, end, stride))
+
+
+@lru_cache(maxsize=4096)
+def _listed_group(name: str, ranks: tuple[int, ...]) -> Group:
+    return Group(id=f"{name}:{_spelled(ranks)}", name=name, ranks=ranks)
+
+
+def _spelled(ranks: tuple[int, ...]) -> str:
+    """Return "0-7", "0-14/2" for every other rank, or with a checksum for uneven ones."""
+    first, last = ranks[0], ranks[-1]
+    stride = ranks[1] - first if len(ranks) > 1 else 1
+    even = stride > 0 and ranks == tuple(range(first, last + 1, stride))
+
+    if len(ranks) == 1:
+        return str(first)
+
+    if even:
+        return f"{first}-{last}" if stride == 1 else f"{first}-{last}/{stride}"
+
+    return f"{first}-{last}~{zlib.crc32(repr(ranks).encode()):08x}"
 
 
 @lru_cache(maxsize=4096)

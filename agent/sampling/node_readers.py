@@ -9,13 +9,14 @@ from typing import Any
 
 import msgspec
 
-from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls, CallFailed
-from dsray_inspect.agent.launchers.ray.records import NodeRow
+from dsray_inspect.agent.handles import NodeHandle
+from dsray_inspect.agent.launchers.base import CallFailed, NodeReaderHost
 from dsray_inspect.agent.model import Agent
 from dsray_inspect.agent.remote.node import read_node
 from dsray_inspect.agent.remote.node_agent import NodeAgent
 from dsray_inspect.agent.sampling.decode import node_report
 from dsray_inspect.agent.sampling.observation import Observation
+from dsray_inspect.agent.unavailable import Unavailable
 
 PYSPY_S = 4.0
 LOCAL_S = PYSPY_S + 4.0
@@ -26,9 +27,9 @@ AGENT_S = PYSPY_S + 6.0
 class NodeReaders:
     """The node agents and threads of one session; close it."""
 
-    def __init__(self, calls: ActorCalls) -> None:
-        self._calls = calls
-        self._here = calls.node_id()
+    def __init__(self, host: NodeReaderHost | Unavailable) -> None:
+        self._host = host
+        self._here = "" if isinstance(host, Unavailable) else host.node_id()
         self._agents: dict[str, Any] = {}
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="node-read")
 
@@ -39,7 +40,7 @@ class NodeReaders:
     def is_own(self, node_id: str) -> bool:
         return node_id == self._here
 
-    def can_read(self, node: NodeRow, nodes: dict[str, NodeRow], pids: list[int]) -> bool:
+    def can_read(self, node: NodeHandle, nodes: dict[str, NodeHandle], pids: list[int]) -> bool:
         """Return whether a node's processes can be read from this very process.
 
         True for our own node, and for another raylet on the same machine, as long as its
@@ -57,17 +58,22 @@ class NodeReaders:
 
     def ask_agent(self, node_id: str, request: dict[str, Any]) -> Any:
         """Return a reference to the answer of the node's agent, started when it is not there."""
+        if isinstance(self._host, Unavailable):
+            raise CallFailed(str(self._host))
+
         agent = self._agents.get(node_id)
 
         if agent is None:
-            agent = self._agents[node_id] = self._calls.start_agent(node_id, NodeAgent)
+            agent = self._agents[node_id] = self._host.start_reader(node_id, NodeAgent)
 
-        return agent.read.remote(request)
+        return self._host.ask_reader(agent, "read", request)
 
     def wait(self, reference: Any, timeout_s: float) -> Any:
         """Return an agent's answer, `CallFailed`, or None when it did not come in time."""
-        done = self._calls.wait([reference], timeout_s)
-        return self._calls.answer(reference) if done else None
+        if isinstance(self._host, Unavailable):
+            return CallFailed(str(self._host))
+
+        return self._host.answers({"": reference}, timeout_s).get("")
 
     def forget(self, node_id: str) -> None:
         self._agents.pop(node_id, None)
@@ -161,7 +167,7 @@ class ExternalReadBatch:
 
         self._local, self._remote = [], []
 
-    def _start(self, node: NodeRow, request: dict[str, Any]) -> None:
+    def _start(self, node: NodeHandle, request: dict[str, Any]) -> None:
         if self._readers.can_read(node, self._nodes, request["pids"]):
             agent = Agent(state="local", detail="read from here")
             self._observation.agents[node.node_id] = agent
@@ -178,7 +184,7 @@ class ExternalReadBatch:
 
     def _add(self, node_id: str, answer: dict[str, Any]) -> None:
         try:
-            report = node_report(answer)
+            report = node_report(answer, self._observation.stacks)
         except (msgspec.ValidationError, LookupError, TypeError, ValueError) as error:
             self._fail(node_id, f"its answer cannot be decoded: {error}"[:200])
             return

@@ -6,19 +6,20 @@ from typing import Literal
 
 import msgspec
 
-from dsray_inspect.agent.launchers.ray.adapters import RunActors
-from dsray_inspect.agent.launchers.ray.records import (
-    ActorRow,
-    ExitRow,
-    JobRow,
-    NodeRow,
-    PlacementGroupRow,
-    SubmissionRow,
+from dsray_inspect.agent.handles import (
+    JobHandle,
+    NodeHandle,
+    PlacementGroup,
+    ProcessExit,
+    ProcessHandle,
+    RunHandle,
+    Submission,
 )
 from dsray_inspect.agent.model import Agent
 from dsray_inspect.agent.sampling.node_report import NodeReport
 from dsray_inspect.agent.sampling.process_probe import NOT_PROBED, ProcessProbe
 from dsray_inspect.agent.sampling.rank_report import ControllerReport, RankReport
+from dsray_inspect.agent.stacks.table import StackTable
 from dsray_inspect.agent.unavailable import NOT_ASKED, Unavailable
 
 NO_INJECT = Unavailable(reason="disabled", detail="switched off by --no-inject")
@@ -57,21 +58,22 @@ class SampleRequest(msgspec.Struct, frozen=True, kw_only=True):
 class Observation(msgspec.Struct, kw_only=True):
     """One sample before it is assembled: the answers of all rungs."""
 
-    job: JobRow
-    actors: RunActors | None
-    nodes: list[NodeRow]
+    job: JobHandle
+    actors: RunHandle | None
+    nodes: list[NodeHandle]
     request: SampleRequest
-    submission: SubmissionRow | None = None
+    stacks: StackTable = msgspec.field(default_factory=StackTable)
+    submission: Submission | None = None
     """How the job ended, None while it runs."""
-    exits: dict[str, ExitRow] = {}
+    exits: dict[str, ProcessExit] = {}
     """How worker processes ended, by worker id; read when one of the run has."""
     session_dirs: dict[str, str] = {}
     """By node id, where Ray keeps its logs there."""
     reachable: dict[str, str] = {}
     """By node id, "ok" or why its raylet does not answer; asked of nodes that were silent."""
-    helpers: list[ActorRow] = []
+    helpers: list[ProcessHandle] = []
     """The job's living actors that belong to no run, which ranks may wait for; for `counters`."""
-    placement_groups: list[PlacementGroupRow] = []
+    placement_groups: list[PlacementGroup] = []
     available: dict[str, float] = {}
     controller: ControllerReport | Unavailable = NOT_ASKED
     ranks: dict[str, RankReport | Unavailable] = {}

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from dsray_inspect.agent.model import Record, Thread
+from dsray_inspect.agent.model import Record
+from dsray_inspect.agent.stacks.thread import Thread
 from dsray_inspect.agent.unavailable import NOT_ASKED, Unavailable
 
 ProcessState = Literal["alive", "stopped", "dead", "gone"]

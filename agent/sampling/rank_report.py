@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dsray_inspect.agent.model import Collective, DeepSpeed, Record, Thread
+from dsray_inspect.agent.model import Collective, DeepSpeed, Group, Record
 from dsray_inspect.agent.sampling.process_probe import (
     NO_IDENTITY,
     ActivityCounters,
     Environ,
     Identity,
 )
+from dsray_inspect.agent.stacks.thread import Thread
 from dsray_inspect.agent.unavailable import NOT_ASKED, Unavailable
 
 
@@ -55,6 +56,8 @@ class RankReport(Record, frozen=True, kw_only=True):
     step: int | None = None
     health: TrainingHealth | None = None
     collectives: tuple[Collective, ...] | Unavailable = NOT_ASKED
+    groups: tuple[Group, ...] = ()
+    """The process groups of its collectives."""
     longest_gap_s: float | None = None
     arrivals: Mapping[str, Sequence[tuple[int, int]]] = {}
     """By process group: (sequence, Unix ns) of its newest collectives."""

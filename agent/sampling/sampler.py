@@ -14,11 +14,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls, CallFailed
-from dsray_inspect.agent.launchers.ray.adapters import Part, RunActors
-from dsray_inspect.agent.launchers.ray.gcs import Gcs
-from dsray_inspect.agent.launchers.ray.records import ActorRow, JobRow, NodeRow
-from dsray_inspect.agent.launchers.ray.train import adapter_of, find_runs
+from dsray_inspect.agent.handles import JobHandle, ProcessHandle, RunHandle
+from dsray_inspect.agent.launchers.base import CallFailed, InProcessReads, Launcher, Part
 from dsray_inspect.agent.model import OK
 from dsray_inspect.agent.remote.startup_artifacts import own_record
 from dsray_inspect.agent.sampling.decode import controller_report, failed_call, rank_report
@@ -28,6 +25,7 @@ from dsray_inspect.agent.sampling.process_probe import StackDump
 from dsray_inspect.agent.sampling.rank_report import ControllerReport, RankReport
 from dsray_inspect.agent.sampling.reachability import knock
 from dsray_inspect.agent.sampling.session_cache import SessionCache
+from dsray_inspect.agent.stacks.table import StackTable
 from dsray_inspect.agent.stacks.unresponsive import explain_silence, gil_keeper
 from dsray_inspect.agent.unavailable import Unavailable
 
@@ -35,31 +33,31 @@ HEDGE_S = 0.3
 ANSWER_S = 1.8
 AGAIN_S = 0.5
 PATIENCE_S = 6.0
-MOST_HELPERS = 64
 PATIENT_S = 0.2
 """How long a rank may wait, within `HEDGE_S`, to see its engine at work when it must be found."""
 
 
 class Sampler:
-    """Takes samples of runs of one cluster; close it."""
+    """Takes samples of a launcher's runs; close it."""
 
-    def __init__(self, gcs: Gcs, calls: ActorCalls) -> None:
-        self._gcs = gcs
-        self._calls = calls
-        self._readers = NodeReaders(calls)
+    def __init__(self, launcher: Launcher) -> None:
+        self._launcher = launcher
+        self._readers = NodeReaders(launcher.node_readers())
         self._cache = SessionCache()
-        self._session_dirs: dict[str, str] = {}
+        self._stacks = StackTable()
 
     def close(self) -> None:
         self._readers.close()
 
-    def sample(self, job: JobRow, actors: RunActors | None, request: SampleRequest) -> Observation:
+    def sample(
+        self, job: JobHandle, actors: RunHandle | None, request: SampleRequest
+    ) -> Observation:
         """Return one sample; takes another when the worker group changed meanwhile."""
         started, taken_at = time.monotonic(), time.time()
         observation = self._take(job, actors, request)
 
         if observation.any_died:
-            job, now = self.refresh(job, actors)
+            job, now = self._launcher.refresh(job, actors)
 
             if now is not None and living(now) and living(now) != living(observation.actors):
                 observation = self._take(job, now, request)
@@ -73,58 +71,30 @@ class Sampler:
         observation.taken_at, observation.took_s = taken_at, time.monotonic() - started
         return observation
 
-    def refresh(self, job: JobRow, actors: RunActors | None) -> tuple[JobRow, RunActors | None]:
-        """Return job and run as Ray's tables have them now."""
-        jobs = {row.job_id: row for row in self._gcs.jobs()}
-        runs = find_runs(self._gcs.actors(job.job_id))
-        same = [run for run in runs if actors is not None and run.is_same(actors)]
-        return jobs.get(job.job_id, job), same[0] if same else actors
-
-    def _take(self, job: JobRow, actors: RunActors | None, request: SampleRequest) -> Observation:
-        observation = self._from_tables(job, actors, request)
-        SamplePass(self._calls, self._readers, observation, self._cache).take()
+    def _take(
+        self, job: JobHandle, actors: RunHandle | None, request: SampleRequest
+    ) -> Observation:
+        layout = self._launcher.layout(job, actors, helpers=request.counters)
+        observation = Observation(
+            job=job,
+            actors=actors,
+            request=request,
+            stacks=self._stacks,
+            nodes=layout.nodes,
+            placement_groups=layout.placement_groups,
+            available=layout.available,
+            submission=layout.submission,
+            helpers=layout.helpers,
+            session_dirs=layout.log_folders,
+            exits=layout.exits,
+        )
+        reads = self._launcher.in_process()
+        SamplePass(reads, self._readers, observation, self._cache).take()
         self._cache.complete_driver(observation)
         return observation
 
-    def _from_tables(
-        self, job: JobRow, actors: RunActors | None, request: SampleRequest
-    ) -> Observation:
-        """Return what Ray's tables say, before any process was asked."""
-        observation = Observation(job=job, actors=actors, nodes=self._gcs.nodes(), request=request)
 
-        if actors is not None and actors.controller is not None and not living(actors):
-            observation.placement_groups = self._gcs.placement_groups(job.job_id)
-            observation.available = self._gcs.available()
-
-        if job.is_dead and job.submission_id is not None:
-            observation.submission = self._gcs.submission(job.submission_id)
-
-        if actors is not None and request.counters:
-            observation.helpers = self._helpers(job)
-
-        if actors is not None:
-            observation.session_dirs = self._dirs_of(observation.nodes)
-
-        if actors is not None and actors.some_ended:
-            observation.exits = self._gcs.exits()
-
-        return observation
-
-    def _helpers(self, job: JobRow) -> list[ActorRow]:
-        rows = self._gcs.actors(job.job_id)
-        known = {
-            row.actor_id for run in find_runs(rows) for row in (run.controller, *run.workers) if row
-        }
-        return [row for row in rows if row.alive and row.actor_id not in known][:MOST_HELPERS]
-
-    def _dirs_of(self, nodes: list[NodeRow]) -> dict[str, str]:
-        if any(node.alive and node.node_id not in self._session_dirs for node in nodes):
-            self._session_dirs = {node.node_id: "" for node in nodes} | self._gcs.session_dirs()
-
-        return self._session_dirs
-
-
-def living(actors: RunActors | None) -> set[tuple[str, int]]:
+def living(actors: RunHandle | None) -> set[tuple[str, int]]:
     """Return node and pid of each living worker."""
     return {(row.node_id, row.pid) for row in actors.workers if row.alive} if actors else set()
 
@@ -134,17 +104,17 @@ class SamplePass:
 
     def __init__(
         self,
-        calls: ActorCalls,
+        reads: InProcessReads | Unavailable,
         readers: NodeReaders,
         observation: Observation,
         cache: SessionCache,
     ) -> None:
-        self._calls = calls
+        self._reads = reads
         self._readers = readers
         self._observation = observation
         self._cache = cache
         self._batch = ExternalReadBatch(readers, observation)
-        self._pending: dict[str, tuple[ActorRow, Any]] = {}
+        self._pending: dict[str, tuple[ProcessHandle, Any]] = {}
         """By actor id: calls without an answer so far."""
 
     def take(self) -> None:
@@ -170,7 +140,7 @@ class SamplePass:
 
     def _send_calls(self) -> None:
         actors, ask = self._observation.actors, self._observation.request
-        adapter = adapter_of(actors.generation) if actors else None
+        reads = self._reads
         request = {
             "until": time.time() + PATIENCE_S + 1,
             "max_pause_ms": ask.max_pause_ms,
@@ -178,25 +148,42 @@ class SamplePass:
             "recorder": ask.recorder,
         }
 
-        if adapter is not None and not adapter.controller_parts:
-            self._observation.controller = Unavailable(
-                reason="not_running", detail=adapter.without_controller
-            )
+        if isinstance(reads, Unavailable):
+            self._keep_all(reads)
+            return
+
+        controller_parts = reads.controller_parts(actors) if actors is not None else ()
+
+        if isinstance(controller_parts, Unavailable):
+            self._observation.controller = controller_parts
+
+        if not ask.inject:
+            self._keep_all(NO_INJECT)
+            return
 
         for row in self._living_rows():
-            if not ask.inject:
-                self._keep(row, NO_INJECT)
-            elif adapter is not None and self._is_controller(row):
-                start = (own_record,) if ask.start else ()
-                self._send(row, (*adapter.controller_parts, *start), request)
+            if self._is_controller(row):
+                if not isinstance(controller_parts, Unavailable):
+                    start = (own_record,) if ask.start else ()
+                    self._send(reads, row, (*controller_parts, *start), request)
             else:
                 parts = self._cache.parts(row.actor_id, ask)
                 env_state = self._cache.env_state(row.actor_id)
-                self._send(row, parts, {**request, "environment": env_state})
+                self._send(reads, row, parts, {**request, "environment": env_state})
 
-    def _send(self, row: ActorRow, parts: Sequence[Part], request: dict[str, Any]) -> None:
+    def _keep_all(self, why: Unavailable) -> None:
+        for row in self._living_rows():
+            self._keep(row, why)
+
+    def _send(
+        self,
+        reads: InProcessReads,
+        row: ProcessHandle,
+        parts: Sequence[Part],
+        request: dict[str, Any],
+    ) -> None:
         try:
-            self._pending[row.actor_id] = (row, self._calls.send(row, parts, request))
+            self._pending[row.actor_id] = (row, reads.send(row, parts, request))
         except CallFailed as failure:
             self._keep(row, failed_call(failure))
 
@@ -208,18 +195,27 @@ class SamplePass:
             if not self._is_stopped(row) and not (could_answer_only and self._why_silent(row))
         }
 
-        for actor_id, answer in self._calls.answers(waited, timeout_s).items():
+        if isinstance(self._reads, Unavailable):
+            return
+
+        for actor_id, answer in self._reads.answers(waited, timeout_s).items():
             row, _ = self._pending.pop(actor_id)
             self._keep(row, failed_call(answer) if isinstance(answer, CallFailed) else answer)
 
-    def _keep(self, row: ActorRow, answer: dict[str, Any] | Unavailable) -> None:
+    def _keep(self, row: ProcessHandle, answer: dict[str, Any] | Unavailable) -> None:
         if self._is_controller(row):
             self._observation.controller = (
-                answer if isinstance(answer, Unavailable) else controller_report(answer)
+                answer
+                if isinstance(answer, Unavailable)
+                else controller_report(answer, self._observation.stacks)
             )
             return
 
-        report = answer if isinstance(answer, Unavailable) else rank_report(answer)
+        report = (
+            answer
+            if isinstance(answer, Unavailable)
+            else rank_report(answer, self._observation.stacks)
+        )
 
         if isinstance(report, RankReport):
             report = self._cache.completed(row.actor_id, report)
@@ -239,7 +235,7 @@ class SamplePass:
 
     # Who is silent, and why
 
-    def _living_rows(self) -> Iterator[ActorRow]:
+    def _living_rows(self) -> Iterator[ProcessHandle]:
         """Yield the living actors of the run."""
         actors = self._observation.actors
 
@@ -249,14 +245,14 @@ class SamplePass:
             if actors.controller is not None and actors.controller.alive:
                 yield actors.controller
 
-    def _is_controller(self, row: ActorRow) -> bool:
+    def _is_controller(self, row: ProcessHandle) -> bool:
         return self._observation.actors is not None and row is self._observation.actors.controller
 
-    def _silent_rows(self) -> list[ActorRow]:
+    def _silent_rows(self) -> list[ProcessHandle]:
         """Return the actors that gave no stacks so far."""
         return [row for row in self._living_rows() if not self._gave_stacks(row)]
 
-    def _gave_stacks(self, row: ActorRow) -> bool:
+    def _gave_stacks(self, row: ProcessHandle) -> bool:
         if self._is_controller(row):
             controller = self._observation.controller
             return isinstance(controller, ControllerReport) and controller.threads != ()
@@ -276,13 +272,13 @@ class SamplePass:
         }
         self._observation.reachable = knock(places)
 
-    def _is_reachable(self, row: ActorRow) -> bool:
+    def _is_reachable(self, row: ProcessHandle) -> bool:
         return self._observation.reachable.get(row.node_id, OK) == OK
 
-    def _is_stopped(self, row: ActorRow) -> bool:
+    def _is_stopped(self, row: ProcessHandle) -> bool:
         return self._observation.process(row.node_id, row.pid).state == "stopped"
 
-    def _why_silent(self, row: ActorRow) -> str:
+    def _why_silent(self, row: ProcessHandle) -> str:
         """Return what explains that a process does not answer, as far as it was seen."""
         if self._is_stopped(row):
             return "the process is stopped (state T: SIGSTOP or a debugger)"

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from dsray_inspect.agent.launchers.ray.adapters import Part
+from dsray_inspect.agent.launchers.base import Part
 from dsray_inspect.agent.model import DeepSpeed
 from dsray_inspect.agent.probes.install import tidy
 from dsray_inspect.agent.remote.flight_recorder import collectives

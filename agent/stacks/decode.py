@@ -1,4 +1,4 @@
-"""The threads that a process tells of itself, every frame labelled."""
+"""The threads that a process tells of itself."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from functools import lru_cache
 from sys import intern
 from typing import Any
 
-from dsray_inspect.agent.model import Frame, Thread
-from dsray_inspect.agent.remote.threads import unpacked
-from dsray_inspect.agent.stacks.layers import Roots, label
+from dsray_inspect.agent.stacks.layers import Roots
+from dsray_inspect.agent.stacks.table import StackTable
+from dsray_inspect.agent.stacks.thread import Thread
 
 
-def threads_inside(answer: Mapping[str, Any]) -> tuple[Thread, ...]:
+def threads_inside(answer: Mapping[str, Any], table: StackTable) -> tuple[Thread, ...]:
     """Return the threads of an answer, as `remote.worker.process` gives it."""
     roots = answer.get("roots") or {}
     known = roots_of(
@@ -21,14 +21,14 @@ def threads_inside(answer: Mapping[str, Any]) -> tuple[Thread, ...]:
     return tuple(
         [
             Thread(
-                name=intern(one["name"]),
-                tid=one["tid"],
-                idle_s=one["idle_s"],
-                ran_s=one.get("ran_s"),
-                run_delay_s=one.get("run_delay_s"),
-                frames=labelled(one["frames"], known),
+                name=intern(thread["name"]),
+                tid=thread["tid"],
+                idle_s=thread["idle_s"],
+                ran_s=thread.get("ran_s"),
+                run_delay_s=thread.get("run_delay_s"),
+                stack=table.unpacked(thread["frames"], known),
             )
-            for one in answer.get("threads") or ()
+            for thread in answer.get("threads") or ()
         ]
     )
 
@@ -38,15 +38,3 @@ def roots_of(
     deepspeed: str | None, torch: str | None, ray: str | None, stdlib: str | None
 ) -> Roots:
     return Roots(deepspeed=deepspeed, torch=torch, ray=ray, stdlib=stdlib)
-
-
-@lru_cache(maxsize=8192)
-def labelled(text: str, roots: Roots) -> tuple[Frame, ...]:
-    """Return a packed stack with its layers; ranks that are in one place share one object."""
-    return label(
-        tuple(
-            Frame(name=name, qualname=qualname, file=file, line=line)
-            for name, qualname, file, line in unpacked(text)
-        ),
-        roots,
-    )

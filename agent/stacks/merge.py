@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from dsray_inspect.agent.compat import deepspeed, ray, torch
-from dsray_inspect.agent.model import Frame, Layer, Record, Role, StackGroup, Thread
+from dsray_inspect.agent.model import Frame, Layer, Record, Role, StackGroup
 from dsray_inspect.agent.stacks.frame_rules import path_of
+from dsray_inspect.agent.stacks.stack import StackInfo
+from dsray_inspect.agent.stacks.thread import Thread
 
 _FOLD_FROM = 4
 _MAX_PARTINGS = 60
@@ -63,17 +65,15 @@ class Branch(Record, frozen=True, kw_only=True):
 
 def group(entries: Iterable[Entry]) -> tuple[StackGroup, ...]:
     """Return each stack once with the ranks in it, the most common first."""
-    # What stands at one place is one object, as a rule: it is looked at once.
-    same: dict[tuple[object, ...], list[Entry]] = {}
+    by_stack: dict[tuple[Role, str, StackInfo], list[Entry]] = {}
     for entry in entries:
         thread = entry.thread
-        same.setdefault((entry.role, thread.name, id(thread.frames)), []).append(entry)
+        by_stack.setdefault((entry.role, thread.name, thread.stack), []).append(entry)
 
+    # Two tools that read one stack may differ in what no reader sees.
     equal: dict[tuple[object, ...], list[Entry]] = {}
-    for (role, name, _), held in same.items():
-        frames = held[0].thread.frames
-        stack = tuple([(f.name, f.file, f.line, f.layer, f.locals) for f in frames])
-        equal.setdefault((role, name, stack), []).extend(held)
+    for (role, name, stack), held in by_stack.items():
+        equal.setdefault((role, name, stack.shown), []).extend(held)
 
     groups = [_group(same) for same in equal.values()]
     return tuple(sorted(groups, key=_order))

@@ -1,42 +1,16 @@
-"""What a rank is doing, read from its stacks: training thread, phase, function of the user."""
+"""What a rank is doing, read from its threads: which one trains, and the phase."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dsray_inspect.agent.compat import deepspeed, ray, torch
-from dsray_inspect.agent.model import Frame, Function, Phase, Thread
-from dsray_inspect.agent.stacks.frame_rules import Mark, mark_of, path_of
-from dsray_inspect.agent.stacks.memo import by_identity, by_stacks
+from dsray_inspect.agent.compat import ray
+from dsray_inspect.agent.model import Frame, Phase
+from dsray_inspect.agent.stacks.frame_rules import mark_of, path_of
+from dsray_inspect.agent.stacks.thread import Thread
 
-# The first of these that any frame is marked with names the phase, wherever the frame stands.
-_SPECIFIC: tuple[Phase, ...] = (
-    "op_compile",
-    "init_process_group",
-    "deepspeed_init",
-    "data",
-    "checkpoint",
-    "zero_gather",
-    "grad_reduce",
-    "report",
-)
 _SETUP: tuple[Phase, ...] = ("op_compile", "init_process_group", "deepspeed_init")
-_STEP: tuple[Phase, ...] = ("forward", "backward", "optimizer_step")
 _IN_AUTOGRAD_THREAD: tuple[Phase, ...] = ("zero_gather", "grad_reduce", "op_compile")
-_NAMELESS = frozenset(["<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>", "<lambda>"])
-
-
-def training_and_phase(threads: Sequence[Thread]) -> tuple[Thread | None, Phase]:
-    """Return what `training_thread` and `phase_of` do; ranks that stand alike cost one."""
-    number, phase = _number_and_phase(threads)
-    return (None if number is None else threads[number]), phase
-
-
-@by_stacks
-def _number_and_phase(threads: Sequence[Thread]) -> tuple[int | None, Phase]:
-    training = training_thread(threads)
-    number = next((n for n, thread in enumerate(threads) if thread is training), None)
-    return number, phase_of(threads)
 
 
 def training_thread(threads: Sequence[Thread]) -> Thread | None:
@@ -51,7 +25,7 @@ def training_thread(threads: Sequence[Thread]) -> Thread | None:
 
     for where in (ray.V1_TRAIN_FUNCTION, ray.V1_RUNNER):
         for thread in own:
-            if _holds(thread, *where):
+            if thread.stack.holds(*where):
                 return thread
 
     main = _main_thread(own)
@@ -65,10 +39,10 @@ def phase_of(threads: Sequence[Thread]) -> Phase:
     if thread is None:
         return _phase_without_training(own)
 
-    if _ends(thread.frames):
+    if thread.stack.ends:
         return "finished"
 
-    phase = _phase_of_frames(thread.frames)
+    phase = thread.stack.phase
     if phase == "backward":
         return _phase_of_autograd(own) or phase
 
@@ -76,73 +50,18 @@ def phase_of(threads: Sequence[Thread]) -> Phase:
         return _phase_around_user_code(thread.frames)
 
     # The user's code in MainThread is a set-up hook; what is imported there does not run yet.
-    sets_up = thread is _main_thread(own) and (phase == "user" or _imports(thread))
+    sets_up = thread is _main_thread(own) and (phase == "user" or thread.stack.imports)
     if phase == "unknown" or (sets_up and phase not in _SETUP):
         return "starting"
 
     return phase
 
 
-@by_identity
-def user_function(frames: Sequence[Frame]) -> Function | None:
-    """Return the innermost function of the user's code, with the line it is at."""
-    mine = [frame for frame in frames if frame.layer == "user"]
-    if not mine:
-        return None
-
-    inner = mine[-1]
-    named = (f for f in reversed(mine) if f.file == inner.file and f.name not in _NAMELESS)
-    return Function(name=next(named, inner).name, file=inner.file, line=inner.line)
-
-
-@by_identity
-def waits_in_collective(frames: Sequence[Frame]) -> bool:
-    """Tell whether the innermost call is a collective operation (a rendezvous is none)."""
-    for frame in reversed(frames):
-        if frame.layer == "native":
-            if frame.name.startswith(torch.NATIVE_COLLECTIVES):
-                return True
-        elif (
-            frame.layer not in ("python", "library")
-            and path_of(frame) != deepspeed.WAIT_WRAPPER_FILE
-        ):
-            mark = mark_of(frame)
-            waits = frame.name == "wait" and mark == "zero_gather"
-            return waits or mark == "collective" or path_of(frame) == deepspeed.PIPE_P2P_FILE
-
-    return False
-
-
-@by_identity
-def _ends(frames: Sequence[Frame]) -> bool:
-    return any((frame.name, path_of(frame)) in ray.ENDINGS for frame in frames)
-
-
-@by_identity
-def _phase_of_frames(frames: Sequence[Frame]) -> Phase:
-    marks: list[Mark | None] = [mark_of(frame) for frame in frames]
-    for phase in _SPECIFIC:
-        if phase in marks:
-            return phase
-
-    for mark in marks:
-        if mark in _STEP:
-            return mark
-
-    if "collective" in marks:
-        return "collective"
-
-    if "pipeline" in marks:
-        return "forward"
-
-    return "user" if any(frame.layer == "user" for frame in frames) else "unknown"
-
-
 def _phase_of_autograd(threads: Sequence[Thread]) -> Phase | None:
     """Return what autograd's own threads do: on GPUs they run DeepSpeed's backward hooks."""
     for thread in threads:
         if thread.frames and thread.frames[0].layer in ("torch", "deepspeed"):
-            phase = _phase_of_frames(thread.frames)
+            phase = thread.stack.phase
             if phase in _IN_AUTOGRAD_THREAD:
                 return phase
 
@@ -170,7 +89,7 @@ def _phase_without_training(threads: Sequence[Thread]) -> Phase:
 
     main = _main_thread(threads)
     # A process that answers for itself leaves out the thread that answers: its main thread.
-    if main is not None and _ends(main.frames):
+    if main is not None and main.stack.ends:
         return "finished"
 
     return "starting"
@@ -189,14 +108,6 @@ def _main_thread(threads: Sequence[Thread]) -> Thread | None:
             return thread
 
     return None
-
-
-def _imports(thread: Thread) -> bool:
-    return any(frame.name == "_find_and_load" for frame in thread.frames)
-
-
-def _holds(thread: Thread, name: str, path: str) -> bool:
-    return any(frame.name == name and path_of(frame) == path for frame in thread.frames)
 
 
 def _sets_up(main: Thread) -> bool:

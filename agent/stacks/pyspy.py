@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from dsray_inspect.agent.model import Frame, Local, Thread
-from dsray_inspect.agent.stacks.layers import label
+from dsray_inspect.agent.model import Frame, Local
+from dsray_inspect.agent.stacks.stack import StackInfo
+from dsray_inspect.agent.stacks.table import StackTable
+from dsray_inspect.agent.stacks.thread import Thread
 
 
 class PySpyUnreadable(ValueError):
@@ -50,14 +52,14 @@ def parse(text: bytes) -> tuple[Thread, ...]:
     return tuple(_thread(thread) for thread in threads)
 
 
-def labelled_threads(text: bytes) -> tuple[Thread, ...]:
+def labelled_threads(text: bytes, table: StackTable) -> tuple[Thread, ...]:
     """Return the threads of one dump, every frame with its layer.
 
     Raises:
         PySpyUnreadable: The text is not such a dump.
     """
     return tuple(
-        msgspec.structs.replace(thread, frames=label(thread.frames)) for thread in parse(text)
+        msgspec.structs.replace(thread, stack=table.stack(thread.frames)) for thread in parse(text)
     )
 
 
@@ -65,7 +67,7 @@ def _thread(thread: _Thread) -> Thread:
     return Thread(
         name=thread.thread_name or "",
         tid=thread.os_thread_id,
-        frames=tuple(_frame(frame) for frame in reversed(thread.frames)),
+        stack=StackInfo([_frame(frame) for frame in reversed(thread.frames)]),
         owns_gil=thread.owns_gil,
         pid=thread.pid,
     )

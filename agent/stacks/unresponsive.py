@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dsray_inspect.agent.compat import ray
-from dsray_inspect.agent.model import Frame, Thread
+from dsray_inspect.agent.model import Frame
 from dsray_inspect.agent.stacks.frame_rules import path_of
+from dsray_inspect.agent.stacks.thread import Thread
 
 LOOP = "asyncio/base_events.py"
 IDLE_IN_LOOP = ("select", "_run_once", "run_forever", "poll")

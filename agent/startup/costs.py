@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from dsray_inspect.agent.launchers.ray.records import StoreTotals, TaskHistory
+from dsray_inspect.agent.compat import ray
+from dsray_inspect.agent.launchers.start import Milestones, S, StartFacts, StoreTotals
 from dsray_inspect.agent.model import Cost, StartName, Startup
 from dsray_inspect.agent.sampling.rank_report import OpBuild
-from dsray_inspect.agent.startup.milestones import Milestones, S
 from dsray_inspect.agent.startup.phases import ONLY_SUBMIT
 from dsray_inspect.agent.startup.ranks import RankStart, length
 
@@ -22,16 +22,15 @@ FROM_START: tuple[
     "rendezvous",
 )
 NO_TIMES = "Ray keeps no times of ray.get and ray.put outside of tasks"
-REPORT = "train_report_total_blocked_time_s"
 INSIDE_REPORT = {
-    "train_checkpoint_sync_total_time_s": "checkpoint barrier",
-    "train_checkpoint_transfer_total_time_s": "checkpoint upload",
+    ray.CHECKPOINT_SYNC_SECONDS: "checkpoint barrier",
+    ray.CHECKPOINT_TRANSFER_SECONDS: "checkpoint upload",
 }
 
 
 def costs_of(
     startup: Startup | None,
-    history: TaskHistory,
+    facts: StartFacts,
     ranks: Sequence[RankStart],
     builds: Sequence[OpBuild] | None,
     train_s: Sequence[Mapping[str, float]] = (),
@@ -59,8 +58,8 @@ def costs_of(
         ),
         deepspeed_init(parts, ranks),
         op_compile(ranks, builds),
-        object_store(history.stores),
-        serialization(history),
+        object_store(facts.stores),
+        serialization(facts),
         report(train_s),
         training(trains_since_ns, now_ns),
     )
@@ -104,24 +103,18 @@ def op_compile(ranks: Sequence[RankStart], builds: Sequence[OpBuild] | None) -> 
     )
 
 
-def serialization(history: TaskHistory) -> Cost:
+def serialization(facts: StartFacts) -> Cost:
     """Return what all tasks of the job took to unpickle arguments and to store results."""
-    spans = [
-        span
-        for task in history.tasks
-        for span in task.spans
-        if span.name in ("task:deserialize_arguments", "task:store_outputs")
-        and task.name != "RayTrainWorker.init_train_context"
-    ]
+    known = facts.serialization
 
-    if not spans:
-        why = history.why or "Ray has forgotten this job's task events"
+    if known is None:
+        why = facts.why or "Ray has forgotten this job's task events"
         return Cost(name="serialization", seconds=None, evidence=why)
 
     return Cost(
         name="serialization",
-        seconds=sum(span.end_ns - span.start_ns for span in spans) / S,
-        count=len(history.tasks),
+        seconds=known.seconds,
+        count=known.tasks,
         evidence="arguments and results of the tasks that Ray's task events still hold",
     )
 
@@ -146,11 +139,11 @@ def report(train_s: Sequence[Mapping[str, float]]) -> Cost:
     if not any(train_s):
         return Cost(name="report", seconds=None, evidence="no rank told Ray Train's own sums")
 
-    most = max(train_s, key=lambda sums: sums.get(REPORT, 0.0))
+    most = max(train_s, key=lambda sums: sums.get(ray.REPORT_SECONDS, 0.0))
     inside = [(word, most.get(name, 0.0)) for name, word in INSIDE_REPORT.items()]
     return Cost(
         name="report",
-        seconds=most.get(REPORT, 0.0),
+        seconds=most.get(ray.REPORT_SECONDS, 0.0),
         detail=", ".join(f"{word} {seconds:.1f}" for word, seconds in inside if seconds) or None,
         evidence="Ray Train's own sums in the ranks",
     )

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import msgspec
 
+from dsray_inspect.agent.launchers.start import S
 from dsray_inspect.agent.model import OK, DeepSpeed, InitPhase, Phase, Snapshot, Worker
 from dsray_inspect.agent.sampling.rank_report import OpBuild
 from dsray_inspect.agent.startup.costs import costs_of, trains_since
-from dsray_inspect.agent.startup.milestones import S
 from dsray_inspect.agent.startup.phases import ONLY_SUBMIT, startup_of
 from dsray_inspect.agent.startup.ranks import RankStart
 from dsray_inspect.agent.startup.reader import Read
@@ -49,7 +49,7 @@ def with_start(snapshot: Snapshot, read: Read | None) -> Snapshot:
     )
     costs = costs_of(
         startup,
-        read.history,
+        read.facts,
         ranks,
         None if not read.builds else [one for rows in read.builds.values() for one in rows],
         list(read.train_s.values()),

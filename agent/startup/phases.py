@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dsray_inspect.agent.launchers.start import Milestones, S
 from dsray_inspect.agent.model import StartName, StartPart, StartUntil, Startup
-from dsray_inspect.agent.startup.milestones import Milestones, S
 from dsray_inspect.agent.startup.ranks import RankStart
 
 Boundary = tuple[StartName, int | None]

@@ -12,21 +12,17 @@ from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError
 
 import msgspec
 
-from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls, CallFailed
-from dsray_inspect.agent.launchers.ray.adapters import RunActors
-from dsray_inspect.agent.launchers.ray.gcs import Gcs
-from dsray_inspect.agent.launchers.ray.records import (
-    ActorRow,
-    JobRow,
-    PlacementGroupRow,
-    TaskHistory,
+from dsray_inspect.agent.handles import (
+    JobHandle,
+    RunHandle,
 )
-from dsray_inspect.agent.launchers.ray.task_events import read_history
-from dsray_inspect.agent.remote.startup_artifacts import controller_log
+from dsray_inspect.agent.launchers.base import Launcher
+from dsray_inspect.agent.launchers.start import Milestones, StartFacts
 from dsray_inspect.agent.sampling.observation import Observation
 from dsray_inspect.agent.sampling.rank_report import ControllerReport, OpBuild, RankReport
-from dsray_inspect.agent.startup.milestones import Milestones, from_history, from_log, from_records
+from dsray_inspect.agent.startup.milestones import from_records
 from dsray_inspect.agent.startup.ranks import RankStart, parse
+from dsray_inspect.agent.unavailable import Unavailable
 
 AGAIN_S = 5.0
 WAIT_S = 1.0
@@ -37,9 +33,9 @@ CALL_S = 2.0
 class Read(msgspec.Struct, frozen=True, kw_only=True):
     """All that was read of one worker group's start."""
 
-    history: TaskHistory = TaskHistory()
-    groups: tuple[PlacementGroupRow, ...] = ()
+    facts: StartFacts = StartFacts()
     marks: Milestones = Milestones()
+    """The moments of all sources."""
     ranks: dict[str, RankStart] = {}
     """By actor id."""
     builds: dict[str, Sequence[OpBuild]] = {}
@@ -54,9 +50,8 @@ class Read(msgspec.Struct, frozen=True, kw_only=True):
 class StartReader:
     """What one session knows of the starts of the runs it looks at; close it."""
 
-    def __init__(self, gcs: Gcs, calls: ActorCalls) -> None:
-        self._gcs = gcs
-        self._calls = calls
+    def __init__(self, launcher: Launcher) -> None:
+        self._launcher = launcher
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="start-read")
         self._pending: dict[tuple[str, ...], Future[Read]] = {}
         self._known: dict[tuple[str, ...], tuple[float, Read]] = {}
@@ -64,7 +59,7 @@ class StartReader:
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def begin(self, job: JobRow, actors: RunActors | None) -> bool:
+    def begin(self, job: JobHandle, actors: RunHandle | None) -> bool:
         """Begin to read the tables in a thread; returns whether the ranks are to be asked too.
 
         The tables are read until the start is over; what the ranks sum up goes on.
@@ -79,7 +74,7 @@ class StartReader:
             return False
 
         if known is None or not known.is_done:
-            self._pending[key] = self._pool.submit(read_tables, self._gcs, job, actors)
+            self._pending[key] = self._pool.submit(self._read, job, actors)
 
         return True
 
@@ -112,13 +107,13 @@ class StartReader:
         read = with_reports(tables, observation, known)
 
         if trains and not read.marks.complete and not read.is_done and observation.request.inject:
-            read = self._with_log(read, actors.controller)
+            read = self._with_log(read, actors)
 
         read = msgspec.structs.replace(read, is_done=is_over)
         self._known[key] = (time.monotonic(), read)
         return read
 
-    def known(self, actors: RunActors) -> Read | None:
+    def known(self, actors: RunHandle) -> Read | None:
         """Return what was read of a worker group's start by now."""
         return self._known[key_of(actors)][1] if key_of(actors) in self._known else None
 
@@ -134,27 +129,23 @@ class StartReader:
         except Exception as error:
             return Read(notes=(f"Ray's tables cannot be read: {type(error).__name__}",))
 
-    def _with_log(self, read: Read, controller: ActorRow) -> Read:
-        lines = self._log_of(controller) if controller.alive else []
+    def _read(self, job: JobHandle, actors: RunHandle) -> Read:
+        facts = self._launcher.start(job, actors)
+
+        if isinstance(facts, Unavailable):
+            return Read(notes=(str(facts),))
+
+        return Read(facts=facts, marks=facts.marks, notes=(facts.why,) if facts.why else ())
+
+    def _with_log(self, read: Read, actors: RunHandle) -> Read:
+        logged = self._launcher.start_from_log(actors)
         note = (
             "Ray has forgotten task events of it: in part it is from the controller's log"
-            if lines
+            if logged is not None
             else "Ray has forgotten task events of it, and the controller's log was not read"
         )
-        return msgspec.structs.replace(
-            read, marks=read.marks.or_else(from_log(lines)), notes=(*read.notes, note)
-        )
-
-    def _log_of(self, controller: ActorRow) -> list[tuple[int, str]]:
-        try:
-            request = {"until": time.time() + CALL_S}
-            reference = self._calls.send(controller, (controller_log,), request)
-        except CallFailed:
-            return []
-
-        answer = self._calls.answers({"": reference}, CALL_S).get("")
-        found = answer.get("log", ()) if isinstance(answer, dict) else ()
-        return [(int(at_ns), str(text)) for at_ns, text in found]
+        marks = read.marks.or_else(logged or Milestones())
+        return msgspec.structs.replace(read, marks=marks, notes=(*read.notes, note))
 
 
 def with_reports(read: Read, observation: Observation, known: Read | None) -> Read:
@@ -193,20 +184,7 @@ def with_reports(read: Read, observation: Observation, known: Read | None) -> Re
     )
 
 
-def key_of(actors: RunActors) -> tuple[str, ...]:
+def key_of(actors: RunHandle) -> tuple[str, ...]:
     """Return what names a worker group: its controller's and its workers' actors."""
     controller = actors.controller.actor_id if actors.controller else ""
     return (controller, *(row.actor_id for row in actors.workers))
-
-
-def read_tables(gcs: Gcs, job: JobRow, actors: RunActors) -> Read:
-    on = {row.node_id for row in actors.workers}
-    nodes = [node for node in gcs.nodes() if node.alive and node.node_id in on]
-    history = read_history(gcs.address, job.job_id, nodes)
-    groups = gcs.placement_groups(job.job_id)
-    return Read(
-        history=history,
-        groups=tuple(groups),
-        marks=from_history(history, actors, groups),
-        notes=(history.why,) if history.why else (),
-    )

@@ -7,9 +7,7 @@ from typing import Final
 
 import msgspec
 
-from dsray_inspect.agent.launchers.ray.records import TaskRow
 from dsray_inspect.agent.model import Snapshot, Worker
-from dsray_inspect.agent.startup.milestones import ASKED, ENDED, JOIN, state
 from dsray_inspect.agent.startup.ranks import RankSpan, RankStart
 from dsray_inspect.agent.startup.reader import Read
 from dsray_inspect.agent.timeline import Process, Span, Timeline, Value
@@ -23,6 +21,7 @@ NAMES = {
     "checkpoint_load": "checkpoint_load",
 }
 """What spans of a rank's own record are called; all others are phases of `deepspeed_init`."""
+RECORDED = ("rendezvous", "train_func")
 OP_NAME: Final = "dsray.op.name"
 IMPORT_TARGET: Final = "dsray.import.target"
 
@@ -78,58 +77,17 @@ def shared_spans(read: Read) -> Iterator[Span]:
 
 
 def rank_spans(number: int, worker: Worker, read: Read) -> Iterator[Span]:
-    """Yield the spans of one rank: what Ray keeps of it, and what it has recorded."""
-    tasks = {task.name: task for task in read.history.tasks if task.actor_id == worker.actor_id}
+    """Yield the spans of one rank: what its launcher keeps of it, and what it has recorded."""
     recorded = read.ranks.get(worker.actor_id)
-    yield from creation(number, worker, tasks, read)
+
+    for part in read.facts.spans.get(worker.actor_id, ()):
+        # What a rank has recorded itself is more exact.
+        if recorded is None or part.name not in RECORDED:
+            target = {IMPORT_TARGET: part.target} if part.target else None
+            yield span(number, part.name, part.start_ns, part.end_ns, target)
 
     if recorded is not None:
         yield from recorded_spans(number, recorded)
-        return
-
-    join, begun = tasks.get(JOIN), tasks.get("RayTrainWorker.run_train_fn")
-
-    if (start_ns := state(join, "RUNNING")) is not None:
-        yield span(number, "rendezvous", start_ns, state(join, *ENDED))
-
-    if (start_ns := state(begun, "RUNNING")) is not None:
-        yield span(number, "train_func", start_ns, None)
-
-
-def creation(
-    number: int, worker: Worker, tasks: Mapping[str, TaskRow], read: Read
-) -> Iterator[Span]:
-    """Yield an actor's creation, and what it was spent on."""
-    made = tasks.get("RayTrainWorker.__init__")
-    asked_ns, running_ns = state(made, *ASKED), state(made, "RUNNING")
-    created_ns = state(made, *ENDED)
-    process = read.history.processes.get(worker.worker_id)
-
-    if asked_ns is None:
-        return
-
-    yield span(number, "actor_creation", asked_ns, created_ns)
-
-    if process is not None:
-        yield span(number, "actor_scheduling", asked_ns, process.launched_ns)
-        yield span(number, "process_spawn", process.launched_ns, running_ns)
-
-    if running_ns is not None:
-        yield span(number, "imports", running_ns, created_ns)
-
-    join_ns = state(tasks.get(JOIN), "RUNNING") or state(
-        tasks.get("RayTrainWorker.run_train_fn"), "RUNNING"
-    )
-
-    if created_ns is not None:
-        yield span(number, "ranks_and_env", created_ns, join_ns)
-
-    unpickled = tasks.get("RayTrainWorker.init_train_context")
-    found = unpickled.span("task:deserialize_arguments") if unpickled else None
-
-    if found is not None:
-        target = {IMPORT_TARGET: "the training function"}
-        yield span(number, "imports", found.start_ns, found.end_ns, target)
 
 
 def recorded_spans(number: int, recorded: RankStart) -> Iterator[Span]:

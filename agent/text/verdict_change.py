@@ -4,29 +4,8 @@ from __future__ import annotations
 
 import time
 
-from dsray_inspect.agent.model import Finding, Record, Run, Snapshot, Verdict
+from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.text.style import PLAIN, Style
-
-
-class Change(Record, frozen=True, kw_only=True):
-    """A verdict that is another than the one before: a line of `serve --json`."""
-
-    at: float
-    job: str
-    run: Run | None
-    verdict: Verdict
-    findings: tuple[Finding, ...]
-    schema_version: int = 1
-
-
-def change(snapshot: Snapshot) -> Change:
-    return Change(
-        at=snapshot.taken_at,
-        job=snapshot.job.label,
-        run=snapshot.run,
-        verdict=snapshot.verdict,
-        findings=snapshot.findings,
-    )
 
 
 def is_news(before: Snapshot | None, now: Snapshot) -> bool:
@@ -34,8 +13,7 @@ def is_news(before: Snapshot | None, now: Snapshot) -> bool:
     if before is None or before.job.job_id != now.job.job_id:
         return True
 
-    one, other = before.verdict, now.verdict
-    return (one.state, one.cause, one.ranks) != (other.state, other.cause, other.ranks)
+    return before.verdict.differs_from(now.verdict)
 
 
 def verdict_line(snapshot: Snapshot, style: Style = PLAIN) -> str:

@@ -1,4 +1,4 @@
-"""What was brought home of each rank, as it came."""
+"""Raw data of a trace, per rank, before it becomes a timeline."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dsray_inspect.agent.model import Job, Node, Run, Worker
 
 
 class Rank(msgspec.Struct, kw_only=True):
-    """One rank. Where a text stands for something, it says why there is none."""
+    """One rank. A string in place of data says why there is none."""
 
     worker: Worker
     probe: dict[str, Any] | str = "not asked"
@@ -22,15 +22,16 @@ class Rank(msgspec.Struct, kw_only=True):
     main_thread: int = 0
     alive: bool = True
     closed: bool = False
-    """Whether the probe has left."""
+    """Whether the probe has uninstalled itself."""
     recordings: list[bytes] = msgspec.field(default_factory=list)
     recording_why: str = "not asked"
     group_ranks: dict[str, tuple[int, ...]] = msgspec.field(default_factory=dict)
     pause_ms: float = 0.0
-    """The longest that one of our calls can have held it."""
+    """Upper bound of the pause by any single call."""
     covered: list[str] = msgspec.field(default_factory=list)
-    """What the job has patched on top of ours."""
+    """Functions that the job patched after the probe did."""
     is_out: bool = True
+    """Whether no probe is installed in it."""
 
     @property
     def name(self) -> str:
@@ -38,15 +39,15 @@ class Rank(msgspec.Struct, kw_only=True):
 
 
 class TraceCapture(msgspec.Struct, kw_only=True):
-    """A run's ranks, and the time that was watched."""
+    """The ranks of a run, and the traced period."""
 
     job: Job
     run: Run | None
     nodes: tuple[Node, ...]
     ranks: list[Rank]
     from_ns: int
-    """Before it only the recorders know anything; 0 to take all of that."""
+    """Start of the traced period; 0 for everything in the recorders."""
     until_ns: int
     is_hung: bool = False
-    """Whether the run stood still, so that a rank's step is still what it was."""
+    """Whether the run is hung, so that a rank's step has not changed meanwhile."""
     notes: list[str] = msgspec.field(default_factory=list)

@@ -1,14 +1,14 @@
-"""From flight recorders to collectives: who entered which one when, and when it ended.
+"""Turns flight recorders into collectives: when each rank entered one, and when it ended.
 
-Pure. A recorder has the time of each entry. Of the end NCCL's has what its watchdog saw, and the
-duration where `TORCH_NCCL_ENABLE_TIMING` is set; gloo's has only that it is over. What is not
-recorded is estimated, and `Collective.end_source` says how:
+Pure. A recorder has the time of each entry. About the end, NCCL's has the time at which its watchdog
+noticed, and the duration if `TORCH_NCCL_ENABLE_TIMING` is set; gloo's has only whether it is over.
+Ends that are not recorded are estimated, and `Collective.end_source` says how:
 
-    duration      the recorder's own duration, from the last rank's entry
+    duration      the recorder's own duration, counted from the last rank's entry
     watchdog      when NCCL's watchdog saw it complete: up to 0.1 s late
-    next          not before the last rank entered it, and not after this rank entered the next
-                  one or left the phase around it: the earlier of these two
-    last_entry    when the last rank entered it: the earliest that it can have ended
+    next          when this rank entered the next collective or left the enclosing phase, whichever
+                  is earlier, but not before the last rank's entry
+    last_entry    when the last rank entered it: the earliest possible end
     open          it is not over
 """
 
@@ -22,13 +22,16 @@ from typing import Any, Literal
 
 import msgspec
 
+from dsray_inspect.agent.timeline import Span
+from dsray_inspect.agent.tracing import names
+
 EndSource = Literal["duration", "watchdog", "next", "last_entry", "open"]
 SIZES = {
     "byte": 1, "char": 1, "bool": 1, "uint8": 1, "int8": 1, "half": 2, "bfloat16": 2, "short": 2,
     "float16": 2, "int16": 2, "int": 4, "float": 4, "float32": 4, "int32": 4, "long": 8,
     "double": 8, "float64": 8, "int64": 8, "complexfloat": 8, "complexdouble": 16,
 }  # fmt: skip
-"""Bytes of an element, by torch's names in lower case; all types of 8 bits are one."""
+"""Bytes per element, by torch's lower-case type names; types named float8… have one."""
 ALIASES = {
     "_allgather_base": "all_gather_into_tensor",
     "_reduce_scatter_base": "reduce_scatter_tensor",
@@ -36,10 +39,10 @@ ALIASES = {
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One collective in one rank's recorder."""
+    """One collective in the recorder of one rank."""
 
     id: int
-    """Counts the entries of a recorder."""
+    """Increases with each entry of a recorder."""
     group: str
     sequence: int
     operation: str
@@ -54,40 +57,49 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> tuple[str, int]:
-        """What is equal in all ranks of one collective."""
+        """Identifies the collective; equal on all of its ranks."""
         return self.group, self.sequence
 
     @property
     def size_bytes(self) -> int | None:
-        each = SIZES.get(self.dtype, 1 if self.dtype.startswith("float8") else 0)
-        return each * sum(math.prod(size) for size in self.sizes) if each else None
+        element_bytes = SIZES.get(self.dtype, 1 if self.dtype.startswith("float8") else 0)
+        elements = sum(math.prod(size) for size in self.sizes)
+        return element_bytes * elements if element_bytes else None
 
 
 class Collective(msgspec.Struct, frozen=True, kw_only=True):
-    """One collective of one rank, with its end."""
+    """One collective on one rank, with its end."""
 
     entry: Entry
     end_ns: int | None
     end_source: EndSource
     wait_ns: int | None
-    """From this rank's entry to the last rank's; None where another rank's is not known."""
+    """From this rank's entry to the last rank's; None if not all entries are known."""
     late_ns: int | None
     """From the first rank's entry to this one's."""
 
 
+def collective_id(span: Span) -> str | None:
+    """Return the group and sequence number of a collective's span: equal on all of its ranks."""
+    group = span.attributes.get(names.COLLECTIVE_GROUP)
+    sequence = span.attributes.get(names.COLLECTIVE_SEQUENCE)
+    known = span.kind == "collective" and group is not None and sequence is not None
+    return f"{group}/{sequence}" if known else None
+
+
 def entries(dumps: Iterable[bytes]) -> list[Entry]:
-    """Return what several dumps of one recorder hold, oldest first, the newest word on each."""
+    """Merge several dumps of one recorder, oldest entry first; the latest dump of an entry counts."""
     found: dict[int, Entry] = {}
 
     for raw in dumps:
         for number, row in enumerate(pickle.loads(raw).get("entries", ())):
-            one = entry(row, number)
-            found[one.id] = one
+            entry = _entry(row, number)
+            found[entry.id] = entry
 
-    return sorted(found.values(), key=lambda one: (one.start_ns, one.id))
+    return sorted(found.values(), key=lambda entry: (entry.start_ns, entry.id))
 
 
-def entry(row: Mapping[str, Any], number: int) -> Entry:
+def _entry(row: Mapping[str, Any], number: int) -> Entry:
     system, _, operation = str(row.get("profiling_name", "unknown")).rpartition(":")
     duration_ms = row.get("duration_ms")
     is_p2p = bool(row.get("is_p2p"))
@@ -107,88 +119,96 @@ def entry(row: Mapping[str, Any], number: int) -> Entry:
     )
 
 
-class Entered(msgspec.Struct, frozen=True):
-    """When the first and the last rank entered a collective, and whether all are known to have."""
+class EntryTimes(msgspec.Struct, frozen=True):
+    """When the first and the last rank entered a collective, and whether all ranks are known."""
 
     first_ns: int
     last_ns: int
-    is_whole: bool
+    is_complete: bool
 
 
-def entered(
+def entry_times(
     by_rank: Mapping[int, Sequence[Entry]], members: Mapping[str, Sequence[int]]
-) -> dict[tuple[str, int], Entered]:
-    """Return for each collective when it was entered; `members` are the ranks of each group."""
+) -> dict[tuple[str, int], EntryTimes]:
+    """Return the entry times of each collective; `members` are the ranks of each group."""
     starts: dict[tuple[str, int], list[int]] = {}
 
     for rows in by_rank.values():
-        for one in rows:
-            if not one.is_p2p:
-                starts.setdefault(one.key, []).append(one.start_ns)
+        for entry in rows:
+            if not entry.is_p2p:
+                starts.setdefault(entry.key, []).append(entry.start_ns)
 
     return {
-        key: Entered(min(times), max(times), len(times) == len(members.get(key[0], by_rank)))
+        key: EntryTimes(min(times), max(times), len(times) == len(members.get(key[0], by_rank)))
         for key, times in starts.items()
     }
 
 
 def collectives(
     rows: Sequence[Entry],
-    entered: Mapping[tuple[str, int], Entered],
+    times: Mapping[tuple[str, int], EntryTimes],
     phases: Sequence[tuple[int, int]] = (),
 ) -> list[Collective]:
-    """Return one rank's collectives with their ends.
+    """Return the collectives of one rank with their ends.
 
-    `phases` are start and end of what may be around them, by their start; without any, no end is
-    told by the next entry, which may be a whole step away.
+    `phases` are the starts and ends of enclosing phases, in order of start. Outside of any phase the
+    next entry says nothing about an end, as it may be a whole step away.
     """
     found = []
 
-    for number, one in enumerate(rows):
-        all_in = entered.get(one.key) if not one.is_p2p else None
-        after = rows[number + 1].start_ns if number + 1 < len(rows) else None
-        end_ns, source = end_of(one, all_in, limit_of(one, after, phases))
+    for number, entry in enumerate(rows):
+        entered = times.get(entry.key) if not entry.is_p2p else None
+        next_ns = rows[number + 1].start_ns if number + 1 < len(rows) else None
+        end_ns, source = _end(entry, entered, _latest_end_ns(entry, next_ns, phases))
         found.append(
             Collective(
-                entry=one,
+                entry=entry,
                 end_ns=end_ns,
                 end_source=source,
-                wait_ns=all_in.last_ns - one.start_ns if all_in and all_in.is_whole else None,
-                late_ns=one.start_ns - all_in.first_ns if all_in and all_in.is_whole else None,
+                wait_ns=entered.last_ns - entry.start_ns
+                if entered and entered.is_complete
+                else None,
+                late_ns=entry.start_ns - entered.first_ns
+                if entered and entered.is_complete
+                else None,
             )
         )
 
     return found
 
 
-def end_of(
-    one: Entry, all_in: Entered | None, limit_ns: int | None
+def _end(
+    entry: Entry, entered: EntryTimes | None, limit_ns: int | None
 ) -> tuple[int | None, EndSource]:
-    if not one.is_over:
+    if not entry.is_over:
         return None, "open"
 
-    last_ns = max(one.start_ns, all_in.last_ns if all_in else one.start_ns)
+    last_ns = max(entry.start_ns, entered.last_ns if entered else entry.start_ns)
 
-    if one.duration_ns is not None:
-        return last_ns + one.duration_ns, "duration"
+    if entry.duration_ns is not None:
+        return last_ns + entry.duration_ns, "duration"
 
-    if one.completed_ns is not None:
-        return max(one.completed_ns, one.start_ns), "watchdog"
+    if entry.completed_ns is not None:
+        return max(entry.completed_ns, entry.start_ns), "watchdog"
 
     return (last_ns, "last_entry") if limit_ns is None else (max(last_ns, limit_ns), "next")
 
 
-def limit_of(one: Entry, after_ns: int | None, phases: Sequence[tuple[int, int]]) -> int | None:
-    """Return when this rank was surely past it: in the next one, or out of the phase around it."""
-    around = [end for start, end in near(phases, one.start_ns) if start <= one.start_ns < end]
+def _latest_end_ns(
+    entry: Entry, next_ns: int | None, phases: Sequence[tuple[int, int]]
+) -> int | None:
+    """Return when this rank had certainly left it: in the next one, or out of the phase around it."""
+    around = [
+        end for start, end in _nearby(phases, entry.start_ns) if start <= entry.start_ns < end
+    ]
 
     if not around:
         return None
 
-    return min([*around, *([after_ns] if after_ns is not None else [])])
+    return min([*around, *([next_ns] if next_ns is not None else [])])
 
 
-def near(phases: Sequence[tuple[int, int]], time_ns: int) -> Sequence[tuple[int, int]]:
-    """Return the phases that began shortly before a time: those around it are among them."""
+def _nearby(phases: Sequence[tuple[int, int]], time_ns: int) -> Sequence[tuple[int, int]]:
+    """Return the phases that began shortly before a time, including those that contain it."""
     at = bisect_right(phases, (time_ns, 1 << 62))
     return phases[max(0, at - 32) : at]

@@ -1,4 +1,4 @@
-"""The steps of all ranks where nothing counts them: told from the pattern of collectives. Pure."""
+"""Infers the steps of all ranks from the pattern of their collectives. Pure."""
 
 from __future__ import annotations
 
@@ -6,84 +6,90 @@ from collections.abc import Mapping, Sequence
 
 from dsray_inspect.agent.tracing.capture import TraceCapture
 from dsray_inspect.agent.tracing.collectives import Entry
-from dsray_inspect.agent.tracing.period import Period, find, occurrences, token
+from dsray_inspect.agent.tracing.period import Period, collective_token, find_period, occurrences
 from dsray_inspect.agent.tracing.steps import Step
 
 Key = tuple[str, int]
 
 
-def number_steps(
-    recorded: Mapping[int, Sequence[Entry]], harvest: TraceCapture
+def infer_steps(
+    recorded: Mapping[int, Sequence[Entry]], capture: TraceCapture
 ) -> dict[int, list[Step]]:
-    """Return each rank's steps. A step goes from its first collective to the next step's.
+    """Return the steps of each rank; a step lasts from its first collective to the next step's.
 
-    Steps of ranks that begin with the same collective have the same number. These count from
-    the oldest in any recorder, or end at the engine's own count where the run stands still.
+    Steps that begin with the same collective have the same number on all ranks. Numbers count from
+    the oldest step in any recorder, or match the engine's own count if the run is hung.
     """
-    rows = {n: [one for one in found if not one.is_p2p] for n, found in recorded.items()}
-    pattern = next((found for one in sorted(rows) if (found := find(rows[one])) is not None), None)
+    rows = {
+        index: [entry for entry in found if not entry.is_p2p] for index, found in recorded.items()
+    }
+    pattern = next(
+        (found for index in sorted(rows) if (found := find_period(rows[index])) is not None), None
+    )
 
     if pattern is None:
-        return {n: [] for n in rows}
+        return {index: [] for index in rows}
 
-    begins = {n: occurrences(found, pattern) for n, found in rows.items()}
-    numbers = numbered(rows, begins)
-    shift = shift_of(numbers, rows, begins, harvest)
+    begins = {index: occurrences(found, pattern) for index, found in rows.items()}
+    numbers = _numbers(rows, begins)
+    offset = _offset(numbers, rows, begins, capture)
     return {
-        n: [
-            one
-            for one in steps_of(
-                found, begins[n], pattern, {k: v + shift for k, v in numbers.items()}
+        index: [
+            step
+            for step in _rank_steps(
+                found, begins[index], pattern, {key: n + offset for key, n in numbers.items()}
             )
-            if one.start_ns >= harvest.from_ns
+            if step.start_ns >= capture.from_ns
         ]
-        for n, found in rows.items()
+        for index, found in rows.items()
     }
 
 
-def numbered(
+def _numbers(
     rows: Mapping[int, Sequence[Entry]], begins: Mapping[int, Sequence[int]]
 ) -> dict[Key, int]:
-    """Return the number of each step by the collective that it begins with, in order."""
+    """Return the number of each step, by the collective it begins with."""
     earliest: dict[Key, int] = {}
 
-    for n, found in begins.items():
+    for index, found in begins.items():
         for at in found:
-            one = rows[n][at]
-            earliest[one.key] = min(one.start_ns, earliest.get(one.key, one.start_ns))
+            entry = rows[index][at]
+            earliest[entry.key] = min(entry.start_ns, earliest.get(entry.key, entry.start_ns))
 
-    return {key: number for number, key in enumerate(sorted(earliest, key=lambda k: earliest[k]))}
+    return {
+        key: number for number, key in enumerate(sorted(earliest, key=lambda key: earliest[key]))
+    }
 
 
-def shift_of(
+def _offset(
     numbers: Mapping[Key, int],
     rows: Mapping[int, Sequence[Entry]],
     begins: Mapping[int, Sequence[int]],
-    harvest: TraceCapture,
+    capture: TraceCapture,
 ) -> int:
-    """Return what makes the numbers the engine's: a rank at step N has ended N - 1 last."""
-    if harvest.is_hung:
-        for n, rank in enumerate(harvest.ranks):
-            if rank.worker.step is not None and begins.get(n):
-                last = numbers[rows[n][begins[n][-1]].key]
+    """Return the offset to the engine's numbers: a rank at step N has last completed N - 1."""
+    if capture.is_hung:
+        for index, rank in enumerate(capture.ranks):
+            if rank.worker.step is not None and begins.get(index):
+                last = numbers[rows[index][begins[index][-1]].key]
                 return rank.worker.step - 1 - last
 
     return 0
 
 
-def steps_of(
+def _rank_steps(
     rows: Sequence[Entry], begins: Sequence[int], pattern: Period, numbers: Mapping[Key, int]
 ) -> list[Step]:
-    """Return a rank's steps, and the one it is in as an open one.
+    """Return a rank's steps; the current one is open.
 
-    A step after which the order breaks off ends with its last collective.
+    A step after which the pattern breaks off ends with its last collective.
     """
     found: list[Step] = []
     length, first = len(pattern.tokens), pattern.tokens[0]
 
     for at in begins:
         end = at + length
-        follows = end < len(rows) and token(rows[end]) == first
+        follows = end < len(rows) and collective_token(rows[end]) == first
         end_ns = rows[end if follows else end - 1].start_ns
         number = numbers[rows[at].key]
         found.append(Step(number=number, start_ns=rows[at].start_ns, end_ns=end_ns))

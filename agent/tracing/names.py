@@ -1,4 +1,4 @@
-"""The names of spans and of their attributes, which `exporters.semconv` takes from here."""
+"""Names of spans and of their attributes; `exporters.semconv` re-exports the latter."""
 
 from __future__ import annotations
 

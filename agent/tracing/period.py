@@ -1,9 +1,9 @@
-"""Steps told from collectives alone: what repeats itself is a step.
+"""Finds the period in a sequence of collectives: one period is one step.
 
 Pure. Training enters the same collectives in the same order, step after step. The period of that
-order is the global step; with gradient accumulation it holds the micro steps. Where in it a step
-begins cannot be told for sure: it is taken to be after the longest pause, which is where a batch
-is loaded.
+sequence is the global step; with gradient accumulation it contains the micro steps. The start of a
+step within the period is not certain: it is assumed to follow the longest pause, which is where a
+batch is loaded.
 """
 
 from __future__ import annotations
@@ -16,65 +16,67 @@ import msgspec
 
 from dsray_inspect.agent.tracing.collectives import Entry
 
-LEAST_REPEATS = 3
-LONGEST = 600
-"""The recorder's 2,000 entries hold so long a period three times."""
+MIN_REPEATS = 3
+MAX_PERIOD = 600
+"""The recorder's 2,000 entries contain a period of this length three times."""
 WINDOW = 256
-LEAST_ALIKE = 0.6
-"""The part of the entries that must be as one period earlier; checkpoints and hangs are not."""
+"""How many of the newest entries are compared, at least."""
+MIN_EQUAL = 0.6
+"""The share of entries that must equal those one period earlier; checkpoints and hangs do not."""
 Token = tuple[str, str, tuple[tuple[int, ...], ...]]
 
 
 class Period(msgspec.Struct, frozen=True, kw_only=True):
-    """A step as a row of collectives."""
+    """A step as a sequence of collectives."""
 
     tokens: tuple[Token, ...]
 
 
-def token(one: Entry) -> Token:
-    return one.group, one.operation, one.sizes
+def collective_token(entry: Entry) -> Token:
+    """Return what identifies a collective within a step."""
+    return entry.group, entry.operation, entry.sizes
 
 
-def find(rows: Sequence[Entry]) -> Period | None:
-    """Return the step of a rank; None where nothing repeats itself."""
+def find_period(rows: Sequence[Entry]) -> Period | None:
+    """Return the step of a rank, None if nothing repeats."""
     names: dict[Token, int] = {}
-    tokens = [names.setdefault(token(one), len(names)) for one in rows]
-    length = period(tokens)
+    tokens = [names.setdefault(collective_token(entry), len(names)) for entry in rows]
+    length = _period_length(tokens)
 
     if length is None:
         return None
 
-    low, high = longest_run(tokens, length)
+    low, high = _longest_run(tokens, length)
     region = rows[low:high]
 
     if len(region) < 2 * length:
         return None
 
-    begin = begin_of_step(region, length)
-    return Period(tokens=tuple(token(one) for one in region[begin : begin + length]))
+    begin = _step_start(region, length)
+    return Period(tokens=tuple(collective_token(entry) for entry in region[begin : begin + length]))
 
 
-def period(tokens: Sequence[int]) -> int | None:
-    """Return the shortest period that the newest entries keep about as well as any other."""
+def _period_length(tokens: Sequence[int]) -> int | None:
+    """Return the shortest period that fits the newest entries about as well as the best one."""
     count = len(tokens)
-    alike: dict[int, float] = {}
+    equal: dict[int, float] = {}
 
-    for length in range(1, min(LONGEST, count // LEAST_REPEATS) + 1):
-        window = min(count - length, max(WINDOW, (LEAST_REPEATS - 1) * length))
-        now = tokens[count - window :]
-        before = tokens[count - window - length : count - length]
-        alike[length] = sum(map(operator.eq, now, before)) / window
+    for length in range(1, min(MAX_PERIOD, count // MIN_REPEATS) + 1):
+        window = min(count - length, max(WINDOW, (MIN_REPEATS - 1) * length))
+        current = tokens[count - window :]
+        previous = tokens[count - window - length : count - length]
+        equal[length] = sum(map(operator.eq, current, previous)) / window
 
-    best = max(alike.values(), default=0.0)
+    best = max(equal.values(), default=0.0)
 
-    if best < LEAST_ALIKE:
+    if best < MIN_EQUAL:
         return None
 
-    return next(length for length, ratio in alike.items() if ratio >= 0.97 * best)
+    return next(length for length, ratio in equal.items() if ratio >= 0.97 * best)
 
 
-def longest_run(tokens: Sequence[int], length: int) -> tuple[int, int]:
-    """Return begin and end of the longest stretch that is strictly periodic, the newest of these."""
+def _longest_run(tokens: Sequence[int], length: int) -> tuple[int, int]:
+    """Return start and end of the longest strictly periodic run, the newest of equally long ones."""
     best, begin = (0, 0), None
 
     for at in range(length, len(tokens) + 1):
@@ -89,10 +91,10 @@ def longest_run(tokens: Sequence[int], length: int) -> tuple[int, int]:
     return best
 
 
-def begin_of_step(rows: Sequence[Entry], length: int) -> int:
-    """Return the index, below `length`, at which a step begins: after the longest pause.
+def _step_start(rows: Sequence[Entry], length: int) -> int:
+    """Return the index below `length` at which a step begins: after the longest pause.
 
-    `rows` is strictly periodic.
+    `rows` must be strictly periodic.
     """
     pauses: dict[int, list[int]] = {at: [] for at in range(length)}
 
@@ -103,8 +105,8 @@ def begin_of_step(rows: Sequence[Entry], length: int) -> int:
 
 
 def occurrences(rows: Sequence[Entry], pattern: Period) -> list[int]:
-    """Return the indices of the entries with which whole steps begin."""
-    tokens = [token(one) for one in rows]
+    """Return the indices at which complete steps begin."""
+    tokens = [collective_token(entry) for entry in rows]
     wanted = list(pattern.tokens)
     found: list[int] = []
     at = 0

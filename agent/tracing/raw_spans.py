@@ -1,8 +1,8 @@
-"""From a ring's records to pieces of time: what a rank was in, by the clock of its node.
+"""Turns the records of a ring into spans: what a rank was doing, by the clock of its node.
 
-Pure. A function that calls its own base class is seen twice, one in the other: the outer counts.
-`backward` is what `engine.backward` spans; where a script calls `loss.backward()` it goes from
-the engine's prologue to its epilogue.
+Pure. A method that calls its base class is recorded twice, nested; the outer record counts.
+`backward` is the duration of `engine.backward`, or, for scripts that call `loss.backward()`, the
+time from the engine's prologue to its epilogue.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ NAMES = {
     wire.OBJECT_PUT: names.RAY_PUT,
 }
 COUNTED = frozenset([wire.FORWARD, wire.BACKWARD, wire.STEP, wire.TRAIN_BATCH, wire.EVAL_BATCH])
-"""Codes whose records hold global and micro step."""
+"""Codes whose records contain global and micro step."""
 SIZES = {wire.SERIALIZE: names.RAY_PUT, wire.DESERIALIZE: names.RAY_GET}
 
 
 class Clock(msgspec.Struct, frozen=True):
-    """One instant by both clocks of a node."""
+    """One instant in both clocks of a node."""
 
     wall_ns: int
     clock_ns: int
 
     def wall(self, clock_ns: int) -> int:
-        """Return the Unix time of a time of CLOCK_MONOTONIC."""
+        """Convert CLOCK_MONOTONIC to Unix time."""
         return clock_ns - self.clock_ns + self.wall_ns
 
 
 class RawSpan(msgspec.Struct, kw_only=True):
-    """One stretch of time in one thread; `end_ns` is None while it lasts."""
+    """One interval in one thread; `end_ns` is None while it lasts."""
 
     name: str
     start_ns: int
@@ -56,51 +56,50 @@ class RawSpan(msgspec.Struct, kw_only=True):
     micro_step: int = -1
     failed: bool = False
     advanced: bool = False
-    """Whether the global step is higher after it."""
+    """Whether the global step increased in it."""
     size_bytes: int | None = None
     device_ns: int | None = None
 
-    def holds(self, other: RawSpan) -> bool:
+    def contains(self, other: RawSpan) -> bool:
         return self.start_ns <= other.start_ns and (
             self.end_ns is None or (other.end_ns is not None and other.end_ns <= self.end_ns)
         )
 
 
-def pieces(
+def raw_spans(
     rows: Iterable[tuple[int, ...]],
     open_spans: Sequence[tuple[int, int]],
     clock: Clock,
     *,
     main_thread: int = 0,
 ) -> list[RawSpan]:
-    """Return the pieces of one rank, by their start, enclosing ones first.
+    """Return the spans of one rank in order of start, enclosing ones first.
 
-    What Ray's own tasks get and put on the main thread is left out, where that is not the one
-    that trains.
+    Gets and puts by Ray's own tasks on the main thread are left out if another thread trains.
     """
     kept = list(rows)
-    trains = training_thread(kept)
-    found = [named(row, clock) for row in kept if row[3] & wire.CODE_MASK in NAMES]
-    found += direct_backwards(kept, clock)
+    trainer = training_thread(kept)
+    found = [_span_of(row, clock) for row in kept if row[3] & wire.CODE_MASK in NAMES]
+    found += _direct_backwards(kept, clock)
     found += [
-        RawSpan(name=NAMES[code], start_ns=clock.wall(start), end_ns=None, thread=trains)
+        RawSpan(name=NAMES[code], start_ns=clock.wall(start), end_ns=None, thread=trainer)
         for start, code in open_spans
         if code in NAMES
     ]
-    found.sort(key=lambda one: (one.start_ns, -(one.end_ns or 1 << 62)))
-    add_sizes(found, kept, clock)
-    add_device_times(found, kept, clock)
+    found.sort(key=lambda span: (span.start_ns, -(span.end_ns or 1 << 62)))
+    _add_sizes(found, kept, clock)
+    _add_device_times(found, kept, clock)
     return [
-        one
-        for one in without_nested(found)
-        if one.thread != main_thread
-        or main_thread in (0, trains)
-        or one.name not in (names.RAY_GET, names.RAY_PUT)
+        span
+        for span in _without_nested(found)
+        if span.thread != main_thread
+        or main_thread in (0, trainer)
+        or span.name not in (names.RAY_GET, names.RAY_PUT)
     ]
 
 
 def training_thread(rows: Iterable[tuple[int, ...]]) -> int:
-    """Return the thread in which the engine is called, 0 where none is."""
+    """Return the thread that calls the engine, 0 if none does."""
     counts: dict[int, int] = {}
 
     for row in rows:
@@ -110,7 +109,7 @@ def training_thread(rows: Iterable[tuple[int, ...]]) -> int:
     return max(counts, key=lambda thread: counts[thread], default=0)
 
 
-def named(row: tuple[int, ...], clock: Clock) -> RawSpan:
+def _span_of(row: tuple[int, ...], clock: Clock) -> RawSpan:
     _, start, end, code, first, second, thread = row
     counted = code & wire.CODE_MASK in COUNTED
     return RawSpan(
@@ -125,11 +124,11 @@ def named(row: tuple[int, ...], clock: Clock) -> RawSpan:
     )
 
 
-def direct_backwards(rows: Sequence[tuple[int, ...]], clock: Clock) -> list[RawSpan]:
-    """Return what lies from each prologue to the next epilogue.
+def _direct_backwards(rows: Sequence[tuple[int, ...]], clock: Clock) -> list[RawSpan]:
+    """Return a span from each prologue to the next epilogue.
 
-    A prologue without an epilogue is open if nothing of the engine came after it, else it
-    failed, and its end is not known.
+    A prologue without an epilogue is open if no other engine record follows; else it failed, and its
+    end is unknown.
     """
     edges = (wire.BACKWARD_PROLOGUE, wire.BACKWARD_EPILOGUE)
     after = (*edges, wire.FORWARD, wire.STEP)
@@ -140,27 +139,27 @@ def direct_backwards(rows: Sequence[tuple[int, ...]], clock: Clock) -> list[RawS
         code = row[3] & wire.CODE_MASK
 
         if prologue is not None and code == wire.BACKWARD_EPILOGUE:
-            found.append(between(prologue, clock, end=row[2]))
+            found.append(_backward_span(prologue, clock, end=row[2]))
 
         if code == wire.BACKWARD_PROLOGUE:
             prologue = row
         elif code in after:
             prologue = None
 
-    if prologue is not None and not is_inside_backward(prologue, rows):
-        found.append(between(prologue, clock, end=None))
+    if prologue is not None and not _is_inside_backward(prologue, rows):
+        found.append(_backward_span(prologue, clock, end=None))
 
     return found
 
 
-def is_inside_backward(prologue: tuple[int, ...], rows: Iterable[tuple[int, ...]]) -> bool:
+def _is_inside_backward(prologue: tuple[int, ...], rows: Iterable[tuple[int, ...]]) -> bool:
     return any(
         row[3] & wire.CODE_MASK == wire.BACKWARD and row[1] <= prologue[1] and prologue[2] <= row[2]
         for row in rows
     )
 
 
-def between(prologue: tuple[int, ...], clock: Clock, *, end: int | None) -> RawSpan:
+def _backward_span(prologue: tuple[int, ...], clock: Clock, *, end: int | None) -> RawSpan:
     return RawSpan(
         name=names.BACKWARD,
         start_ns=clock.wall(prologue[1]),
@@ -171,30 +170,30 @@ def between(prologue: tuple[int, ...], clock: Clock, *, end: int | None) -> RawS
     )
 
 
-def without_nested(found: Sequence[RawSpan]) -> list[RawSpan]:
-    """Drop pieces that lie in one of the same name; `found` is sorted by start."""
+def _without_nested(found: Sequence[RawSpan]) -> list[RawSpan]:
+    """Drop spans nested in one of the same name; `found` is sorted by start."""
     latest: dict[str, RawSpan] = {}
     kept: list[RawSpan] = []
 
-    for one in found:
-        outer = latest.get(one.name)
+    for span in found:
+        outer = latest.get(span.name)
 
-        if outer is not None and outer.holds(one):
-            outer.advanced = outer.advanced or one.advanced
+        if outer is not None and outer.contains(span):
+            outer.advanced = outer.advanced or span.advanced
             continue
 
-        latest[one.name] = one
-        kept.append(one)
+        latest[span.name] = span
+        kept.append(span)
         batch = latest.get(names.TRAIN_BATCH)
 
-        if batch is not None and batch.holds(one):
-            one.micro_step = -1  # PipelineEngine counts them when the batch is done
+        if batch is not None and batch.contains(span):
+            span.micro_step = -1  # PipelineEngine counts micro steps only at the end of the batch
 
     return kept
 
 
-def add_sizes(found: Sequence[RawSpan], rows: Iterable[tuple[int, ...]], clock: Clock) -> None:
-    """Give each get and put the bytes that were (de)serialized in it."""
+def _add_sizes(found: Sequence[RawSpan], rows: Iterable[tuple[int, ...]], clock: Clock) -> None:
+    """Add to each get and put the bytes that were (de)serialized in it."""
     for row in rows:
         name = SIZES.get(row[3] & wire.CODE_MASK)
 
@@ -203,15 +202,15 @@ def add_sizes(found: Sequence[RawSpan], rows: Iterable[tuple[int, ...]], clock: 
 
         inner = RawSpan(name=name, start_ns=clock.wall(row[1]), end_ns=clock.wall(row[2]))
 
-        for one in found:
-            if one.name == name and one.thread == row[6] and one.holds(inner):
-                one.size_bytes = (one.size_bytes or 0) + row[5]
+        for span in found:
+            if span.name == name and span.thread == row[6] and span.contains(inner):
+                span.size_bytes = (span.size_bytes or 0) + row[5]
 
 
-def add_device_times(
+def _add_device_times(
     found: Sequence[RawSpan], rows: Iterable[tuple[int, ...]], clock: Clock
 ) -> None:
-    """Give each piece the time that the device took for it, where there is one."""
+    """Add to each span its time on the device, where that was measured."""
     times: dict[tuple[str | None, int, int | None], int] = {
         (NAMES.get(row[4]), clock.wall(row[1]), clock.wall(row[2])): row[5]
         for row in rows
@@ -219,5 +218,5 @@ def add_device_times(
     }
 
     if times:
-        for one in found:
-            one.device_ns = times.get((one.name, one.start_ns, one.end_ns))
+        for span in found:
+            span.device_ns = times.get((span.name, span.start_ns, span.end_ns))

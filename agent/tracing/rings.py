@@ -1,4 +1,4 @@
-"""Reads the rings of all nodes: those that this process can see itself, the others by an actor."""
+"""Reads the rings of all nodes: directly where this process can open them, else through an actor."""
 
 from __future__ import annotations
 
@@ -6,54 +6,55 @@ import os
 import time
 from typing import Any
 
-from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls, CallFailed
+from dsray_inspect.agent.launchers.base import CallFailed, NodeReaderHost
 from dsray_inspect.agent.probes.collect import Collector
 from dsray_inspect.agent.tracing.capture import Rank
+from dsray_inspect.agent.unavailable import Unavailable
 
 AGENT_S = 6.0
-"""What starting an actor and its first answer may take."""
+"""How long starting an actor and its first answer may take."""
 
 
 class Rings:
-    """The collectors of one trace, by node."""
+    """The ring collectors of one trace, one per node."""
 
-    def __init__(self, calls: ActorCalls, *, token: int, lease_s: float) -> None:
-        self._calls = calls
+    def __init__(self, host: NodeReaderHost | Unavailable, *, token: int, lease_s: float) -> None:
+        self._host = host
         self._token = token
         self._lease_s = lease_s
-        self._here = Collector()
+        self._local = Collector()
         self._remote: dict[str, Any] = {}
-        self._asked: dict[str, Any] = {}
+        self._pending: dict[str, Any] = {}
         self.failed: dict[str, str] = {}
-        """Why a node's rings could not be read."""
+        """The reason why a node's rings could not be read, by node id."""
 
     def collect(self, ranks: list[Rank], *, last: bool = False) -> None:
-        """Add what is new to the ranks, and renew the leases; at last, give them back."""
+        """Add new records to the ranks and renew the leases; with `last`, release them."""
         by_node: dict[str, list[Rank]] = {}
 
         for rank in ranks:
             if isinstance(rank.probe, dict):
-                ring, may = rank.probe["ring"], os.R_OK | os.W_OK
-                here = rank.probe.get("here") or os.access(ring, may)
-                rank.probe["here"] = bool(here)
-                node = "" if here else rank.worker.node_id
+                ring, mode = rank.probe["ring"], os.R_OK | os.W_OK
+                is_local = rank.probe.get("here") or os.access(ring, mode)
+                rank.probe["here"] = bool(is_local)
+                node = "" if is_local else rank.worker.node_id
                 by_node.setdefault(node, []).append(rank)
 
         for node, on_node in by_node.items():
             request = self._request(on_node, last=last)
 
             if not node:
-                self._take(on_node, self._here.collect(request))
-            elif node not in self._asked:
-                self._asked[node] = self._agent(node).collect.remote(request)
+                self._take(on_node, self._local.collect(request))
+            elif node not in self._pending:
+                self._ask(node, request)
 
         self._take_remote(by_node, AGENT_S if last else 0.0)
 
-        if last and self._asked:  # a request that was on its way when the last one was due
-            self.failed.update(dict.fromkeys(self._asked, "it did not answer"))
+        if last and self._pending:  # an earlier request was still pending when the last one was due
+            self.failed.update(dict.fromkeys(self._pending, "it did not answer"))
 
     def wait(self, ranks: list[Rank], timeout_s: float) -> None:
-        """Wait for the answers that are on their way."""
+        """Wait for pending answers."""
         by_node: dict[str, list[Rank]] = {}
 
         for rank in ranks:
@@ -67,20 +68,27 @@ class Rings:
             "until": time.time() + self._lease_s,
             "token": self._token,
             "lease_s": 0.0 if last else self._lease_s,
-            "rings": [one["ring"] for one in probes],
-            "joined": {one["ring"]: one["joined"] for one in probes},
+            "rings": [probe["ring"] for probe in probes],
+            "joined": {probe["ring"]: probe["joined"] for probe in probes},
             "last": last,
         }
 
-    def _agent(self, node: str) -> Any:
-        if node not in self._remote:
-            self._remote[node] = self._calls.start_agent(node, Collector)
+    def _ask(self, node: str, request: dict[str, Any]) -> None:
+        if isinstance(self._host, Unavailable):
+            self.failed[node] = str(self._host)
+            return
 
-        return self._remote[node]
+        if node not in self._remote:
+            self._remote[node] = self._host.start_reader(node, Collector)
+
+        self._pending[node] = self._host.ask_reader(self._remote[node], "collect", request)
 
     def _take_remote(self, by_node: dict[str, list[Rank]], timeout_s: float) -> None:
-        for node, answer in self._calls.answers(dict(self._asked), timeout_s).items():
-            del self._asked[node]
+        if isinstance(self._host, Unavailable):
+            return
+
+        for node, answer in self._host.answers(dict(self._pending), timeout_s).items():
+            del self._pending[node]
 
             if isinstance(answer, CallFailed):
                 self.failed[node] = str(answer)

@@ -1,4 +1,4 @@
-"""A trace of a run from beginning to end, live or of the past."""
+"""Runs one trace of a run: live, or of what the flight recorders still hold."""
 
 from __future__ import annotations
 
@@ -8,28 +8,31 @@ import time
 from collections.abc import Iterator, Mapping
 
 from dsray_inspect.agent.errors import PermissionMissing, TargetNotFound
-from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls
-from dsray_inspect.agent.launchers.ray.records import ActorRow
+from dsray_inspect.agent.handles import ProcessHandle
+from dsray_inspect.agent.launchers.base import InProcessReads, NodeReaderHost
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.tracing.capture import Rank, TraceCapture
 from dsray_inspect.agent.tracing.tracer import Tracer, read_recorders
+from dsray_inspect.agent.unavailable import Unavailable
 
 
-def harvest_of(snapshot: Snapshot) -> TraceCapture:
-    """Return an empty harvest for the living ranks of a run.
+def new_capture(snapshot: Snapshot) -> TraceCapture:
+    """Return an empty capture for the live ranks of a run.
 
     Raises:
-        TargetNotFound: there are none.
+        TargetNotFound: There are none.
     """
-    ranks = [Rank(worker=one) for one in snapshot.workers if one.state in ("alive", "stopped")]
+    ranks = [
+        Rank(worker=worker) for worker in snapshot.workers if worker.state in ("alive", "stopped")
+    ]
 
     if not ranks:
         raise TargetNotFound(
-            "The run has no living rank to trace.",
-            help_text="dsray-inspect ls   shows what runs.",
+            "The run has no live rank to trace.",
+            help_text="Run dsray-inspect ls to see what is running.",
         )
 
-    ranks.sort(key=lambda one: (one.worker.rank is None, one.worker.rank))
+    ranks.sort(key=lambda rank: (rank.worker.rank is None, rank.worker.rank))
     return TraceCapture(
         job=snapshot.job,
         run=snapshot.run,
@@ -41,64 +44,72 @@ def harvest_of(snapshot: Snapshot) -> TraceCapture:
     )
 
 
-def live(
-    calls: ActorCalls,
-    rows: Mapping[str, ActorRow],
-    harvest: TraceCapture,
+def trace_live(
+    reads: InProcessReads,
+    host: NodeReaderHost | Unavailable,
+    rows: Mapping[str, ProcessHandle],
+    capture: TraceCapture,
     *,
     seconds: float,
     max_pause_ms: float,
 ) -> bool:
-    """Trace for so long; an interrupt ends it early, and returns False.
+    """Trace for `seconds`; return False if an interrupt ended it early.
 
     Raises:
-        PermissionMissing: no rank could be traced.
+        PermissionMissing: No rank could be traced.
     """
-    whole = True
+    is_complete = True
 
-    with deaf_to_the_watch(), Tracer(calls, rows, harvest, max_pause_ms=max_pause_ms) as tracer:
+    with (
+        defer_shutdown(),
+        Tracer(reads, host, rows, capture, max_pause_ms=max_pause_ms) as tracer,
+    ):
         try:
-            tracer.watch(seconds)
+            tracer.collect_for(seconds)
         except KeyboardInterrupt:
-            whole = False
+            is_complete = False
 
-    check(harvest)
-    return whole
+    _require_data(capture)
+    return is_complete
 
 
-def past(
-    calls: ActorCalls, rows: Mapping[str, ActorRow], harvest: TraceCapture, *, max_pause_ms: float
+def read_past(
+    reads: InProcessReads,
+    rows: Mapping[str, ProcessHandle],
+    capture: TraceCapture,
+    *,
+    max_pause_ms: float,
 ) -> None:
-    """Read what every rank's flight recorder holds.
+    """Read the flight recorders of all ranks.
 
     Raises:
-        PermissionMissing: no rank gave any.
+        PermissionMissing: None could be read.
     """
-    read_recorders(calls, rows, harvest.ranks, max_pause_ms=max_pause_ms)
-    harvest.until_ns = time.time_ns()
-    check(harvest)
+    read_recorders(reads, rows, capture.ranks, max_pause_ms=max_pause_ms)
+    capture.until_ns = time.time_ns()
+    _require_data(capture)
 
 
-def check(harvest: TraceCapture) -> None:
-    first = harvest.ranks[0]
+def _require_data(capture: TraceCapture) -> None:
+    first = capture.ranks[0]
 
-    if not any(isinstance(one.probe, dict) or one.recordings for one in harvest.ranks):
-        why = [one for one in (first.probe, first.recording_why) if one != "not asked"]
+    if not any(isinstance(rank.probe, dict) or rank.recordings for rank in capture.ranks):
+        why = [text for text in (first.probe, first.recording_why) if text != "not asked"]
         raise PermissionMissing(
             f"No rank could be traced; {first.name}: {'; '.join(map(str, why))}.",
-            help_text="dsray-inspect attach   shows what each rank is in, and which rung sees it.",
+            help_text="Run dsray-inspect attach to see where each rank is and what can be read of it.",
         )
 
 
 @contextlib.contextmanager
-def deaf_to_the_watch() -> Iterator[None]:
-    """Keep the end of the process back while probes are in: the first interrupt takes them out.
+def defer_shutdown() -> Iterator[None]:
+    """Delay the shutdown guard while probes are installed: the first interrupt removes them.
 
-    A second one is an exception in the middle of that; the leases do the rest.
+    A second interrupt aborts the removal; then the leases of the probes expire.
     """
-    kept = signal.set_wakeup_fd(-1)
+    previous = signal.set_wakeup_fd(-1)
 
     try:
         yield
     finally:
-        signal.set_wakeup_fd(kept, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(previous, warn_on_full_buffer=False)

@@ -1,6 +1,6 @@
-"""Makes a summary of a timeline: where each rank's steps went, who is late, what never ended.
+"""Summarizes a timeline: where the time of steps went, which rank is late, what never ended.
 
-Pure, and made from the timeline alone, so that it says the same of a recorded one.
+Pure, and computed from the timeline alone, so a saved one gives the same summary.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from dsray_inspect.agent.timeline import Span, Timeline
 from dsray_inspect.agent.tracing import names
+from dsray_inspect.agent.tracing.collectives import collective_id
 from dsray_inspect.agent.tracing.summary import (
     Change,
     CollectiveSummary,
@@ -20,73 +21,79 @@ from dsray_inspect.agent.tracing.summary import (
 )
 
 IN_STEP = ("phase", "checkpoint", "report", "object")
-LATE = 0.05
-"""A rank is late when it costs the others this part of a step, and twice as much as any other."""
-LEAST_CHANGE = 1.5
-"""A change of pace is told when steps take so many times as long as before."""
-LEAST_STEPS = 4
+LATE_SHARE = 0.05
+"""A rank is late if it costs the others this share of a step, and twice as much as any other rank."""
+MIN_CHANGE = 1.5
+"""A change of pace is reported if steps take this many times as long as before."""
+MIN_STEPS = 4
+"""On each side of a change of pace."""
 LASTING_S = 1.0
 LASTING_STEPS = 2.0
-"""What is open at the end is worth a word when it has lasted so many of the longest steps."""
+"""An open span is reported once it has lasted for this many of the longest steps."""
 
 
 def summarize(timeline: Timeline) -> Summary:
     """Return the summary of a timeline."""
-    by_process: dict[int, list[Span]] = {n: [] for n in range(len(timeline.processes))}
+    by_process: dict[int, list[Span]] = {index: [] for index in range(len(timeline.processes))}
 
     for span in timeline.spans:
         by_process[span.process].append(span)
 
-    late, waits = lateness(timeline)
+    late, waits = _lateness(timeline)
     ranks = tuple(
-        rank_summary(timeline, n, by_process[n], late_ns=late.get(n, 0), waits_ns=waits.get(n, 0))
-        for n in by_process
+        _rank_summary(
+            timeline,
+            index,
+            by_process[index],
+            late_ns=late.get(index, 0),
+            waits_ns=waits.get(index, 0),
+        )
+        for index in by_process
     )
     first = by_process.get(0, [])
     return Summary(
         ranks=ranks,
-        late_rank=late_rank(ranks),
-        collectives=tuple(operations(first)),
-        stuck=tuple(stuck(timeline)),
-        change=change_of_pace(first),
-        from_ns=timeline.from_ns or min((one.start_ns for one in timeline.spans), default=0),
-        until_ns=end_of(timeline),
-        inferred=any(names.INFERRED in one.attributes for one in first),
+        late_rank=_late_rank(ranks),
+        collectives=tuple(_collective_summaries(first)),
+        stuck=tuple(_stuck(timeline)),
+        change=_change_of_pace(first),
+        from_ns=timeline.from_ns or min((span.start_ns for span in timeline.spans), default=0),
+        until_ns=_end_ns(timeline),
+        inferred=any(names.INFERRED in span.attributes for span in first),
         spans=len(timeline.spans),
     )
 
 
-def whole_steps(spans: Iterable[Span]) -> list[Span]:
-    return [one for one in spans if one.kind == "step" and one.end_ns is not None]
+def _complete_steps(spans: Iterable[Span]) -> list[Span]:
+    return [span for span in spans if span.kind == "step" and span.end_ns is not None]
 
 
-def end_of(timeline: Timeline) -> int:
-    ends = (one.end_ns or one.start_ns for one in timeline.spans)
-    return timeline.until_ns or max(ends, default=0)
+def _end_ns(timeline: Timeline) -> int:
+    return timeline.until_ns or timeline.last_ns
 
 
-def lasting(timeline: Timeline) -> int:
-    """Return before when a span must have begun to have lasted, if it is open at the end."""
-    longest = max((length_ns(one) for one in whole_steps(timeline.spans)), default=0)
-    return end_of(timeline) - int(max(LASTING_S * 1e9, LASTING_STEPS * longest))
+def _open_since_ns(timeline: Timeline) -> int:
+    """Return the latest start of an open span that has lasted long enough to report."""
+    longest = max((_duration_ns(step) for step in _complete_steps(timeline.spans)), default=0)
+    return _end_ns(timeline) - int(max(LASTING_S * 1e9, LASTING_STEPS * longest))
 
 
-def length_ns(span: Span) -> int:
+def _duration_ns(span: Span) -> int:
     return (span.end_ns or span.start_ns) - span.start_ns
 
 
-def rank_summary(
-    timeline: Timeline, n: int, spans: Sequence[Span], *, late_ns: float, waits_ns: float
+def _rank_summary(
+    timeline: Timeline, index: int, spans: Sequence[Span], *, late_ns: float, waits_ns: float
 ) -> RankSummary:
-    process, steps = timeline.processes[n], whole_steps(spans)
-    lengths = [length_ns(one) / 1e6 for one in steps]
-    longest = max(steps, key=length_ns, default=None)
+    process, steps = timeline.processes[index], _complete_steps(spans)
+    durations_ms = [_duration_ns(step) / 1e6 for step in steps]
+    longest = max(steps, key=_duration_ns, default=None)
     count = max(1, len(steps))
-    lasting_ns = lasting(timeline)
+    open_since_ns = _open_since_ns(timeline)
     unfinished = [
-        one
-        for one in spans
-        if one.end_ns is None and one.kind != "step" and one.start_ns < lasting_ns
+        span
+        for span in spans
+        if span.end_ns is None and span.kind != "step" and span.start_ns < open_since_ns
     ]
     return RankSummary(
         rank=process.rank,
@@ -95,109 +102,107 @@ def rank_summary(
         steps=len(steps),
         first_step=steps[0].step if steps else None,
         last_step=steps[-1].step if steps else None,
-        median_ms=statistics.median(lengths) if lengths else None,
-        mean_ms=statistics.fmean(lengths) if lengths else None,
-        longest_ms=max(lengths, default=None),
+        median_ms=statistics.median(durations_ms) if durations_ms else None,
+        mean_ms=statistics.fmean(durations_ms) if durations_ms else None,
+        longest_ms=max(durations_ms, default=None),
         longest_step=longest.step if longest else None,
-        phases_ms={name: ns / 1e6 / count for name, ns in own_times(spans, steps).items()},
+        phases_ms={name: ns / 1e6 / count for name, ns in _own_times_ns(spans, steps).items()},
         late_ms=late_ns / 1e6,
         waits_ms=waits_ns / 1e6,
         in_now=unfinished[-1].name if unfinished else None,
     )
 
 
-def own_times(spans: Sequence[Span], steps: Sequence[Span]) -> dict[str, int]:
-    """Return the time of each phase in whole steps, without that of phases inside of it."""
+def _own_times_ns(spans: Sequence[Span], steps: Sequence[Span]) -> dict[str, int]:
+    """Return the time of each phase within complete steps, excluding nested phases."""
     if not steps:
         return {}
 
-    begin, end = steps[0].start_ns, max(one.end_ns or 0 for one in steps)
+    start_ns, end_ns = steps[0].start_ns, max(step.end_ns or 0 for step in steps)
     totals: dict[str, int] = {}
-    around: list[Span] = []
+    enclosing: list[Span] = []
 
-    for one in spans:
-        if one.kind not in IN_STEP or one.end_ns is None:
+    for span in spans:
+        if span.kind not in IN_STEP or span.end_ns is None:
             continue
 
-        if one.start_ns < begin or one.end_ns > end:
+        if span.start_ns < start_ns or span.end_ns > end_ns:
             continue
 
-        while around and (around[-1].end_ns or 0) <= one.start_ns:
-            around.pop()
+        while enclosing and (enclosing[-1].end_ns or 0) <= span.start_ns:
+            enclosing.pop()
 
-        totals[one.name] = totals.get(one.name, 0) + length_ns(one)
+        totals[span.name] = totals.get(span.name, 0) + _duration_ns(span)
 
-        if around:
-            overlap = min(one.end_ns, around[-1].end_ns or 0) - one.start_ns
-            totals[around[-1].name] -= overlap
+        if enclosing:
+            overlap = min(span.end_ns, enclosing[-1].end_ns or 0) - span.start_ns
+            totals[enclosing[-1].name] -= overlap
 
-        around.append(one)
+        enclosing.append(span)
 
     return dict(sorted(totals.items(), key=lambda pair: -pair[1]))
 
 
-def together(timeline: Timeline) -> dict[tuple[object, object], list[Span]]:
-    """Return the spans of each collective, of all ranks, by its group and number."""
-    found: dict[tuple[object, object], list[Span]] = {}
+def spans_by_collective(timeline: Timeline) -> dict[str | None, list[Span]]:
+    """Group the collective spans of all ranks by collective; point-to-point ones are left out."""
+    found: dict[str | None, list[Span]] = {}
 
-    for one in timeline.spans:
-        if one.kind == "collective" and names.COLLECTIVE_P2P not in one.attributes:
-            key = (
-                one.attributes.get(names.COLLECTIVE_GROUP),
-                one.attributes.get(names.COLLECTIVE_SEQUENCE),
-            )
-            found.setdefault(key, []).append(one)
+    for span in timeline.spans:
+        if span.kind == "collective" and names.COLLECTIVE_P2P not in span.attributes:
+            found.setdefault(collective_id(span), []).append(span)
 
     return found
 
 
-def lateness(timeline: Timeline) -> tuple[dict[int, float], dict[int, float]]:
-    """Return by process for how long a step others waited for it alone, and how long it waited.
+def _lateness(timeline: Timeline) -> tuple[dict[int, float], dict[int, float]]:
+    """Return for each process how long others waited for it alone, and how long it waited.
 
-    Nanoseconds of the median step: on a busy machine each rank is late now and then.
+    Nanoseconds of the median step: on a busy machine every rank is late occasionally.
     """
     late: dict[int, dict[int, int]] = {}
     waits: dict[int, dict[int, int]] = {}
 
-    for spans in together(timeline).values():
+    for spans in spans_by_collective(timeline).values():
         if len(spans) < 2 or len(spans) != spans[0].attributes.get(names.COLLECTIVE_GROUP_SIZE):
             continue
 
-        starts = sorted((one.start_ns, one.process) for one in spans)
+        starts = sorted((span.start_ns, span.process) for span in spans)
         last_ns, last = starts[-1]
 
-        for one in spans:
-            if one.step is not None:
-                alone_ns = last_ns - starts[-2][0] if one.process == last else 0
-                add(late, one, alone_ns)
-                add(waits, one, last_ns - one.start_ns)
+        for span in spans:
+            if span.step is not None:
+                alone_ns = last_ns - starts[-2][0] if span.process == last else 0
+                _add(late, span, alone_ns)
+                _add(waits, span, last_ns - span.start_ns)
 
-    return medians(late), medians(waits)
+    return _medians(late), _medians(waits)
 
 
-def add(totals: dict[int, dict[int, int]], span: Span, more_ns: int) -> None:
+def _add(totals: dict[int, dict[int, int]], span: Span, more_ns: int) -> None:
     by_step = totals.setdefault(span.process, {})
     by_step[span.step or 0] = by_step.get(span.step or 0, 0) + more_ns
 
 
-def medians(totals: dict[int, dict[int, int]]) -> dict[int, float]:
+def _medians(totals: dict[int, dict[int, int]]) -> dict[int, float]:
     return {process: statistics.median(by_step.values()) for process, by_step in totals.items()}
 
 
-def late_rank(ranks: Sequence[RankSummary]) -> int | None:
-    """Return the one rank that the others wait for, None where that is no one in particular."""
-    ordered = sorted(ranks, key=lambda one: -one.late_ms)
+def _late_rank(ranks: Sequence[RankSummary]) -> int | None:
+    """Return the rank that the others wait for, None if there is no single one."""
+    ordered = sorted(ranks, key=lambda summary: -summary.late_ms)
 
     if len(ordered) < 2 or ordered[0].mean_ms is None:
         return None
 
     most, next_most = ordered[0], ordered[1]
-    is_late = most.late_ms >= LATE * ordered[0].mean_ms and most.late_ms >= 2 * next_most.late_ms
+    is_late = (
+        most.late_ms >= LATE_SHARE * ordered[0].mean_ms and most.late_ms >= 2 * next_most.late_ms
+    )
     return most.rank if is_late else None
 
 
-def operations(spans: Iterable[Span]) -> list[CollectiveSummary]:
-    """Return what a rank's collectives are, those with most time first."""
+def _collective_summaries(spans: Iterable[Span]) -> list[CollectiveSummary]:
+    """Return a rank's collectives by kind, those with the most time first."""
     found: dict[tuple[object, ...], list[Span]] = {}
     keys = (
         names.COLLECTIVE_GROUP,
@@ -206,15 +211,15 @@ def operations(spans: Iterable[Span]) -> list[CollectiveSummary]:
         names.COLLECTIVE_DTYPE,
     )
 
-    for one in spans:
-        if one.kind == "collective":
-            key = (one.name, *(one.attributes.get(name) for name in keys))
-            found.setdefault(key, []).append(one)
+    for span in spans:
+        if span.kind == "collective":
+            key = (span.name, *(span.attributes.get(name) for name in keys))
+            found.setdefault(key, []).append(span)
 
     summaries = []
 
     for (name, group, group_size, size, dtype), many in found.items():
-        ended = [length_ns(one) / 1e6 for one in many if one.end_ns is not None]
+        ended = [_duration_ns(span) / 1e6 for span in many if span.end_ns is not None]
         summaries.append(
             CollectiveSummary(
                 operation=str(name),
@@ -227,22 +232,22 @@ def operations(spans: Iterable[Span]) -> list[CollectiveSummary]:
             )
         )
 
-    return sorted(summaries, key=lambda one: -(one.mean_ms or 0) * one.count)
+    return sorted(summaries, key=lambda summary: -(summary.mean_ms or 0) * summary.count)
 
 
-def stuck(timeline: Timeline) -> list[Stuck]:
-    """Return the collectives that nobody has left, the oldest first."""
-    there = {one.rank for one in timeline.processes if one.rank is not None}
-    before_ns = lasting(timeline)
+def _stuck(timeline: Timeline) -> list[Stuck]:
+    """Return the collectives that no rank has left, the oldest first."""
+    everyone = {process.rank for process in timeline.processes if process.rank is not None}
+    before_ns = _open_since_ns(timeline)
     found = []
 
-    for spans in together(timeline).values():
-        if any(one.end_ns is not None or one.start_ns > before_ns for one in spans):
+    for spans in spans_by_collective(timeline).values():
+        if any(span.end_ns is not None or span.start_ns > before_ns for span in spans):
             continue
 
-        inside = {timeline.processes[one.process].rank for one in spans}
+        inside = {timeline.processes[span.process].rank for span in spans}
         size = spans[0].attributes.get(names.COLLECTIVE_GROUP_SIZE)
-        missing: set[int] = there - inside if size == len(there) else set()
+        missing: set[int] = everyone - inside if size == len(everyone) else set()
         found.append(
             Stuck(
                 operation=spans[0].name,
@@ -250,21 +255,21 @@ def stuck(timeline: Timeline) -> list[Stuck]:
                 sequence=int(spans[0].attributes.get(names.COLLECTIVE_SEQUENCE, 0)),
                 ranks=tuple(sorted(rank for rank in inside if rank is not None)),
                 missing=tuple(sorted(missing)),
-                since_ns=min(one.start_ns for one in spans),
+                since_ns=min(span.start_ns for span in spans),
                 step=spans[0].step,
             )
         )
 
-    return sorted(found, key=lambda one: one.since_ns)
+    return sorted(found, key=lambda stuck: stuck.since_ns)
 
 
-def change_of_pace(spans: Iterable[Span]) -> Change | None:
-    """Return where steps became much longer and stayed so, if anywhere.
+def _change_of_pace(spans: Iterable[Span]) -> Change | None:
+    """Return the step from which on steps take much longer, if there is one.
 
-    The split that explains most of the spread of the logarithms is looked at; quartiles decide.
+    The candidate is the split that explains most of the variance of the logarithms; quartiles decide.
     """
-    steps = [one for one in whole_steps(spans) if length_ns(one) > 0]
-    logs = [math.log(length_ns(one)) for one in steps]
+    steps = [step for step in _complete_steps(spans) if _duration_ns(step) > 0]
+    logs = [math.log(_duration_ns(step)) for step in steps]
     count, total = len(logs), sum(logs)
     best, at, left = 0.0, 0, 0.0
 
@@ -273,16 +278,20 @@ def change_of_pace(spans: Iterable[Span]) -> Change | None:
         gap = left / split - (total - left) / (count - split)
         explained = gap * gap * split * (count - split)
 
-        if explained > best and LEAST_STEPS <= split <= count - LEAST_STEPS:
+        if explained > best and MIN_STEPS <= split <= count - MIN_STEPS:
             best, at = explained, split
 
     if not at:
         return None
 
-    _, before, most_before = statistics.quantiles((length_ns(one) / 1e6 for one in steps[:at]), n=4)
-    least_after, after, _ = statistics.quantiles((length_ns(one) / 1e6 for one in steps[at:]), n=4)
+    _, before, most_before = statistics.quantiles(
+        (_duration_ns(step) / 1e6 for step in steps[:at]), n=4
+    )
+    least_after, after, _ = statistics.quantiles(
+        (_duration_ns(step) / 1e6 for step in steps[at:]), n=4
+    )
 
-    if after < LEAST_CHANGE * before or least_after < most_before:
+    if after < MIN_CHANGE * before or least_after < most_before:
         return None
 
     first = steps[at]

@@ -1,4 +1,4 @@
-"""What a timeline says in short, as records."""
+"""The summary of a timeline, as records."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from dsray_inspect.agent.model import Record
 
 
 class RankSummary(Record, frozen=True, kw_only=True):
-    """One rank's whole steps. Times are milliseconds a step, of the median and the longest step;
-    `phases_ms` are means that add up to `mean_ms`, each without the phases inside of it.
+    """The complete steps of one rank; times are milliseconds per step.
+
+    `phases_ms` are means that add up to `mean_ms`, each excluding nested phases.
     """
 
     rank: int | None
@@ -22,15 +23,15 @@ class RankSummary(Record, frozen=True, kw_only=True):
     longest_step: int | None
     phases_ms: dict[str, float]
     late_ms: float
-    """For so long the others had to wait for it alone, in the median step."""
+    """How long the other ranks waited for this one alone, in the median step."""
     waits_ms: float
-    """For so long it waited in collectives for others, in the median step."""
+    """How long it waited for others in collectives, in the median step."""
     in_now: str | None
-    """The innermost span that has been open for long: the rank is in it, or ended in it."""
+    """The innermost span that has been open for long: the rank is still in it, or died in it."""
 
 
 class CollectiveSummary(Record, frozen=True, kw_only=True):
-    """The collectives of one operation, group and size, in one rank."""
+    """The collectives of one operation, group and size on one rank."""
 
     operation: str
     group: str
@@ -55,7 +56,7 @@ class Stuck(Record, frozen=True, kw_only=True):
 
 
 class Change(Record, frozen=True, kw_only=True):
-    """From one step on the pace is another."""
+    """A lasting change in the duration of steps, from one step on."""
 
     step: int
     at_ns: int
@@ -64,7 +65,7 @@ class Change(Record, frozen=True, kw_only=True):
 
 
 class Summary(Record, frozen=True, kw_only=True):
-    """The whole in short."""
+    """The summary of a timeline."""
 
     ranks: tuple[RankSummary, ...]
     late_rank: int | None
@@ -74,5 +75,5 @@ class Summary(Record, frozen=True, kw_only=True):
     from_ns: int
     until_ns: int
     inferred: bool
-    """Whether steps are told from the pattern of collectives."""
+    """Whether steps were inferred from the pattern of collectives."""
     spans: int

@@ -1,16 +1,14 @@
-"""Switches spans on in all ranks of a run, brings them home, and switches them off again."""
+"""Installs probes in all ranks of a run, collects their spans, and removes the probes."""
 
 from __future__ import annotations
 
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
-from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls, CallFailed
-from dsray_inspect.agent.launchers.ray.adapters import Part
-from dsray_inspect.agent.launchers.ray.records import ActorRow
+from dsray_inspect.agent.handles import ProcessHandle
+from dsray_inspect.agent.launchers.base import CallFailed, InProcessReads, NodeReaderHost, Part
 from dsray_inspect.agent.probes.install import install, uninstall
 from dsray_inspect.agent.probes.wire import CAPACITY
 from dsray_inspect.agent.remote.flight_recorder import recording
@@ -18,60 +16,63 @@ from dsray_inspect.agent.sampling.decode import group_members
 from dsray_inspect.agent.tracing.capture import Rank, TraceCapture
 from dsray_inspect.agent.tracing.collectives import entries
 from dsray_inspect.agent.tracing.rings import Rings
+from dsray_inspect.agent.unavailable import Unavailable
 
 LEASE_S = 15.0
-"""So long a probe stays when its session is gone without a word."""
+"""How long a probe stays after its session has disappeared."""
 FIRST_LEASE_S = 30.0
-"""The first one is longer: an actor that renews it must be started on another node."""
+"""The first lease is longer: the actor that renews it may have to be started first."""
 PERIOD_S = 0.5
 ANSWER_S = 6.0
-LEAVE_S = 3.0
-SETTLED_S = 1.0
-"""After so long a recorder is read for the first time: it tells how soon it is full."""
-RECORDED = 2000
-"""What a recorder holds by default."""
-EARLY = 0.7
-"""It is read again after this part of the time in which it is written anew."""
-PAUSES = 100.0
-"""Between two reads lies at least so many times what one of them held the rank."""
+REMOVE_S = 3.0
+FIRST_READ_S = 1.0
+"""When a recorder is read for the first time, to learn how quickly it fills up."""
+RECORDER_ENTRIES = 2000
+"""The default capacity of a recorder."""
+READ_AHEAD = 0.7
+"""The next read is due after this share of the time in which a recorder overwrites itself."""
+MIN_READ_RATIO = 100.0
+"""Minimum ratio of read interval to read duration, so reads cost a rank at most 1 %."""
 
 
 class Tracer:
-    """One trace of one run; use it in a `with` block, at whose end no probe is left."""
+    """One trace of one run; use it in a `with` block, at whose end no probe remains."""
 
     def __init__(
         self,
-        calls: ActorCalls,
-        rows: Mapping[str, ActorRow],
-        harvest: TraceCapture,
+        reads: InProcessReads,
+        host: NodeReaderHost | Unavailable,
+        rows: Mapping[str, ProcessHandle],
+        capture: TraceCapture,
         *,
         max_pause_ms: float,
     ) -> None:
-        self._calls = calls
+        self._reads = reads
         self._rows = rows
-        self._harvest = harvest
+        self._capture = capture
         self._max_pause_ms = max_pause_ms
         self._token = secrets.randbits(62)
-        self._rings = Rings(calls, token=self._token, lease_s=LEASE_S)
+        self._rings = Rings(host, token=self._token, lease_s=LEASE_S)
         self._next_recording = 0.0
 
     def __enter__(self) -> Tracer:
-        """Put a probe into every rank that answers."""
+        """Install a probe in every rank that answers."""
         try:
-            self._put_in()
+            self._install()
         except BaseException:
-            for rank in self._harvest.ranks:  # who has not answered may have one by now
+            # Ranks that have not answered may have installed a probe by now.
+            for rank in self._capture.ranks:
                 rank.is_out = False
 
-            self.__exit__(None, None, None)
+            self._remove()
             raise
 
         return self
 
-    def _put_in(self) -> None:
+    def _install(self) -> None:
         request = {"token": self._token, "lease_s": FIRST_LEASE_S, "capacity": CAPACITY}
 
-        for rank, answer in self._ask(self._harvest.ranks, [install], request, ANSWER_S):
+        for rank, answer in self._ask(self._capture.ranks, [install], request, ANSWER_S):
             rank.probe = answer if isinstance(answer, str) else answer["probe"]
 
             if isinstance(answer, dict):
@@ -79,45 +80,43 @@ class Tracer:
                 rank.pause_ms = answer["pause_ms"]
                 rank.is_out = answer["probe"] is None
 
-        self._harvest.from_ns = time.time_ns()
+        self._capture.from_ns = time.time_ns()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Take all probes out, and read what they wrote last."""
-        self._harvest.until_ns = time.time_ns()
+    def __exit__(self, *_: object) -> None:
+        self._remove()
 
-        for rank in self._harvest.ranks:
+    def _remove(self) -> None:
+        """Remove all probes, and read their last records."""
+        self._capture.until_ns = time.time_ns()
+
+        for rank in self._capture.ranks:
             if rank.closed:
-                self._harvest.notes.append(
-                    f"{rank.name}: its probe left early: nobody renewed its lease in time."
+                self._capture.notes.append(
+                    f"{rank.name}: its probe uninstalled itself early: its lease was not renewed in time."
                 )
 
-        inside = [rank for rank in self._harvest.ranks if not rank.is_out]
-        self._rings.wait(inside, LEAVE_S)  # a ring that was never opened would be gone
+        probed = [rank for rank in self._capture.ranks if not rank.is_out]
+        self._rings.wait(probed, REMOVE_S)  # a ring not opened by now would be lost
 
-        for rank, answer in self._ask(inside, [uninstall], {"token": self._token}, LEAVE_S):
+        for rank, answer in self._ask(probed, [uninstall], {"token": self._token}, REMOVE_S):
             if isinstance(answer, dict):
                 rank.is_out, rank.covered = True, answer.get("covered", [])
 
-        self._rings.collect(inside, last=True)
+        self._rings.collect(probed, last=True)
 
-        for rank in inside:
+        for rank in probed:
             rank.is_out = rank.is_out or not rank.alive
 
         for node, why in self._rings.failed.items():
-            self._harvest.notes.append(f"node {node[:8]}: some spans could not be read: {why}")
+            self._capture.notes.append(f"node {node[:8]}: some spans could not be read: {why}")
 
-    def watch(self, seconds: float) -> None:
-        """Collect for so long."""
+    def collect_for(self, seconds: float) -> None:
+        """Collect spans for this long."""
         end = time.monotonic() + seconds
-        self._next_recording = time.monotonic() + SETTLED_S
+        self._next_recording = time.monotonic() + FIRST_READ_S
 
-        while (now := time.monotonic()) < end and any(one.alive for one in self._harvest.ranks):
-            self._rings.collect(self._harvest.ranks)
+        while (now := time.monotonic()) < end and any(rank.alive for rank in self._capture.ranks):
+            self._rings.collect(self._capture.ranks)
 
             if now >= self._next_recording:
                 self.read_recorders()
@@ -127,11 +126,11 @@ class Tracer:
         self.read_recorders()
 
     def read_recorders(self) -> None:
-        """Read the flight recorder of every rank, and plan when it must be read again."""
-        read = read_recorders(
-            self._calls, self._rows, self._harvest.ranks, max_pause_ms=self._max_pause_ms
+        """Read the flight recorders of all ranks, and schedule the next read."""
+        next_s = read_recorders(
+            self._reads, self._rows, self._capture.ranks, max_pause_ms=self._max_pause_ms
         )
-        self._next_recording = time.monotonic() + read
+        self._next_recording = time.monotonic() + next_s
 
     def _ask(
         self,
@@ -140,21 +139,21 @@ class Tracer:
         request: dict[str, Any],
         timeout_s: float,
     ) -> list[tuple[Rank, dict[str, Any] | str]]:
-        return ask(
-            self._calls, self._rows, ranks, parts=parts, request=request, timeout_s=timeout_s
+        return _run_in_ranks(
+            self._reads, self._rows, ranks, parts=parts, request=request, timeout_s=timeout_s
         )
 
 
-def ask(
-    calls: ActorCalls,
-    rows: Mapping[str, ActorRow],
+def _run_in_ranks(
+    reads: InProcessReads,
+    rows: Mapping[str, ProcessHandle],
     ranks: Sequence[Rank],
     *,
     parts: Sequence[Part],
     request: dict[str, Any],
     timeout_s: float,
 ) -> list[tuple[Rank, dict[str, Any] | str]]:
-    """Run parts in all ranks at once; returns each answer, or why there is none."""
+    """Run parts in all ranks concurrently; return each answer, or why there is none."""
     request = {**request, "until": time.time() + timeout_s + 1}
     sent: dict[str, Any] = {}
     failed: dict[str, str] = {}
@@ -163,15 +162,15 @@ def ask(
         actor_id = rank.worker.actor_id
 
         try:
-            sent[actor_id] = calls.send(rows[actor_id], parts, request)
+            sent[actor_id] = reads.send(rows[actor_id], parts, request)
         except CallFailed as failure:
             failed[actor_id] = str(failure)
 
-    answers = calls.answers(sent, timeout_s)
-    return [(rank, answer_of(rank, answers, failed, timeout_s)) for rank in ranks]
+    answers = reads.answers(sent, timeout_s)
+    return [(rank, _answer(rank, answers, failed, timeout_s)) for rank in ranks]
 
 
-def answer_of(
+def _answer(
     rank: Rank, answers: Mapping[str, Any], failed: Mapping[str, str], timeout_s: float
 ) -> dict[str, Any] | str:
     actor_id = rank.worker.actor_id
@@ -187,15 +186,19 @@ def answer_of(
 
 
 def read_recorders(
-    calls: ActorCalls, rows: Mapping[str, ActorRow], ranks: Sequence[Rank], *, max_pause_ms: float
+    reads: InProcessReads,
+    rows: Mapping[str, ProcessHandle],
+    ranks: Sequence[Rank],
+    *,
+    max_pause_ms: float,
 ) -> float:
-    """Add each rank's recording, and return after how many seconds the next should follow."""
-    living = [rank for rank in ranks if rank.alive]
+    """Add each rank's recording; return after how many seconds to read again."""
+    live = [rank for rank in ranks if rank.alive]
     request = {"max_pause_ms": max_pause_ms}
-    longest_ms, full_s = 0.0, [3600.0]
+    longest_ms, fill_s = 0.0, [3600.0]
 
-    for rank, answer in ask(
-        calls, rows, living, parts=[recording], request=request, timeout_s=ANSWER_S
+    for rank, answer in _run_in_ranks(
+        reads, rows, live, parts=[recording], request=request, timeout_s=ANSWER_S
     ):
         if isinstance(answer, str):
             rank.recording_why = rank.recording_why if rank.recordings else answer
@@ -208,18 +211,18 @@ def read_recorders(
         if answer["recording"] is not None:
             rank.recordings.append(answer["recording"])
             rank.group_ranks = {
-                name: group_members(told) for name, told in answer["group_ranks"].items()
+                name: group_members(ranks) for name, ranks in answer["group_ranks"].items()
             }
-            full_s.append(seconds_to_fill(answer["recording"]))
+            fill_s.append(_fill_time_s(answer["recording"]))
 
-    return max(longest_ms / 1000 * PAUSES, EARLY * min(full_s))
+    return max(longest_ms / 1000 * MIN_READ_RATIO, READ_AHEAD * min(fill_s))
 
 
-def seconds_to_fill(raw: bytes) -> float:
-    """Return how long a recorder goes on at its newest pace until all of it is overwritten."""
-    newest = entries([raw])[-RECORDED // 4 :]
+def _fill_time_s(raw: bytes) -> float:
+    """Return how long a recorder takes to overwrite itself at its current pace."""
+    newest = entries([raw])[-RECORDER_ENTRIES // 4 :]
 
     if len(newest) < 2:
         return 3600.0
 
-    return (newest[-1].start_ns - newest[0].start_ns) / 1e9 / (len(newest) - 1) * RECORDED
+    return (newest[-1].start_ns - newest[0].start_ns) / 1e9 / (len(newest) - 1) * RECORDER_ENTRIES

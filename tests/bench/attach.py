@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from dsray_inspect.agent.commands.options import Options
-from dsray_inspect.agent.launchers.ray.resolve import Candidate
+from dsray_inspect.agent.commands._support.options import Options
+from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.session import Session
 from tests.bench.results import Result
@@ -52,7 +52,7 @@ class Attached:
 
     def __init__(self, cluster: Cluster, job: Job) -> None:
         self.session = Session(cluster.address)
-        self.ask = Options().ask(None)
+        self.ask = Options().request(None)
         self._name = job.submission_id
 
     def __enter__(self) -> Attached:
@@ -73,9 +73,9 @@ class Attached:
 
     def call_nothing(self) -> None:
         """Call into each rank as a look does, to read nothing."""
-        calls, request = self.session.calls(), {"until": time.time() + PATIENCE_S}
+        reads, request = self.session.reads(), {"until": time.time() + PATIENCE_S}
         rows = self.candidate.actors.workers if self.candidate.actors else ()
-        calls.wait([calls.send(row, (), request) for row in rows], PATIENCE_S)
+        reads.answers({row.actor_id: reads.send(row, (), request) for row in rows}, PATIENCE_S)
 
 
 def cold_attach(cluster: Cluster, repeats: int) -> Result:

@@ -14,15 +14,14 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any, NamedTuple
 
-from dsray_inspect.agent.assemble.gc_pause import without_collector
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
-from dsray_inspect.agent.launchers.ray.adapters import RunActors
-from dsray_inspect.agent.launchers.ray.records import ActorRow, NodeRow
+from dsray_inspect.agent.handles import NodeHandle, ProcessHandle, RunHandle
 from dsray_inspect.agent.remote.threads import packed
 from dsray_inspect.agent.sampling.decode import rank_report
 from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
 from dsray_inspect.agent.sampling.rank_report import RankReport
 from dsray_inspect.agent.sampling.session_cache import SessionCache
+from dsray_inspect.agent.stacks.table import StackTable
 from dsray_inspect.agent.unavailable import Unavailable
 from dsray_inspect.agent.verdict import judge
 from tests.bench.results import Result
@@ -105,25 +104,29 @@ def answer(rank: int, size: int) -> bytes:
     )
 
 
-def report_of(cache: SessionCache, actor_id: str, raw: bytes) -> RankReport | Unavailable:
-    report = rank_report(pickle.loads(raw))
+def report_of(
+    cache: SessionCache, stacks: StackTable, actor_id: str, raw: bytes
+) -> RankReport | Unavailable:
+    report = rank_report(pickle.loads(raw), stacks)
     return cache.completed(actor_id, report) if isinstance(report, RankReport) else report
 
 
 def facts_of(
     cache: SessionCache,
+    stacks: StackTable,
     raw: list[bytes],
-    rows: tuple[ActorRow, ...],
-    nodes: list[NodeRow],
+    rows: tuple[ProcessHandle, ...],
+    nodes: list[NodeHandle],
     earlier: AnalysisInput | None = None,
 ) -> AnalysisInput:
     observation = Observation(
         job=job(driver_node_id="n0"),
-        actors=RunActors(generation="v2", controller=None, workers=rows),
+        actors=RunHandle(generation="v2", controller=None, workers=rows),
         nodes=nodes,
+        stacks=stacks,
         request=SampleRequest(max_pause_ms=100),
         ranks={
-            row.actor_id: report_of(cache, row.actor_id, one)
+            row.actor_id: report_of(cache, stacks, row.actor_id, one)
             for row, one in zip(rows, raw, strict=True)
         },
         taken_at=101.0 if earlier else 100.0,
@@ -131,9 +134,9 @@ def facts_of(
     return assemble(observation, earlier=earlier)
 
 
-def actor_rows(size: int) -> tuple[ActorRow, ...]:
+def actor_rows(size: int) -> tuple[ProcessHandle, ...]:
     return tuple(
-        ActorRow(
+        ProcessHandle(
             actor_id=f"a{rank}",
             job_id="02000000",
             class_name="RayTrainWorker",
@@ -167,23 +170,22 @@ class Measured(NamedTuple):
     """All of it for a second look, which is judged by what moved since the first."""
 
 
-@without_collector
 def measure(size: int) -> Measured:
     raw = [answer(rank, size) for rank in range(size)]
     rows = actor_rows(size)
     nodes = [
-        NodeRow(node_id=f"n{n}", ip="10.0.0.1", hostname=f"h{n}", alive=True, resources={})
+        NodeHandle(node_id=f"n{n}", ip="10.0.0.1", hostname=f"h{n}", alive=True, resources={})
         for n in range((size + PER_NODE - 1) // PER_NODE)
     ]
-    cache = SessionCache()
+    cache, stacks = SessionCache(), StackTable()
     cpu_s = time.process_time()
     started = time.perf_counter()
-    facts = facts_of(cache, raw, rows, nodes)
+    facts = facts_of(cache, stacks, raw, rows, nodes)
     merged = time.perf_counter()
     snapshot = judge(facts)
     ended = time.perf_counter()
     cpu_s = time.process_time() - cpu_s
-    again = judge(facts_of(cache, raw, rows, nodes, earlier=facts))
+    again = judge(facts_of(cache, stacks, raw, rows, nodes, earlier=facts))
     second_s = time.perf_counter() - ended
     assert again.verdict.ranks == snapshot.verdict.ranks == (ASLEEP,), again.verdict
     return Measured(merged - started, ended - merged, cpu_s, second_s)

@@ -40,7 +40,7 @@ def scrape(_cluster: Cluster, repeats: int) -> Result:
         samples = []
 
         for number in range(repeats):
-            board.seen(changed(look, number))
+            board.put(changed(look, number))
             samples.append(timed_ms(get))
 
     return Result(

@@ -69,7 +69,11 @@ def lacks(value: Any, row: rows.Row, package: Package) -> Iterable[str]:
         case rows.Modules():
             return (f"no module {name}" for name in texts(value) if not is_module(name, package))
         case rows.Names():
-            return names_not_found(value, row, package)
+            return names_not_found(texts(value), row, package)
+        case rows.AttributePaths():
+            paths = value.values() if isinstance(value, Mapping) else [value]
+            names = dict.fromkeys(name for path in paths for name in path.split("."))
+            return names_not_found(names, row, package)
         case rows.Texts():
             return (
                 f"{text!r} is not in {', '.join(row.files)}"
@@ -129,12 +133,15 @@ def methods(value: Any) -> Iterator[rows.Method]:
         yield from value
 
 
-def names_not_found(value: Any, row: rows.Names, package: Package) -> Iterator[str]:
+def names_not_found(
+    names: Iterable[str], row: rows.Names | rows.AttributePaths, package: Package
+) -> Iterator[str]:
+    wanted = list(names)
     files = [file for file in row.files if package.has(file)]
     known = frozenset().union(*(package.identifiers(file) for file in files))
-    absent = [name for name in texts(value) if name not in known]
+    absent = [name for name in wanted if name not in known]
 
-    if row.any_of and len(absent) < len(list(texts(value))):
+    if isinstance(row, rows.Names) and row.any_of and len(absent) < len(wanted):
         return
 
     yield from (f"{name!r} is not in {', '.join(row.files)}" for name in absent)

@@ -13,10 +13,10 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from dsray_inspect.agent.commands.dashboards import PROMETHEUS, RAY_TARGETS
-from dsray_inspect.agent.commands.ls import HEADS, Listed, cells
 from dsray_inspect.agent.commands.stacks import only_ranks
 from dsray_inspect.agent.doctor.fixes import KUBERAY_PTRACE, KUBERAY_SIDECAR
 from dsray_inspect.agent.doctor.report import SYS_PTRACE
+from dsray_inspect.agent.documents import RunList, RunRow
 from dsray_inspect.agent.explanation import explain
 from dsray_inspect.agent.model import (
     Local,
@@ -26,23 +26,22 @@ from dsray_inspect.agent.model import (
     StackGroup,
     Verdict,
 )
-from dsray_inspect.agent.stacks.layers import label
 from dsray_inspect.agent.stacks.merge import Entry, group
-from dsray_inspect.agent.stacks.pyspy import parse
+from dsray_inspect.agent.stacks.pyspy import labelled_threads
+from dsray_inspect.agent.stacks.table import StackTable
 from dsray_inspect.agent.text.doctor import diagnosis_text
 from dsray_inspect.agent.text.env import env_text
 from dsray_inspect.agent.text.graph import graph_text
 from dsray_inspect.agent.text.logs import logs_text
 from dsray_inspect.agent.text.report import report
+from dsray_inspect.agent.text.runs import runs_text
 from dsray_inspect.agent.text.stacks import stacks_text
-from dsray_inspect.agent.text.table import table
 from dsray_inspect.agent.text.trace import trace_text
-from dsray_inspect.agent.text.truncate import cut_end, cut_middle
 from dsray_inspect.agent.text.verdict_change import verdict_line
 from dsray_inspect.agent.text.why import why_text
 from dsray_inspect.agent.timeline import Timeline
 from dsray_inspect.agent.tracing.summarize import summarize
-from dsray_inspect.dashboards.files import Place, everything
+from dsray_inspect.dashboards.files import Locations, all_files
 from tests.docs.pages import ROOT
 
 GOLDEN: Final = ROOT / "tests" / "golden"
@@ -126,10 +125,11 @@ def stacks_with_locals() -> str:
 def stacks_of_loaders() -> str:
     """Return a rank that waits for a DataLoader worker, and that worker."""
     scenes: tuple[tuple[Role, str], ...] = (("worker", "loader-waits"), ("child", "loader-child"))
+    table = StackTable()
     entries = [
-        Entry(0, role, thread.pid, msgspec.structs.replace(thread, frames=label(thread.frames)))
+        Entry(0, role, thread.pid, thread)
         for role, scene in scenes
-        for thread in parse((GOLDEN / "pyspy" / f"{scene}.json").read_bytes())
+        for thread in labelled_threads((GOLDEN / "pyspy" / f"{scene}.json").read_bytes(), table)
         if thread.name.startswith("TrainingThread")
     ]
     lines = _tree(snapshot("hung"), group(entries)).split("\n")
@@ -185,10 +185,10 @@ def env_ended() -> str:
     return env_text(msgspec.structs.replace(ended, job=job))
 
 
-def run_row() -> Listed:
+def run_row() -> RunRow:
     hung = snapshot("hung")
     assert hung.run is not None
-    return Listed(
+    return RunRow(
         submission_id=hung.job.submission_id,
         job_id=hung.job.job_id,
         run_id=hung.run.id,
@@ -201,12 +201,11 @@ def run_row() -> Listed:
 
 
 def ls() -> str:
-    cuts = {HEADS.index("name"): cut_middle, HEADS.index("entrypoint"): cut_end}
-    return table(HEADS, [cells(run_row())], cuts=cuts)
+    return runs_text([run_row()])
 
 
 def ls_json() -> str:
-    return msgspec.json.encode({"schema_version": 1, "runs": [run_row()]}).decode()
+    return msgspec.json.encode(RunList(runs=(run_row(),))).decode()
 
 
 def trace(name: str, *, past: bool, after_s: float = 0.0) -> str:
@@ -240,13 +239,13 @@ def doctor(*, may_ptrace: bool) -> str:
 
 
 def dashboards() -> str:
-    place = Place(
+    place = Locations(
         folder=Path("/home/me/monitoring"),
         prometheus_url=PROMETHEUS,
         ray_targets=RAY_TARGETS,
         runbooks=None,
     )
-    return "\n".join(f"monitoring/{path}" for path in sorted(everything(place)))
+    return "\n".join(f"monitoring/{path}" for path in sorted(all_files(place)))
 
 
 EXAMPLES: Final[dict[str, Callable[[], str]]] = {

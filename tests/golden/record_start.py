@@ -12,10 +12,10 @@ from pathlib import Path
 
 import msgspec
 
-from dsray_inspect.agent.launchers.ray.adapters import RunActors
+from dsray_inspect.agent.handles import PlacementGroup, ProcessHandle, RunHandle
 from dsray_inspect.agent.launchers.ray.connect import connect
 from dsray_inspect.agent.launchers.ray.gcs import Gcs
-from dsray_inspect.agent.launchers.ray.records import ActorRow, PlacementGroupRow, TaskHistory
+from dsray_inspect.agent.launchers.ray.records import TaskHistory
 from dsray_inspect.agent.launchers.ray.task_events import read_history
 from dsray_inspect.agent.launchers.ray.train import find_runs
 from dsray_inspect.agent.remote.startup_artifacts import telling_lines
@@ -27,9 +27,9 @@ HERE = Path(__file__).parent
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """All that a start can be rebuilt from."""
 
-    actors: RunActors
+    actors: RunHandle
     history: TaskHistory
-    groups: tuple[PlacementGroupRow, ...]
+    groups: tuple[PlacementGroup, ...]
     log: tuple[tuple[int, str], ...]
     driver: str | None
     controller: str | None
@@ -69,11 +69,11 @@ def main() -> None:
     )
 
 
-def plain(row: ActorRow) -> ActorRow:
+def plain(row: ProcessHandle) -> ProcessHandle:
     return msgspec.structs.replace(row, raw=b"", node_ip="192.0.2.1", runtime_env_vars={})
 
 
-def own(history: TaskHistory, run: RunActors) -> TaskHistory:
+def own(history: TaskHistory, run: RunHandle) -> TaskHistory:
     """Return the history with the run's own processes only."""
     ids = {row.worker_id for row in (run.controller, *run.workers) if row}
     kept = {key: times for key, times in history.processes.items() if key in ids}

@@ -29,7 +29,7 @@ from dsray_inspect.agent.model import (
 from dsray_inspect.exporters import metrics as m
 from dsray_inspect.exporters.latest_sample import LatestSample
 from dsray_inspect.exporters.prometheus import Collector
-from dsray_inspect.exporters.samples import Sample
+from dsray_inspect.exporters.samples import MetricSample
 from tests.unit import snapshots
 
 BEGIN_S: Final = 1_767_225_600
@@ -256,7 +256,7 @@ HISTORIES: Final = (
 )
 
 
-def spans() -> Iterator[Sample]:
+def spans() -> Iterator[MetricSample]:
     yield m.SPANS_EXPORTED, (), 100
     yield m.SPANS_DROPPED, ("queue",), 0
     yield m.SPANS_DROPPED, ("export",), 0
@@ -277,7 +277,7 @@ def told(one: History) -> Iterator[str]:
     target = f'job="dsray",instance="{one.instance}",ray_io_cluster="{one.cluster}"'
 
     for after_s in range(0, one.lasts_s + 1, EVERY_S):
-        board.seen(one.look(after_s))
+        board.put(one.look(after_s))
 
         for family in collector.collect():
             for sample in family.samples:

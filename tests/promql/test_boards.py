@@ -231,7 +231,7 @@ def test_series_at_1024_ranks() -> None:
 
     def size(ranks: int) -> int:
         run = LatestSample()
-        run.seen(snapshots.many_ranks(histories.healthy_at(0), ranks))
+        run.put(snapshots.many_ranks(histories.healthy_at(0), ranks))
         return sum(len(family.samples) for family in Collector(run, histories.spans).collect())
 
     few, more = size(64), size(128)

@@ -47,7 +47,7 @@ def states(diagnosis: Diagnosis) -> dict[str, str]:
 def test_a_whole_node(cluster: Cluster, job: Job) -> None:
     done = doctor(cluster)
     assert done.returncode == 0, done
-    assert done.stdout.startswith("1 of 1 nodes: every rung.")
+    assert done.stdout.startswith("All rungs on 1 of 1 nodes.")
 
     diagnosis = document(doctor(cluster, flags=("--json",)))
     assert states(diagnosis) | {"gpu": ""} == dict.fromkeys(RUNGS, "ok") | {"gpu": ""}
@@ -65,7 +65,7 @@ def test_a_node_without_a_job() -> None:
     with Cluster(num_cpus=1, num_gpus=0) as idle:
         done = doctor(idle)
         assert done.returncode == 0, done
-        assert done.stdout.splitlines()[0] == "1 of 1 nodes: every rung."
+        assert done.stdout.splitlines()[0] == "All rungs on 1 of 1 nodes."
         assert "GPU" not in done.stdout.splitlines()[0]
 
         idle.add_node(num_cpus=1, num_gpus=0)
@@ -114,7 +114,7 @@ def test_without_ptrace_rights(cluster: Cluster, job: Job) -> None:
 def test_without_any_way_to_see(cluster: Cluster, job: Job) -> None:
     done = doctor(cluster, *NO_PTRACE, flags=("--no-inject",))
     assert done.returncode == 4
-    assert "A rank there cannot be seen." in done.stdout
+    assert "Ranks there cannot be inspected." in done.stdout
     blind = cluster.run(*NO_PTRACE, *attach(cluster, job), "--no-inject")
     assert blind.returncode == 4
 

@@ -335,7 +335,7 @@ def graph_of_many(waiting: Sequence[int], blamed: Sequence[int]) -> WaitGraph:
 
 
 def worker_of_many(like: Worker, rank: int, ranks: int, step: int) -> Worker:
-    group: tuple[Collective, ...] = tuple(replace(each, ranks=()) for each in like.collectives)
+    group: tuple[Collective, ...] = tuple(replace(each, group_id=None) for each in like.collectives)
     return replace(
         like,
         rank=rank,

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dsray_inspect.agent.timeline import Span, SpanKind, Timeline
-from dsray_inspect.exporters.otel_spans import planned
+from dsray_inspect.exporters.otel_spans import otel_spans
 from tests.unit import timelines
 from tests.unit.test_trace_json import read
 
@@ -56,7 +56,7 @@ def test_a_trace_file_is_well_formed_and_holds_every_span(timeline: Timeline) ->
 @settings(max_examples=50)
 @given(any_timeline())
 def test_traces_are_trees_whose_parents_hold_their_children(timeline: Timeline) -> None:
-    found = list(planned(timeline, whole=True))
+    found = list(otel_spans(timeline, whole=True))
     by_id = {(one.trace_id, one.span_id): one for one in found}
     assert len(by_id) == len(found), "ids are there once"
     roots = {one.trace_id for one in found if one.parent_id is None}
@@ -71,7 +71,7 @@ def test_traces_are_trees_whose_parents_hold_their_children(timeline: Timeline) 
 @settings(max_examples=50)
 @given(any_timeline())
 def test_what_is_over_is_a_part_of_the_whole(timeline: Timeline) -> None:
-    whole = {one.span_id for one in planned(timeline, whole=True)}
-    over = list(planned(timeline))
+    whole = {one.span_id for one in otel_spans(timeline, whole=True)}
+    over = list(otel_spans(timeline))
     assert {one.span_id for one in over} <= whole
     assert not any(one.is_open for one in over)

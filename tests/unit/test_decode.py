@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from dsray_inspect.agent.assemble.threads import threads_of
-from dsray_inspect.agent.launchers.ray.actor_calls import CallFailed
+from dsray_inspect.agent.launchers.base import CallFailed
 from dsray_inspect.agent.remote.environ import EnvironUnreadable
 from dsray_inspect.agent.remote.pyspy import explain
 from dsray_inspect.agent.remote.unavailable import unavailable
@@ -22,6 +22,7 @@ from dsray_inspect.agent.sampling.decode import (
 )
 from dsray_inspect.agent.sampling.process_probe import NOT_DUMPED, StackDump
 from dsray_inspect.agent.sampling.rank_report import RankReport
+from dsray_inspect.agent.stacks.table import StackTable
 from dsray_inspect.agent.unavailable import NOT_ASKED, REASONS, Unavailable
 from tests.unit.test_verdict import IN_USER, node, rank
 
@@ -39,7 +40,7 @@ def dumped(*threads: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def test_what_a_rank_was_not_asked_for_says_so() -> None:
-    report = rank_report(rank(0, IN_USER, 1.0))
+    report = rank_report(rank(0, IN_USER, 1.0), StackTable())
     assert isinstance(report, RankReport)
     assert (report.environ, report.deepspeed, report.collectives) == (NOT_ASKED,) * 3
     assert (report.counters, report.health, report.builds) == (None, None, None)
@@ -47,7 +48,9 @@ def test_what_a_rank_was_not_asked_for_says_so() -> None:
 
 def test_what_a_rank_could_not_read_keeps_its_reason() -> None:
     why = unavailable("failed", "DeepSpeed is not imported in this process")
-    report = rank_report({**rank(0, IN_USER, 1.0), "deepspeed": why, "unchanged": ["environment"]})
+    report = rank_report(
+        {**rank(0, IN_USER, 1.0), "deepspeed": why, "unchanged": ["environment"]}, StackTable()
+    )
     assert isinstance(report, RankReport)
     assert report.deepspeed == Unavailable(**why)
     assert report.environ == UNCHANGED
@@ -64,24 +67,24 @@ def test_what_a_rank_could_not_read_keeps_its_reason() -> None:
     ],
 )
 def test_an_answer_that_cannot_be_decoded_is_unavailable(broken: dict[str, Any]) -> None:
-    report = rank_report({**rank(0, IN_USER, 1.0), **broken})
+    report = rank_report({**rank(0, IN_USER, 1.0), **broken}, StackTable())
     assert isinstance(report, Unavailable)
     assert report.reason == "malformed"
 
 
 def test_a_controller_that_cannot_be_decoded_is_unavailable() -> None:
-    report = controller_report({"state": "RUNNING", "workers": [{"rank": 0}]})
+    report = controller_report({"state": "RUNNING", "workers": [{"rank": 0}]}, StackTable())
     assert isinstance(report, Unavailable)
     assert report.reason == "malformed"
 
 
 def test_a_dump_is_parsed_and_labelled() -> None:
-    probe = process_probe(dumped(MAIN, note="without native frames", pause_ms=4.0))
+    probe = process_probe(dumped(MAIN, note="without native frames", pause_ms=4.0), StackTable())
     assert isinstance(probe.stack, StackDump)
     assert [frame.layer for frame in probe.stack.threads[0].frames] == ["user"]
     assert (probe.stack.note, probe.stack.pause_ms) == ("without native frames", 4.0)
     assert probe.stack.source == "py-spy"
-    signalled = process_probe(dumped(MAIN, rung4=True)).stack
+    signalled = process_probe(dumped(MAIN, rung4=True), StackTable()).stack
     assert isinstance(signalled, StackDump)
     assert signalled.source == "faulthandler"
 
@@ -97,7 +100,7 @@ def test_a_dump_is_parsed_and_labelled() -> None:
     ],
 )
 def test_why_there_is_no_stack(wire: dict[str, Any], reason: str) -> None:
-    stack = process_probe(wire).stack
+    stack = process_probe(wire, StackTable()).stack
     assert isinstance(stack, Unavailable)
     assert stack.reason == reason
 
@@ -128,7 +131,8 @@ def test_two_reads_of_one_sample_are_put_together() -> None:
 
 def test_gpus_that_were_not_asked_for_do_not_replace_those_that_were() -> None:
     none = node_report(
-        {"hostname": "h", "processes": {}, "gpus": unavailable("not_asked", "not asked")}
+        {"hostname": "h", "processes": {}, "gpus": unavailable("not_asked", "not asked")},
+        StackTable(),
     )
     read = node({"gpus": [GPU]})
     assert read.updated(none).gpus == none.updated(read).gpus == read.gpus
@@ -138,10 +142,10 @@ def test_gpus_that_were_not_asked_for_do_not_replace_those_that_were() -> None:
 
 
 def test_a_process_that_has_ended_is_told_so() -> None:
-    assert str(threads_of((), process_probe({"state": "gone"})).unavailable) == (
+    assert str(threads_of((), process_probe({"state": "gone"}, StackTable())).unavailable) == (
         "the process has ended"
     )
-    assert threads_of((), process_probe({"state": "alive"})).unavailable == NOT_DUMPED
+    assert threads_of((), process_probe({"state": "alive"}, StackTable())).unavailable == NOT_DUMPED
 
 
 @pytest.mark.parametrize(("dead", "reason"), [(True, "died"), (False, "failed")])

@@ -10,7 +10,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from dsray_inspect.agent.doctor.fixes import fixes
-from dsray_inspect.agent.doctor.probe import other_version, report
+from dsray_inspect.agent.doctor.probe import node_report, version_problem
 from dsray_inspect.agent.doctor.report import (
     RUNGS,
     SYS_PTRACE,
@@ -23,7 +23,7 @@ from dsray_inspect.agent.doctor.report import (
     Rung,
     summarize,
 )
-from dsray_inspect.agent.launchers.ray.records import NodeRow
+from dsray_inspect.agent.handles import NodeHandle
 from dsray_inspect.agent.model import OK
 from dsray_inspect.agent.remote import doctor_probe
 from dsray_inspect.agent.remote.environ import EnvironUnreadable
@@ -77,11 +77,11 @@ def denied(**changes: Any) -> NodeCheck:
 def node(
     found: NodeCheck | None, *, slots: int = 0, name: str = "node-a", inside: str = OK
 ) -> NodeReport:
-    row = NodeRow(
+    row = NodeHandle(
         node_id="n" * 56, ip="10.0.0.1", hostname=name, alive=True, resources={"GPU": float(slots)}
     )
     answer = msgspec.to_builtins(found) if found else None
-    return report(
+    return node_report(
         row, answer, inside=Rung(state="ok") if inside == OK else Rung(state="no", why=inside)
     )
 
@@ -107,7 +107,7 @@ def test_a_whole_node_needs_nothing() -> None:
         **dict.fromkeys(RUNGS, "ok"),
         "gpu": "none",
     }
-    assert summarize((whole,), None) == "1 of 1 nodes: every rung."
+    assert summarize((whole,), None) == "All rungs on 1 of 1 nodes."
 
 
 def test_what_a_node_lacks_decides_the_exit_code() -> None:
@@ -123,13 +123,13 @@ def test_what_a_node_lacks_decides_the_exit_code() -> None:
 def test_the_summary_says_what_follows() -> None:
     inside = summarize((node(denied()),), None)
     assert "no stacks from outside (rung 3)" in inside
-    assert "Rung 2 sees a rank there while its main thread is free." in inside
+    assert "Rung 2 reads a rank there while its main thread is free." in inside
 
     switched_off = msgspec.structs.replace(
         node(denied()), rungs={**node(denied()).rungs, "2": Rung(state="off")}
     )
-    assert "A rank there cannot be seen." in summarize((switched_off,), None)
-    assert "A rank there cannot be seen." in summarize((node(denied(), inside="x"),), None)
+    assert "Ranks there cannot be inspected." in summarize((switched_off,), None)
+    assert "Ranks there cannot be inspected." in summarize((node(denied(), inside="x"),), None)
 
 
 def test_equal_advice_is_given_once() -> None:
@@ -138,9 +138,9 @@ def test_equal_advice_is_given_once() -> None:
 
 
 def test_a_node_that_does_not_answer() -> None:
-    silent = node(None, inside="no actor of ours answered in 20 s")
+    silent = node(None, inside="the actor did not answer within 20 s")
     (fix,) = fixes([silent])
-    assert "no answer" in fix.what
+    assert "does not answer" in fix.what
     assert silent.node_id in "\n".join(fix.lines)
     assert silent.lacks == ("1", "2", "3", "3b")
 
@@ -175,7 +175,7 @@ def cluster(**changes: Any) -> ClusterReport:
     [({"ray": "2.59.1"}, "has Ray 2.59.1"), ({"python": "3.11.8"}, "has Python 3.11.8")],
 )
 def test_other_versions_are_a_problem(changes: dict[str, str], what: str) -> None:
-    problem = other_version(cluster(**changes))
+    problem = version_problem(cluster(**changes))
     assert problem is not None
     assert problem.exit_code == 6
     assert what in problem.what
@@ -183,12 +183,12 @@ def test_other_versions_are_a_problem(changes: dict[str, str], what: str) -> Non
 
 @pytest.mark.parametrize("changes", [{}, {"ray": None, "python": None}])
 def test_equal_or_untold_versions_are_none(changes: dict[str, Any]) -> None:
-    assert other_version(cluster(**changes)) is None
+    assert version_problem(cluster(**changes)) is None
 
 
 def test_everything_is_said_in_text() -> None:
     text = diagnosis_text(diagnosis(node(facts()), node(denied(yama=1), name="node-b")))
-    assert "node-b: A process may read only its own children" in text
+    assert "node-b: A process may read only its own descendants" in text
     assert "ptrace_scope 1" in text
     assert "\033" not in text
 
@@ -198,7 +198,7 @@ def test_everything_is_said_in_text() -> None:
 
 def test_yama_1_wants_the_capability_or_an_admin() -> None:
     what, lines = prescribed(denied(yama=1))
-    assert "may read only its own children (kernel.yama.ptrace_scope=1)" in what
+    assert "may read only its own descendants (kernel.yama.ptrace_scope=1)" in what
     assert "sysctl kernel.yama.ptrace_scope=0" in lines
 
 
@@ -210,7 +210,7 @@ def test_yama_2_wants_the_capability() -> None:
 @pytest.mark.parametrize(("caps", "scope"), [(0, "0"), (EVERY_CAP, "1")])
 def test_yama_3_lasts_until_the_machine_boots(caps: int, scope: str) -> None:
     what, lines = prescribed(denied(yama=3, me=process(uid=0, caps=caps)))
-    assert "until the machine boots again (kernel.yama.ptrace_scope=3)" in what
+    assert "until the machine reboots (kernel.yama.ptrace_scope=3)" in what
     assert f"ptrace_scope={scope} > /etc/sysctl.d/" in lines
     assert "sysctl kernel" not in lines
 
@@ -221,7 +221,7 @@ def test_yama_3_lasts_until_the_machine_boots(caps: int, scope: str) -> None:
 def test_another_user_is_told_which_to_be() -> None:
     other = denied(me=process(uid=1001), target=process(uid=1000))
     what, lines = prescribed(other)
-    assert "We are user 1001, the workers are user 1000" in what
+    assert "runs as user 1001 without SYS_PTRACE, the workers as user 1000" in what
     assert "as user 1000" in lines
 
     _, lines = prescribed(msgspec.structs.replace(other, container="container"))
@@ -235,8 +235,8 @@ def test_fewer_rights_than_ray() -> None:
     what, lines = prescribed(
         denied(me=process(uid=0, caps=DOCKERS_CAPS), target=process(uid=0, caps=EVERY_CAP))
     )
-    assert "has SYS_PTRACE, this process has not" in what
-    assert "start dsray-inspect as Ray was started" in lines
+    assert "has CAP_SYS_PTRACE but dsray-inspect does not" in what
+    assert "with the same user and capabilities as Ray" in lines
 
 
 def test_another_user_namespace() -> None:
@@ -246,7 +246,7 @@ def test_another_user_namespace() -> None:
 
 def test_an_unnamed_refusal_is_not_explained_away() -> None:
     what, lines = prescribed(denied(me=process(uid=0, caps=EVERY_CAP), container="container"))
-    assert "perhaps AppArmor or SELinux" in what
+    assert "AppArmor or SELinux may be the reason" in what
     assert "apparmor=unconfined" in lines
 
 
@@ -357,7 +357,7 @@ def test_calls_that_do_not_arrive() -> None:
 
 def test_a_kernel_without_scheduler_figures() -> None:
     what, _ = prescribed(facts(sched="/proc/3/task/3/sched cannot be read"))
-    assert what.startswith("When a rank last moved cannot be told")
+    assert what.startswith("The idle time of ranks is unknown")
 
 
 # GPUs

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
-from dsray_inspect.agent.launchers.ray.records import NodeRow
+from dsray_inspect.agent.handles import NodeHandle
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
 from dsray_inspect.agent.verdict import judge
@@ -42,7 +42,7 @@ def look(process: dict[str, Any], at: float, earlier: AnalysisInput | None = Non
     observation = Observation(
         job=job(),
         actors=None,
-        nodes=[NodeRow(node_id="n1", ip="10.0.0.1", hostname="h", alive=True, resources={})],
+        nodes=[NodeHandle(node_id="n1", ip="10.0.0.1", hostname="h", alive=True, resources={})],
         request=SampleRequest(max_pause_ms=100),
         node_reports={"n1": node({"processes": {PID: process}})},
         taken_at=at,

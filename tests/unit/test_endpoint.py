@@ -28,7 +28,7 @@ LOOPBACK = bind.BindAddress(host="127.0.0.1", port=0)
 @pytest.fixture
 def board() -> LatestSample:
     one = LatestSample()
-    one.seen(snapshots.recorded("hung"))
+    one.put(snapshots.recorded("hung"))
     return one
 
 
@@ -94,9 +94,9 @@ def test_other_paths_and_methods(endpoint: Endpoint) -> None:
 def test_health_tells_when_no_look_is_taken(endpoint: Endpoint) -> None:
     assert get(endpoint, "/healthz")[:2] == (200, b"ok\n")
     now = [0.0]
-    endpoint.pulse = Heartbeat(monotonic=lambda: now[0])
+    endpoint.heartbeat = Heartbeat(monotonic=lambda: now[0])
     now[0] = SILENT_S + 1
-    assert get(endpoint, "/healthz")[:2] == (503, b"no look for 121 s\n")
+    assert get(endpoint, "/healthz")[:2] == (503, b"no sample for 121 s\n")
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/sd", "/", "/nothing"])
@@ -129,7 +129,7 @@ def test_scrapes_may_come_while_looks_are_put_up(board: LatestSample, endpoint: 
         number = 0
         while not stop.is_set():
             number += 1
-            board.seen(snapshots.restarted(first, number) if number % 2 else first)
+            board.put(snapshots.restarted(first, number) if number % 2 else first)
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -144,14 +144,14 @@ def test_scrapes_may_come_while_looks_are_put_up(board: LatestSample, endpoint: 
 def test_a_taken_port_is_one_sentence(endpoint: Endpoint, board: LatestSample) -> None:
     port = int(endpoint.target.rpartition(":")[2])
     where = bind.BindAddress(host="127.0.0.1", port=port)
-    with pytest.raises(UsageError, match=f"Port {port} is taken") as error:
+    with pytest.raises(UsageError, match=f"Port {port} is in use") as error:
         Endpoint(where, registry(Collector(board)), token=None, towards="")
     assert f"--listen 127.0.0.1:{port + 1}" in error.value.help_text
 
 
 def test_an_address_that_is_not_ours_is_one_sentence(board: LatestSample) -> None:
     where = bind.BindAddress(host="192.0.2.7", port=9464)
-    with pytest.raises(UsageError, match=r"not possible to listen at 192\.0\.2\.7:9464"):
+    with pytest.raises(UsageError, match=r"Cannot listen on 192\.0\.2\.7:9464"):
         Endpoint(where, registry(Collector(board)), token=TOKEN, towards="")
 
 
@@ -215,7 +215,7 @@ def test_how_others_reach_us() -> None:
 def test_the_file_for_service_discovery_comes_and_goes(tmp_path: Path) -> None:
     path = tmp_path / "targets.json"
     path.write_text("old")
-    with discovery.written(str(path), "127.0.0.1:9464"):
+    with discovery.published_file(str(path), "127.0.0.1:9464"):
         assert json.loads(path.read_text()) == [{"targets": ["127.0.0.1:9464"], "labels": {}}]
         assert stat.S_IMODE(path.stat().st_mode) == 0o644
         assert [one.name for one in tmp_path.iterdir()] == ["targets.json"]
@@ -224,14 +224,14 @@ def test_the_file_for_service_discovery_comes_and_goes(tmp_path: Path) -> None:
 
 def test_a_file_that_another_has_written_since_stays(tmp_path: Path) -> None:
     path = tmp_path / "targets.json"
-    with discovery.written(str(path), "127.0.0.1:9464"):
-        discovery.replace(path, b"[]")
+    with discovery.published_file(str(path), "127.0.0.1:9464"):
+        discovery._replace(path, b"[]")
     assert path.read_bytes() == b"[]"
 
 
 def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     with (
         pytest.raises(UsageError, match="cannot be written: No such file"),
-        discovery.written(str(tmp_path / "none" / "x.json"), "127.0.0.1:1"),
+        discovery.published_file(str(tmp_path / "none" / "x.json"), "127.0.0.1:1"),
     ):
         pass

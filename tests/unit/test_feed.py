@@ -11,7 +11,7 @@ import pytest
 
 from dsray_inspect.agent.errors import ClusterUnreachable
 from dsray_inspect.agent.feed import (
-    MOST_REST_S,
+    MAX_REST_S,
     Ended,
     Event,
     Feed,
@@ -20,8 +20,8 @@ from dsray_inspect.agent.feed import (
     SampleFailed,
     SampleTaken,
 )
+from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.history import History
-from dsray_inspect.agent.launchers.ray.resolve import Candidate
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.sampling.observation import SampleRequest
 from tests.unit.test_verdict import job
@@ -152,10 +152,10 @@ def test_it_asks_less_and_less_often_while_nothing_answers() -> None:
     rests = []
 
     for _ in range(6):
-        feed._look()
+        feed._sample()
         rests.append(feed._rest_s(0.0))
 
-    assert rests == [0.5, 1.0, 2.0, 4.0, MOST_REST_S, MOST_REST_S]
+    assert rests == [0.5, 1.0, 2.0, 4.0, MAX_REST_S, MAX_REST_S]
 
 
 def test_the_past_is_told_once_after_the_first_look(hung: Snapshot) -> None:

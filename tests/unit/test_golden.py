@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from dsray_inspect.agent.model import Frame, Phase, Thread
-from dsray_inspect.agent.stacks.layers import label
+from dsray_inspect.agent.model import Frame, Phase
 from dsray_inspect.agent.stacks.merge import Entry, Folded, fold, group, prefix_tree
-from dsray_inspect.agent.stacks.phase import (
-    phase_of,
-    training_thread,
-    user_function,
-    waits_in_collective,
-)
-from dsray_inspect.agent.stacks.pyspy import parse
+from dsray_inspect.agent.stacks.phase import phase_of, training_thread
+from dsray_inspect.agent.stacks.pyspy import labelled_threads
+from dsray_inspect.agent.stacks.stack import StackInfo
+from dsray_inspect.agent.stacks.table import StackTable
+from dsray_inspect.agent.stacks.thread import Thread
 
 PYSPY = Path(__file__).parents[1] / "golden" / "pyspy"
 SCRIPT = "/home/user/train.py"
@@ -60,16 +56,13 @@ EXPECTED: tuple[tuple[str, Phase, str | None, bool | None], ...] = (
 
 
 def read(scene: str) -> list[Thread]:
-    return [
-        msgspec.structs.replace(thread, frames=label(thread.frames))
-        for thread in parse((PYSPY / f"{scene}.json").read_bytes())
-    ]
+    return list(labelled_threads((PYSPY / f"{scene}.json").read_bytes(), StackTable()))
 
 
-def stack(scene: str) -> tuple[Frame, ...]:
+def stack(scene: str) -> StackInfo:
     thread = training_thread(read(scene))
     assert thread is not None
-    return thread.frames
+    return thread.stack
 
 
 def test_every_recording_is_looked_at() -> None:
@@ -80,12 +73,11 @@ def test_every_recording_is_looked_at() -> None:
 @pytest.mark.parametrize(("scene", "phase", "function", "waits"), EXPECTED, ids=lambda v: str(v))
 def test_rank(scene: str, phase: Phase, function: str | None, waits: bool | None) -> None:
     assert phase_of(read(scene)) == phase
-    frames = stack(scene)
-    found = user_function(frames)
+    found = stack(scene).user_function
     assert (found.name if found else None) == function
     assert found is None or (found.file == SCRIPT and found.line > 0)
     if waits is not None:
-        assert waits_in_collective(frames) is waits
+        assert stack(scene).in_collective is waits
 
 
 @pytest.mark.parametrize("path", sorted(PYSPY.glob("*.json")), ids=lambda path: path.stem)
@@ -130,7 +122,7 @@ def test_hang_in_one_tree() -> None:
 
 
 def test_locals_are_there_when_asked_for() -> None:
-    (hold,) = (frame for frame in stack("hang-culprit-locals") if frame.name == "hold")
+    (hold,) = (frame for frame in stack("hang-culprit-locals").frames if frame.name == "hold")
     assert {local.name: local.value for local in hold.locals or ()}["place"] == '"user"'
 
 

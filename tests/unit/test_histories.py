@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
-from dsray_inspect.agent.launchers.ray.records import ExitRow, NodeRow, SubmissionRow
+from dsray_inspect.agent.handles import NodeHandle, ProcessExit, Submission
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.remote import flight_recorder
 from dsray_inspect.agent.unavailable import Unavailable
@@ -412,7 +412,7 @@ def policy(*snippets: tuple[str, str]) -> str:
 
 
 def post_mortem(
-    *messages: str, exits: dict[str, ExitRow] | None = None, words: Any = (), killed: Any = ()
+    *messages: str, exits: dict[str, ProcessExit] | None = None, words: Any = (), killed: Any = ()
 ) -> Snapshot:
     account = [{"at": float(number), "message": one} for number, one in enumerate(messages)]
     post_mortem = {
@@ -425,15 +425,17 @@ def post_mortem(
         "the actor is dead",
         actors={0: {"state": "DEAD"}, 1: {"state": "DEAD"}},
         job=job(is_dead=True),
-        submission=SubmissionRow(status="FAILED", message="exit code 1"),
+        submission=Submission(status="FAILED", message="exit code 1"),
         looks={"n1": {"processes": {}, "post_mortem": post_mortem}},
         exits=exits or {},
     )
     return judge(assemble(facts.observation))
 
 
-def ended(number: int, kind: str, at: float, detail: str = "connection error code 2") -> ExitRow:
-    return ExitRow(
+def ended(
+    number: int, kind: str, at: float, detail: str = "connection error code 2"
+) -> ProcessExit:
+    return ProcessExit(
         worker_id=f"w{number}",
         node_id="n1",
         pid=100 + number,
@@ -501,7 +503,7 @@ def test_a_lost_node_takes_its_ranks_along() -> None:
         actors={1: {"state": "DEAD", "node_id": "n2"}},
     )
     facts.observation.nodes.append(
-        NodeRow(node_id="n2", ip="10.0.0.2", hostname="host-b", alive=False, resources={})
+        NodeHandle(node_id="n2", ip="10.0.0.2", hostname="host-b", alive=False, resources={})
     )
     snapshot = judge(assemble(facts.observation))
     assert (snapshot.verdict.state, snapshot.verdict.cause) == ("failed", "node_lost")
@@ -510,7 +512,7 @@ def test_a_lost_node_takes_its_ranks_along() -> None:
 def test_a_node_that_does_not_answer_is_told_with_its_ranks() -> None:
     facts = look(waits(0), "its main thread did not answer", actors={1: {"node_id": "n2"}})
     facts.observation.nodes.append(
-        NodeRow(node_id="n2", ip="10.0.0.2", hostname="host-b", alive=True, resources={})
+        NodeHandle(node_id="n2", ip="10.0.0.2", hostname="host-b", alive=True, resources={})
     )
     facts.observation.reachable = {"n2": "no answer from 10.0.0.2:7000 in 1 s"}
     snapshot = judge(assemble(facts.observation))
@@ -525,7 +527,7 @@ def test_nodes_that_do_not_answer_are_told_together() -> None:
     for number in (2, 3):
         ip = f"10.0.0.{number}"
         facts.observation.nodes.append(
-            NodeRow(node_id=f"n{number}", ip=ip, hostname=f"h{number}", alive=True, resources={})
+            NodeHandle(node_id=f"n{number}", ip=ip, hostname=f"h{number}", alive=True, resources={})
         )
         facts.observation.reachable[f"n{number}"] = f"no answer from {ip}:7000 in 1 s"
 

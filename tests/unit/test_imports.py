@@ -85,6 +85,15 @@ def test_help_loads_nothing_heavy() -> None:
     assert HEAVY & roots(loaded) == set()
 
 
+def test_commands_and_their_usual_formats_load_nothing_heavy() -> None:
+    commands = [name for name in modules("agent/commands") if not name.endswith("serving")]
+    loaded = loaded_by(
+        "\n".join(f"import {name}" for name in commands)
+        + "\nimport dsray_inspect.agent.formats.json, dsray_inspect.agent.formats.text"
+    )
+    assert (HEAVY | {"opentelemetry", "prometheus_client"}) & roots(loaded) == set()
+
+
 @pytest.mark.parametrize("folder", GUESTS)
 def test_guests_load_the_standard_library_only(folder: str) -> None:
     loaded = loaded_by("\n".join(f"import {name}" for name in modules(folder)))

@@ -139,6 +139,13 @@ def test_secrets_of_the_workers_environment(tmp_path: Path) -> None:
     assert shown == [["it is <redacted> here"], ["now INFO it is <redacted> here"]]
 
 
+def test_a_tail_is_withheld_where_the_secrets_are_not_known(tmp_path: Path) -> None:
+    (tmp_path / "worker-w1-01-7.err").write_text("it is plain-word here\n")
+    found = tail_of(str(tmp_path), "w1", pid=-1, lines=9)
+    assert found["files"] == []
+    assert "the secrets in its environment are not known" in found["why"]
+
+
 def test_which_files_are_whose(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     (logs / "train").mkdir(parents=True)
@@ -146,7 +153,7 @@ def test_which_files_are_whose(tmp_path: Path) -> None:
         (logs / name).write_text(name)
     (logs / "train" / "ray-train-app-worker-w1.log").write_text("train\n")
 
-    request = {"workers": {"w1": -1, "w2": -1, "w3": -1}, "lines": 5}
+    request = {"workers": dict.fromkeys(("w1", "w2", "w3"), os.getpid()), "lines": 5}
     found = tails_of(str(tmp_path), request)
     streams = {name: [one["stream"] for one in log["files"]] for name, log in found.items()}
     assert streams == {"w1": ["stdout", "stderr", "train"], "w2": ["stdout"], "w3": []}
@@ -161,7 +168,7 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
     secret.write_text("of somebody else\n")
     (tmp_path / "worker-w1-01-7.out").symlink_to(secret)
     os.mkfifo(tmp_path / "worker-w1-01-7.err")
-    found = tail_of(str(tmp_path), "w1", pid=-1, lines=5)
+    found = tail_of(str(tmp_path), "w1", pid=os.getpid(), lines=5)
     assert found["files"] == []
     assert found["why"].count("cannot be read") == 2
 

@@ -10,10 +10,12 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsray_inspect.agent.model import Frame, Layer, Local, Role, StackGroup, Thread
-from dsray_inspect.agent.stacks import collapsed
+from dsray_inspect.agent.formats import collapsed
+from dsray_inspect.agent.model import Frame, Layer, Local, Role, StackGroup
 from dsray_inspect.agent.stacks.layers import label
 from dsray_inspect.agent.stacks.merge import Branch, Entry, Folded, fold, group, prefix_tree
+from dsray_inspect.agent.stacks.stack import StackInfo
+from dsray_inspect.agent.stacks.thread import Thread
 
 SITE = "/opt/venv/lib/python3.11/site-packages"
 FILES = st.sampled_from(
@@ -45,7 +47,7 @@ ENTRIES = st.lists(
 
 def entry(rank: int | None, *frames: Frame, role: Role = "worker", name: str = "T") -> Entry:
     pid = None if rank is None else 100 + rank
-    return Entry(rank, role, pid, Thread(name=name, tid=1, frames=frames))
+    return Entry(rank, role, pid, Thread(name=name, tid=1, stack=StackInfo(frames)))
 
 
 def frame(
@@ -84,7 +86,7 @@ def test_every_rank_is_in_exactly_one_group_per_thread(
     made: list[tuple[int, Role, str, tuple[Frame, ...]]],
 ) -> None:
     entries = [
-        Entry(rank, role, None, Thread(name=name, tid=None, frames=frames))
+        Entry(rank, role, None, Thread(name=name, tid=None, stack=StackInfo(frames)))
         for rank, role, name, frames in made
     ]
     groups = group(entries)

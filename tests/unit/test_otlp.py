@@ -21,8 +21,8 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from dsray_inspect.agent.errors import UsageError
 from dsray_inspect.agent.timeline import Timeline
 from dsray_inspect.exporters import otlp, semconv, span_ids
-from dsray_inspect.exporters.otel_spans import OtelSpan, planned
-from dsray_inspect.exporters.otlp import Otlp, PlannedIds, is_wanted, sent
+from dsray_inspect.exporters.otel_spans import OtelSpan, otel_spans
+from dsray_inspect.exporters.otlp import GivenIds, Otlp, is_wanted, send_once
 from tests.receiver import Receiver, attributes, receiving
 from tests.unit import timelines
 
@@ -44,9 +44,9 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
 
 
 def test_every_span_is_decoded_and_its_parent_is_there(receiver: Receiver) -> None:
-    taken, dropped = sent(WHOLE, otlp.exporter())
+    taken, dropped = send_once(WHOLE, otlp.exporter())
     assert dropped == 0
-    assert taken == len(receiver.spans) == len(list(planned(WHOLE, whole=True)))
+    assert taken == len(receiver.spans) == len(list(otel_spans(WHOLE, whole=True)))
     assert set(receiver.paths) == {"/v1/traces"}
     by_trace: dict[bytes, set[bytes]] = {}
     for span in receiver.spans:
@@ -62,7 +62,7 @@ def test_every_span_is_decoded_and_its_parent_is_there(receiver: Receiver) -> No
 
 
 def test_one_trace_a_step_and_one_of_the_start_that_all_link_to(receiver: Receiver) -> None:
-    sent(WHOLE, otlp.exporter())
+    send_once(WHOLE, otlp.exporter())
     roots = [span for span in receiver.spans if not span.parent_span_id]
     names = sorted(root.name for root in roots)
     assert names == ["train.start", "train.step", "train.step", "train.step"]
@@ -91,7 +91,7 @@ def chain(one: OtelSpan, spans: dict[int, OtelSpan]) -> list[str]:
 
 
 def test_spans_hang_under_what_holds_them() -> None:
-    spans = by_id(list(planned(WHOLE, whole=True)))
+    spans = by_id(list(otel_spans(WHOLE, whole=True)))
     chains = {
         tuple(chain(one, spans))
         for one in spans.values()
@@ -104,7 +104,7 @@ def test_spans_hang_under_what_holds_them() -> None:
 
 
 def test_a_span_lies_within_its_parent_and_knows_its_rank() -> None:
-    spans = by_id(list(planned(WHOLE, whole=True)))
+    spans = by_id(list(otel_spans(WHOLE, whole=True)))
     for one in spans.values():
         if one.parent_id is not None:
             parent = spans[one.parent_id]
@@ -148,11 +148,11 @@ def test_parts_of_a_step_from_two_nodes_meet_in_one_trace() -> None:
         spans = tuple(one for one in WHOLE.spans if one.process == process)
         return msgspec.structs.replace(WHOLE, spans=spans)
 
-    together = {one.span_id: one.parent_id for one in planned(WHOLE, whole=True)}
+    together = {one.span_id: one.parent_id for one in otel_spans(WHOLE, whole=True)}
     apart = {
         one.span_id: one.parent_id
         for process in range(len(WHOLE.processes))
-        for one in planned(only(process), whole=True)
+        for one in otel_spans(only(process), whole=True)
     }
     assert apart == together
 
@@ -163,7 +163,7 @@ def test_what_is_not_over_waits_and_nothing_is_sent_twice() -> None:
         first = one.send(WHOLE)
         assert one.send(WHOLE) == 0
         rest = one.send(WHOLE, whole=True)
-    assert first + rest == len(list(planned(WHOLE, whole=True)))
+    assert first + rest == len(list(otel_spans(WHOLE, whole=True)))
     names = [span.name for span in kept.spans[first:]]
     assert sorted(names) == sorted(
         ["train.step", "train.step", "backward", "all_reduce", "train.step", "data"]
@@ -180,7 +180,7 @@ def test_steps_that_a_rank_is_still_behind_wait() -> None:
     )
     steps = {
         one.attributes[semconv.STEP_GLOBAL]
-        for one in planned(msgspec.structs.replace(WHOLE, spans=behind))
+        for one in otel_spans(msgspec.structs.replace(WHOLE, spans=behind))
         if one.name == "train.step"
     }
     assert steps == set()
@@ -218,14 +218,14 @@ def test_inferred_steps_are_known_again_when_they_are_counted_anew() -> None:
 
 def test_what_is_open_lasts_until_the_look_ended() -> None:
     until_ns = timelines.BEGIN_NS + 9_000 * timelines.MS
-    found = planned(msgspec.structs.replace(WHOLE, until_ns=until_ns), whole=True)
+    found = otel_spans(msgspec.structs.replace(WHOLE, until_ns=until_ns), whole=True)
     assert {one.end_ns for one in found if one.is_open} == {until_ns}
 
 
 def test_an_exception_marks_its_span(receiver: Receiver) -> None:
     failed = timelines.span("backward", "phase", timelines.RANK_0, (1, 2), step=0)
     failed.attributes[semconv.ERROR_TYPE] = "exception"
-    sent(msgspec.structs.replace(WHOLE, spans=(failed,)), otlp.exporter())
+    send_once(msgspec.structs.replace(WHOLE, spans=(failed,)), otlp.exporter())
     (span,) = (one for one in receiver.spans if one.name == "backward")
     assert span.status.code == span.status.STATUS_CODE_ERROR
 
@@ -235,7 +235,7 @@ def test_a_collective_of_no_known_step_is_a_trace_over_its_ranks() -> None:
         msgspec.structs.replace(timelines.collective(process, 9, (1 + process, 5), 0), step=None)
         for process in (timelines.RANK_0, timelines.RANK_1)
     )
-    found = list(planned(msgspec.structs.replace(WHOLE, spans=spans)))
+    found = list(otel_spans(msgspec.structs.replace(WHOLE, spans=spans)))
     assert len({one.trace_id for one in found}) == 1
     assert [one.name for one in found] == ["all_reduce"] * 3
     assert (found[0].parent_id, found[1].parent_id) == (None, found[0].span_id)
@@ -244,9 +244,9 @@ def test_a_collective_of_no_known_step_is_a_trace_over_its_ranks() -> None:
 def test_long_values_are_cut(receiver: Receiver) -> None:
     long = timelines.span("data", "phase", timelines.RANK_0, (1, 2), step=0)
     long.attributes["note"] = "x" * 100_000
-    sent(msgspec.structs.replace(WHOLE, spans=(long,)), otlp.exporter())
+    send_once(msgspec.structs.replace(WHOLE, spans=(long,)), otlp.exporter())
     (span,) = (one for one in receiver.spans if one.name == "data")
-    assert len(attributes(span.attributes)["note"]) == otlp.LONGEST_VALUE
+    assert len(attributes(span.attributes)["note"]) == otlp.MAX_VALUE_CHARS
 
 
 def test_the_environment_tells_who_we_are(
@@ -254,14 +254,14 @@ def test_the_environment_tells_who_we_are(
 ) -> None:
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.namespace=night,deployment=eu")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=one")
-    sent(WHOLE, otlp.exporter())
+    send_once(WHOLE, otlp.exporter())
     resource = receiver.resources[0]
     assert resource["service.name"] == "dsray-inspect"
     assert resource["service.namespace"] == "night"
     assert resource["deployment"] == "eu"
     assert receiver.headers[0]["x-tenant"] == "one"
     monkeypatch.setenv("OTEL_SERVICE_NAME", "watcher")
-    sent(WHOLE, otlp.exporter())
+    send_once(WHOLE, otlp.exporter())
     assert receiver.resources[-1]["service.name"] == "watcher"
 
 
@@ -292,7 +292,7 @@ def test_secrets_of_our_own_environment_are_in_no_attribute(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_planted0000000000000000000000000")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20planted-key")
-    sent(WHOLE, otlp.exporter())
+    send_once(WHOLE, otlp.exporter())
     everything = json.dumps(
         [attributes(span.attributes) for span in receiver.spans] + receiver.resources
     )
@@ -331,11 +331,11 @@ def test_a_collector_that_is_down_blocks_nothing_and_is_counted(
     one = Otlp()
     count = one.send(WHOLE, whole=True)
     assert timed(lambda: one.close(0.5)) < 5
-    assert one.spool.exported == 0
+    assert one.queue.exported == 0
     deadline = time.monotonic() + 30
-    while one.spool.dropped_export < count and time.monotonic() < deadline:
+    while one.queue.dropped_export < count and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert one.spool.dropped_export == count
+    assert one.queue.dropped_export == count
 
 
 def test_a_collector_that_never_answers_blocks_nothing(receiver: Receiver) -> None:
@@ -351,23 +351,23 @@ def test_a_full_queue_drops_and_counts(receiver: Receiver, monkeypatch: pytest.M
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "10")
     with Otlp() as one:
         count = one.send(WHOLE, whole=True)
-        assert one.spool.dropped_queue > 0
+        assert one.queue.dropped_queue > 0
         receiver.gate.set()
-        assert one.spool.force_flush(30_000)
-        assert one.spool.exported + one.spool.dropped_queue == count
+        assert one.queue.force_flush(30_000)
+        assert one.queue.exported + one.queue.dropped_queue == count
 
 
 def test_a_refusal_is_counted(receiver: Receiver) -> None:
     receiver.status = 400
-    assert sent(WHOLE, otlp.exporter()) == (0, len(list(planned(WHOLE, whole=True))))
+    assert send_once(WHOLE, otlp.exporter()) == (0, len(list(otel_spans(WHOLE, whole=True))))
 
 
 def test_an_exporter_that_raises_ends_nothing() -> None:
     with Otlp(Broken()) as one:
         count = one.send(WHOLE, whole=True)
-        assert one.spool.force_flush(30_000)
-        assert one.spool.dropped_export == count
-        samples = {(metric.name, *labels): value for metric, labels, value in one.samples()}
+        assert one.queue.force_flush(30_000)
+        assert one.queue.dropped_export == count
+        samples = {(metric.name, *labels): value for metric, labels, value in one.metric_samples()}
     assert samples["dsray_otlp_spans_dropped_total", "export"] == count
     assert samples["dsray_otlp_spans_exported_total",] == 0
 
@@ -392,7 +392,7 @@ def test_when_spans_are_sent(
 
 def test_an_unknown_protocol_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
-    with pytest.raises(UsageError, match="no OTLP protocol http/json"):
+    with pytest.raises(UsageError, match="OTLP protocol http/json is not supported"):
         otlp.exporter()
 
 
@@ -427,14 +427,14 @@ def test_grpc(monkeypatch: pytest.MonkeyPatch) -> None:
     try:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
-        taken, dropped = sent(WHOLE, otlp.exporter())
+        taken, dropped = send_once(WHOLE, otlp.exporter())
     finally:
         server.stop(0)
-    assert (taken, dropped) == (len(list(planned(WHOLE, whole=True))), 0)
+    assert (taken, dropped) == (len(list(otel_spans(WHOLE, whole=True))), 0)
     assert got
 
 
 def test_the_id_generator_gives_what_was_planned() -> None:
-    ids = PlannedIds()
+    ids = GivenIds()
     ids.trace_id, ids.span_id = 5, 6
     assert (ids.generate_trace_id(), ids.generate_span_id()) == (5, 6)

@@ -6,14 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsray_inspect.agent.model import PHASES, Frame, Function, Layer, Phase, Thread
+from dsray_inspect.agent.model import PHASES, Frame, Function, Layer, Phase
 from dsray_inspect.agent.stacks.layers import label
-from dsray_inspect.agent.stacks.phase import (
-    phase_of,
-    training_thread,
-    user_function,
-    waits_in_collective,
-)
+from dsray_inspect.agent.stacks.phase import phase_of, training_thread
+from dsray_inspect.agent.stacks.stack import StackInfo
+from dsray_inspect.agent.stacks.thread import Thread
 
 SITE = "/opt/venv/lib/python3.11/site-packages"
 PACKAGES = "ray torch deepspeed accelerate transformers safetensors datasets fsspec"
@@ -52,7 +49,7 @@ def frames(*calls: Call) -> tuple[Frame, ...]:
 
 
 def thread(*calls: Call, name: str = V2_NAME, tid: int = 2, pid: int | None = 1) -> Thread:
-    return Thread(name=name, tid=tid, pid=pid, frames=frames(*calls))
+    return Thread(name=name, tid=tid, pid=pid, stack=StackInfo(frames(*calls)))
 
 
 def training(*calls: Call) -> tuple[Thread, ...]:
@@ -294,7 +291,7 @@ def test_ray_train_v1() -> None:
 
 def test_a_checkout_of_deepspeed_is_read_by_its_layer() -> None:
     step = Frame(name="step", file="/src/ds/deepspeed/runtime/engine.py", line=1, layer="deepspeed")
-    worker = Thread(name=V2_NAME, tid=2, frames=(*frames(*RUNNER, TEACH), step))
+    worker = Thread(name=V2_NAME, tid=2, stack=StackInfo((*frames(*RUNNER, TEACH), step)))
     assert phase_of([worker]) == "optimizer_step"
 
 
@@ -306,8 +303,10 @@ def test_user_function_is_the_innermost_named_one() -> None:
         ("<listcomp>", "/home/user/data.py"),
         ("dumps", "/usr/lib/python3.11/json/__init__.py"),
     )
-    assert user_function(stack) == Function(name="load", file="/home/user/data.py", line=7)
-    assert user_function(frames(("run", "ray/_private/worker.py"))) is None
+    assert StackInfo(stack).user_function == Function(
+        name="load", file="/home/user/data.py", line=7
+    )
+    assert StackInfo(frames(("run", "ray/_private/worker.py"))).user_function is None
 
 
 def native(name: str) -> Frame:
@@ -331,7 +330,7 @@ def native(name: str) -> Frame:
     ],
 )
 def test_waits_in_collective(calls: list[Call], inner: list[Frame], waits: bool) -> None:
-    assert waits_in_collective([*frames(TEACH, *calls), *inner]) is waits
+    assert StackInfo([*frames(TEACH, *calls), *inner]).in_collective is waits
 
 
 LAYERS: st.SearchStrategy[Layer] = st.sampled_from(["user", "torch", "deepspeed", "native", "ray"])
@@ -341,7 +340,7 @@ ANY_THREAD = st.builds(
     name=st.sampled_from([V2_NAME, "MainThread", "MonitoringThread(x)", ""]),
     tid=st.none() | st.integers(1, 3),
     pid=st.none() | st.integers(1, 3),
-    frames=st.lists(ANY_FRAME, max_size=5).map(tuple),
+    stack=st.lists(ANY_FRAME, max_size=5).map(StackInfo),
 )
 
 
@@ -351,5 +350,7 @@ def test_any_threads_have_a_phase(threads: list[Thread]) -> None:
     chosen = training_thread(threads)
     assert chosen is None or chosen in threads
     for one in threads:
-        user_function(one.frames)
-        waits_in_collective(one.frames)
+        assert one.stack.phase in PHASES
+        found = one.stack.user_function
+        assert found is None or found.file in {frame.file for frame in one.frames}
+        assert one.stack.in_collective in (True, False)

@@ -238,8 +238,8 @@ def test_what_cannot_be_probed_is_said_to_be(tmp_path: Path) -> None:
     probe.put_in((target("Frozen", "forward"), target("Engine", "gone"), target("Gone", "x")))
     assert probe.missing == [
         "Frozen.forward: TypeError: this class is frozen",
-        "Engine.gone is not in this process",
-        "Gone.x is not in this process",
+        "Engine.gone does not exist in this process",
+        "Gone.x does not exist in this process",
     ]
     assert Frozen().forward() == "loss"
     assert probe.take_out() == []
@@ -415,7 +415,7 @@ def test_another_version_is_not_joined() -> None:
     installed().version = wire.VERSION + 1
     assert put_in(2) == {
         "probe": None,
-        "probe_why": "another version of dsray-inspect traces this rank",
+        "probe_why": "another version of dsray-inspect is tracing this rank",
     }
 
 
@@ -433,7 +433,7 @@ def test_a_full_shm_is_said_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) 
 
     before = set(Path("/dev/shm").glob("dsray*"))
     monkeypatch.setattr(os, "posix_fallocate", full)
-    assert "no room" in put_in(1)["probe_why"]
+    assert "no ring can be created" in put_in(1)["probe_why"]
     assert set(Path("/dev/shm").glob("dsray*")) == before
 
 

@@ -38,7 +38,7 @@ RUN = HUNG.run.id if HUNG.run and HUNG.run.id else ""
 def board(*seen: Snapshot) -> LatestSample:
     one = LatestSample()
     for look in seen:
-        one.seen(look)
+        one.put(look)
     return one
 
 
@@ -135,7 +135,7 @@ def test_series_of_processes_and_ranks_that_are_gone_go() -> None:
     smaller = msgspec.structs.replace(again, workers=again.workers[:2])
     one = board(HUNG)
     before = scraped(one)
-    one.seen(smaller)
+    one.put(smaller)
     after = scraped(one)
     assert len(list(values(before, "dsray_rank_info"))) == 3
     pids = {sample.labels["pid"] for sample in after if sample.name == "dsray_rank_info"}
@@ -171,7 +171,7 @@ def test_without_a_run_only_our_own_state_is_told() -> None:
 
 def test_a_failed_look_leaves_what_was_seen_with_its_time() -> None:
     one = board(HUNG)
-    one.failed()
+    one.note_failure()
     samples = scraped(one)
     assert value(samples, "dsray_look_failures_total") == 1
     assert value(samples, "dsray_look_timestamp_seconds") == HUNG.taken_at

@@ -16,8 +16,8 @@ from dsray_inspect.agent.remote import redaction as redaction
 from dsray_inspect.agent.remote.redaction import (
     REDACTED,
     flatten_config,
+    known_secrets,
     redact_argv,
-    redact_env,
     redact_pair,
     redact_text,
 )
@@ -32,6 +32,11 @@ SECRET_NAMES = st.sampled_from(
     "SSH_PASSPHRASE MY_CREDENTIALS slackWebhook AUTHORIZATION".split()
 )
 WORDS = st.sampled_from(["train.py", "--lr", "0.1", "epochs", "->", "{", "rank 0", "loss=0.5", ""])
+
+
+def redacted(env: dict[str, str]) -> dict[str, str]:
+    known = known_secrets(env)
+    return {name: redact_pair(name, value, known) for name, value in env.items()}
 
 
 @pytest.mark.parametrize(
@@ -144,24 +149,19 @@ def test_json_is_searched_by_its_keys() -> None:
 
 def test_a_secret_is_hidden_in_other_variables_too() -> None:
     env = {"HF_TOKEN": "correct-horse", "COMMAND": "login correct-horse now"}
-    assert redact_env(env)["COMMAND"] == f"login {REDACTED} now"
+    assert redacted(env)["COMMAND"] == f"login {REDACTED} now"
 
 
 def test_argv() -> None:
     argv = ["train.py", "--api-key", "a b c", "--db=postgres://u:p@h/d", "--lr", "0.1"]
-    assert redact_argv(argv) == (
-        "train.py",
-        "--api-key",
-        REDACTED,
-        f"--db=postgres://u:{REDACTED}@h/d",
-        "--lr",
-        "0.1",
-    )
+    shown = f"train.py --api-key {REDACTED} --db=postgres://u:{REDACTED}@h/d --lr 0.1"
+    assert redact_argv(argv) == shown
+    assert redact_argv(argv, ["train"]) == shown.replace("train", REDACTED)
 
 
 @given(name=SECRET_NAMES, secret=SECRETS)
 def test_no_leak_from_a_secret_variable(name: str, secret: str) -> None:
-    shown = redact_env({name: secret, "COPY": f"x {secret} y", "LR": "0.1"})
+    shown = redacted({name: secret, "COPY": f"x {secret} y", "LR": "0.1"})
     assert secret not in "".join(shown.values())
     assert shown[name] == REDACTED
 
@@ -171,7 +171,7 @@ def test_no_leak_from_a_command_line(
     name: str, secret: str, before: list[str], after: list[str]
 ) -> None:
     for argv in ([f"--{name}={secret}"], [f"--{name}", secret], ["env", f"{name}={secret}"]):
-        assert secret not in " ".join(redact_argv([*before, *argv, *after]))
+        assert secret not in redact_argv([*before, *argv, *after])
 
 
 @given(name=SECRET_NAMES, secret=SECRETS, before=st.lists(WORDS), after=st.lists(WORDS))
@@ -261,8 +261,8 @@ def test_config_outlives_a_broken_repr() -> None:
 def test_is_sent_by_value() -> None:
     cloudpickle.register_pickle_by_value(redaction)
     try:
-        sent = cloudpickle.dumps(redaction.redact_env)
+        sent = cloudpickle.dumps(redaction.redact_pair)
     finally:
         cloudpickle.unregister_pickle_by_value(redaction)
-    assert b"dsray_inspect.agent.remote.redaction\x94\x8c\nredact_env" not in sent
-    assert pickle.loads(sent)({"HF_TOKEN": "abc"}) == {"HF_TOKEN": REDACTED}
+    assert b"dsray_inspect.agent.remote.redaction\x94\x8c\x0bredact_pair" not in sent
+    assert pickle.loads(sent)("HF_TOKEN", "abc") == REDACTED

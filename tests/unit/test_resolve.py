@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from dsray_inspect.agent.launchers.ray.adapters import RunActors, present_group
-from dsray_inspect.agent.launchers.ray.records import ActorRow, SubmissionRow
+from dsray_inspect.agent.handles import ProcessHandle, RunHandle, Submission
+from dsray_inspect.agent.launchers.ray.adapters import present_group
 from dsray_inspect.agent.launchers.ray.resolve import without_driver
 
 
 def row(
     actor_id: str, state: str, *, group: str | None = None, started_at: float = 0.0
-) -> ActorRow:
-    return ActorRow(
+) -> ProcessHandle:
+    return ProcessHandle(
         actor_id=actor_id,
         job_id="01000000",
         class_name="RayTrainWorker",
@@ -54,13 +54,13 @@ def test_a_group_of_the_dead_is_shown_when_nobody_follows() -> None:
 
 @pytest.mark.parametrize(("state", "alive"), [("PENDING_CREATION", True), ("DEAD", False)])
 def test_a_run_whose_controller_starts_is_running(state: str, alive: bool) -> None:
-    run = RunActors(generation="v2", controller=row("c", state), workers=())
+    run = RunHandle(generation="v2", controller=row("c", state), workers=())
     assert run.alive is alive
 
 
 def test_says_why_a_submitted_job_has_no_driver() -> None:
-    waits = without_driver("j1", SubmissionRow(status="PENDING", message=""))
+    waits = without_driver("j1", Submission(status="PENDING", message=""))
     assert str(waits) == "Job j1 is PENDING, and its driver has not joined Ray yet."
 
-    failed = without_driver("j1", SubmissionRow(status="FAILED", message="No such file."))
+    failed = without_driver("j1", Submission(status="FAILED", message="No such file."))
     assert str(failed) == "Job j1 ended (FAILED) before its driver joined Ray: No such file."

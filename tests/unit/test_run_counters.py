@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from dsray_inspect.exporters.metrics import STEP_BUCKETS_S
-from dsray_inspect.exporters.run_counters import UNNAMED_LOOKS, RunCounters
+from dsray_inspect.exporters.run_counters import UNNAMED_SAMPLES, RunCounters
 from tests.unit import snapshots
 
 FIRST = snapshots.recorded("hung")  # ranks 0 and 2 wait in a collective, rank 1 is in user code
@@ -81,8 +81,8 @@ def test_the_run_keeps_its_name_while_its_controller_is_silent() -> None:
     silent = msgspec.structs.replace(FIRST, run=msgspec.structs.replace(FIRST.run, id=None))
     assert tallied(FIRST, silent).run_id == FIRST.run.id
     assert tallied(silent).run_id == ""
-    assert tallied(*[silent] * UNNAMED_LOOKS).run_id == FIRST.job.job_id
-    assert tallied(*[silent] * UNNAMED_LOOKS, FIRST).run_id == FIRST.run.id
+    assert tallied(*[silent] * UNNAMED_SAMPLES).run_id == FIRST.job.job_id
+    assert tallied(*[silent] * UNNAMED_SAMPLES, FIRST).run_id == FIRST.run.id
 
 
 def test_a_rank_that_a_look_does_not_tell_is_known_by_its_actor() -> None:
@@ -95,7 +95,9 @@ def test_a_rank_that_a_look_does_not_tell_is_known_by_its_actor() -> None:
 def buckets(tally: RunCounters) -> dict[float, int]:
     return {
         end: count
-        for end, count in zip((*STEP_BUCKETS_S, float("inf")), tally.durations.counts, strict=True)
+        for end, count in zip(
+            (*STEP_BUCKETS_S, float("inf")), tally.step_durations.counts, strict=True
+        )
         if count
     }
 
@@ -104,13 +106,13 @@ def test_fast_steps_count_with_the_mean_between_two_looks() -> None:
     # The first interval begins in the middle of a step, so it is left out.
     tally = tallied(*(snapshots.at_step(FIRST, n, 20 * n) for n in range(5)))
     assert buckets(tally) == {0.05: 60}
-    assert tally.durations.sum_s == pytest.approx(3.0)
+    assert tally.step_durations.sum_s == pytest.approx(3.0)
 
 
 def test_slow_steps_take_from_change_to_change() -> None:
     tally = tallied(*(snapshots.at_step(FIRST, n, n // 20) for n in range(61)))
     assert buckets(tally) == {25.0: 2}
-    assert tally.durations.sum_s == pytest.approx(40.0)
+    assert tally.step_durations.sum_s == pytest.approx(40.0)
 
 
 def test_the_time_of_a_restart_is_no_step() -> None:
@@ -122,5 +124,5 @@ def test_the_time_of_a_restart_is_no_step() -> None:
 
 def test_buckets_are_cumulated() -> None:
     tally = tallied(*(snapshots.at_step(FIRST, n, 20 * n) for n in range(3)))
-    cumulated = dict(tally.durations.cumulated())
-    assert (cumulated["0.025"], cumulated["0.05"], cumulated["+Inf"]) == (0, 20, 20)
+    cumulative = dict(tally.step_durations.cumulative())
+    assert (cumulative["0.025"], cumulative["0.05"], cumulative["+Inf"]) == (0, 20, 20)

@@ -10,9 +10,8 @@ import pytest
 
 from dsray_inspect.agent.errors import TargetNotFound
 from dsray_inspect.agent.feed import Ended, SampleTaken
-from dsray_inspect.agent.launchers.ray.adapters import RunActors
-from dsray_inspect.agent.launchers.ray.records import ActorRow, JobRow
-from dsray_inspect.agent.launchers.ray.resolve import Candidate, choose
+from dsray_inspect.agent.handles import Candidate, JobHandle, ProcessHandle, RunHandle
+from dsray_inspect.agent.launchers.ray.resolve import choose
 from dsray_inspect.agent.model import Run, Snapshot
 from dsray_inspect.agent.sampling.observation import SampleRequest
 from dsray_inspect.exporters.run_watcher import RunWatcher, Waiting
@@ -21,8 +20,8 @@ from tests.unit import snapshots
 ASK = SampleRequest(max_pause_ms=0)
 
 
-def job(number: int, *, dead: bool = False) -> JobRow:
-    return JobRow(
+def job(number: int, *, dead: bool = False) -> JobHandle:
+    return JobHandle(
         job_id=f"0{number}000000",
         submission_id=f"job-{number}",
         entrypoint="python train.py",
@@ -39,7 +38,7 @@ def job(number: int, *, dead: bool = False) -> JobRow:
 
 def run(name: str, number: int, *, dead: bool = False, job_dead: bool | None = None) -> Candidate:
     """Return a run of job `number`; `name` is its controller's id."""
-    controller = ActorRow(
+    controller = ProcessHandle(
         actor_id=name,
         job_id=f"0{number}000000",
         class_name="TrainController",
@@ -60,7 +59,7 @@ def run(name: str, number: int, *, dead: bool = False, job_dead: bool | None = N
     )
     return Candidate(
         job=job(number, dead=dead if job_dead is None else job_dead),
-        actors=RunActors(generation="v2", controller=controller, workers=()),
+        actors=RunHandle(generation="v2", controller=controller, workers=()),
         run_name="night",
     )
 

@@ -28,7 +28,7 @@ def held_in_c():
     re.match(r"(a+)+$", "a" * 60 + "b")
 
 guest.begin("train_func")
-guest.record.tell_rank()
+guest.record.record_rank()
 print("ready", flush=True)
 held_in_c()
 """

@@ -14,6 +14,7 @@ from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
 from dsray_inspect.agent.sampling.process_probe import Environ, StackDump
 from dsray_inspect.agent.sampling.rank_report import RankReport
 from dsray_inspect.agent.sampling.session_cache import SessionCache
+from dsray_inspect.agent.stacks.table import StackTable
 from dsray_inspect.agent.unavailable import NOT_ASKED, Unavailable
 from tests.unit.test_verdict import job, node
 
@@ -60,7 +61,7 @@ def answer(*, idle_s: float | None = 0.0, **more: Any) -> dict[str, Any]:
 
 
 def completed(known: SessionCache, one: dict[str, Any]) -> RankReport:
-    report = rank_report(one)
+    report = rank_report(one, StackTable())
     assert isinstance(report, RankReport)
     return known.completed("a", report)
 

@@ -6,13 +6,13 @@ import msgspec
 import pytest
 
 from dsray_inspect.agent.errors import PermissionMissing
-from dsray_inspect.agent.launchers.ray.resolve import Candidate
+from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.model import Snapshot, StartPart, Startup
 from dsray_inspect.agent.sampling.observation import SampleRequest
 from dsray_inspect.agent.timeline import Timeline
 from dsray_inspect.exporters import semconv
 from dsray_inspect.exporters.otlp import Otlp
-from dsray_inspect.exporters.span_pusher import EVERY_S, PATIENCE_S, SpanPusher
+from dsray_inspect.exporters.span_pusher import EVERY_S, RETRY_S, SpanPusher
 from tests.unit import snapshots, timelines
 from tests.unit.test_otlp import Broken, Kept
 from tests.unit.test_run_watcher import run
@@ -92,7 +92,7 @@ def test_ranks_that_give_nothing_are_let_alone_for_a_while() -> None:
         assert pushing.push(run("a", 1), HEALTHY) == "No spans: No rank could be traced."
         time.now += EVERY_S
         assert pushing.push(run("a", 1), HEALTHY) == ""
-        time.now += PATIENCE_S
+        time.now += RETRY_S
         assert pushing.push(run("a", 1), HEALTHY) != ""
     assert session.asked == 2
 
@@ -102,9 +102,9 @@ def test_a_collector_that_takes_nothing_is_told_of() -> None:
     with Otlp(Broken()) as otlp:
         pushing = SpanPusher(Session(), otlp, ASK, monotonic=time)
         pushing.push(run("a", 1), HEALTHY)
-        assert otlp.spool.force_flush()
+        assert otlp.queue.force_flush()
         time.now += EVERY_S
-        assert "does not take spans" in pushing.push(run("a", 1), HEALTHY)
+        assert "refuses spans" in pushing.push(run("a", 1), HEALTHY)
 
 
 def starting(until: str | None) -> Snapshot:

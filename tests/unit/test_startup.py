@@ -7,18 +7,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from dsray_inspect.agent.launchers.ray.milestones import from_history, from_log
 from dsray_inspect.agent.launchers.ray.records import TaskHistory
+from dsray_inspect.agent.launchers.ray.start import facts_of
+from dsray_inspect.agent.launchers.start import Milestones, S, StartFacts
 from dsray_inspect.agent.model import Snapshot, Startup
 from dsray_inspect.agent.sampling.rank_report import OpBuild
 from dsray_inspect.agent.startup.costs import costs_of
 from dsray_inspect.agent.startup.enrich import with_start
-from dsray_inspect.agent.startup.milestones import (
-    Milestones,
-    S,
-    from_history,
-    from_log,
-    from_records,
-)
+from dsray_inspect.agent.startup.milestones import from_records
 from dsray_inspect.agent.startup.phases import startup_of
 from dsray_inspect.agent.startup.ranks import RankStart, parse
 from dsray_inspect.agent.startup.reader import Read
@@ -149,7 +146,7 @@ def test_what_nobody_keeps_is_said_not_guessed(submitted: Kept) -> None:
     assert startup.until == "partly"
     assert "nothing is kept of it" in " ".join(startup.notes)
 
-    costs = costs_of(startup, TaskHistory(), [], None, trains_since_ns=None, now_ns=0)
+    costs = costs_of(startup, StartFacts(), [], None, trains_since_ns=None, now_ns=0)
     unknown = {cost.name for cost in costs if cost.seconds is None}
     assert {"deepspeed_init", "op_compile", "report", "serialization", "training"} <= unknown
     assert all(cost.evidence for cost in costs)
@@ -168,7 +165,14 @@ def test_a_start_that_goes_on_reaches_to_now(submitted: Kept) -> None:
 def test_an_op_is_named_with_its_build(submitted: Kept) -> None:
     ranks = records_of(submitted)
     startup = startup_of(marks_of(submitted), ranks, now_ns=None)
-    costs = costs_of(startup, submitted.history, ranks, None, trains_since_ns=None, now_ns=0)
+    costs = costs_of(
+        startup,
+        facts_of(submitted.history, submitted.actors),
+        ranks,
+        None,
+        trains_since_ns=None,
+        now_ns=0,
+    )
     by_name = {cost.name: cost for cost in costs}
     assert (by_name["op_compile"].detail or "").startswith("deepspeed_shm_comm")
     assert by_name["deepspeed_init"].seconds == pytest.approx(
@@ -178,7 +182,7 @@ def test_an_op_is_named_with_its_build(submitted: Kept) -> None:
     built = [OpBuild(name="cpu_adam", seconds=31.0, in_this_process=True)]
     (cost,) = [
         one
-        for one in costs_of(None, TaskHistory(), [], built, trains_since_ns=None, now_ns=0)
+        for one in costs_of(None, StartFacts(), [], built, trains_since_ns=None, now_ns=0)
         if one.name == "op_compile"
     ]
     assert (cost.seconds, cost.detail) == (31.0, "cpu_adam 31.0")
@@ -214,7 +218,8 @@ def snapshot_of(one: Kept) -> Snapshot:
 
 def read_of(one: Kept, *, recorded: bool = True) -> Read:
     ranks = {key: start for key, text in one.ranks.items() if (start := parse(text))}
-    return Read(history=one.history, marks=marks_of(one), ranks=ranks if recorded else {})
+    facts = facts_of(one.history, one.actors)
+    return Read(facts=facts, marks=marks_of(one), ranks=ranks if recorded else {})
 
 
 def test_the_start_becomes_spans_of_the_processes_it_is_in(submitted: Kept) -> None:

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsray_inspect.agent.commands.options import Options
+from dsray_inspect.agent.commands._support.options import Options
 from dsray_inspect.agent.explanation import explain
 from dsray_inspect.agent.model import LAYERS, EnvVar, Frame, Function, Local, Snapshot
 from dsray_inspect.agent.text.env import env_text

@@ -11,7 +11,7 @@ import pytest
 
 from dsray_inspect.agent.timeline import Timeline
 from dsray_inspect.exporters import semconv, trace_json
-from dsray_inspect.exporters.track_layout import lanes
+from dsray_inspect.exporters.track_layout import assign_lanes
 from tests.unit import timelines
 
 Event = dict[str, Any]
@@ -78,9 +78,9 @@ def slices_by_thread(events: list[Event]) -> dict[tuple[int, int], list[tuple[fl
 
 
 def check_nesting(events: list[Event]) -> None:
-    for stretches in slices_by_thread(events).values():
+    for extents in slices_by_thread(events).values():
         open_ends: list[float] = []
-        for start, end in stretches:
+        for start, end in extents:
             while open_ends and open_ends[-1] <= start + 1e-3:
                 open_ends.pop()
             assert not open_ends or end <= open_ends[-1] + 1e-3, "slices of one thread cross"
@@ -203,7 +203,7 @@ def test_what_is_missing_is_said_in_the_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stretches", "expected"),
+    ("extents", "expected"),
     [
         ([(0, 10), (10, 20)], [0, 0]),
         ([(0, 10), (2, 5), (5, 9)], [0, 0, 0]),
@@ -212,5 +212,5 @@ def test_what_is_missing_is_said_in_the_file() -> None:
         ([(0, 10), (0, 0), (0, 10)], [0, 0, 0]),
     ],
 )
-def test_lanes(stretches: list[tuple[int, int]], expected: list[int]) -> None:
-    assert lanes(stretches) == expected
+def test_lanes(extents: list[tuple[int, int]], expected: list[int]) -> None:
+    assert assign_lanes(extents) == expected

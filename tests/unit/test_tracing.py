@@ -19,9 +19,9 @@ from dsray_inspect.agent.text.trace import trace_text
 from dsray_inspect.agent.timeline import Process, Span, Timeline
 from dsray_inspect.agent.tracing import names, period
 from dsray_inspect.agent.tracing.capture import Rank
-from dsray_inspect.agent.tracing.collectives import Entry, collectives, entered, entries
-from dsray_inspect.agent.tracing.raw_spans import Clock, RawSpan, pieces, training_thread
-from dsray_inspect.agent.tracing.steps import Steps, gaps, outermost, steps
+from dsray_inspect.agent.tracing.collectives import Entry, collectives, entries, entry_times
+from dsray_inspect.agent.tracing.raw_spans import Clock, RawSpan, raw_spans, training_thread
+from dsray_inspect.agent.tracing.steps import StepIndex, find_steps, gap_spans, outermost
 from dsray_inspect.agent.tracing.summarize import summarize
 from dsray_inspect.agent.tracing.tracer import read_recorders
 from dsray_inspect.exporters import semconv
@@ -36,9 +36,9 @@ def recorded(name: str, rows: Rows = RECORDED) -> tuple[list[RawSpan], int]:
     """Return the pieces of an engine with its gaps, and its training thread."""
     row = rows[name]
     words = records(base64.b64decode(row["records"]))
-    found = pieces(words, [], Clock(*row["clock"]))
+    found = raw_spans(words, [], Clock(*row["clock"]))
     thread = training_thread(words)
-    found += gaps(found, thread)
+    found += gap_spans(found, thread)
     found.sort(key=lambda one: (one.start_ns, -(one.end_ns or 1 << 62)))
     return found, thread
 
@@ -46,10 +46,10 @@ def recorded(name: str, rows: Rows = RECORDED) -> tuple[list[RawSpan], int]:
 @pytest.mark.parametrize("name", RECORDED)
 def test_every_engine_has_whole_steps_that_add_up(name: str) -> None:
     found, thread = recorded(name)
-    known = steps(found)
+    known = find_steps(found)
     assert [one.number for one in known] == [3, 4, 5]
     assert [one.end_ns is None for one in known] == [False, False, True]
-    by_time = Steps(known)
+    by_time = StepIndex(known)
     top = outermost(found, thread)
 
     for step in known[:2]:
@@ -77,7 +77,7 @@ def test_a_step_is_forward_backward_and_step(name: str) -> None:
     assert sum(one.name == names.GRAD_REDUCE for one in found) == 3
     backward = next(one for one in found if one.name == names.BACKWARD)
     reduction = next(one for one in found if one.name == names.GRAD_REDUCE)
-    assert backward.holds(reduction)
+    assert backward.contains(reduction)
 
 
 def test_accumulation_has_micro_steps() -> None:
@@ -111,10 +111,10 @@ def test_what_was_not_finished_is_open() -> None:
     rows = records(base64.b64decode(row["records"]))
     clock = Clock(*row["clock"])
     last = max(i for i, one in enumerate(rows) if one[3] == wire.BACKWARD_PROLOGUE)
-    found = pieces(rows[: last + 1], [], clock)
+    found = raw_spans(rows[: last + 1], [], clock)
     assert found[-1].name == names.BACKWARD
     assert found[-1].end_ns is None
-    in_forward = pieces(rows[:-1], [(rows[-1][2] + 5, wire.FORWARD)], clock)
+    in_forward = raw_spans(rows[:-1], [(rows[-1][2] + 5, wire.FORWARD)], clock)
     assert (in_forward[-1].name, in_forward[-1].end_ns) == (names.FORWARD, None)
 
 
@@ -129,13 +129,13 @@ def test_bytes_come_from_what_was_serialized_inside() -> None:
         row(4, 40, 60, wire.OBJECT_GET),
         row(5, 70, 90, wire.REPORT),
     ]
-    found = pieces(rows, [], Clock(1000, 0), main_thread=1)
+    found = raw_spans(rows, [], Clock(1000, 0), main_thread=1)
     assert [(one.name, one.size_bytes, one.start_ns) for one in found] == [
         (names.RAY_PUT, 800, 1005),
         (names.RAY_GET, 900, 1040),
         (names.REPORT, None, 1070),
     ]
-    on_main = pieces(rows, [], Clock(1000, 0), main_thread=77)
+    on_main = raw_spans(rows, [], Clock(1000, 0), main_thread=77)
     assert len(on_main) == 3
     assert training_thread(rows) == 77
 
@@ -145,7 +145,7 @@ def test_device_times_come_to_their_pieces() -> None:
         (1, 10, 20, wire.FORWARD, 3, 3, 7),
         (2, 10, 20, wire.DEVICE, wire.FORWARD, 555, 7),
     ]
-    (forward,) = pieces(rows, [], Clock(0, 0))
+    (forward,) = raw_spans(rows, [], Clock(0, 0))
     assert forward.device_ns == 555
 
 
@@ -188,7 +188,7 @@ def test_dumps_that_overlap_are_one() -> None:
 def test_the_end_is_estimated_as_it_says() -> None:
     mine = entries([dump(raw(1, 10), raw(2, 50), raw(3, 90, over=False))])
     theirs = entries([dump(raw(1, 30), raw(2, 40))])
-    all_in = entered({0: mine, 1: theirs}, {"1": [0, 1]})
+    all_in = entry_times({0: mine, 1: theirs}, {"1": [0, 1]})
     past = collectives(mine, all_in)
     assert [(one.end_ns, one.end_source) for one in past] == [
         (30, "last_entry"),
@@ -210,7 +210,7 @@ def test_what_nccl_records_of_the_end_is_taken() -> None:
             )
         ]
     )
-    found = collectives(rows, entered({0: rows}, {"1": [0]}))
+    found = collectives(rows, entry_times({0: rows}, {"1": [0]}))
     assert [(one.end_ns, one.end_source) for one in found] == [
         (10 + 500_000, "duration"),
         (99, "watchdog"),
@@ -245,7 +245,7 @@ def row_of(ops: str, *, step: int = 100, pause: int = 50) -> list[Entry]:
 )
 def test_the_step_is_what_repeats_itself(ops: str, step: str | None, count: int) -> None:
     rows = row_of(ops)
-    found = period.find(rows)
+    found = period.find_period(rows)
     assert found is not None
     told = "".join(operation for _, operation, _ in found.tokens)
     assert step is None or told == step
@@ -254,7 +254,7 @@ def test_the_step_is_what_repeats_itself(ops: str, step: str | None, count: int)
 
 @pytest.mark.parametrize("ops", ["", "abc", "abcdefghijklmnop"])
 def test_what_does_not_repeat_itself_has_no_step(ops: str) -> None:
-    assert period.find(row_of(ops)) is None
+    assert period.find_period(row_of(ops)) is None
 
 
 # Summary

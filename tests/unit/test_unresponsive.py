@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from dsray_inspect.agent.model import Thread
 from dsray_inspect.agent.stacks.pyspy import labelled_threads
+from dsray_inspect.agent.stacks.table import StackTable
+from dsray_inspect.agent.stacks.thread import Thread
 from dsray_inspect.agent.stacks.unresponsive import explain_silence
 
 WORKER = "/venv/lib/python3.11/site-packages/ray/_private/worker.py"
@@ -30,7 +31,7 @@ def dump(*threads: tuple[str, list[tuple[str, str, int]], bool]) -> tuple[Thread
         }
         for number, (name, frames, owns_gil) in enumerate(threads)
     ]
-    return labelled_threads(msgspec.json.encode(told))
+    return labelled_threads(msgspec.json.encode(told), StackTable())
 
 
 def training(line: int, *, owns_gil: bool = True) -> tuple[Thread, ...]:

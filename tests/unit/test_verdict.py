@@ -9,14 +9,20 @@ import pytest
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
 from dsray_inspect.agent.detectors.registry import Registration
-from dsray_inspect.agent.launchers.ray.adapters import RunActors
-from dsray_inspect.agent.launchers.ray.records import ActorRow, JobRow, NodeRow, SubmissionRow
+from dsray_inspect.agent.handles import (
+    JobHandle,
+    NodeHandle,
+    ProcessHandle,
+    RunHandle,
+    Submission,
+)
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.remote.threads import packed
 from dsray_inspect.agent.sampling.decode import node_report, rank_report
 from dsray_inspect.agent.sampling.node_report import NodeReport
 from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
 from dsray_inspect.agent.sampling.rank_report import ControllerReport, RankReport
+from dsray_inspect.agent.stacks.table import StackTable
 from dsray_inspect.agent.unavailable import Unavailable
 from dsray_inspect.agent.verdict import judge
 
@@ -37,8 +43,8 @@ IN_DATA = (RUNNER, TEACH, FETCH)
 IN_REDUCE = (RUNNER, TEACH, REDUCE)
 
 
-def job(**more: Any) -> JobRow:
-    row = JobRow(
+def job(**more: Any) -> JobHandle:
+    row = JobHandle(
         job_id="02000000",
         submission_id="j1",
         entrypoint="python train.py",
@@ -54,8 +60,8 @@ def job(**more: Any) -> JobRow:
     return msgspec.structs.replace(row, **more)
 
 
-def actor(number: int, class_name: str = "RayTrainWorker", **more: Any) -> ActorRow:
-    row = ActorRow(
+def actor(number: int, class_name: str = "RayTrainWorker", **more: Any) -> ProcessHandle:
+    row = ProcessHandle(
         actor_id=f"a{number}",
         job_id="02000000",
         class_name=class_name,
@@ -114,14 +120,14 @@ def entered(one: dict[str, Any], sequence: int, age_s: float, **more: Any) -> di
 def reported(answer: dict[str, Any] | str) -> RankReport | Unavailable:
     """Return a rank's answer decoded; a text is why its main thread did not answer in time."""
     if isinstance(answer, dict):
-        return rank_report(answer)
+        return rank_report(answer, StackTable())
 
     return Unavailable(reason="timeout", detail=answer)
 
 
 def node(told: dict[str, Any]) -> NodeReport:
     """Return what a node tells, decoded."""
-    return node_report({"hostname": "h", "processes": {}, **told})
+    return node_report({"hostname": "h", "processes": {}, **told}, StackTable())
 
 
 def look(
@@ -134,8 +140,8 @@ def look(
     nodes = {node_id: node(told) for node_id, told in more.pop("looks", {}).items()}
     observation = Observation(
         job=more.pop("job", job()),
-        actors=RunActors(generation="v2", controller=controller, workers=rows),
-        nodes=[NodeRow(node_id="n1", ip="10.0.0.1", hostname="h", alive=True, resources={})],
+        actors=RunHandle(generation="v2", controller=controller, workers=rows),
+        nodes=[NodeHandle(node_id="n1", ip="10.0.0.1", hostname="h", alive=True, resources={})],
         request=SampleRequest(max_pause_ms=100, words=("j1", "--address", "10.0.0.1:6379")),
         controller=ControllerReport(state="RUNNING"),
         node_reports=nodes,
@@ -311,7 +317,7 @@ def test_a_dead_rank_makes_the_run_fail() -> None:
     ],
 )
 def test_a_job_ends_as_ray_says(status: str | None, job_state: str, state: str) -> None:
-    submission = SubmissionRow(status=status, message="exit code 1") if status else None
+    submission = Submission(status=status, message="exit code 1") if status else None
     snapshot = judged("the actor is dead", job=job(is_dead=True), submission=submission)
     assert (snapshot.job.state, snapshot.verdict.state) == (job_state, state)
     assert ("exit code 1" in snapshot.verdict.summary) == (state == "failed")
@@ -364,3 +370,20 @@ def test_what_a_node_without_ranks_of_the_run_spills_is_not_its_trouble() -> Non
     elsewhere = {"node_id": "n2"}
     facts = look(rank(0, IN_USER, 0.1), actors={0: elsewhere}, looks=spilled(2.0))
     assert judge(facts).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("collectives", "phase"),
+    [
+        ({"reason": "failed", "detail": "this torch keeps no flight recorder"}, "starting"),
+        ([], "starting"),
+        (entered({}, 69, 5.0)["collectives"], "finished"),
+    ],
+)
+def test_only_a_rank_that_has_been_in_a_collective_is_done(collectives: Any, phase: str) -> None:
+    """Without a training thread it is on its way there, or has returned from it."""
+    loop = ("main_loop", "main_loop", f"{SITE}/ray/_private/worker.py", 1010)
+    told = rank(0, (loop,), 1.0)
+    told = {**told, "threads": [{**told["threads"][0], "name": "Thread-1"}]}
+    worker = judged({**told, "collectives": collectives}).workers[0]
+    assert worker.phase == phase

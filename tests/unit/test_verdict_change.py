@@ -6,8 +6,9 @@ import json
 
 import msgspec
 
+from dsray_inspect.agent.documents import VerdictChangeView
 from dsray_inspect.agent.text.style import Style
-from dsray_inspect.agent.text.verdict_change import change, is_news, verdict_line
+from dsray_inspect.agent.text.verdict_change import is_news, verdict_line
 from tests.unit import snapshots
 
 HUNG, HEALTHY = snapshots.recorded("hung"), snapshots.recorded("healthy")
@@ -35,7 +36,7 @@ def test_what_is_news() -> None:
 
 
 def test_the_json_line_has_what_a_script_needs() -> None:
-    told = json.loads(msgspec.json.encode(change(HUNG)))
+    told = json.loads(msgspec.json.encode(VerdictChangeView(snapshot=HUNG).document()))
     assert set(told) == {"at", "job", "run", "verdict", "findings", "schema_version"}
     assert (told["job"], told["verdict"]["cause"]) == ("j47", "rank_blocked_in_user_code")
     assert told["findings"][0]["ranks"] == [1]

@@ -6,9 +6,8 @@ import msgspec
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.assemble.workers import RankContext
-from dsray_inspect.agent.model import Thread
 from dsray_inspect.agent.sampling.process_probe import ActivityCounters
-from dsray_inspect.agent.stacks.memo import of_newest
+from dsray_inspect.agent.stacks.thread import Thread
 
 LEAST_APART_S = 0.3
 STILL_THREAD = 0.05
@@ -89,13 +88,12 @@ def before_of(facts: AnalysisInput, member: RankContext) -> RankContext | None:
     if facts.earlier is None:
         return None
 
-    return by_process(facts.earlier.members).get((member.worker.actor_id, member.worker.pid))
+    return facts.earlier.view(_by_process).get((member.worker.actor_id, member.worker.pid))
 
 
-@of_newest
-def by_process(members: tuple[RankContext, ...]) -> dict[tuple[str, int], RankContext]:
-    """Return the members of a look by actor id and pid; every rank asks for its own."""
-    return {(one.worker.actor_id, one.worker.pid): one for one in members}
+def _by_process(facts: AnalysisInput) -> dict[tuple[str, int], RankContext]:
+    """Return the ranks of a sample by actor id and pid."""
+    return {(member.worker.actor_id, member.worker.pid): member for member in facts.members}
 
 
 def between(apart_s: float, before: Doing, now: Doing) -> Activity | None:

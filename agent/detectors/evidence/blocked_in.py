@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from dsray_inspect.agent.assemble.workers import RankContext
 from dsray_inspect.agent.causes import CAUSE_OF_PHASE
 from dsray_inspect.agent.detectors.findings import place_of
 from dsray_inspect.agent.model import Cause, Frame
-from dsray_inspect.agent.stacks.frame_rules import path_of
-from dsray_inspect.agent.stacks.memo import by_identity
-
-GETS = frozenset(["get", "wait", "get_objects"])
 
 
 def cause_of(member: RankContext) -> Cause | None:
@@ -30,19 +24,7 @@ def cause_of(member: RankContext) -> Cause | None:
 def object_wait_of(member: RankContext) -> Frame | None:
     """Return the frame of `ray.get` or `ray.wait` that the training thread is in."""
     thread = member.training
-    return get_frame(thread.frames) if thread else None
-
-
-@by_identity
-def get_frame(frames: Sequence[Frame]) -> Frame | None:
-    return next(
-        (
-            frame
-            for frame in reversed(frames)
-            if frame.name.rpartition(".")[2] in GETS and path_of(frame) == "ray/_private/worker.py"
-        ),
-        None,
-    )
+    return thread.stack.object_wait if thread else None
 
 
 def is_reporting(member: RankContext) -> bool:

@@ -9,11 +9,8 @@ import msgspec
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.assemble.workers import RankContext
 from dsray_inspect.agent.detectors.findings import STALLED_S
-from dsray_inspect.agent.model import Collective
-from dsray_inspect.agent.stacks.memo import of_newest
-from dsray_inspect.agent.stacks.phase import waits_in_collective
+from dsray_inspect.agent.model import Collective, GroupKey
 
-Group = tuple[str, int, tuple[int, ...], tuple[int, ...]]
 PROMPT_S = 4.0
 """However quick the rhythm, no shorter wait is a stall."""
 USUAL_GAPS = 10
@@ -46,14 +43,12 @@ def stall_s(gap_s: float | None) -> float:
 
 def waits(facts: AnalysisInput) -> list[Wait]:
     """Return every rank that is in a collective."""
-    return list(waits_of(facts.members))
+    return list(facts.view(_find_waits))
 
 
-@of_newest
-def waits_of(members: tuple[RankContext, ...]) -> list[Wait]:
-    """Return the waits of a look; the detectors of one look share them."""
-    seen = [wait for member in members if (wait := wait_of(member))]
-    return [*seen, *ahead_of(members, seen)]
+def _find_waits(facts: AnalysisInput) -> list[Wait]:
+    seen = [wait for member in facts.members if (wait := wait_of(member))]
+    return [*seen, *ahead_of(facts.members, seen)]
 
 
 def ahead_of(members: Sequence[RankContext], seen: Sequence[Wait]) -> list[Wait]:
@@ -73,19 +68,19 @@ def ahead_of(members: Sequence[RankContext], seen: Sequence[Wait]) -> list[Wait]
     return [
         Wait(member=member, waited_s=one.age_s, collective=one)
         for member, one in begun
-        if behind[group_of(one)] < one.sequence
+        if behind[one.group_key] < one.sequence
     ]
 
 
-def least_newest(members: Sequence[RankContext]) -> dict[Group, int]:
+def least_newest(members: Sequence[RankContext]) -> dict[GroupKey, int]:
     """Return by group the number of the newest collective of the rank that is furthest behind."""
-    least: dict[Group, int] = {}
+    least: dict[GroupKey, int] = {}
 
     for member in members:
-        newest: dict[Group, int] = {}
+        newest: dict[GroupKey, int] = {}
 
         for one in member.worker.collectives:
-            group = group_of(one)
+            group = one.group_key
             newest[group] = max(newest.get(group, one.sequence), one.sequence)
 
         for group, sequence in newest.items():
@@ -94,15 +89,10 @@ def least_newest(members: Sequence[RankContext]) -> dict[Group, int]:
     return least
 
 
-def group_of(one: Collective) -> Group:
-    """Return what tells process groups apart, of one name too; all their ranks are too many."""
-    return one.group, len(one.ranks), one.ranks[:1], one.ranks[-1:]
-
-
 def wait_of(member: RankContext) -> Wait | None:
     training = member.training
 
-    if training is None or not waits_in_collective(training.frames):
+    if training is None or not training.stack.in_collective:
         return None
 
     collective = member.worker.waiting_in

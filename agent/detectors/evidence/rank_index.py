@@ -11,7 +11,6 @@ from typing import NamedTuple
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.assemble.workers import RankContext
 from dsray_inspect.agent.model import Phase, WorkerState
-from dsray_inspect.agent.stacks.memo import of_newest
 
 
 class RankIndex(NamedTuple):
@@ -21,13 +20,11 @@ class RankIndex(NamedTuple):
     by_phase: dict[Phase, list[RankContext]]
 
 
-@of_newest
-def census_of(members: tuple[RankContext, ...]) -> RankIndex:
-    """Return the census of a look; the detectors of one look share it."""
+def _index(facts: AnalysisInput) -> RankIndex:
     by_state: dict[WorkerState, list[RankContext]] = {}
     by_phase: dict[Phase, list[RankContext]] = {}
 
-    for member in members:
+    for member in facts.members:
         worker = member.worker
         by_state.setdefault(worker.state, []).append(member)
         by_phase.setdefault(worker.phase, []).append(member)
@@ -36,8 +33,8 @@ def census_of(members: tuple[RankContext, ...]) -> RankIndex:
 
 
 def in_state(facts: AnalysisInput, state: WorkerState) -> list[RankContext]:
-    return census_of(facts.members).by_state.get(state, [])
+    return facts.view(_index).by_state.get(state, [])
 
 
 def in_phase(facts: AnalysisInput, phase: Phase) -> list[RankContext]:
-    return census_of(facts.members).by_phase.get(phase, [])
+    return facts.view(_index).by_phase.get(phase, [])

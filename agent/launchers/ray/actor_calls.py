@@ -16,22 +16,17 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from dsray_inspect.agent.compat import ray as shelf
 from dsray_inspect.agent.errors import ClusterUnreachable
-from dsray_inspect.agent.launchers.ray.adapters import Part
+from dsray_inspect.agent.handles import ProcessHandle, RunHandle
+from dsray_inspect.agent.launchers.base import CallFailed, Part
 from dsray_inspect.agent.launchers.ray.connect import ray_kept_quiet, version_error, within
-from dsray_inspect.agent.launchers.ray.records import ActorRow
+from dsray_inspect.agent.launchers.ray.train import adapter_of
 from dsray_inspect.agent.remote.reads import run
+from dsray_inspect.agent.unavailable import Unavailable
 
 NAMESPACE = "dsray-inspect"
 CLOSE_S = 5.0
-
-
-class CallFailed(Exception):
-    """Raised, or given as an answer, when an actor did not answer; the text says why."""
-
-    def __init__(self, why: str, *, dead: bool = False) -> None:
-        super().__init__(why)
-        self.dead = dead
 
 
 class ActorCalls:
@@ -48,7 +43,14 @@ class ActorCalls:
         """Return the node this process is on."""
         return str(self._ray.get_runtime_context().get_node_id())
 
-    def send(self, actor: ActorRow, parts: Sequence[Part], request: dict[str, Any]) -> Any:
+    def controller_parts(self, run: RunHandle) -> Sequence[Part] | Unavailable:
+        """Return what is to run in a run's controller, or why it has none to ask."""
+        adapter = adapter_of(run.generation)
+        return adapter.controller_parts or Unavailable(
+            reason="not_running", detail=adapter.without_controller
+        )
+
+    def send(self, process: ProcessHandle, parts: Sequence[Part], request: dict[str, Any]) -> Any:
         """Ask an actor to run the parts of a read; returns at once with a reference.
 
         `request` must hold `until`; see `remote.reads`.
@@ -57,7 +59,7 @@ class ActorCalls:
             CallFailed: this Ray does not let us make a handle.
         """
         try:
-            handle = forge_handle(actor)
+            handle = forge_handle(process)
         except Exception as error:
             raise CallFailed(
                 f"this Ray gives no handle: {type(error).__name__}: {error}"
@@ -67,13 +69,16 @@ class ActorCalls:
             run, [(part.__name__, packed(part)) for part in parts], request
         )
 
-    def start_agent(self, node_id: str, agent_class: type) -> Any:
+    def start_reader(self, node_id: str, reader_class: type) -> Any:
         """Start an actor of ours on a node; it ends with this process."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         pinned = NodeAffinitySchedulingStrategy(node_id, soft=False)
-        remote = self._ray.remote(num_cpus=0, max_restarts=0)(agent_class)
+        remote = self._ray.remote(num_cpus=0, max_restarts=0)(reader_class)
         return remote.options(scheduling_strategy=pinned).remote()
+
+    def ask_reader(self, reader: Any, method: str, request: dict[str, Any]) -> Any:
+        return getattr(reader, method).remote(request)
 
     def wait(self, references: list[Any], timeout_s: float) -> list[Any]:
         """Return those references that are answered within `timeout_s`."""
@@ -190,10 +195,10 @@ def silence(ray: Any) -> None:
     """
     worker, services = ray._private.worker, ray._private.services
 
-    if hasattr(worker, "print_to_stdstream"):
+    if hasattr(worker, shelf.PRINT_FUNCTION[0]):
         worker.print_to_stdstream = lambda *_, **__: None
 
-    find_own_ip = getattr(services, "node_ip_address_from_perspective", None)
+    find_own_ip = getattr(services, shelf.OWN_IP_FUNCTION, None)
 
     if find_own_ip is not None and not hasattr(find_own_ip, "__wrapped__"):
         services.node_ip_address_from_perspective = quietly(find_own_ip)
@@ -215,7 +220,7 @@ class AnyActor:
         raise NotImplementedError
 
 
-def forge_handle(actor: ActorRow) -> Any:
+def forge_handle(actor: ProcessHandle) -> Any:
     """Return a weak handle made from the actor table's record."""
     import ray
     from ray._raylet import PythonFunctionDescriptor

@@ -2,42 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
-import msgspec
-
-from dsray_inspect.agent.launchers.ray.records import ActorRow
-
-Part = Callable[[Any, dict[str, Any], dict[str, Any]], dict[str, Any]]
-"""What runs inside an actor: `part(actor, request, seen)`; see `remote.reads`."""
-
-
-class RunActors(msgspec.Struct, frozen=True, kw_only=True):
-    """The actors of one run: its controller if it has one, and its present worker group."""
-
-    generation: str
-    controller: ActorRow | None
-    workers: tuple[ActorRow, ...]
-
-    @property
-    def alive(self) -> bool:
-        """Whether any of its actors lives or is about to."""
-        rows = (self.controller, *self.workers)
-        return any(row.alive or row.starting for row in rows if row is not None)
-
-    @property
-    def some_ended(self) -> bool:
-        """Whether a worker of the group is no longer, or not yet, alive."""
-        return not all(row.alive for row in self.workers)
-
-    def is_same(self, other: RunActors) -> bool:
-        """Return whether both are one run, perhaps at different attempts."""
-        if self.controller is not None and other.controller is not None:
-            return self.controller.actor_id == other.controller.actor_id
-
-        owners = {row.owner_worker_id for row in other.workers}
-        return any(row.owner_worker_id in owners for row in self.workers)
+from dsray_inspect.agent.handles import ProcessHandle, RunHandle
+from dsray_inspect.agent.launchers.base import Part
 
 
 class Adapter(Protocol):
@@ -49,12 +18,12 @@ class Adapter(Protocol):
     without_controller: str
     """Why rung 1 cannot answer, "" where it can."""
 
-    def runs(self, actors: Sequence[ActorRow]) -> list[RunActors]:
+    def runs(self, actors: Sequence[ProcessHandle]) -> list[RunHandle]:
         """Return the runs among the actors of one job, oldest first."""
         ...
 
 
-def present_group(workers: Iterable[ActorRow]) -> tuple[ActorRow, ...]:
+def present_group(workers: Iterable[ProcessHandle]) -> tuple[ProcessHandle, ...]:
     """Return the workers of the latest attempt: those of the newest placement group.
 
     Each attempt has a placement group of its own. A member that died stays in the list, so

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from dsray_inspect.agent.compat import ray as shelf
 from dsray_inspect.agent.errors import (
     AmbiguousTarget,
     ClusterUnreachable,
@@ -37,7 +38,7 @@ CHECK_PORT = "Check the port: the GCS's is usually 6379, not the dashboard's or 
 
 def choose_address(flag: str | None) -> str:
     """Return the GCS address: `--address`, else RAY_ADDRESS, else the cluster on this machine."""
-    given = flag or os.environ.get("RAY_ADDRESS")
+    given = flag or os.environ.get(shelf.ADDRESS_VARIABLE)
 
     if given and given not in ("auto", "local"):
         return normalize(given)
@@ -96,7 +97,7 @@ def connect(address: str) -> None:
     """
     local = next((c for c in find_clusters() if same_endpoint(c.address, address)), None)
     check_port(address, local)
-    mode = os.environ.get("RAY_AUTH_MODE", "").lower()
+    mode = os.environ.get(shelf.AUTH_MODE_VARIABLE, "").lower()
 
     # Ray's C++ side would abort in token mode without a token.
     if mode == "token" and not has_token():
@@ -147,7 +148,7 @@ def check_port(address: str, local: LocalCluster | None) -> None:
         ) from error
 
     with end:
-        if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+        if os.environ.get(shelf.TLS_VARIABLE, "0").lower() in ("1", "true"):
             return
 
         end.settimeout(GCS_S)
@@ -214,13 +215,13 @@ def tokens(local: LocalCluster | None) -> Iterator[dict[str, str]]:
     if has_token():
         yield {}
 
-    if local is not None and "RAY_AUTH_TOKEN" not in os.environ:
+    if local is not None and shelf.TOKEN_VARIABLE not in os.environ:
         yield from tokens_of(local)
 
 
 def switch_mode(mode: str) -> None:
     """Switch this process to `token` or `disabled`; Ray remembers mode and token otherwise."""
-    os.environ["RAY_AUTH_MODE"] = mode
+    os.environ[shelf.AUTH_MODE_VARIABLE] = mode
 
     with contextlib.suppress(ImportError):
         from ray._raylet import AuthenticationTokenLoader, Config
@@ -305,7 +306,7 @@ def within(limit_s: float, call: Callable[[], object]) -> bool:
 
 def token_refused(address: str) -> PermissionMissing:
     """Say which side of a token mismatch is wrong."""
-    mode = os.environ.get("RAY_AUTH_MODE", "").lower()
+    mode = os.environ.get(shelf.AUTH_MODE_VARIABLE, "").lower()
 
     if not has_token():
         return PermissionMissing(
@@ -330,7 +331,7 @@ def version_error(error: Exception) -> VersionUnsupported | None:
     """Return Ray's refusal of another version as one sentence, None for any other error."""
     text = str(error)
 
-    if "ersion mismatch" not in text:
+    if shelf.VERSION_MISMATCH not in text:
         return None
 
     facts = " ".join(text.split())[:300]

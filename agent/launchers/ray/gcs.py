@@ -11,14 +11,15 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from dsray_inspect.agent.launchers.ray.records import (
-    ActorRow,
-    BundleRow,
-    ExitRow,
-    JobRow,
-    NodeRow,
-    PlacementGroupRow,
-    SubmissionRow,
+from dsray_inspect.agent.compat import ray as shelf
+from dsray_inspect.agent.handles import (
+    Bundle,
+    JobHandle,
+    NodeHandle,
+    PlacementGroup,
+    ProcessExit,
+    ProcessHandle,
+    Submission,
 )
 from dsray_inspect.agent.remote.redaction import redact_text
 
@@ -38,25 +39,25 @@ class Gcs:
         self._accessor = GlobalStateAccessor(options)
         self._accessor.connect()
 
-    def submission(self, submission_id: str) -> SubmissionRow | None:
+    def submission(self, submission_id: str) -> Submission | None:
         """Return how a submitted job stands with Ray's job manager, None where it is forgotten.
 
         Key and format: `JobInfoStorageClient` of Ray's dashboard.
         """
         from ray._raylet import GcsClient
 
-        key = f"_ray_internal_job_info_{submission_id}".encode()
+        key = f"{shelf.INTERNAL_PREFIX}{shelf.JOB_INFO_KEY}{submission_id}".encode()
         raw = GcsClient(address=self.address).internal_kv_get(key, namespace=b"job", timeout=5)
         return submission_row(raw) if raw else None
 
-    def jobs(self) -> list[JobRow]:
+    def jobs(self) -> list[JobHandle]:
         """Return every driver the cluster remembers, oldest first."""
         from ray.core.generated.gcs_pb2 import JobTableData
 
         rows = [job_row(JobTableData.FromString(raw)) for raw in self._accessor.get_job_table()]
         return sorted(rows, key=lambda row: row.job_id)
 
-    def actors(self, job_id: str) -> list[ActorRow]:
+    def actors(self, job_id: str) -> list[ProcessHandle]:
         """Return every actor of a job, dead ones too."""
         from ray._raylet import JobID
         from ray.core.generated.gcs_pb2 import ActorTableData
@@ -64,9 +65,9 @@ class Gcs:
         raws = self._accessor.get_actor_table(JobID(bytes.fromhex(job_id)), None)
         return [actor_row(ActorTableData.FromString(raw), raw) for raw in raws]
 
-    def nodes(self) -> list[NodeRow]:
+    def nodes(self) -> list[NodeHandle]:
         return [
-            NodeRow(
+            NodeHandle(
                 node_id=node["NodeID"],
                 ip=node["NodeManagerAddress"],
                 hostname=node["NodeManagerHostname"],
@@ -77,7 +78,7 @@ class Gcs:
             for node in self._accessor.get_node_table()
         ]
 
-    def exits(self) -> dict[str, ExitRow]:
+    def exits(self) -> dict[str, ProcessExit]:
         """Return how the worker processes ended that the cluster still remembers."""
         from ray.core.generated.gcs_pb2 import WorkerTableData
 
@@ -112,7 +113,7 @@ class Gcs:
 
         return free
 
-    def placement_groups(self, job_id: str) -> list[PlacementGroupRow]:
+    def placement_groups(self, job_id: str) -> list[PlacementGroup]:
         from ray.core.generated.gcs_pb2 import PlacementGroupTableData
 
         messages = map(
@@ -125,20 +126,20 @@ class Gcs:
         ]
 
 
-def submission_row(raw: bytes) -> SubmissionRow | None:
+def submission_row(raw: bytes) -> Submission | None:
     try:
         info = json.loads(raw)
-        message, _, tail = str(info.get("message") or "").partition(", last available logs")
+        message, _, tail = str(info.get("message") or "").partition(f", {shelf.JOB_LOG_TAIL}")
         lines = message.strip().splitlines() or [""]
-        return SubmissionRow(
+        return Submission(
             status=str(info["status"]), message=redact_text(lines[0])[:200], tail=redact_text(tail)
         )
     except (ValueError, KeyError, AttributeError):
         return None
 
 
-def exit_row(message: Any) -> ExitRow:
-    return ExitRow(
+def exit_row(message: Any) -> ProcessExit:
+    return ProcessExit(
         worker_id=message.worker_address.worker_id.hex(),
         node_id=message.worker_address.node_id.hex(),
         pid=message.pid,
@@ -151,12 +152,12 @@ def exit_row(message: Any) -> ExitRow:
     )
 
 
-def job_row(message: Any) -> JobRow:
+def job_row(message: Any) -> JobHandle:
     metadata = dict(message.config.metadata)
     runtime_env = message.config.runtime_env_info.serialized_runtime_env
-    return JobRow(
+    return JobHandle(
         job_id=message.job_id.hex(),
-        submission_id=metadata.get("job_submission_id"),
+        submission_id=metadata.get(shelf.JOB_ID_METADATA),
         entrypoint=redact_text(message.entrypoint.strip()),
         namespace=message.config.ray_namespace,
         driver_pid=message.driver_pid,
@@ -169,11 +170,11 @@ def job_row(message: Any) -> JobRow:
     )
 
 
-def actor_row(message: Any, raw: bytes) -> ActorRow:
+def actor_row(message: Any, raw: bytes) -> ProcessHandle:
     descriptor = message.function_descriptor.python_function_descriptor
     node_id = message.address.node_id.hex()
     gpus = gpu_shares(message.resource_mapping)
-    return ActorRow(
+    return ProcessHandle(
         actor_id=message.actor_id.hex(),
         job_id=message.job_id.hex(),
         class_name=message.class_name or descriptor.class_name,
@@ -231,14 +232,14 @@ def death_cause(message: Any) -> str:
     return redact_text(str(getattr(context, "error_message", "") or kind))
 
 
-def placement_group_row(message: Any) -> PlacementGroupRow:
-    return PlacementGroupRow(
+def placement_group_row(message: Any) -> PlacementGroup:
+    return PlacementGroup(
         placement_group_id=message.placement_group_id.hex(),
         job_id=message.creator_job_id.hex(),
         state=message.PlacementGroupState.Name(message.state),
         strategy=str(message.strategy),
         bundles=tuple(
-            BundleRow(
+            Bundle(
                 resources=dict(bundle.unit_resources),
                 node_id=bundle.node_id.hex() or None,
             )

@@ -13,9 +13,10 @@ from collections.abc import Iterable
 
 import msgspec
 
+from dsray_inspect.agent.compat import ray as shelf
 from dsray_inspect.agent.errors import ClusterUnreachable, InspectError, PermissionMissing
+from dsray_inspect.agent.handles import NodeHandle
 from dsray_inspect.agent.launchers.ray.local import raylets
-from dsray_inspect.agent.launchers.ray.records import NodeRow
 
 SOCKET_S = 2.0
 
@@ -28,7 +29,7 @@ class Raylet(msgspec.Struct, frozen=True, kw_only=True):
     socket: str
 
 
-def check_membership(nodes: Iterable[NodeRow]) -> None:
+def check_membership(nodes: Iterable[NodeHandle]) -> None:
     """Return when one of the nodes is ours and its raylet can be talked to.
 
     Raises:
@@ -62,8 +63,8 @@ def seen_raylets() -> Iterable[Raylet]:
         flags = dict(word.partition("=")[::2] for word in command.split() if word.startswith("--"))
         yield Raylet(
             pid=pid,
-            node_id=flags.get("--node_id", ""),
-            socket=flags.get("--raylet_socket_name", ""),
+            node_id=flags.get(shelf.NODE_ID_FLAG, ""),
+            socket=flags.get(shelf.RAYLET_SOCKET_FLAG, ""),
         )
 
 

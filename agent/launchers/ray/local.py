@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 import msgspec
 
-GCS_ADDRESS = re.compile(r"--gcs-address=(\S+)")
-LOG_FOLDER = re.compile(r"--log_dir=(\S+)")
+from dsray_inspect.agent.compat import ray as shelf
+
+GCS_ADDRESS = re.compile(rf"{shelf.GCS_ADDRESS_FLAG}=(\S+)")
+LOG_FOLDER = re.compile(rf"{shelf.LOG_FOLDER_FLAG}=(\S+)")
 
 
 class LocalCluster(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,12 +47,14 @@ def tokens_of(cluster: LocalCluster) -> Iterator[dict[str, str]]:
     """Yield the variables by which Ray finds the token that a cluster's own raylet has."""
     variables = environ_of(cluster.raylet_pid)
     home = variables.get("HOME")
-    path = variables.get("RAY_AUTH_TOKEN_PATH") or (home and os.path.join(home, ".ray/auth_token"))
+    path = variables.get(shelf.TOKEN_PATH_VARIABLE) or (
+        home and os.path.join(home, shelf.TOKEN_FILE)
+    )
 
-    if token := variables.get("RAY_AUTH_TOKEN"):
-        yield {"RAY_AUTH_TOKEN": token}
+    if token := variables.get(shelf.TOKEN_VARIABLE):
+        yield {shelf.TOKEN_VARIABLE: token}
     elif path and os.access(path, os.R_OK):
-        yield {"RAY_AUTH_TOKEN_PATH": path}
+        yield {shelf.TOKEN_PATH_VARIABLE: path}
 
 
 def raylets() -> Iterator[tuple[int, str]]:
@@ -64,7 +68,7 @@ def raylets() -> Iterator[tuple[int, str]]:
         except OSError:
             continue
 
-        if arguments[0].endswith(b"/raylet"):
+        if arguments[0].endswith(shelf.RAYLET_PROGRAM.encode()):
             yield int(entry), b" ".join(arguments).decode("utf-8", "replace")
 
 

@@ -5,40 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-import msgspec
-
 from dsray_inspect.agent.errors import AmbiguousTarget, TargetNotFound
-from dsray_inspect.agent.launchers.ray.adapters import RunActors
-from dsray_inspect.agent.launchers.ray.records import JobRow, SubmissionRow
-
-
-class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """One run that could be meant; `actors` is None for a job without Ray Train runs.
-
-    `run_id`, `run_name`, `state` and `attempt` come from the controller and are None when it
-    did not answer.
-    """
-
-    job: JobRow
-    actors: RunActors | None
-    run_id: str | None = None
-    run_name: str | None = None
-    state: str | None = None
-    attempt: str | None = None
-
-    @property
-    def label(self) -> str:
-        if self.run_name or self.run_id:
-            return f"{self.run_name} ({(self.run_id or 'no id')[:8]})"
-
-        return self.job.label
-
-    def is_called(self, name: str) -> bool:
-        """Return whether `name` is this run or its job; run ids may be shortened to 6 digits."""
-        if name in (self.job.submission_id, self.job.job_id, self.run_id, self.run_name):
-            return True
-
-        return bool(self.run_id and len(name) >= 6 and self.run_id.startswith(name))
+from dsray_inspect.agent.handles import Candidate, Submission
 
 
 def choose(candidates: Sequence[Candidate], name: str | None) -> Candidate:
@@ -91,7 +59,7 @@ def known(candidates: Sequence[Candidate]) -> str:
     return f"Jobs it remembers: {', '.join(labels[-8:])}." if labels else ""
 
 
-def without_driver(name: str, submission: SubmissionRow) -> TargetNotFound:
+def without_driver(name: str, submission: Submission) -> TargetNotFound:
     """Say of a job that Ray's job manager knows why there is nothing to attach to."""
     if submission.status in ("PENDING", "RUNNING"):
         return TargetNotFound(

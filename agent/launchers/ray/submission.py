@@ -15,11 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dsray_inspect.agent.compat import ray as shelf
 from dsray_inspect.agent.errors import UsageError
 
-OVERRIDE = "RAY_OVERRIDE_JOB_RUNTIME_ENV"
-"""Lets a script's own `ray.init(runtime_env=…)` name `py_modules`, which job and script may not
-both do otherwise; the script's are then taken."""
 TAKEN = ("--runtime-env", "--runtime-env-json", "--working-dir")
 
 
@@ -89,7 +87,8 @@ def runtime_env_of(given: dict[str, str]) -> dict[str, Any]:
 def with_rung_4(runtime_env: dict[str, Any], module: Path) -> dict[str, Any]:
     """Return the runtime environment with our module behind the user's own."""
     modules = [*(runtime_env.get("py_modules") or []), str(module)]
-    env_vars = {OVERRIDE: "1", **(runtime_env.get("env_vars") or {})}
+    # Job and script may both name `py_modules` then; the script's are taken.
+    env_vars = {shelf.OVERRIDE_VARIABLE: "1", **(runtime_env.get("env_vars") or {})}
     return {**runtime_env, "py_modules": modules, "env_vars": env_vars}
 
 

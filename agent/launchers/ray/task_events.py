@@ -10,23 +10,23 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from dsray_inspect.agent.compat import ray as shelf
+from dsray_inspect.agent.handles import NodeHandle
 from dsray_inspect.agent.launchers.ray.records import (
-    NodeRow,
     ProcessTimes,
-    StoreTotals,
     TaskHistory,
     TaskRow,
     TaskSpan,
 )
+from dsray_inspect.agent.launchers.start import StoreTotals
 
-POLLS = "RayTrainWorker.poll_status"
-START = (
-    "TrainController.__init__",
-    "RayTrainWorker.__init__",
-    "RayTrainWorker.init_train_context",
-    "execute._setup_torch_process_group",
-    "RayTrainWorker.run_train_fn",
-)
+POLLS = f"{shelf.WORKER_CLASS}.{shelf.POLL_TASK}"
+CREATE_CONTROLLER = f"{shelf.CONTROLLER_CLASS}.{shelf.CREATE_TASK}"
+CREATE_WORKER = f"{shelf.WORKER_CLASS}.{shelf.CREATE_TASK}"
+INIT_CONTEXT = f"{shelf.WORKER_CLASS}.{shelf.CONTEXT_TASK}"
+JOIN_GROUP = f"{shelf.EXECUTE_TASK}.{shelf.SETUP_TORCH[0]}"
+START_TRAINING = f"{shelf.WORKER_CLASS}.{shelf.TRAIN_TASK}"
+START = (CREATE_CONTROLLER, CREATE_WORKER, INIT_CONTEXT, JOIN_GROUP, START_TRAINING)
 """Enough to rebuild a start, where all tasks of a job are too many."""
 MAX_TASKS = 10_000
 MAX_PROCESSES = 10_000
@@ -37,7 +37,7 @@ NEVER_MS = 2**63
 """Times that were never set come as 2^64-1."""
 
 
-def read_history(address: str, job_id: str, nodes: Sequence[NodeRow] = ()) -> TaskHistory:
+def read_history(address: str, job_id: str, nodes: Sequence[NodeHandle] = ()) -> TaskHistory:
     """Return a job's tasks, its cluster's processes and its nodes' object stores, as far as kept.
 
     Never raises: what cannot be read is said in `why`.
@@ -113,7 +113,7 @@ def read_processes(open_channel: Any) -> dict[str, ProcessTimes]:
     }
 
 
-def read_stores(nodes: Sequence[NodeRow]) -> StoreTotals | None:
+def read_stores(nodes: Sequence[NodeHandle]) -> StoreTotals | None:
     """Return the sums of the nodes' object stores; None where one does not tell in time."""
     from ray.core.generated import node_manager_pb2, node_manager_pb2_grpc
 

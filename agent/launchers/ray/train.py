@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dsray_inspect.agent.launchers.ray.adapters import Adapter, RunActors
-from dsray_inspect.agent.launchers.ray.records import ActorRow
+from dsray_inspect.agent.handles import ProcessHandle, RunHandle
+from dsray_inspect.agent.launchers.ray.adapters import Adapter
 from dsray_inspect.agent.launchers.ray.train_v1 import TrainV1
 from dsray_inspect.agent.launchers.ray.train_v2 import TrainV2
 
@@ -19,6 +19,6 @@ def adapter_of(generation: str) -> Adapter:
     return next(adapter for adapter in ADAPTERS if adapter.generation == generation)
 
 
-def find_runs(actors: Sequence[ActorRow]) -> list[RunActors]:
+def find_runs(actors: Sequence[ProcessHandle]) -> list[RunHandle]:
     """Return all Ray Train runs among the actors of one job."""
     return [run for adapter in ADAPTERS for run in adapter.runs(actors)]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dsray_inspect.agent.launchers.ray.adapters import Part, RunActors, present_group
-from dsray_inspect.agent.launchers.ray.records import ActorRow
+from dsray_inspect.agent.compat import ray as shelf
+from dsray_inspect.agent.handles import ProcessHandle, RunHandle
+from dsray_inspect.agent.launchers.base import Part
+from dsray_inspect.agent.launchers.ray.adapters import present_group
 
 
 class TrainV1:
@@ -17,16 +19,16 @@ class TrainV1:
         "Ray Train V1 has no controller actor; rungs 0 and 3 answer, ranks come from RANK"
     )
 
-    def runs(self, actors: Sequence[ActorRow]) -> list[RunActors]:
-        by_owner: dict[str, list[ActorRow]] = {}
+    def runs(self, actors: Sequence[ProcessHandle]) -> list[RunHandle]:
+        by_owner: dict[str, list[ProcessHandle]] = {}
 
         for actor in actors:
-            if actor.class_name == "RayTrainWorker" and actor.module.startswith(
-                "ray.train._internal."
+            if actor.class_name == shelf.WORKER_CLASS and actor.module.startswith(
+                f"{shelf.V1_MODULE}."
             ):
                 by_owner.setdefault(actor.owner_worker_id, []).append(actor)
 
         return [
-            RunActors(generation=self.generation, controller=None, workers=present_group(workers))
+            RunHandle(generation=self.generation, controller=None, workers=present_group(workers))
             for workers in by_owner.values()
         ]

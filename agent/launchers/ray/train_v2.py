@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dsray_inspect.agent.launchers.ray.adapters import Part, RunActors, present_group
-from dsray_inspect.agent.launchers.ray.records import ActorRow
+from dsray_inspect.agent.compat import ray as shelf
+from dsray_inspect.agent.handles import ProcessHandle, RunHandle
+from dsray_inspect.agent.launchers.base import Part
+from dsray_inspect.agent.launchers.ray.adapters import present_group
 from dsray_inspect.agent.remote import controller as controller_read
 
 
@@ -16,19 +18,21 @@ class TrainV2:
     controller_parts: Sequence[Part] = (controller_read.read_controller,)
     without_controller = ""
 
-    def runs(self, actors: Sequence[ActorRow]) -> list[RunActors]:
+    def runs(self, actors: Sequence[ProcessHandle]) -> list[RunHandle]:
         controllers = [
             actor
             for actor in actors
-            if actor.class_name == "TrainController" and actor.module.startswith("ray.train.v2.")
+            if actor.class_name == shelf.CONTROLLER_CLASS
+            and actor.module.startswith(f"{shelf.V2_MODULE}.")
         ]
         workers = [
             actor
             for actor in actors
-            if actor.class_name == "RayTrainWorker" and actor.module.startswith("ray.train.v2.")
+            if actor.class_name == shelf.WORKER_CLASS
+            and actor.module.startswith(f"{shelf.V2_MODULE}.")
         ]
         return [
-            RunActors(
+            RunHandle(
                 generation=self.generation,
                 controller=controller,
                 workers=present_group(

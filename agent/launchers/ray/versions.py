@@ -10,10 +10,10 @@ import json
 import os
 import platform
 
+from dsray_inspect.agent.compat import ray as shelf
 from dsray_inspect.agent.errors import VersionUnsupported
-from dsray_inspect.agent.launchers.ray.records import Row
+from dsray_inspect.agent.handles import Row
 
-LEVEL = "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL"
 IMAGE = "Run dsray-inspect from the cluster's own image or environment."
 
 
@@ -52,11 +52,14 @@ def cluster_versions(address: str) -> Versions | None:
     """
     from ray._raylet import GcsClient
 
-    raw = GcsClient(address=address).internal_kv_get(b"CLUSTER_METADATA", namespace=b"cluster")
+    raw = GcsClient(address=address).internal_kv_get(
+        shelf.CLUSTER_METADATA.encode(), namespace=b"cluster"
+    )
 
     try:
         metadata = json.loads(raw or b"{}")
-        return Versions(ray=metadata["ray_version"], python=metadata["python_version"])
+        ray_version, python_version = (metadata[key] for key in shelf.CLUSTER_VERSIONS)
+        return Versions(ray=ray_version, python=python_version)
     except (ValueError, KeyError):
         return None
 
@@ -66,7 +69,7 @@ def mismatch(cluster: Versions, ours: Versions) -> str:
     if cluster.ray != ours.ray:
         return f"the cluster has Ray {cluster.ray}, this environment Ray {ours.ray}"
 
-    digits = 2 if os.environ.get(LEVEL) == "minor" else 3
+    digits = 2 if os.environ.get(shelf.PYTHON_MATCH_VARIABLE) == "minor" else 3
 
     if cluster.python.split(".")[:digits] != ours.python.split(".")[:digits]:
         return f"the cluster has Python {cluster.python}, this environment Python {ours.python}"

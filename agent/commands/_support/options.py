@@ -11,20 +11,26 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from dsray_inspect.agent.errors import UsageError
 from dsray_inspect.agent.sampling.observation import SampleRequest
 
-F = TypeVar("F", bound=Callable[..., Any])
+_CommandT = TypeVar("_CommandT", bound=Callable[..., Any])
 DEFAULT_MAX_PAUSE_MS = 100.0
-LIMIT_S = 120.0
-"""After which a command gives up when nobody said; a silent GCS can keep Ray without end."""
-NAMES = ("address", "as_json", "no_color", "quiet", "timeout", "no_inject", "max_pause", "debug")
+DEFAULT_TIMEOUT_S = 120.0
+"""Ray can wait forever for a GCS that does not answer."""
+_JSON = "json"
+_NAMES = (
+    *("address", "as_json", "format", "no_color", "quiet"),
+    *("timeout", "no_inject", "max_pause", "debug"),
+)
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked for on the command line, for all commands alike."""
+    """The values of the common options."""
 
     address: str | None = None
-    as_json: bool = False
+    format: str | None = None
+    """None leaves the format to the command."""
     no_color: bool = False
     quiet: bool = False
     timeout: float | None = None
@@ -34,22 +40,36 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def color(self) -> bool:
-        """Whether to colour stdout: a terminal that can, and nobody who said no."""
+        """Whether to color stdout: it is a terminal that can, and colors are not disabled."""
         if self.no_color or os.environ.get("NO_COLOR"):
             return False
 
         return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
-    def ask(self, job: str | None, **more: Any) -> SampleRequest:
-        """Return what to look for in JOB, with these limits."""
+    def request(self, job: str | None, **more: Any) -> SampleRequest:
+        """Return the request for samples of JOB with the limits of this call."""
         pause_ms = DEFAULT_MAX_PAUSE_MS if self.max_pause is None else self.max_pause
         address = ("--address", self.address) if self.address else ()
         words = (*((job,) if job else ()), *address)
         return SampleRequest(inject=not self.no_inject, max_pause_ms=pause_ms, words=words, **more)
 
+    def with_format(self, name: str, *, flag: str, is_given: bool) -> Options:
+        """Return the options with the format that an older flag stands for, if it is given.
 
-def common_options(command: F) -> F:
-    """Add the options; `Options` of the call are had from `take`."""
+        Raises:
+            UsageError: Another format is asked for as well.
+        """
+        if not is_given:
+            return self
+
+        if self.format not in (None, name):
+            raise _contradiction(flag, f"--format {self.format}")
+
+        return msgspec.structs.replace(self, format=name)
+
+
+def common_options(command: _CommandT) -> _CommandT:
+    """Add the options to a command, which gets them from `options_of`."""
     for option in reversed(
         (
             click.option(
@@ -57,7 +77,12 @@ def common_options(command: F) -> F:
                 metavar="HOST:PORT",
                 help="Address of the cluster's GCS. Default: RAY_ADDRESS, else the local cluster.",
             ),
-            click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+            click.option(
+                "--format",
+                metavar="NAME",
+                help="Output format: text, json, or another one that the command has.",
+            ),
+            click.option("--json", "as_json", is_flag=True, help="Same as --format json."),
             click.option("--no-color", is_flag=True, help="Disable colors, as NO_COLOR does."),
             click.option("--quiet", "-q", is_flag=True, help="Only print errors to stderr."),
             click.option(
@@ -85,32 +110,41 @@ def common_options(command: F) -> F:
     return command
 
 
-def remember(given: dict[str, Any]) -> None:
-    """Keep the options that stood before the command's name."""
-    click.get_current_context().obj = {name: given[name] for name in NAMES}
+def keep_global_options(given: dict[str, Any]) -> None:
+    """Keep the options given before the command's name for `options_of`."""
+    click.get_current_context().obj = {name: given[name] for name in _NAMES}
 
 
-def take(given: dict[str, Any], *, limit_s: float | None = LIMIT_S) -> Options:
-    """Return the options of this call, those before the command's name included.
+def options_of(given: dict[str, Any], *, limit_s: float | None = DEFAULT_TIMEOUT_S) -> Options:
+    """Take the common options out of `given`, and add those before the command's name.
 
     Starts the clock of `--timeout`, whose default is `limit_s`.
+
+    Raises:
+        UsageError: `--json` and `--format` contradict each other.
     """
     context = click.get_current_context().find_root()
     before = context.obj or {}
-    merged = {name: given.pop(name) or before.get(name) for name in NAMES}
+    merged = {name: given.pop(name) or before.get(name) for name in _NAMES}
+    as_json = merged.pop("as_json")
     options = Options(**{name: value for name, value in merged.items() if value is not None})
+    options = options.with_format(_JSON, flag="--json", is_given=bool(as_json))
 
     signal.setitimer(signal.ITIMER_REAL, options.timeout or limit_s or 0)
 
     return options
 
 
-def without_limit(options: Options) -> None:
-    """Let a command go on for as long as the user likes, unless `--timeout` says otherwise."""
+def lift_default_timeout(options: Options) -> None:
+    """Let a command run for as long as the user likes, unless `--timeout` is given."""
     signal.setitimer(signal.ITIMER_REAL, options.timeout or 0)
 
 
-def say(options: Options, text: str) -> None:
-    """Tell the user something that is not data."""
+def print_message(options: Options, text: str) -> None:
+    """Print something that is not data to stderr, unless `--quiet` is given."""
     if not options.quiet:
         click.echo(text, err=True)
+
+
+def _contradiction(one: str, other: str) -> UsageError:
+    return UsageError(f"{one} and {other} contradict each other.", help_text="Give one of them.")

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from dsray_inspect.agent.commands import why
+from dsray_inspect.agent import settling
 from dsray_inspect.agent.explanation import Explanation
 from dsray_inspect.agent.model import Finding, Snapshot, Verdict
 from tests.tui.histories import recorded
@@ -58,7 +58,7 @@ def ended(state: str) -> Snapshot:
 
 def told(session: Session, *, ended_at: float | None = None) -> Explanation:
     candidate: Any = SimpleNamespace(job=SimpleNamespace(ended_at=ended_at))
-    return why.settle(session, candidate, None)  # type: ignore[arg-type]
+    return settling.settle(session, candidate, None)  # type: ignore[arg-type]
 
 
 def settled(session: Session) -> tuple[int, ...]:
@@ -103,7 +103,7 @@ class Stale(Session):
 def test_it_looks_at_the_run_as_it_is_now() -> None:
     candidate: Any = SimpleNamespace(job=SimpleNamespace(ended_at=None), is_new=False)
     session: Any = Stale(ended("FINISHED"))
-    assert why.settle(session, candidate, None).snapshot.job.state == "FAILED"  # type: ignore[arg-type]
+    assert settling.settle(session, candidate, None).snapshot.job.state == "FAILED"  # type: ignore[arg-type]
 
 
 def test_ray_may_never_say_how_it_ended() -> None:
@@ -134,4 +134,4 @@ def test_a_watch_looks_again_just_when_a_wait_tells_more(
         replace(one, collectives=(waiting,), longest_gap_s=0.03) for one in hung.workers
     )
     look = replace(hung, workers=workers)
-    assert why.rest_s(look, look.taken_at + since_s) == pytest.approx(rest_s)
+    assert settling.rest_s(look, look.taken_at + since_s) == pytest.approx(rest_s)

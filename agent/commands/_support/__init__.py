@@ -1,0 +1,1 @@
+"""What the commands are made of; no module in here is a command."""

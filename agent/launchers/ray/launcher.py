@@ -1,0 +1,205 @@
+"""Ray as a launcher: runs of Ray Train V1 and V2 on one cluster."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from dsray_inspect.agent.compat import ray as shelf
+from dsray_inspect.agent.errors import TargetNotFound
+from dsray_inspect.agent.handles import (
+    Candidate,
+    JobHandle,
+    NodeHandle,
+    ProcessHandle,
+    RunHandle,
+)
+from dsray_inspect.agent.launchers.base import CallFailed, Layout
+from dsray_inspect.agent.launchers.ray.actor_calls import NAMESPACE, ActorCalls
+from dsray_inspect.agent.launchers.ray.connect import connect
+from dsray_inspect.agent.launchers.ray.gcs import Gcs
+from dsray_inspect.agent.launchers.ray.join_check import check_membership
+from dsray_inspect.agent.launchers.ray.milestones import from_log
+from dsray_inspect.agent.launchers.ray.resolve import choose, without_driver
+from dsray_inspect.agent.launchers.ray.start import read_start
+from dsray_inspect.agent.launchers.ray.train import find_runs
+from dsray_inspect.agent.launchers.ray.versions import check_versions
+from dsray_inspect.agent.launchers.start import Milestones, StartFacts
+from dsray_inspect.agent.remote.startup_artifacts import controller_log
+from dsray_inspect.agent.unavailable import Unavailable
+
+NAMING_S = 6.0
+LOG_S = 2.0
+MOST_HELPERS = 64
+WITHOUT_CONTROLLER = Unavailable(reason="not_running", detail="it is not rebuilt for Ray Train V1")
+
+
+class RayLauncher:
+    """One Ray cluster; see `launchers.base.Launcher`."""
+
+    name = "ray"
+
+    def __init__(self, address: str) -> None:
+        connect(address)
+        check_versions(address)
+        self.address = address
+        self._gcs = Gcs(address)
+        self._calls: ActorCalls | None = None
+        self._log_folders: dict[str, str] = {}
+
+    def close(self) -> None:
+        if self._calls is not None:
+            self._calls.close()
+
+    def in_process(self) -> ActorCalls:
+        """Return our own connection as a driver, made when it is first needed."""
+        if self._calls is None:
+            check_membership(self._gcs.nodes())
+            self._calls = ActorCalls(self.address)
+
+        return self._calls
+
+    def node_readers(self) -> ActorCalls:
+        return self.in_process()
+
+    def runs(self, *, inject: bool = True) -> list[Candidate]:
+        found: list[Candidate] = []
+
+        for job in self._gcs.jobs():
+            if is_our_own(job):
+                continue
+
+            runs = find_runs(self._gcs.actors(job.job_id))
+            found.extend(Candidate(job=job, actors=run) for run in runs)
+
+            if not runs:
+                found.append(Candidate(job=job, actors=None))
+
+        return self._named(found) if inject else found
+
+    def find(self, name: str | None, *, inject: bool = True) -> Candidate:
+        """Return the run that `name` means; see `launchers.ray.resolve.choose`.
+
+        Raises:
+            TargetNotFound: nothing is called so, or a submission whose driver has not joined Ray.
+            AmbiguousTarget: several runs fit.
+        """
+        try:
+            return self._find(name, inject=inject)
+        except TargetNotFound:
+            submission = self._gcs.submission(name) if name else None
+
+            if submission is None:
+                raise
+
+            raise without_driver(str(name), submission) from None
+
+    def refresh(self, job: JobHandle, run: RunHandle | None) -> tuple[JobHandle, RunHandle | None]:
+        jobs = {row.job_id: row for row in self._gcs.jobs()}
+        runs = find_runs(self._gcs.actors(job.job_id))
+        same = [other for other in runs if run is not None and other.is_same(run)]
+        return jobs.get(job.job_id, job), same[0] if same else run
+
+    def layout(self, job: JobHandle, run: RunHandle | None, *, helpers: bool = False) -> Layout:
+        nodes = self._gcs.nodes()
+        waits = run is not None and run.controller is not None and not run.has_living_workers
+        is_over = job.is_dead and job.submission_id is not None
+        return Layout(
+            nodes=nodes,
+            placement_groups=self._gcs.placement_groups(job.job_id) if waits else [],
+            available=self._gcs.available() if waits else {},
+            submission=self._gcs.submission(str(job.submission_id)) if is_over else None,
+            helpers=self._helpers(job) if run is not None and helpers else [],
+            log_folders=self._folders_of(nodes) if run is not None else {},
+            exits=self._gcs.exits() if run is not None and run.some_ended else {},
+        )
+
+    def start(self, job: JobHandle, run: RunHandle) -> StartFacts | Unavailable:
+        if run.controller is None:
+            return WITHOUT_CONTROLLER
+
+        return read_start(self._gcs, job, run)
+
+    def start_from_log(self, run: RunHandle) -> Milestones | None:
+        controller = run.controller
+
+        if controller is None or not controller.alive:
+            return None
+
+        try:
+            request = {"until": time.time() + LOG_S}
+            reference = self.in_process().send(controller, (controller_log,), request)
+        except CallFailed:
+            return None
+
+        answer = self.in_process().answers({"": reference}, LOG_S).get("")
+        lines = answer.get("log", ()) if isinstance(answer, dict) else ()
+        return from_log([(int(at_ns), str(text)) for at_ns, text in lines]) if lines else None
+
+    def _find(self, name: str | None, *, inject: bool) -> Candidate:
+        quick = self.runs(inject=False)
+        running = [one for one in quick if one.actors is not None and one.actors.alive]
+        by_job = [one for one in quick if name is not None and one.is_called(name)]
+
+        if inject and not (len(by_job) == 1 or (name is None and len(running) == 1)):
+            return choose(self.runs(), name)
+
+        return choose(quick, name)
+
+    def _named(self, candidates: list[Candidate]) -> list[Candidate]:
+        """Ask the living controllers for run id, name and state."""
+        references: dict[str, Any] = {}
+
+        for number, candidate in enumerate(candidates):
+            run = candidate.actors
+
+            if run is None or run.controller is None or not run.controller.alive:
+                continue
+
+            parts = self.in_process().controller_parts(run)
+
+            if not isinstance(parts, Unavailable):
+                try:
+                    references[str(number)] = self.in_process().send(
+                        run.controller, parts, {"until": time.time() + NAMING_S + 1}
+                    )
+                except CallFailed:
+                    continue
+
+        answers = self.in_process().answers(references, NAMING_S) if references else {}
+        return [
+            with_names(candidate, answers.get(str(number)))
+            for number, candidate in enumerate(candidates)
+        ]
+
+    def _helpers(self, job: JobHandle) -> list[ProcessHandle]:
+        rows = self._gcs.actors(job.job_id)
+        known = {
+            row.actor_id for run in find_runs(rows) for row in (run.controller, *run.workers) if row
+        }
+        return [row for row in rows if row.alive and row.actor_id not in known][:MOST_HELPERS]
+
+    def _folders_of(self, nodes: list[NodeHandle]) -> dict[str, str]:
+        if any(node.alive and node.node_id not in self._log_folders for node in nodes):
+            self._log_folders = {node.node_id: "" for node in nodes} | self._gcs.session_dirs()
+
+        return self._log_folders
+
+
+def is_our_own(job: JobHandle) -> bool:
+    """Return whether a driver is a dsray-inspect or a part of Ray itself."""
+    return job.namespace == NAMESPACE or job.entrypoint.startswith(shelf.PROCESS_TITLE)
+
+
+def with_names(candidate: Candidate, answer: Any) -> Candidate:
+    if not isinstance(answer, dict):
+        return candidate
+
+    return Candidate(
+        job=candidate.job,
+        actors=candidate.actors,
+        run_id=answer.get("run_id"),
+        run_name=answer.get("run_name"),
+        state=answer.get("state"),
+        attempt=answer.get("attempt"),
+    )
