@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from rich.color import Color
 from textual.pilot import Pilot
 
 from dsray_inspect.agent.feed import Event, SampleFailed, SampleTaken
@@ -86,6 +87,13 @@ class Terminal:
         assert isinstance(self.app.screen, View)
         assert self.app.screen.list.current is not None
         return self.app.screen.list.current.text.strip()
+
+    def background_of(self, text: str) -> Color | None:
+        """Return the background of the first segment that contains a text."""
+        strips = self.app.screen._compositor.render_strips()
+        segments = (segment for strip in strips for segment in strip)
+        style = next((segment.style for segment in segments if text in segment.text), None)
+        return style.bgcolor if style is not None else None
 
     async def go_to(self, start: str, key: str = "j") -> None:
         """Move the cursor until its row starts with a text."""

@@ -54,6 +54,15 @@ async def test_the_cursor_moves(terminal: Terminal) -> None:
     assert terminal.row.startswith("rank 1 ")
 
 
+async def test_the_cursor_is_visible(terminal: Terminal) -> None:
+    plain = terminal.background_of("functions")
+    assert terminal.background_of("✗ 1") != plain
+    assert terminal.background_of("○ 0") == plain
+    await terminal.press("j")
+    assert terminal.background_of("✗ 1") == plain
+    assert terminal.background_of("○ 0") != plain
+
+
 async def test_enter_opens_the_culprit_at_its_line_and_escape_goes_back(terminal: Terminal) -> None:
     await terminal.press("enter")
     text = terminal.text

@@ -120,8 +120,10 @@ class Rows(ScrollView, can_focus=True):
         )
         strip = strip.adjust_cell_length(width, self.rich_style)
 
-        if index == self.cursor and self._rows[index].key:
-            strip = strip.apply_style(self._styles["cursor"])
+        if index == self.cursor and self.can_focus and self._rows[index].key:
+            # Over the styles of the segments, each of which has a background of its own.
+            cursor = Style(bgcolor=self._styles["cursor"].bgcolor)
+            strip = Strip(Segment.apply_style(strip, post_style=cursor), width)
 
         return strip.apply_offsets(0, index)
 
