@@ -108,7 +108,8 @@ class ExternalReadBatch:
         request = self._request_to(node_id)
 
         if request is not None:
-            request["pids"].append(pid)
+            # A second probe would find the threads that py-spy has woken: the first one counts.
+            request["pids"] += [] if recorder and not (stack or threads or environ) else [pid]
             request["threads"] += [pid] if stack or threads else []
             request["stacks"] += [pid] if stack else []
             request["environs"] += [pid] if environ else []
@@ -175,7 +176,7 @@ class ExternalReadBatch:
         self._local, self._remote = [], []
 
     def _start(self, node: NodeHandle, request: dict[str, Any]) -> None:
-        if self._readers.can_read(node, self._nodes, request["pids"]):
+        if self._readers.can_read(node, self._nodes, [*request["pids"], *request["recorders"]]):
             agent = Agent(state="local", detail="read from here")
             self._observation.agents[node.node_id] = agent
             self._local.append((node.node_id, self._readers.submit(request)))

@@ -129,7 +129,7 @@ class SamplePass:
             self._collect(self._answer_s() - (time.monotonic() - started))
 
         self._batch.take_all()
-        self._dump_gil_holders_again()
+        self._read_unanswered_outside()
 
         if self._pending:
             self._collect(PATIENCE_S - (time.monotonic() - started), could_answer_only=True)
@@ -344,25 +344,24 @@ class SamplePass:
 
         if not self._observation.request.from_outside:
             for row in silent:
-                self._batch.want(
-                    row.node_id,
-                    row.pid,
-                    stack=True,
-                    environ=True,
-                    recorder=not self._is_controller(row),
-                )
+                self._batch.want(row.node_id, row.pid, stack=True, environ=True)
 
             self._batch.start()
 
         return bool(silent)
 
-    def _dump_gil_holders_again(self) -> None:
-        """Dump those once more whose GIL seems to be held; in one dump it always is somebody's."""
+    def _read_unanswered_outside(self) -> None:
+        """Read the recorders of ranks without an answer; dump those again whose GIL seems to be held.
+
+        In one dump the GIL always is somebody's.
+        """
         for row, _ in self._pending.values():
             stack = self._observation.process(row.node_id, row.pid).stack
+            holds_gil = isinstance(stack, StackDump) and gil_keeper(stack.threads, None) is not None
+            is_rank = self._is_reachable(row) and not self._is_controller(row)
 
-            if isinstance(stack, StackDump) and gil_keeper(stack.threads, None) is not None:
-                self._batch.want(row.node_id, row.pid, stack=True)
+            if holds_gil or is_rank:
+                self._batch.want(row.node_id, row.pid, stack=holds_gil, recorder=is_rank)
 
         self._batch.start()
         self._batch.take_all()

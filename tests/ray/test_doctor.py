@@ -74,8 +74,8 @@ def test_without_ptrace_rights(cluster: Cluster, healthy_job: Job) -> None:
     done = run_doctor(cluster, *NO_PTRACE)
     assert done.returncode == 0, done
     assert "no stacks from outside (rung 3)" in done.stdout
-    assert "Rung 2 sees a rank there" in done.stdout
-    assert "has SYS_PTRACE, this process has not" in done.stdout
+    assert "Rung 2 reads a rank there" in done.stdout
+    assert "has CAP_SYS_PTRACE but dsray-inspect does not" in done.stdout
 
     diagnosis = diagnosis_of(run_doctor(cluster, *NO_PTRACE, flags=("--json",)))
     assert states_of(diagnosis) | {"gpu": ""} == {
@@ -107,7 +107,7 @@ def test_as_another_user(cluster: Cluster, healthy_job: Job, place: str) -> None
     pod = ("env", "KUBERNETES_SERVICE_HOST=10.96.0.1") if place == "pod" else ()
     diagnosis = diagnosis_of(run_doctor(cluster, *pod, *TOLERATED, flags=("--json",)))
     assert diagnosis.exit_code == 0
-    (fix,) = [fix for fix in diagnosis.fixes if "workers are user 0" in fix.what]
+    (fix,) = [fix for fix in diagnosis.fixes if "the workers as user 0" in fix.what]
 
     if place == "pod":
         assert yaml.safe_load("\n".join(fix.lines)) == {"securityContext": {"runAsUser": 0}}

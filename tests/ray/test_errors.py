@@ -275,7 +275,7 @@ def test_a_raylet_that_is_stopped(cluster: Cluster, healthy_job: Job) -> None:
 def home(tmp_path: Path) -> Iterator[Path]:
     """An empty home folder, in which no command may leave a token."""
     yield tmp_path
-    assert not list(tmp_path.iterdir())
+    assert not (tmp_path / ".ray").exists()
 
 
 @pytest.fixture
