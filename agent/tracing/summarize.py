@@ -40,6 +40,10 @@ def summarize(timeline: Timeline) -> Summary:
         by_process[span.process].append(span)
 
     late, waits = _lateness(timeline)
+    # The driver and the controller have spans of the start only.
+    workers = [
+        index for index, process in enumerate(timeline.processes) if process.role == "worker"
+    ]
     ranks = tuple(
         _rank_summary(
             timeline,
@@ -48,9 +52,9 @@ def summarize(timeline: Timeline) -> Summary:
             late_ns=late.get(index, 0),
             waits_ns=waits.get(index, 0),
         )
-        for index in by_process
+        for index in workers
     )
-    first = by_process.get(0, [])
+    first = by_process[workers[0]] if workers else []
     return Summary(
         ranks=ranks,
         late_rank=_late_rank(ranks),

@@ -25,6 +25,7 @@ from dsray_inspect.agent.tracing.steps import StepIndex, find_steps, gap_spans, 
 from dsray_inspect.agent.tracing.summarize import summarize
 from dsray_inspect.agent.tracing.tracer import read_recorders
 from dsray_inspect.exporters import semconv
+from tests.unit.timelines import two_ranks
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "engines.jsonl"
 Rows = Mapping[str, dict[str, Any]]
@@ -435,3 +436,9 @@ def worker() -> Worker:
         evidence=evidence,
         pause_ms=0.0,
     )
+
+
+def test_the_driver_and_the_controller_are_no_ranks() -> None:
+    summary = summarize(two_ranks())
+    assert [rank.rank for rank in summary.ranks] == [0, 1]
+    assert trace_text(summary, now_ns=0).startswith("Ranks 0-1, ")
