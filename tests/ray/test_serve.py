@@ -196,7 +196,7 @@ def test_what_cannot_be_served_is_said_in_one_sentence(cluster: Cluster, tmp_pat
     with serving(cluster, tmp_path, "nobody", "--wait") as served:
         target = served.target()
         for args, says in (
-            (("--listen", target), "is taken"),
+            (("--listen", target), "is in use"),
             (("--listen", "0.0.0.0:0"), "no token is set"),
             (("--listen", "127.0.0.1:0", "nobody-else"), "no job or run called nobody-else"),
         ):

@@ -181,7 +181,7 @@ def test_a_window_is_saved_and_shown_again(
     opened: Terminal, terminal: Terminal, cluster: Cluster
 ) -> None:
     opened.press("s")
-    opened.wait_for("looks saved")
+    opened.wait_for("snapshots saved")
     opened.press("q")
     opened.wait_for("code=1")
     (path,) = cluster.dir.glob("dsray-*.jsonl")
