@@ -93,7 +93,7 @@ metrics-page: setup ## Generate docs/metrics.md from the catalogue of metrics.
 dashboards: setup ## Generate dashboards/grafana/*.json.
 	$(BIN)/python -m dsray_inspect.dashboards.build
 
-test: setup system-packages ## Run all tests, the quick ones first (about 20 minutes on 2 cores).
+test: setup system-packages ## Run all tests, the quick ones first.
 	$(BIN)/pytest -n 2 tests/unit tests/compat $(wildcard tests/promql tests/tui) $(ARGS) $(CHOSEN)
 	$(CLUSTER_TESTS) $(ARGS) $(CHOSEN)
 
