@@ -59,7 +59,7 @@ def test_sees_every_rank_without_a_flag(driver: LocalDriver) -> None:
 def test_another_home_needs_no_flag_either(driver: LocalDriver, tmp_path: Path) -> None:
     done = driver.run("dsray-inspect", "attach", env={"HOME": str(tmp_path)})
     assert "load_batch" in expect_output(done)
-    assert not list(tmp_path.iterdir())
+    assert not (tmp_path / ".ray").exists()
 
 
 def test_says_where_its_token_lies(driver: LocalDriver) -> None:
