@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from dsray_inspect.agent.assemble.groups import groups_of
 from dsray_inspect.agent.assemble.role_waits import (
     controller_state,
     controller_waits_on,
@@ -22,7 +23,6 @@ from dsray_inspect.agent.model import (
     Controller,
     Driver,
     Gpu,
-    Group,
     Job,
     Node,
     Role,
@@ -34,7 +34,7 @@ from dsray_inspect.agent.model import (
 from dsray_inspect.agent.sampling.node_report import NodeReport
 from dsray_inspect.agent.sampling.observation import Observation
 from dsray_inspect.agent.sampling.process_probe import NOT_PROBED, StackDump
-from dsray_inspect.agent.sampling.rank_report import ControllerReport, RankReport
+from dsray_inspect.agent.sampling.rank_report import ControllerReport
 from dsray_inspect.agent.stacks.merge import Entry, group
 from dsray_inspect.agent.stacks.thread import Thread
 from dsray_inspect.agent.unavailable import Unavailable
@@ -71,7 +71,8 @@ def assemble(
     observation: Observation, *, all_threads: bool = False, earlier: AnalysisInput | None = None
 ) -> AnalysisInput:
     """Return the snapshot without findings and verdict."""
-    members = members_of(observation)
+    groups = groups_of(observation)
+    members = members_of(observation, groups)
     driver_seen = threads_of((), observation.driver)
     controller = observation.actors.controller if observation.actors else None
     controller_seen = controller_threads(observation, controller)
@@ -100,7 +101,7 @@ def assemble(
         controller=controller_of(observation, controller_seen),
         nodes=nodes_of(observation),
         workers=tuple(member.worker for member in members),
-        groups=groups_of(observation),
+        groups=groups,
         stacks=Stacks(groups=group(entries)),
         findings=(),
         verdict=NOT_JUDGED,
@@ -118,17 +119,6 @@ def assemble(
         controller=controller_seen,
         earlier=msgspec.structs.replace(earlier, earlier=None) if earlier else None,
     )
-
-
-def groups_of(observation: Observation) -> tuple[Group, ...]:
-    """Return each process group of the ranks' collectives once, by the order of their names."""
-    groups = {
-        group.id: group
-        for report in observation.ranks.values()
-        if isinstance(report, RankReport)
-        for group in report.groups
-    }
-    return tuple(sorted(groups.values(), key=lambda group: (group.name, group.ranks[0], group.id)))
 
 
 def controller_threads(observation: Observation, controller: ProcessHandle | None) -> ThreadDump:

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import msgspec
 
+from dsray_inspect.agent.assemble.groups import group_ids_of
 from dsray_inspect.agent.assemble.threads import ThreadDump, children_of, threads_of
 from dsray_inspect.agent.assemble.train_log import ranks_of
 from dsray_inspect.agent.environment import explain
@@ -16,6 +17,7 @@ from dsray_inspect.agent.model import (
     Collective,
     EnvVar,
     Evidence,
+    Group,
     Log,
     Phase,
     Worker,
@@ -89,12 +91,12 @@ class RankContext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.counters.children if self.counters is not None else ()
 
 
-def members_of(observation: Observation) -> list[RankContext]:
+def members_of(observation: Observation, groups: tuple[Group, ...]) -> list[RankContext]:
     """Return all workers of the group in the order of their ranks, unknown ranks last."""
     rows = observation.actors.workers if observation.actors else ()
     known = {**known_from_log(observation), **known_to_controller(observation.controller)}
     nodes = {node.node_id: node for node in observation.nodes}
-    members = [member_of(row, known.get(row.actor_id), nodes, observation) for row in rows]
+    members = [member_of(row, known.get(row.actor_id), nodes, observation, groups) for row in rows]
     return sorted(members, key=lambda one: (one.worker.rank is None, one.worker.rank or 0))
 
 
@@ -124,6 +126,7 @@ def member_of(
     known: ControllerWorker | None,
     nodes: Mapping[str, NodeHandle],
     observation: Observation,
+    groups: tuple[Group, ...],
 ) -> RankContext:
     answer = observation.ranks.get(row.actor_id) or not_running(row)
     own, silence = (answer, None) if isinstance(answer, RankReport) else (NO_REPORT, answer)
@@ -141,7 +144,7 @@ def member_of(
     gpus, gpu_evidence = gpus_of(row, known, env, report)
     collectives = () if isinstance(own.collectives, Unavailable) else own.collectives
     none_asked = silence or failure_of(own) or NOT_ASKED
-    recorder = recorder_of(own, probe, place.rank, observation)
+    recorder = recorder_of(own, probe, place.rank, groups)
     worker = Worker(
         rank=place.rank,
         local_rank=place.local_rank,
@@ -216,19 +219,8 @@ def why_none(part: object, none_asked: Unavailable) -> str:
     return str(none_asked if part.reason == "not_asked" else part)
 
 
-def groups_with(rank: int | None, observation: Observation) -> Mapping[str, str]:
-    """Return by name the ids of the process groups that other ranks know a rank to be in."""
-    return {
-        group.name: group.id
-        for report in observation.ranks.values()
-        if isinstance(report, RankReport)
-        for group in report.groups
-        if rank in group.ranks
-    }
-
-
 def recorder_of(
-    own: RankReport, probe: ProcessProbe, rank: int | None, observation: Observation
+    own: RankReport, probe: ProcessProbe, rank: int | None, groups: tuple[Group, ...]
 ) -> RecorderReport:
     """Return what a rank reported of its flight recorder, else what was read from its memory.
 
@@ -241,9 +233,9 @@ def recorder_of(
             arrivals=own.arrivals,
         )
 
-    groups = groups_with(rank, observation)
+    ids = group_ids_of(rank, groups)
     collectives = tuple(
-        msgspec.structs.replace(collective, group_id=groups.get(collective.group))
+        msgspec.structs.replace(collective, group_id=ids.get(collective.group))
         for collective in probe.recorder.collectives
     )
     return msgspec.structs.replace(probe.recorder, collectives=collectives)

@@ -1,0 +1,25 @@
+"""The process groups of a sample, each once, however many ranks reported it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from dsray_inspect.agent.model import Group
+from dsray_inspect.agent.sampling.observation import Observation
+from dsray_inspect.agent.sampling.rank_report import RankReport
+
+
+def groups_of(observation: Observation) -> tuple[Group, ...]:
+    """Return each process group of the ranks' collectives once, by the order of their names."""
+    groups = {
+        group.id: group
+        for report in observation.ranks.values()
+        if isinstance(report, RankReport)
+        for group in report.groups
+    }
+    return tuple(sorted(groups.values(), key=lambda group: (group.name, group.ranks[0], group.id)))
+
+
+def group_ids_of(rank: int | None, groups: Iterable[Group]) -> Mapping[str, str]:
+    """Return by name the ids of the process groups that a rank is in."""
+    return {group.name: group.id for group in groups if rank in group.ranks}
