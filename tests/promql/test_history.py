@@ -13,7 +13,7 @@ from tests.promql.server import RULES, Prometheus, promtool
 
 pytestmark = needs_prometheus
 
-ONLY_IN = {"In the oldest of them for": {"hang"}}
+ONLY_IN = {"Time in the oldest of them": {"hang"}}
 """Panels that have something to show only when something is wrong."""
 FIRING = {
     "healthy": set[str](),
@@ -83,7 +83,7 @@ def test_ranks_and_values_are_those_of_the_run(history: Prometheus, one: History
     culprits = results(history, by_panel["Culprits"], one)
     blamed = {"hang": {"1"}, "straggler": {"2"}}.get(one.name, {None})
     assert {each["metric"].get("rank") for each in culprits} == blamed
-    gpus = results(history, by_panel["Utilisation by rank, as DCGM has it"], one)
+    gpus = results(history, by_panel["Utilization by rank, from DCGM"], one)
     assert {each["metric"]["rank"] for each in gpus} == {"0", "1", "2"}
     assert {value for each in gpus for _, value in each["values"]} == {"0.8"}
 
