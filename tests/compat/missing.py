@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,10 +16,17 @@ from tests.compat.package import Package, version_tuple
 
 def shelf_rows(shelf: ModuleType) -> Iterator[tuple[str, Any, rows.Row]]:
     """Yield name, value and row of each annotated constant of a shelf."""
-    for name, hint in typing.get_type_hints(shelf, include_extras=True).items():
-        for row in getattr(hint, "__metadata__", ()):
-            if isinstance(row, rows.Row):
-                yield name, getattr(shelf, name), row
+    for module in modules(shelf):
+        for name, hint in typing.get_type_hints(module, include_extras=True).items():
+            for row in getattr(hint, "__metadata__", ()):
+                if isinstance(row, rows.Row):
+                    yield name, getattr(module, name), row
+
+
+def modules(shelf: ModuleType) -> list[ModuleType]:
+    """Return a shelf's modules; a small shelf is one module itself."""
+    below = pkgutil.iter_modules(getattr(shelf, "__path__", ()), f"{shelf.__name__}.")
+    return [shelf, *(importlib.import_module(module.name) for module in below)]
 
 
 def missing(shelf: ModuleType, package: Package) -> list[str]:

@@ -37,6 +37,13 @@ def test_every_constant_of_a_shelf_is_a_row_that_says_what_it_is_for(shelf: Modu
     assert not [name for name, row in rows.items() if len(row.use) < 10]
 
 
+@pytest.mark.parametrize("shelf", SHELVES.values())
+def test_a_shelf_gives_each_name_one_row(shelf: ModuleType) -> None:
+    names = [name for name, _, _ in shelf_rows(shelf)]
+    assert len(names) == len(set(names))
+    assert not [name for name in names if not hasattr(shelf, name)]
+
+
 def test_a_name_that_is_gone_is_named_with_its_use(tmp_path: Path) -> None:
     (tmp_path / "ray").mkdir()
     (tmp_path / "ray/_version.py").write_text('version = "2.99.0"\n')
