@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from dsray_inspect.agent.assemble.groups import groups_of
+from dsray_inspect.agent.assemble.ranks import members_of
 from dsray_inspect.agent.assemble.role_waits import (
     controller_state,
     controller_waits_on,
@@ -16,7 +17,7 @@ from dsray_inspect.agent.assemble.role_waits import (
     telling_thread,
 )
 from dsray_inspect.agent.assemble.threads import ThreadDump, threads_of
-from dsray_inspect.agent.assemble.workers import RankContext, members_of
+from dsray_inspect.agent.assemble.workers import RankContext
 from dsray_inspect.agent.handles import JobHandle, ProcessHandle, RunHandle
 from dsray_inspect.agent.model import (
     Agent,

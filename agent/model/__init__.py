@@ -15,6 +15,6 @@ from dsray_inspect.agent.model.snapshot import *
 from dsray_inspect.agent.model.stacks import *
 from dsray_inspect.agent.model.startup import *
 from dsray_inspect.agent.model.verdict import *
-from dsray_inspect.agent.model.wait_graph import *
 from dsray_inspect.agent.model.vocabulary import *
+from dsray_inspect.agent.model.wait_graph import *
 from dsray_inspect.agent.model.worker import *
