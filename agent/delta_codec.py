@@ -1,4 +1,4 @@
-"""Looks as columns: of each field of the ranks its distinct values, and only if it has changed.
+"""Snapshots as columns: of each field of the ranks its distinct values, and only if it has changed.
 
 This is what a screen is sent of ten thousand ranks twice a second: their environments are alike
 and stay, only their times do not.
@@ -34,7 +34,7 @@ class Column(Record, frozen=True, kw_only=True):
 
 
 class ColumnsLine(Record, frozen=True, kw_only=True):
-    """A look, or what of it is not as it was in the look before."""
+    """A snapshot, or what of it differs from the snapshot before."""
 
     event: str = EVENT
     is_whole: bool
@@ -45,19 +45,19 @@ class ColumnsLine(Record, frozen=True, kw_only=True):
 
 
 class Writer:
-    """Encodes one look after another."""
+    """Encodes one snapshot after another."""
 
     def __init__(self) -> None:
         self._before: Snapshot | None = None
 
     def line(self, snapshot: Snapshot) -> bytes:
-        """Return a look as one line, its end included."""
+        """Return a snapshot as one line, its end included."""
         before, self._before = self._before, snapshot
         workers = snapshot.workers
         old = before if before is not None and len(before.workers) == len(workers) else None
         collectives = collectives_column(workers, old)
         ages = ages_of(workers)
-        told = ColumnsLine(
+        line = ColumnsLine(
             is_whole=old is None,
             fields=dict(changed_fields(snapshot, old)),
             columns={**changed_columns(workers, old), **collectives},
@@ -65,7 +65,7 @@ class Writer:
             if old is not None and not collectives and ages == ages_of(old.workers)
             else ages,
         )
-        return msgspec.json.encode(told) + b"\n"
+        return msgspec.json.encode(line) + b"\n"
 
 
 def changed_fields(snapshot: Snapshot, old: Snapshot | None) -> Iterable[tuple[str, msgspec.Raw]]:
@@ -80,10 +80,10 @@ def changed_columns(workers: Sequence[Worker], old: Snapshot | None) -> dict[str
     found = {}
 
     for name in PLAIN:
-        values = [getattr(one, name) for one in workers]
+        values = [getattr(worker, name) for worker in workers]
 
-        if old is None or [getattr(one, name) for one in old.workers] != values:
-            found[name] = column(values, values)
+        if old is None or [getattr(worker, name) for worker in old.workers] != values:
+            found[name] = column_of(values, values)
 
     return found
 
@@ -95,12 +95,12 @@ def collectives_column(workers: Sequence[Worker], old: Snapshot | None) -> dict[
     if old is not None and keys_of(old.workers) == keys:
         return {}
 
-    values = [ageless(one.collectives) for one in workers]
-    return {COLLECTIVES: column(values, keys)}
+    values = [ageless(worker.collectives) for worker in workers]
+    return {COLLECTIVES: column_of(values, keys)}
 
 
 def ages_of(workers: Sequence[Worker]) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(one.age_s for one in worker.collectives) for worker in workers)
+    return tuple(tuple(collective.age_s for collective in worker.collectives) for worker in workers)
 
 
 def keys_of(workers: Sequence[Worker]) -> list[tuple[object, ...]]:
@@ -108,10 +108,10 @@ def keys_of(workers: Sequence[Worker]) -> list[tuple[object, ...]]:
 
 
 def ageless(collectives: Iterable[Collective]) -> tuple[Collective, ...]:
-    return tuple(msgspec.structs.replace(one, age_s=0.0) for one in collectives)
+    return tuple(aged(collective, 0.0) for collective in collectives)
 
 
-def column(values: Sequence[object], keys: Sequence[object]) -> Column:
+def column_of(values: Sequence[object], keys: Sequence[object]) -> Column:
     """Return each value once. Equal keys are equal values; a record is known by its identity too."""
     places: dict[object, int] = {}
     written: dict[bytes, int] = {}
@@ -134,58 +134,60 @@ def column(values: Sequence[object], keys: Sequence[object]) -> Column:
 
 
 def snapshot_of(line: bytes, before: Snapshot | None) -> Snapshot:
-    """Return the look that a line tells, given the one before it; what did not change is shared.
+    """Return the snapshot that a line holds, given the one before; what did not change is shared.
 
     Raises:
-        msgspec.MsgspecError: the line is none, or does not follow that look.
+        msgspec.MsgspecError: the line is none, or does not follow that snapshot.
     """
-    told = msgspec.json.decode(line, type=ColumnsLine)
+    change = msgspec.json.decode(line, type=ColumnsLine)
     fields = {
-        name: msgspec.json.decode(raw, type=SNAPSHOT[name]) for name, raw in told.fields.items()
+        name: msgspec.json.decode(raw, type=SNAPSHOT[name]) for name, raw in change.fields.items()
     }
 
-    if told.is_whole:
-        return Snapshot(workers=tuple(new_workers(told)), **fields)
+    if change.is_whole:
+        return Snapshot(workers=tuple(new_workers(change)), **fields)
 
-    if before is None or (told.ages is not None and len(told.ages) != len(before.workers)):
-        raise msgspec.ValidationError("the look before this change is not known")
+    if before is None or (change.ages is not None and len(change.ages) != len(before.workers)):
+        raise msgspec.ValidationError("the snapshot before this change is not known")
 
-    return msgspec.structs.replace(before, workers=changed_workers(told, before.workers), **fields)
+    return msgspec.structs.replace(
+        before, workers=changed_workers(change, before.workers), **fields
+    )
 
 
-def new_workers(told: ColumnsLine) -> Iterable[Worker]:
-    rows = spread_all(told)
+def new_workers(change: ColumnsLine) -> Iterable[Worker]:
+    rows = spread_all(change)
     return (Worker(**dict(zip(rows, row, strict=True))) for row in zip(*rows.values(), strict=True))
 
 
-def changed_workers(told: ColumnsLine, workers: tuple[Worker, ...]) -> tuple[Worker, ...]:
-    rows = spread_all(told, workers)
+def changed_workers(change: ColumnsLine, workers: tuple[Worker, ...]) -> tuple[Worker, ...]:
+    rows = spread_all(change, workers)
 
     if not rows:
         return workers
 
     return tuple(
-        msgspec.structs.replace(one, **dict(zip(rows, row, strict=True)))
-        for one, row in zip(workers, zip(*rows.values(), strict=True), strict=True)
+        msgspec.structs.replace(worker, **dict(zip(rows, row, strict=True)))
+        for worker, row in zip(workers, zip(*rows.values(), strict=True), strict=True)
     )
 
 
-def spread_all(told: ColumnsLine, workers: tuple[Worker, ...] = ()) -> dict[str, Sequence[Any]]:
-    """Return the values of each field that was told, one a rank."""
-    rows = {name: spread(name, one) for name, one in told.columns.items()}
+def spread_all(change: ColumnsLine, workers: tuple[Worker, ...] = ()) -> dict[str, Sequence[Any]]:
+    """Return the values of each field of the line, one a rank."""
+    rows = {name: spread(name, column) for name, column in change.columns.items()}
 
-    if told.ages is not None and any(told.ages):
-        timeless = rows.get(COLLECTIVES) or [one.collectives for one in workers]
+    if change.ages is not None and any(change.ages):
+        timeless = rows.get(COLLECTIVES) or [worker.collectives for worker in workers]
         rows[COLLECTIVES] = [
-            tuple(map(aged, mine, ages)) for mine, ages in zip(timeless, told.ages, strict=True)
+            tuple(map(aged, mine, ages)) for mine, ages in zip(timeless, change.ages, strict=True)
         ]
 
     return rows
 
 
-def spread(name: str, one: Column) -> Sequence[Any]:
-    values: list[Any] = msgspec.json.decode(one.values, type=list[WORKER[name]])  # type: ignore[valid-type]
-    return values if one.at is None else [values[place] for place in one.at]
+def spread(name: str, column: Column) -> Sequence[Any]:
+    values: list[Any] = msgspec.json.decode(column.values, type=list[WORKER[name]])  # type: ignore[valid-type]
+    return values if column.at is None else [values[place] for place in column.at]
 
 
 def aged(collective: Collective, age_s: float) -> Collective:

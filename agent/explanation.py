@@ -15,6 +15,7 @@ from dsray_inspect.agent.model import (
     WaitGraph,
     Worker,
 )
+from dsray_inspect.agent.text import confidence
 
 SCHEMA_VERSION: Final = 1
 
@@ -49,7 +50,7 @@ class Explanation(Record, frozen=True, kw_only=True):
     sure: Literal["yes", "no", "not asked"]
     sure_because: str
     step_s: float | None
-    """Seconds a step, from both samples; None when no rank made one."""
+    """Seconds a step, from both samples; None when no rank made a step."""
     findings: tuple[Finding, ...]
     next_step: str
     snapshot: Snapshot
@@ -105,23 +106,23 @@ def _confidence(samples: tuple[Snapshot, ...]) -> tuple[Literal["yes", "no", "no
     last = samples[-1]
 
     if last.verdict.state == "unknown":
-        return "no", "what was seen does not prove a cause"
+        return "no", confidence.UNPROVEN
 
     if len(samples) < 2 or not last.verdict.ranks:
-        return "not asked", "one sample is enough for it"
+        return "not asked", confidence.ONE_IS_ENOUGH
 
     first = samples[0]
     apart_s = last.taken_at - first.taken_at
 
     if (first.verdict.cause, first.verdict.ranks) != (last.verdict.cause, last.verdict.ranks):
-        return "no", f"a sample {apart_s:.1f} s earlier said otherwise: {first.verdict.summary}"
+        return "no", confidence.said_otherwise(first.verdict, apart_s)
 
     before, now = _stacks_of(first), _stacks_of(last)
 
     if any(before.get(rank) != now.get(rank) for rank in last.verdict.ranks):
-        return "no", f"its stack changed within {apart_s:.1f} s: it is slow or polling"
+        return "no", confidence.stack_changed(apart_s)
 
-    return "yes", f"the same verdict and the same stack in 2 samples, {apart_s:.1f} s apart"
+    return "yes", confidence.confirmed(apart_s)
 
 
 def _stacks_of(snapshot: Snapshot) -> dict[int, tuple[tuple[str, int], ...]]:

@@ -14,14 +14,11 @@ from dsray_inspect.agent.assemble.workers import RankContext
 from dsray_inspect.agent.detectors.evidence.blocked_in import (
     is_reporting,
     object_wait_of,
-    quiet_s,
-    where,
 )
 from dsray_inspect.agent.detectors.evidence.collective_waits import Wait, waits
 from dsray_inspect.agent.detectors.evidence.compile_locks import waits_for_lock
 from dsray_inspect.agent.model import Group, NodeKind, WaitEdge, WaitGraph, WaitNode
-from dsray_inspect.agent.text.findings.phrases import where_name
-from dsray_inspect.agent.text.humanize import collective_name, duration
+from dsray_inspect.agent.text import wait_graph as words
 
 MOST_ELSEWHERE = 64
 """How many of the ranks that wait in something else a collective points at."""
@@ -56,7 +53,7 @@ def graph_of(sample: AnalysisInput) -> WaitGraph:
     builder = _Builder()
 
     for member in sample.members:
-        builder.node(_name(member), "rank", f"{member.worker.phase}, {where_name(where(member))}")
+        builder.node(words.rank_name(member), "rank", words.rank_detail(member))
 
     waiting = waits(sample)
     _in_collectives(builder, sample, waiting)
@@ -73,11 +70,6 @@ def graph_of(sample: AnalysisInput) -> WaitGraph:
     return builder.graph()
 
 
-def _name(member: RankContext) -> str:
-    rank = member.worker.rank
-    return f"rank {rank}" if rank is not None else f"pid {member.worker.pid}"
-
-
 def _in_collectives(builder: _Builder, sample: AnalysisInput, waiting: Sequence[Wait]) -> None:
     """Add each collective that ranks are in, and the ranks of its group that are not."""
     alike: dict[object, list[Wait]] = {}
@@ -88,16 +80,18 @@ def _in_collectives(builder: _Builder, sample: AnalysisInput, waiting: Sequence[
 
     for held in alike.values():
         first = held[0].collective
-        key = collective_name(first) if first else "a collective"
-        node = builder.node(key, "process_group")
+        node = builder.node(words.meeting_name(first), "process_group")
         here = {id(wait.member) for wait in held}
-        evidence = f"{'flight recorder' if first else 'stack'}, {key}"
+        evidence = words.meeting_evidence(first)
 
         for wait in held:
-            builder.edge(_name(wait.member), node, f"in it for {duration(wait.waited_s)}", evidence)
+            waiter = words.rank_name(wait.member)
+            builder.edge(waiter, node, words.waits_since(wait.waited_s), evidence)
 
         for member in groups.absent(first.group_id if first else None, here):
-            builder.edge(node, _name(member), "has not reached it", _whereabouts(member))
+            builder.edge(
+                node, words.rank_name(member), words.NOT_REACHED, words.whereabouts(member)
+            )
 
 
 def _same_collective(wait: Wait) -> object:
@@ -143,17 +137,11 @@ class _Groups:
             ]
             members = known or self._members
             found = self._known[group_id] = (
-                [one for one in members if id(one) not in self._waiting],
-                [one for one in members if id(one) in self._waiting],
+                [member for member in members if id(member) not in self._waiting],
+                [member for member in members if id(member) in self._waiting],
             )
 
         return found
-
-
-def _whereabouts(member: RankContext) -> str:
-    seconds = quiet_s(member)
-    last = f", its last collective was {duration(seconds)} ago" if seconds is not None else ""
-    return f"{member.worker.state}, {member.worker.phase}, in {where_name(where(member))}{last}"
 
 
 def _gather_at(
@@ -168,41 +156,41 @@ def _gather_at(
     node = builder.node(key, kind)
 
     for member in present.values():
-        builder.edge(
-            _name(member), node, "waits in it for all ranks", f"stack, {where_name(where(member))}"
-        )
+        builder.edge(words.rank_name(member), node, words.MEETS_ALL, words.stack_evidence(member))
 
     for member in sample.members:
         if id(member) not in present:
-            builder.edge(node, _name(member), "has not reached it", _whereabouts(member))
+            builder.edge(
+                node, words.rank_name(member), words.NOT_REACHED, words.whereabouts(member)
+            )
 
 
 def _by_itself(builder: _Builder, member: RankContext) -> None:
     """Add what a rank waits for that is no other rank."""
-    own = _name(member)
+    own, pid = words.rank_name(member), member.worker.pid
     tracer = member.tracer
 
     if tracer and member.worker.state == "stopped":
-        node = builder.node(f"pid {tracer}", "debugger")
-        builder.edge(own, node, "held by it", f"TracerPid of pid {member.worker.pid}")
+        node = builder.node(words.process_name(tracer), "debugger")
+        builder.edge(own, node, words.HELD, words.process_evidence("TracerPid", pid))
 
     if object_wait_of(member) is not None:
-        node = builder.node("object store", "object_store")
-        builder.edge(own, node, "in ray.get", f"stack, {where_name(where(member))}")
+        node = builder.node(words.OBJECT_STORE, "object_store")
+        builder.edge(own, node, words.IN_RAY_GET, words.stack_evidence(member))
 
     if waits_for_lock(member):
-        for path in [lock.path for lock in member.locks] or ["a compile lock"]:
+        for path in [lock.path for lock in member.locks] or [words.SOME_LOCK]:
             node = builder.node(path, "lock")
-            builder.edge(own, node, "waits for it to be removed", "stack, FileBaton.wait")
+            builder.edge(own, node, words.AWAITS_REMOVAL, words.LOCK_STACK)
 
     if member.worker.phase in ("data", "op_compile") and not waits_for_lock(member):
         for child in member.child_processes[:8]:
-            node = builder.node(f"child {child.pid}", "child", child.name)
-            builder.edge(own, node, f"its child {child.name}, state {child.state}", "/proc")
+            node = builder.node(words.child_name(child.pid), "child", child.name)
+            builder.edge(own, node, words.child_state(child.name, child.state), "/proc")
 
     for address in member.dials:
         node = builder.node(address, "address")
-        builder.edge(own, node, "is connecting to it", f"SYN_SENT of pid {member.worker.pid}")
+        builder.edge(own, node, words.CONNECTING, words.process_evidence("SYN_SENT", pid))
 
 
 def _above(builder: _Builder, sample: AnalysisInput) -> None:
@@ -218,7 +206,7 @@ def _above(builder: _Builder, sample: AnalysisInput) -> None:
                 node,
                 builder.node("controller", "controller"),
                 snapshot.driver.waiting_on,
-                f"stack of pid {snapshot.driver.pid}",
+                words.process_evidence("stack", snapshot.driver.pid),
             )
 
     if controller is None:
@@ -227,13 +215,13 @@ def _above(builder: _Builder, sample: AnalysisInput) -> None:
     for group in sample.observation.placement_groups:
         if group.state in ("PENDING", "RESCHEDULING"):
             node = builder.node(
-                f"placement group {group.placement_group_id[:8]}", "placement_group"
+                words.placement_group_name(group.placement_group_id), "placement_group"
             )
-            builder.edge("controller", node, f"it is {group.state}", "Ray's placement group table")
+            builder.edge("controller", node, words.group_state(group.state), words.GROUP_TABLE)
 
     waiters = {edge.waiter for edge in builder.edges}
     ends = dict.fromkeys(edge.awaited for edge in builder.edges if edge.awaited not in waiters)
 
     for end in ends:
         if builder.nodes[end].kind == "rank" and "controller" in builder.nodes:
-            builder.edge("controller", end, "polls it until it returns", controller.state)
+            builder.edge("controller", end, words.POLLING, controller.state)

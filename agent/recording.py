@@ -1,7 +1,7 @@
 """Events of a feed as JSON Lines: what `attach --follow` prints and `--replay` reads.
 
 A line is a snapshot, as `attach --json` prints it, or an object whose `event` says what else
-happened: `remembered`, `unseen` or `ended`. The TUI's own reader tells snapshots as `columns`.
+happened: `remembered`, `unseen` or `ended`. The TUI asks for snapshots as `columns`.
 """
 
 from __future__ import annotations
@@ -88,9 +88,9 @@ def events_of(lines: Iterable[bytes]) -> Iterator[Event]:
             last = delta_codec.snapshot_of(line, last)
             yield SampleTaken(snapshot=last)
         elif kind == "unseen":
-            told = msgspec.json.decode(line, type=SampleFailedLine)
+            failed = msgspec.json.decode(line, type=SampleFailedLine)
             yield SampleFailed(
-                why=told.why, help_text=told.help_text, failures=told.failures, at=told.at
+                why=failed.why, help_text=failed.help_text, failures=failed.failures, at=failed.at
             )
         elif kind == "remembered":
             yield HistoryLoaded(history=msgspec.json.decode(line, type=HistoryLoadedLine).history)
@@ -132,7 +132,7 @@ def read_window(path: Path) -> list[Event]:
 
 
 def lines_of(text: bytes) -> list[bytes]:
-    """Return the lines of a file; a single document may stand over several lines."""
+    """Return the lines of a file; a single document may span several lines."""
     if text.startswith((b"{\n", b"{\r\n")):
         return [msgspec.json.encode(msgspec.json.decode(text)) + b"\n"]
 
@@ -140,7 +140,7 @@ def lines_of(text: bytes) -> list[bytes]:
 
 
 def write_window(path: Path, snapshots: Iterable[Snapshot], history: History | None = None) -> None:
-    """Write snapshots down, readable by nobody else: they name hosts and files."""
+    """Write snapshots to a file that only its owner can read: they name hosts and files."""
     events: list[Event] = [SampleTaken(snapshot=snapshot) for snapshot in snapshots]
 
     if history is not None:

@@ -97,7 +97,7 @@ class LiveSource:
         )
 
     def _arguments(self) -> Sequence[str]:
-        flags = ("--follow", "--every", str(self._every_s), "--leash", "--columns")
+        flags = ("--follow", "--every", str(self._every_s), "--end-with-stdin", "--columns")
         return ("attach", *self._job, *flags, *self._options)
 
     def run(self, post: Post) -> None:

@@ -1,1 +1,1 @@
-"""From the raw answers of one look to its snapshot; pure functions."""
+"""From the raw answers of one sample to its snapshot; pure functions."""

@@ -60,7 +60,7 @@ _WITHOUT_HISTORY: Final = "json"
     metavar="FILE",
     help="Show recorded snapshots instead of a live job.",
 )
-@click.option("--leash", is_flag=True, hidden=True, help="End when stdin is closed.")
+@click.option("--end-with-stdin", is_flag=True, hidden=True, help="End when stdin is closed.")
 @click.option("--columns", "as_columns", is_flag=True, hidden=True, help="Print for our own TUI.")
 @common_options
 def command(
@@ -69,7 +69,7 @@ def command(
     is_followed: bool,
     every_s: float,
     replay: Path | None,
-    leash: bool,
+    end_with_stdin: bool,
     as_columns: bool,
     **given: Any,
 ) -> ExitCode:
@@ -83,7 +83,7 @@ def command(
 
     if is_followed:
         lift_default_timeout(options)
-        exit_when_stdin_closes(leash)
+        exit_when_stdin_closes(end_with_stdin)
         return follow(job, options, every_s, as_columns=as_columns)
 
     options = options.with_format(TEXT, flag="--text", is_given=text)

@@ -1,4 +1,4 @@
-"""`dsray-inspect demo`: a local Ray cluster, a real DeepSpeed job, and a look at it."""
+"""`dsray-inspect demo`: a local Ray cluster, a real DeepSpeed job, and its report."""
 
 from __future__ import annotations
 

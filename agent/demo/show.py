@@ -205,7 +205,9 @@ class Show:
                 if self.cluster.has_ended():
                     raise self._cluster_died("the attach")
 
-                stage.update(_blocked_in(snapshot) if self._plan.hang else snapshot.verdict.summary)
+                stage.update(
+                    _longest_idle(snapshot) if self._plan.hang else snapshot.verdict.summary
+                )
                 time.sleep(1)
 
     def keep(self) -> None:
@@ -247,12 +249,15 @@ def _attach_error(done: subprocess.CompletedProcess[bytes]) -> InspectError:
     return InspectError(f"attach exited with {done.returncode}.", help_text=said)
 
 
-def _blocked_in(snapshot: Snapshot) -> str:
-    """Return where a rank is blocked while the stall is too short for a verdict."""
+def _longest_idle(snapshot: Snapshot) -> str:
+    """Return which rank has been idle longest, while that is too short for a verdict."""
     idle = [(worker.idle_s or 0.0, worker) for worker in snapshot.workers]
     longest_s, worker = max(idle, key=lambda pair: pair[0], default=(0.0, None))
 
     if worker is None or worker.function is None or longest_s < 2:
         return "the ranks are still running"
 
-    return f"rank {worker.rank} is blocked in {worker.function.name}, but not yet long enough for a verdict"
+    return (
+        f"rank {worker.rank} has been idle in {worker.function.name} for {longest_s:.0f} s,"
+        " too short for a verdict"
+    )

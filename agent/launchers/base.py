@@ -25,7 +25,7 @@ from dsray_inspect.agent.launchers.start import Milestones, StartFacts
 from dsray_inspect.agent.unavailable import Unavailable
 
 Part = Callable[[Any, dict[str, Any], dict[str, Any]], dict[str, Any]]
-"""What runs inside a process: `part(actor, request, seen)`; see `remote.reads`."""
+"""What runs inside a process: `part(actor, request, so_far)`; see `remote.reads`."""
 
 
 class CallFailed(Exception):

@@ -1,4 +1,4 @@
-"""What a process has done so far, for two looks to be compared by (stdlib only, sent by value).
+"""What a process has done so far, for two samples to be compared by (stdlib only, sent by value).
 
 Reads of /proc that take well under a millisecond each; whatever cannot be read is left out.
 """
@@ -25,7 +25,7 @@ def activity_counters(
     """Return CPU seconds, bytes moved, children, who traces it, what it dials, and its memory.
 
     Each thread has children of its own: without `threads` none are looked for.
-    `tables` is shared by the processes of one look. A process that reads itself gives none: it
+    `tables` is shared by the processes of one sample. A process that reads itself gives none: it
     opens no socket for it, and so does not know what it has received.
     """
     status = start_of(f"/proc/{pid}/status")

@@ -50,5 +50,5 @@ def describe(worker: Any) -> dict[str, Any]:
     return {
         **{name: follow(worker, path) for name, path in WORKER_PATHS.items()},
         "actor_id": follow(worker, WORKER_ACTOR).hex(),
-        "gpu_ids": [str(one) for one in accelerators.get("GPU") or ()],
+        "gpu_ids": [str(gpu_id) for gpu_id in accelerators.get("GPU") or ()],
     }

@@ -93,7 +93,9 @@ def attempts(pids: list[int], program: str | None, timeout_s: float) -> dict[str
             "target": target,
             "stacks": failures[0]["detail"] if failures[0] else OK,
             "environ": failures[1]["detail"] if failures[1] else OK,
-            "is_denied": any(one is not None and one["reason"] == "no_ptrace" for one in failures),
+            "is_denied": any(
+                failure is not None and failure["reason"] == "no_ptrace" for failure in failures
+            ),
             "sched": sched(pid),
         }
 

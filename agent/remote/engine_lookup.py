@@ -30,7 +30,7 @@ OWN_FILES = tuple(file.removeprefix("deepspeed") for file in ENGINE_FILES)
 NOT_RETURNED = "deepspeed.initialize has not returned yet"
 
 
-def looks(patience_s: float) -> Iterator[None]:
+def attempts(patience_s: float) -> Iterator[None]:
     """Yield at once and then again and again, `LOOKS` times or for as long as `patience_s`."""
     yield
 

@@ -1,7 +1,7 @@
-"""Rung 4: stacks by a signal, of a process that was submitted to answer one (stdlib only).
+"""Stacks by a signal, of a process that was submitted to answer one (stdlib only).
 
 `faulthandler` writes them from its C handler: without the GIL, without ptrace, and without the
-process's help. It knows no names of threads; those that Ray Train has are told by their frames.
+process's help. It knows no names of threads; those that Ray Train has are known by their frames.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def ask(pid: int, number: int) -> dict[str, Any]:
     if not catches(pid, number):
         return unavailable("failed", f"it does not catch signal {number} any more")
 
-    path = next(one for one in paths(pid) if os.path.exists(one))
+    path = next(path for path in paths(pid) if os.path.exists(path))
     file = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
 
     try:

@@ -27,7 +27,7 @@ from dsray_inspect.agent.remote.worker import all_idle
 READ_MS = 20.0
 """What reading 2,000 entries, the recorder's default size, takes."""
 KEPT = 2
-"""The newest entries of each group that are told."""
+"""The newest entries of each group that are reported."""
 ARRIVALS = 96
 """So many of the newest entries of each group tell when the rank came to them."""
 PAUSE_NS = 20_000_000
@@ -36,7 +36,7 @@ RHYTHM = 10
 """So many gaps at least make a rhythm."""
 
 
-def collectives(_actor: Any, request: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
+def collectives(_actor: Any, request: dict[str, Any], so_far: dict[str, Any]) -> dict[str, Any]:
     """Return the newest collectives of each process group, and the process's usual rhythm.
 
     `request`: `recorder`, "always" or "idle", and `max_pause_ms`. Reading holds the GIL for a
@@ -44,7 +44,7 @@ def collectives(_actor: Any, request: dict[str, Any], seen: dict[str, Any]) -> d
     """
     may_pause = request["recorder"] == "always" and request["max_pause_ms"] >= READ_MS
 
-    if not may_pause and not all_idle(seen["threads"]):
+    if not may_pause and not all_idle(so_far["threads"]):
         return no_collectives("the rank runs, and reading its recorder would stop it for a moment")
 
     entries = recorded()
@@ -132,7 +132,7 @@ def newest(entries: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 def arrivals(entries: Iterable[dict[str, Any]]) -> dict[str, list[tuple[int, int]]]:
     """Return by group when this rank came to its newest collectives: sequence, Unix ns.
 
-    Only those around a pause are told: a step of ZeRO-3 has hundreds, and a rank can be late to
+    Only those around a pause are reported: a step of ZeRO-3 has hundreds, and a rank can be late to
     one only where it, or whoever waited for it, paused.
     """
     return {
@@ -165,7 +165,7 @@ def around_pauses(group: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def describe(entry: dict[str, Any], now_s: float) -> dict[str, Any]:
-    """Return one entry; its age is told by this process's own clock."""
+    """Return one entry; its age is by this process's own clock."""
     timeout_ms = entry.get("timeout_ms")
     return {
         "group": str(entry["process_group"][0]),

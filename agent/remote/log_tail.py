@@ -26,7 +26,7 @@ from dsray_inspect.agent.remote.redaction import REDACTED, redact_text
 TAIL_BYTES = 64 << 10
 LINE_WIDTH = 300
 LONGEST_READ = 8_000
-"""Characters of a line that are looked at: what is hidden costs time by its length."""
+"""Characters of a line that are read: what is hidden costs time by its length."""
 
 # (name, file below Ray's `logs`); Ray Train's own has what `print` and `logging` were given.
 FILES = (
@@ -132,7 +132,7 @@ def lines_of(
     shown: list[str] = []
 
     for line in raw[-lines:]:
-        shown += told(line, known) if is_json else printed(line, known)
+        shown += record_lines(line, known) if is_json else printed(line, known)
 
     return shown[-lines:], not is_torn and len(raw) <= lines and len(shown) <= lines
 
@@ -151,7 +151,7 @@ def last_drawn(line: str) -> str:
     return line.rstrip().rpartition("\r")[2]
 
 
-def told(line: str, known: Sequence[str]) -> list[str]:
+def record_lines(line: str, known: Sequence[str]) -> list[str]:
     """Return a record of Ray Train's JSON log as lines."""
     try:
         record = json.loads(line)

@@ -14,7 +14,7 @@ from dsray_inspect.agent.remote.gil import yield_gil
 
 
 def run(actor: Any, parts: list[tuple[str, bytes]], request: dict[str, Any]) -> dict[str, Any]:
-    """Return what all parts saw; each is called with the actor, the request and what is seen so far.
+    """Return what all parts read; each is called with the actor, the request and what was read so far.
 
     A part whose name an earlier one put into `unchanged` is neither loaded nor run.
 
@@ -26,10 +26,10 @@ def run(actor: Any, parts: list[tuple[str, bytes]], request: dict[str, Any]) -> 
         return {"late": True}
 
     cpu_s = time.thread_time()
-    seen: dict[str, Any] = {}
+    so_far: dict[str, Any] = {}
 
     for name, part in parts:
-        if name in seen.get("unchanged", ()):
+        if name in so_far.get("unchanged", ()):
             continue
 
         yield_gil()
@@ -37,9 +37,9 @@ def run(actor: Any, parts: list[tuple[str, bytes]], request: dict[str, Any]) -> 
         yield_gil()
 
         try:
-            seen.update(read(actor, request, seen))
+            so_far.update(read(actor, request, so_far))
         except Exception as error:
-            seen.setdefault("failed", []).append(f"{type(error).__name__}: {error}"[:200])
+            so_far.setdefault("failed", []).append(f"{type(error).__name__}: {error}"[:200])
 
-    seen["pause_ms"] = (time.thread_time() - cpu_s) * 1000
-    return seen
+    so_far["pause_ms"] = (time.thread_time() - cpu_s) * 1000
+    return so_far

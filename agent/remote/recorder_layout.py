@@ -25,7 +25,7 @@ KEPT_VARIABLES = ("LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", "HOME", "TMPDIR", "LA
 
 
 class LayoutUnknown(Exception):
-    """Raised when it cannot be told how a torch lays out its recorder; the text says why."""
+    """Raised when it is not known how a torch lays out its recorder; the text says why."""
 
 
 def torch_library(pid: int) -> tuple[str, int] | None:

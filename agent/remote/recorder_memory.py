@@ -126,9 +126,9 @@ class _Reader:
             raise RecorderUnreadable("its records hold times that cannot be")
 
         kept = _newest_of_each_group(ordered, newest)
-        told = [entry for entry in ordered if entry["record_id"] not in kept]
-        told += [entry for entry in map(self._whole, kept.values()) if entry is not None]
-        return sorted(told, key=_record_id)
+        agreed = [entry for entry in ordered if entry["record_id"] not in kept]
+        agreed += [entry for entry in map(self._whole, kept.values()) if entry is not None]
+        return sorted(agreed, key=_record_id)
 
     def _plain(self, data: bytes, at: int = 0) -> dict[str, Any]:
         def number(name: str) -> int:

@@ -34,7 +34,7 @@ HEX_V4 = 8
 Connections = dict[int, tuple[str, int]]
 """By inode: whom a connection without an answer dials, else "", and the bytes it has moved."""
 Tables = dict[str, Connections]
-"""By network namespace. The processes of one look share them."""
+"""By network namespace. The processes of one sample share them."""
 
 
 def traffic(pid: int, tables: Tables, *, may_ask: bool = True) -> tuple[list[str], int]:

@@ -1,4 +1,4 @@
-"""What a process keeps of its own start without having been told to (stdlib only, sent by value)."""
+"""What a process keeps of its own start without having been asked to (stdlib only, sent by value)."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def train_totals() -> dict[str, float]:
     context = getattr(module, "_train_context", None)
     execution = getattr(context, "execution_context", None)
     metrics = [
-        getattr(one, "_metrics", None) or {}
-        for one in getattr(execution, "train_context_callbacks", None) or ()
+        getattr(callback, "_metrics", None) or {}
+        for callback in getattr(execution, "train_context_callbacks", None) or ()
     ]
     found = {
         str(name): getattr(metric, "_current_value", None)
-        for one in metrics
-        for name, metric in one.items()
+        for by_name in metrics
+        for name, metric in by_name.items()
     }
     return {name: value for name, value in found.items() if isinstance(value, float)}
 
@@ -108,7 +108,9 @@ def controller_log(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any])
 
 def log_files() -> list[str]:
     """Return the files that Ray Train's own logger writes here."""
-    paths = [getattr(one, "baseFilename", "") for one in logging.getLogger(TRAIN_LOGGER).handlers]
+    paths = [
+        getattr(handler, "baseFilename", "") for handler in logging.getLogger(TRAIN_LOGGER).handlers
+    ]
     return [path for path in paths if CONTROLLER_LOG in path]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from dsray_inspect.agent.remote.activity_counters import activity_counters
 from dsray_inspect.agent.remote.engine import describe
-from dsray_inspect.agent.remote.engine_lookup import find_engine, looks
+from dsray_inspect.agent.remote.engine_lookup import attempts, find_engine
 from dsray_inspect.agent.remote.environ import compare_environ
 from dsray_inspect.agent.remote.gil import yield_gil
 from dsray_inspect.agent.remote.locks import awaited_locks
@@ -56,19 +56,19 @@ def environment(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) ->
     return {"environ": compare_environ(dict(os.environ), "self")}
 
 
-def step(_actor: Any, request: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
+def step(_actor: Any, request: dict[str, Any], so_far: dict[str, Any]) -> dict[str, Any]:
     """Return the engine's step, if a frame knows it: for a caller that knows the engine."""
-    engine, why = find_engine(0.0, moments(request, seen))
-    return {"deepspeed": unavailable("failed", why), **numbers(engine, moments(request, seen))}
+    engine, why = find_engine(0.0, moments(request, so_far))
+    return {"deepspeed": unavailable("failed", why), **numbers(engine, moments(request, so_far))}
 
 
-def deepspeed(_actor: Any, request: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
+def deepspeed(_actor: Any, request: dict[str, Any], so_far: dict[str, Any]) -> dict[str, Any]:
     """Return the engine's description and step, or why there is none.
 
     `request`: `max_pause_ms`, that a search of all objects may stop the rank for, and
     `patience_s`, that this answer may take longer to see a method of the engine run.
     """
-    engine, why = find_engine(request["max_pause_ms"], moments(request, seen))
+    engine, why = find_engine(request["max_pause_ms"], moments(request, so_far))
 
     if engine is None:
         return {"deepspeed": unavailable("failed", why), "step": None}
@@ -81,12 +81,12 @@ def deepspeed(_actor: Any, request: dict[str, Any], seen: dict[str, Any]) -> dic
         why = f"this DeepSpeed keeps its engine differently: {type(error).__name__}: {error}"[:200]
         described = unavailable("failed", why)
 
-    return {"deepspeed": described, **numbers(engine, moments(request, seen))}
+    return {"deepspeed": described, **numbers(engine, moments(request, so_far))}
 
 
-def moments(request: dict[str, Any], seen: dict[str, Any]) -> Iterable[None]:
-    """Return when to look at the frames: once where no thread has run of late."""
-    return (None,) if all_idle(seen["threads"]) else looks(request["patience_s"])
+def moments(request: dict[str, Any], so_far: dict[str, Any]) -> Iterable[None]:
+    """Return when to read the frames: once where no thread has run of late."""
+    return (None,) if all_idle(so_far["threads"]) else attempts(request["patience_s"])
 
 
 def numbers(engine: Any, moments: Iterable[None] = (None,)) -> dict[str, Any]:
@@ -105,8 +105,8 @@ def step_of(engine: Any) -> int | None:
 
 
 def all_idle(threads: list[dict[str, Any]]) -> bool:
-    """Return whether no thread has run of late: its frames are the same at the next look."""
-    return all(one["idle_s"] is not None and one["idle_s"] >= IDLE_S for one in threads)
+    """Return whether no thread has run of late: its frames are the same at the next sample."""
+    return all(thread["idle_s"] is not None and thread["idle_s"] >= IDLE_S for thread in threads)
 
 
 def version_of(name: str) -> str:

@@ -1,1 +1,1 @@
-"""One look at a run: who is asked, in which order, and what each of them said."""
+"""One sample of a run: who is asked, in which order, and what each of them said."""

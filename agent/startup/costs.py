@@ -93,7 +93,7 @@ def op_compile(ranks: Sequence[RankStart], builds: Sequence[OpBuild] | None) -> 
     if builds is None:
         return Cost(name="op_compile", seconds=None, evidence="no rank could say what was built")
 
-    built = {one.name: one.seconds for one in builds if one.in_this_process}
+    built = {build.name: build.seconds for build in builds if build.in_this_process}
     return Cost(
         name="op_compile",
         seconds=sum(built.values()),
@@ -122,7 +122,9 @@ def serialization(facts: StartFacts) -> Cost:
 def object_store(stores: StoreTotals | None) -> Cost:
     """Return what went through the object stores; times of ray.get and ray.put Ray does not keep."""
     if stores is None:
-        return Cost(name="object_store", seconds=None, evidence=f"{NO_TIMES}; no node told sizes")
+        return Cost(
+            name="object_store", seconds=None, evidence=f"{NO_TIMES}; no node reported sizes"
+        )
 
     return Cost(
         name="object_store",
@@ -137,7 +139,7 @@ def object_store(stores: StoreTotals | None) -> Cost:
 def report(train_s: Sequence[Mapping[str, float]]) -> Cost:
     """Return the longest time that a rank was kept by `ray.train.report`, as Ray Train sums it up."""
     if not any(train_s):
-        return Cost(name="report", seconds=None, evidence="no rank told Ray Train's own sums")
+        return Cost(name="report", seconds=None, evidence="no rank reported Ray Train's own sums")
 
     most = max(train_s, key=lambda sums: sums.get(ray.REPORT_SECONDS, 0.0))
     inside = [(word, most.get(name, 0.0)) for name, word in INSIDE_REPORT.items()]
@@ -165,6 +167,6 @@ def trains_since(marks: Milestones, ranks: Sequence[RankStart]) -> int | None:
     steps = [rank.stepped_ns for rank in ranks]
 
     if ranks and all(steps):
-        return max(one for one in steps if one)
+        return max(step_ns for step_ns in steps if step_ns)
 
     return marks.trained_ns

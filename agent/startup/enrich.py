@@ -51,7 +51,7 @@ def with_start(snapshot: Snapshot, read: Read | None) -> Snapshot:
         startup,
         read.facts,
         ranks,
-        None if not read.builds else [one for rows in read.builds.values() for one in rows],
+        None if not read.builds else [build for builds in read.builds.values() for build in builds],
         list(read.train_s.values()),
         trains_since_ns=None if snapshot.job.has_ended else trains_since(read.marks, ranks),
         now_ns=now_ns,
@@ -84,8 +84,8 @@ def phases_of(
         return recorded.phases(), OK
 
     compiled = tuple(
-        InitPhase(phase=f"op_compile:{one.name}", seconds=one.seconds)
-        for one in built or ()
-        if one.in_this_process
+        InitPhase(phase=f"op_compile:{build.name}", seconds=build.seconds)
+        for build in built or ()
+        if build.in_this_process
     )
     return compiled, f"op compiles only: {ONLY_SUBMIT}" if compiled else ONLY_SUBMIT

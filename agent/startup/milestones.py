@@ -14,7 +14,7 @@ from dsray_inspect.agent.startup.ranks import RankStart
 def from_records(
     driver: RankStart | None, controller: RankStart | None, ranks: Sequence[RankStart]
 ) -> Milestones:
-    """Return the marks that the processes of a submitted job have recorded themselves."""
+    """Return the moments that the processes of a submitted job have recorded themselves."""
     joins = [span for rank in ranks if (span := rank.find("rendezvous")) is not None]
     joined = [span.end_ns for span in joins]
     begun = [rank.trained_ns for rank in ranks]
@@ -30,7 +30,7 @@ def from_records(
         controller_ns=run.start_ns if run else None,
         group_asked_ns=groups[-1] if groups else None,
         join_ns=min((span.start_ns for span in joins), default=None),
-        joined_ns=max((one for one in joined if one), default=None) if all(joined) else None,
-        trained_ns=max((one for one in begun if one), default=None) if all(begun) else None,
+        joined_ns=max(filter(None, joined), default=None) if all(joined) else None,
+        trained_ns=max(filter(None, begun), default=None) if all(begun) else None,
         restart=len(groups) > 1,
     )

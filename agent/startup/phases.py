@@ -31,7 +31,7 @@ def boundaries(marks: Milestones, ranks: list[RankStart]) -> list[Boundary]:
         ("ranks_and_env", marks.trained_ns),
         ("before_deepspeed", last.initialize_ns if last else None),
         ("deepspeed_init", last.initialized_ns if last else None),
-        ("first_step", max((one for one in steps if one), default=None) if all(steps) else None),
+        ("first_step", max(filter(None, steps), default=None) if all(steps) else None),
     ]
 
 
@@ -53,9 +53,7 @@ def startup_of(
 
     for number, (name, end_ns) in enumerate(ends):
         if end_ns is None:
-            later = [one for one in ends[number + 1 :] if one[1] is not None]
-
-            if later:
+            if any(later_ns is not None for _, later_ns in ends[number + 1 :]):
                 merged.append(name)
                 continue
 
@@ -109,14 +107,14 @@ def move_imports(seconds: dict[StartName, int], marks: Milestones, ranks: list[R
 def notes_on(
     marks: Milestones, merged: list[StartName], open_part: StartName | None, now_ns: int | None
 ) -> list[str]:
-    """Return what the parts do not tell."""
+    """Return what the parts do not say."""
     notes = []
 
     if marks.fit_ns is None and not marks.restart:
         notes.append("it is counted from the controller's begin, as fit() itself is forgotten")
 
     if merged:
-        notes.append(f"{', '.join(merged)}: not told apart from the part after it")
+        notes.append(f"{', '.join(merged)}: not separated from the part after it")
 
     if now_ns is None and open_part in AFTER_BEGIN:
         notes.append(ONLY_SUBMIT)

@@ -1,4 +1,4 @@
-"""What a rank recorded of its own start, when the job was submitted with rung 4 on.
+"""What a rank recorded of its own start, when the job was started by `dsray-inspect submit`.
 
 The writer is `agent.probes.startup`: a file per process, its first line of fixed length.
 """
@@ -62,10 +62,10 @@ class RankStart(Record, frozen=True, kw_only=True):
     def phases(self) -> tuple[InitPhase, ...]:
         """Return DeepSpeed's import and each phase of `deepspeed.initialize` that has ended."""
         return tuple(
-            InitPhase(phase=f"{one.name}:{one.detail}" if one.detail else one.name, seconds=s)
-            for one in self.spans
-            if one.name not in ("train_func", "first_step", "rendezvous", "process")
-            and (s := length(one) / 1e9)
+            InitPhase(phase=f"{span.name}:{span.detail}" if span.detail else span.name, seconds=s)
+            for span in self.spans
+            if span.name not in ("train_func", "first_step", "rendezvous", "process")
+            and (s := length(span) / 1e9)
         )
 
 
@@ -78,13 +78,13 @@ def parse(text: str) -> RankStart | None:
 
     A line that is cut off, because it was being written, is left out.
     """
-    lines = [one for one in map(loaded, text.splitlines()) if one is not None]
+    lines = [line for line in map(loaded, text.splitlines()) if line is not None]
 
     if not lines or lines[0].get("v") != VERSION:
         return None
 
     head = lines[0]
-    ends = {one["i"]: one["e"] for one in lines[1:] if "e" in one}
+    ends = {line["i"]: line["e"] for line in lines[1:] if "e" in line}
     return RankStart(
         pid=int(head["pid"]),
         spans=tuple(spans_of(lines[1:], ends)),
@@ -102,12 +102,12 @@ def loaded(line: str) -> dict[str, Any] | None:
 
 
 def spans_of(lines: Iterable[dict[str, Any]], ends: dict[int, int]) -> Iterable[RankSpan]:
-    for one in lines:
-        if "n" in one:
+    for line in lines:
+        if "n" in line:
             yield RankSpan(
-                name=one["n"],
-                start_ns=one["b"],
-                end_ns=ends.get(one["i"]),
-                depth=one.get("d", 0),
-                detail=one.get("a"),
+                name=line["n"],
+                start_ns=line["b"],
+                end_ns=ends.get(line["i"]),
+                depth=line.get("d", 0),
+                detail=line.get("a"),
             )

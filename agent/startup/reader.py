@@ -1,4 +1,4 @@
-"""Reads what there is of a run's start: once a session, beside the first look.
+"""Reads what there is of a run's start: once a session, beside the first sample.
 
 Neither Ray's tables nor a rank is asked again when the start is complete; while it lasts, not
 more often than every few seconds.
@@ -26,7 +26,7 @@ from dsray_inspect.agent.unavailable import Unavailable
 
 AGAIN_S = 5.0
 WAIT_S = 1.0
-"""How much later than the look the tables may be read."""
+"""How much later than the sample the tables may be read."""
 CALL_S = 2.0
 
 
@@ -48,7 +48,7 @@ class Read(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StartReader:
-    """What one session knows of the starts of the runs it looks at; close it."""
+    """What one session knows of the starts of the runs it samples; close it."""
 
     def __init__(self, launcher: Launcher) -> None:
         self._launcher = launcher
@@ -98,7 +98,7 @@ class StartReader:
             tables = self._tables(key)
 
             if tables is None:
-                return known or Read(notes=("Ray's tables were not read in time; look again",))
+                return known or Read(notes=("Ray's tables were not read in time; try again",))
         elif known is not None and observation.request.start:
             tables = known
         else:
@@ -149,7 +149,7 @@ class StartReader:
 
 
 def with_reports(read: Read, observation: Observation, known: Read | None) -> Read:
-    """Return what was read with what the ranks keep, told by themselves or found on their node.
+    """Return what was read with what the ranks keep, reported by themselves or found on their node.
 
     A rank that is silent now may have answered before.
     """

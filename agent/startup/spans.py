@@ -91,23 +91,23 @@ def rank_spans(number: int, worker: Worker, read: Read) -> Iterator[Span]:
 
 
 def recorded_spans(number: int, recorded: RankStart) -> Iterator[Span]:
-    for one in recorded.spans:
+    for recorded_span in recorded.spans:
         yield span(
             number,
-            name_of(one),
-            one.start_ns,
-            one.end_ns,
-            {OP_NAME: one.detail} if one.detail else None,
+            span_name(recorded_span),
+            recorded_span.start_ns,
+            recorded_span.end_ns,
+            {OP_NAME: recorded_span.detail} if recorded_span.detail else None,
         )
 
 
-def name_of(one: RankSpan) -> str:
-    return NAMES.get(one.name, f"deepspeed_init.{one.name}".replace("import ", "import_"))
+def span_name(recorded: RankSpan) -> str:
+    return NAMES.get(recorded.name, f"deepspeed_init.{recorded.name}".replace("import ", "import_"))
 
 
 def driver_of(snapshot: Snapshot) -> Process:
     driver = snapshot.driver
-    node = next((one for one in snapshot.nodes if driver and one.ip == driver.node_ip), None)
+    node = next((node for node in snapshot.nodes if driver and node.ip == driver.node_ip), None)
     return Process(
         role="driver",
         rank=None,
@@ -120,7 +120,7 @@ def driver_of(snapshot: Snapshot) -> Process:
 
 def controller_of(snapshot: Snapshot) -> Process:
     control = snapshot.controller
-    node = next((one for one in snapshot.nodes if control and one.ip == control.node_ip), None)
+    node = next((node for node in snapshot.nodes if control and node.ip == control.node_ip), None)
     return Process(
         role="controller",
         rank=None,
@@ -154,17 +154,18 @@ def joined(timeline: Timeline, start: Timeline) -> Timeline:
     for process in start.processes:
         same = (
             number
-            for number, one in enumerate(processes)
-            if (one.role, one.pid, one.node_ip) == (process.role, process.pid, process.node_ip)
+            for number, known in enumerate(processes)
+            if (known.role, known.pid, known.node_ip)
+            == (process.role, process.pid, process.node_ip)
         )
         places.append(next(same, len(processes)))
         processes += [process] if places[-1] == len(processes) else []
 
-    moved = (msgspec.structs.replace(one, process=places[one.process]) for one in start.spans)
+    moved = (msgspec.structs.replace(span, process=places[span.process]) for span in start.spans)
     return msgspec.structs.replace(
         timeline,
         processes=tuple(processes),
-        spans=tuple(sorted((*timeline.spans, *moved), key=lambda one: one.start_ns)),
+        spans=tuple(sorted((*timeline.spans, *moved), key=lambda span: span.start_ns)),
         dropped=timeline.dropped + start.dropped,
         notes=(*timeline.notes, *start.notes),
     )

@@ -64,7 +64,7 @@ def test_the_reader_gets_the_options_of_the_command_line(
     (failed,) = events_from(follow(script), bool)
     assert isinstance(failed, ReaderFailed)
     assert failed.code == 3
-    options = "attach j47 --follow --every 0.5 --leash --columns --address 127.0.0.1:1"
+    options = "attach j47 --follow --every 0.5 --end-with-stdin --columns --address 127.0.0.1:1"
     assert failed.text.strip() == f"error: {options}"
 
 

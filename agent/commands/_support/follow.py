@@ -63,7 +63,7 @@ def follow(job: str | None, options: Options, every_s: float, *, as_columns: boo
 def exit_when_stdin_closes(is_wanted: bool) -> None:
     """End this process as SIGTERM does once the process at the other end of stdin is gone."""
     if is_wanted:
-        threading.Thread(target=_wait_for_stdin_to_close, daemon=True, name="leash").start()
+        threading.Thread(target=_wait_for_stdin_to_close, daemon=True, name="stdin-watch").start()
 
 
 def _wait_for_stdin_to_close() -> None:
