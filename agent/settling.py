@@ -7,7 +7,8 @@ from typing import Final
 
 from dsray_inspect.agent.detectors.evidence.collective_waits import stall_s
 from dsray_inspect.agent.detectors.evidence.gil import HELD_S
-from dsray_inspect.agent.explanation import Explanation, explain
+from dsray_inspect.agent.explain import explain
+from dsray_inspect.agent.explanation import Explanation
 from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.sampling.observation import SampleRequest

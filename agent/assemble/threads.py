@@ -1,4 +1,4 @@
-"""The threads of a process: those that it told of itself, or those read from outside."""
+"""The threads of a process: those that it reported itself, or those read from outside."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ThreadDump(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 def threads_of(own: tuple[Thread, ...], probe: ProcessProbe) -> ThreadDump:
     """Return the threads read from outside where there are any, else the process's own.
 
-    `own` is what rung 1 or 2 gave, `probe` what the process's node told of it.
+    `own` is what it reported itself, `probe` what its node says of it.
     """
     if own and probe is NOT_PROBED:
         return ThreadDump(threads=own, source="in-process")

@@ -1,4 +1,4 @@
-"""`dsray-inspect doctor`: which rung each node can reach, and the exact fix for those it cannot."""
+"""`dsray-inspect doctor`: what can be read on each node, and the exact fix for what cannot."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from dsray_inspect.agent.launchers.registry import choose_address
 def command(**given: Any) -> ExitCode:
     """Show what dsray-inspect can read on each node of the cluster, and how to fix what it can't.
 
-    Needs no job, and touches none. It checks each rung of the evidence ladder: 0 Ray's tables,
-    1 a call into the Ray Train controller, 2 in-process reads, 3 stacks with py-spy, 3b the live
-    environment read from outside, and GPU readings from NVML.
+    Needs no job, and touches none. It checks each evidence source: Ray's tables, a call into
+    the Ray Train controller, in-process reads, stacks with py-spy, the live environment read from
+    outside, and GPU readings from NVML.
     """
     options = options_of(given)
     printer = Printer(Diagnosis, options)

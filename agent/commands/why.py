@@ -18,7 +18,8 @@ from dsray_inspect.agent.commands._support.options import (
 from dsray_inspect.agent.commands._support.output import Printer
 from dsray_inspect.agent.documents import ExplanationView
 from dsray_inspect.agent.errors import ExitCode
-from dsray_inspect.agent.explanation import Explanation, explain
+from dsray_inspect.agent.explain import explain
+from dsray_inspect.agent.explanation import Explanation
 from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.settling import is_suspicious, rest_s, sample, settle

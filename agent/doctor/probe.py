@@ -6,6 +6,7 @@ without stopping it. All nodes are checked concurrently, with one common deadlin
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import Any
@@ -13,7 +14,6 @@ from typing import Any
 import msgspec
 
 from dsray_inspect.agent.doctor.fixes import beside, fixes
-from dsray_inspect.agent.doctor.handle_check import try_handle
 from dsray_inspect.agent.doctor.report import (
     RUNGS,
     ClusterReport,
@@ -27,20 +27,9 @@ from dsray_inspect.agent.doctor.report import (
 )
 from dsray_inspect.agent.errors import ExitCode, InspectError
 from dsray_inspect.agent.handles import NodeHandle
-from dsray_inspect.agent.launchers.base import CallFailed
-from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls
-from dsray_inspect.agent.launchers.ray.connect import connect
-from dsray_inspect.agent.launchers.ray.gcs import Gcs
-from dsray_inspect.agent.launchers.ray.join_check import check_membership
-from dsray_inspect.agent.launchers.ray.token import token_source
-from dsray_inspect.agent.launchers.ray.versions import (
-    IMAGE,
-    Versions,
-    cannot_join,
-    cluster_versions,
-    mismatch,
-    our_versions,
-)
+from dsray_inspect.agent.launchers.base import CallFailed, NodeReaderHost
+from dsray_inspect.agent.launchers.preflight import Preflight
+from dsray_inspect.agent.launchers.registry import open_preflight
 from dsray_inspect.agent.model import OK
 from dsray_inspect.agent.remote.doctor_probe import Examiner, check, container, find_raylet
 
@@ -57,65 +46,39 @@ def diagnose(address: str, found_by: str, *, inject: bool = True) -> Diagnosis:
         PermissionMissing: It requires a token that is not available here.
     """
     taken_at, started = time.time(), time.monotonic()
-    connect(address)
-    cluster = _cluster_report(address, found_by)
-    gcs = Gcs(address)
-    rows = [row for row in gcs.nodes() if row.alive]
-    problem = version_problem(cluster)
-    nodes: tuple[NodeReport, ...] = ()
 
-    if problem is None:
-        try:
-            check_membership(rows)
-            calls = ActorCalls(address)
-        except InspectError as error:
-            problem = Problem(exit_code=error.exit_code, what=str(error), fix=error.help_text)
-        else:
-            try:
-                nodes = _Examination(gcs, calls, rows, inject=inject).reports()
-            finally:
-                calls.close()
-
-    if problem is not None:
-        nodes = tuple(
-            node_report(row, None, why="dsray-inspect cannot join the cluster") for row in rows
-        )
+    with contextlib.closing(open_preflight(address)) as preflight:
+        versions = preflight.versions()
+        rows = preflight.nodes()
+        nodes, problem = examine(preflight, rows, inject=inject)
 
     return Diagnosis(
         summary=summarize(nodes, problem),
         taken_at=taken_at,
         took_s=time.monotonic() - started,
-        cluster=cluster,
+        cluster=ClusterReport(
+            address=address, found_by=found_by, **msgspec.structs.asdict(versions)
+        ),
         problem=problem,
         nodes=nodes,
         fixes=fixes(nodes) if problem is None else _sidecar_fixes(problem),
     )
 
 
-def _cluster_report(address: str, found_by: str) -> ClusterReport:
-    ours, theirs = our_versions(), cluster_versions(address)
-    return ClusterReport(
-        address=address,
-        found_by=found_by,
-        ray=theirs.ray if theirs else None,
-        python=theirs.python if theirs else None,
-        our_ray=ours.ray,
-        our_python=ours.python,
-        token=token_source(),
-    )
+def examine(
+    preflight: Preflight, rows: list[NodeHandle], *, inject: bool
+) -> tuple[tuple[NodeReport, ...], Problem | None]:
+    """Return what each node gives, and why the cluster cannot be joined where it cannot."""
+    try:
+        readers = preflight.join()
+    except InspectError as error:
+        why = "dsray-inspect cannot join the cluster"
+        return (
+            tuple(node_report(row, None, why=why) for row in rows),
+            Problem(exit_code=error.exit_code, what=str(error), fix=error.help_text),
+        )
 
-
-def version_problem(cluster: ClusterReport) -> Problem | None:
-    if cluster.ray is None or cluster.python is None:
-        return None
-
-    theirs = Versions(ray=cluster.ray, python=cluster.python)
-    why = mismatch(theirs, Versions(ray=cluster.our_ray, python=cluster.our_python))
-
-    if not why:
-        return None
-
-    return Problem(exit_code=ExitCode.UNSUPPORTED, what=cannot_join(why), fix=IMAGE)
+    return _Examination(preflight, readers, rows, inject=inject).reports(), None
 
 
 def _sidecar_fixes(problem: Problem) -> tuple[Fix, ...]:
@@ -131,13 +94,18 @@ class _Examination:
     """The checks of all nodes of one cluster."""
 
     def __init__(
-        self, gcs: Gcs, calls: ActorCalls, rows: list[NodeHandle], *, inject: bool
+        self,
+        preflight: Preflight,
+        readers: NodeReaderHost,
+        rows: list[NodeHandle],
+        *,
+        inject: bool,
     ) -> None:
-        self._gcs = gcs
-        self._calls = calls
+        self._preflight = preflight
+        self._readers = readers
         self._rows = rows
         self._inject = inject
-        self._own = calls.node_id()
+        self._own = readers.node_id()
         self._until = time.time() + AGENT_S
 
     def reports(self) -> tuple[NodeReport, ...]:
@@ -145,12 +113,12 @@ class _Examination:
         deadline = time.monotonic() + AGENT_S
         local = {row.node_id for row in self._rows if self._is_local(row)}
         agents = {
-            row.node_id: self._calls.start_reader(row.node_id, Examiner)
+            row.node_id: self._readers.start_reader(row.node_id, Examiner)
             for row in self._rows
             if self._inject or row.node_id not in local
         }
         checks = {
-            node_id: self._calls.ask_reader(agent, "check", self._request(node_id, here=False))
+            node_id: self._readers.ask_reader(agent, "check", self._request(node_id, here=False))
             for node_id, agent in agents.items()
             if node_id not in local
         }
@@ -158,8 +126,8 @@ class _Examination:
             node_id: check(self._request(node_id, here=True)) for node_id in local
         }
         calls, refused = self._handle_calls(agents)
-        tried = {**refused, **self._calls.answers(calls, deadline - time.monotonic())}
-        answers |= self._calls.answers(checks, deadline - time.monotonic())
+        tried = {**refused, **self._readers.answers(calls, deadline - time.monotonic())}
+        answers |= self._readers.answers(checks, deadline - time.monotonic())
         return tuple(
             node_report(
                 row,
@@ -189,7 +157,7 @@ class _Examination:
 
         for node_id, agent in agents.items() if self._inject else ():
             try:
-                sent[node_id] = try_handle(self._calls, self._gcs, agent, self._until)
+                sent[node_id] = self._preflight.try_in_process(agent, self._until)
             except CallFailed as error:
                 failed[node_id] = error
 

@@ -1,4 +1,4 @@
-"""The doctor's findings as records: which rungs each node gives, and why others fail."""
+"""The doctor's findings as records: which evidence sources each node gives, and why others fail."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ State = Literal["ok", "no", "off", "none"]
 """`off`: switched off by an option; `none`: the node has no such thing."""
 RUNGS: Final = ("0", "1", "2", "3", "3b", "gpu")
 LACKS: Final = {
-    "0": "no Ray tables (rung 0)",
-    "1": "no Train controller (rung 1)",
-    "2": "no in-process reads (rung 2)",
-    "3": "no stacks from outside (rung 3)",
-    "3b": "no environment from outside (rung 3b)",
+    "0": "no Ray tables",
+    "1": "no Train controller",
+    "2": "no in-process reads",
+    "3": "no stacks from outside",
+    "3b": "no environment from outside",
 }
 
 
@@ -140,7 +140,7 @@ class Diagnosis(Record, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> ExitCode:
-        """The exit code of the command: every node must give stacks by some rung."""
+        """The exit code of the command: every node must give stacks somehow."""
         if self.problem is not None:
             return ExitCode(self.problem.exit_code)
 
@@ -153,7 +153,7 @@ class Diagnosis(Record, frozen=True, kw_only=True):
 
 
 def summarize(nodes: tuple[NodeReport, ...], problem: Problem | None) -> str:
-    """Return the answer in brief: how many nodes have all rungs, and what the others lack."""
+    """Return the answer in brief: how many nodes give everything, and what the others lack."""
     if problem is not None:
         return problem.what
 
@@ -161,7 +161,7 @@ def summarize(nodes: tuple[NodeReport, ...], problem: Problem | None) -> str:
         return "The cluster has no live node."
 
     complete = [node for node in nodes if not node.lacks]
-    parts = [f"All rungs on {len(complete)} of {len(nodes)} nodes."] if complete else []
+    parts = [f"All evidence sources on {len(complete)} of {len(nodes)} nodes."] if complete else []
     by_lack: dict[tuple[tuple[str, ...], str], list[str]] = {}
 
     for node in nodes:
@@ -182,7 +182,7 @@ def _consequence(node: NodeReport) -> str:
         return "Ranks there cannot be inspected."
 
     if "3" in node.lacks:
-        return "Rung 2 reads a rank there while its main thread is free."
+        return "In-process reads answer there while a rank's main thread is free."
 
     return ""
 

@@ -1,4 +1,4 @@
-"""What rung 1 runs in Ray Train's controller: one read of its state (stdlib only, sent by value).
+"""What is run in Ray Train's controller: one read of its state (stdlib only, sent by value).
 
 Each attribute is optional: what another Ray calls differently is left out, not guessed.
 """

@@ -70,18 +70,20 @@ def recording(_actor: Any, request: dict[str, Any], _seen: dict[str, Any]) -> di
     `request`: `max_pause_ms`. The dump is one C++ call; it is read where it is sent to.
     """
     if request["max_pause_ms"] < READ_MS:
-        return {"recording": None, "recording_why": f"it would stop the rank for {READ_MS:.0f} ms"}
+        why = f"it would stop the rank for {READ_MS:.0f} ms"
+        return {"recording": None, "no_recording": unavailable("disabled", why)}
 
     now_ns = time.time_ns()
     raw = dumped()
 
     if raw is None:
-        return {"recording": None, "recording_why": "this torch keeps no flight recorder"}
+        why = "this torch keeps no flight recorder"
+        return {"recording": None, "no_recording": unavailable("failed", why)}
 
     yield_gil()
     return {
         "recording": raw,
-        "recording_why": "ok",
+        "no_recording": None,
         "read_ns": now_ns,
         "group_ranks": group_ranks(),
     }

@@ -1,4 +1,4 @@
-"""What rung 3 reads on a node from outside the workers (stdlib only, sent by value).
+"""What is read on a node from outside the workers (stdlib only, sent by value).
 
 The same function answers in the attaching process for its own node and in the node agent
 (an actor) for every other.
@@ -112,7 +112,7 @@ def by_signal(pid: int, failed: dict[str, Any]) -> dict[str, Any]:
     if "json" not in answer:
         return {**failed, "detail": f"{failed['detail']}; {answer['detail']}"}
 
-    return {**answer, "note": f"stacks by faulthandler's signal (rung 4), as {failed['detail']}"}
+    return {**answer, "note": f"stacks by faulthandler's signal, as {failed['detail']}"}
 
 
 def spilled(session_dir: str) -> dict[str, Any]:

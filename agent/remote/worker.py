@@ -1,4 +1,4 @@
-"""What rung 2 runs in a training process: reads of itself (stdlib only, sent by value).
+"""What is run in a training process: reads of itself (stdlib only, sent by value).
 
 They run on the worker's main thread between Ray's own tasks. They start no thread, open no
 socket, patch nothing and leave nothing behind, and they give way to the training thread

@@ -21,6 +21,7 @@ from dsray_inspect.agent.tracing.collectives import (
 from dsray_inspect.agent.tracing.inferred import infer_steps
 from dsray_inspect.agent.tracing.raw_spans import Clock, RawSpan, raw_spans, training_thread
 from dsray_inspect.agent.tracing.steps import Step, StepIndex, find_steps, gap_spans
+from dsray_inspect.agent.unavailable import Unavailable
 
 KINDS: dict[str, SpanKind] = {
     names.SAVE_CHECKPOINT: "checkpoint",
@@ -205,11 +206,11 @@ def _notes(capture: TraceCapture, recorded: Mapping[int, Sequence[Entry]]) -> It
     yield from capture.notes
 
     for index, rank in enumerate(capture.ranks):
-        if isinstance(rank.probe, str) and rank.probe != "not asked":
+        if isinstance(rank.probe, Unavailable) and rank.probe.reason != "not_asked":
             yield f"{rank.name}: no phases: {rank.probe}"
 
-        if rank.recording_why not in ("ok", "not asked"):
-            yield f"{rank.name}: no collectives: {rank.recording_why}"
+        if rank.no_recording is not None and rank.no_recording.reason != "not_asked":
+            yield f"{rank.name}: no collectives: {rank.no_recording}"
 
         yield from _recorder_gaps(rank, recorded[index], capture.from_ns)
 

@@ -7,13 +7,14 @@ from typing import Any
 import msgspec
 
 from dsray_inspect.agent.model import Job, Node, Run, Worker
+from dsray_inspect.agent.unavailable import NOT_ASKED, Unavailable
 
 
 class Rank(msgspec.Struct, kw_only=True):
-    """One rank. A string in place of data says why there is none."""
+    """One rank, and why it gave nothing where it did not."""
 
     worker: Worker
-    probe: dict[str, Any] | str = "not asked"
+    probe: dict[str, Any] | Unavailable = NOT_ASKED
     records: bytearray = msgspec.field(default_factory=bytearray)
     dropped: int = 0
     open_spans: list[tuple[int, int]] = msgspec.field(default_factory=list)
@@ -24,7 +25,8 @@ class Rank(msgspec.Struct, kw_only=True):
     closed: bool = False
     """Whether the probe has uninstalled itself."""
     recordings: list[bytes] = msgspec.field(default_factory=list)
-    recording_why: str = "not asked"
+    no_recording: Unavailable | None = NOT_ASKED
+    """Why its flight recorder gave nothing when it was last read; None where it answered."""
     group_ranks: dict[str, tuple[int, ...]] = msgspec.field(default_factory=dict)
     pause_ms: float = 0.0
     """Upper bound of the pause by any single call."""

@@ -94,9 +94,13 @@ def _require_data(capture: TraceCapture) -> None:
     first = capture.ranks[0]
 
     if not any(isinstance(rank.probe, dict) or rank.recordings for rank in capture.ranks):
-        why = [text for text in (first.probe, first.recording_why) if text != "not asked"]
+        why = [
+            str(part)
+            for part in (first.probe, first.no_recording)
+            if isinstance(part, Unavailable) and part.reason != "not_asked"
+        ]
         raise PermissionMissing(
-            f"No rank could be traced; {first.name}: {'; '.join(map(str, why))}.",
+            f"No rank could be traced; {first.name}: {'; '.join(why)}.",
             help_text="Run dsray-inspect attach to see where each rank is and what can be read of it.",
         )
 

@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from dsray_inspect.agent.handles import ProcessHandle
 from dsray_inspect.agent.launchers.base import CallFailed, InProcessReads, NodeReaderHost, Part
 from dsray_inspect.agent.probes.install import install, uninstall
@@ -73,10 +75,10 @@ class Tracer:
         request = {"token": self._token, "lease_s": FIRST_LEASE_S, "capacity": CAPACITY}
 
         for rank, answer in self._ask(self._capture.ranks, [install], request, ANSWER_S):
-            rank.probe = answer if isinstance(answer, str) else answer["probe"]
-
-            if isinstance(answer, dict):
-                rank.probe = answer["probe"] or answer["probe_why"]
+            if isinstance(answer, Unavailable):
+                rank.probe = answer
+            else:
+                rank.probe = answer["probe"] or _failed(answer["probe_why"])
                 rank.pause_ms = answer["pause_ms"]
                 rank.is_out = answer["probe"] is None
 
@@ -138,7 +140,7 @@ class Tracer:
         parts: Sequence[Part],
         request: dict[str, Any],
         timeout_s: float,
-    ) -> list[tuple[Rank, dict[str, Any] | str]]:
+    ) -> list[tuple[Rank, dict[str, Any] | Unavailable]]:
         return _run_in_ranks(
             self._reads, self._rows, ranks, parts=parts, request=request, timeout_s=timeout_s
         )
@@ -152,11 +154,11 @@ def _run_in_ranks(
     parts: Sequence[Part],
     request: dict[str, Any],
     timeout_s: float,
-) -> list[tuple[Rank, dict[str, Any] | str]]:
+) -> list[tuple[Rank, dict[str, Any] | Unavailable]]:
     """Run parts in all ranks concurrently; return each answer, or why there is none."""
     request = {**request, "until": time.time() + timeout_s + 1}
     sent: dict[str, Any] = {}
-    failed: dict[str, str] = {}
+    failed: dict[str, CallFailed] = {}
 
     for rank in ranks:
         actor_id = rank.worker.actor_id
@@ -164,25 +166,31 @@ def _run_in_ranks(
         try:
             sent[actor_id] = reads.send(rows[actor_id], parts, request)
         except CallFailed as failure:
-            failed[actor_id] = str(failure)
+            failed[actor_id] = failure
 
     answers = reads.answers(sent, timeout_s)
     return [(rank, _answer(rank, answers, failed, timeout_s)) for rank in ranks]
 
 
 def _answer(
-    rank: Rank, answers: Mapping[str, Any], failed: Mapping[str, str], timeout_s: float
-) -> dict[str, Any] | str:
+    rank: Rank, answers: Mapping[str, Any], failed: Mapping[str, CallFailed], timeout_s: float
+) -> dict[str, Any] | Unavailable:
     actor_id = rank.worker.actor_id
     answer = answers.get(actor_id, failed.get(actor_id))
 
     if answer is None:
-        return f"its main thread did not answer in {timeout_s:.0f} s"
+        detail = f"its main thread did not answer in {timeout_s:.0f} s"
+        return Unavailable(reason="timeout", detail=detail)
 
-    if isinstance(answer, dict) and "failed" not in answer:
-        return answer
+    if isinstance(answer, dict):
+        return _failed("; ".join(answer["failed"])) if "failed" in answer else answer
 
-    return "; ".join(answer["failed"]) if isinstance(answer, dict) else str(answer)
+    is_dead = isinstance(answer, CallFailed) and answer.dead
+    return Unavailable(reason="died", detail=str(answer)) if is_dead else _failed(str(answer))
+
+
+def _failed(detail: str) -> Unavailable:
+    return Unavailable(reason="failed", detail=detail)
 
 
 def read_recorders(
@@ -200,11 +208,12 @@ def read_recorders(
     for rank, answer in _run_in_ranks(
         reads, rows, live, parts=[recording], request=request, timeout_s=ANSWER_S
     ):
-        if isinstance(answer, str):
-            rank.recording_why = rank.recording_why if rank.recordings else answer
+        if isinstance(answer, Unavailable):
+            rank.no_recording = rank.no_recording if rank.recordings else answer
             continue
 
-        rank.recording_why = answer["recording_why"]
+        no_recording = answer["no_recording"]
+        rank.no_recording = msgspec.convert(no_recording, Unavailable | None)
         rank.pause_ms = max(rank.pause_ms, answer["pause_ms"])
         longest_ms = max(longest_ms, answer["pause_ms"])
 

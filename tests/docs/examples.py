@@ -17,7 +17,7 @@ from dsray_inspect.agent.commands.stacks import only_ranks
 from dsray_inspect.agent.doctor.fixes import KUBERAY_PTRACE, KUBERAY_SIDECAR
 from dsray_inspect.agent.doctor.report import SYS_PTRACE
 from dsray_inspect.agent.documents import RunList, RunRow
-from dsray_inspect.agent.explanation import explain
+from dsray_inspect.agent.explain import explain
 from dsray_inspect.agent.model import (
     Local,
     Log,

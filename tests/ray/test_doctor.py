@@ -38,7 +38,7 @@ def states_of(diagnosis: Diagnosis) -> dict[str, str]:
 def test_a_whole_node(cluster: Cluster, healthy_job: Job) -> None:
     done = run_doctor(cluster)
     assert done.returncode == 0, done
-    assert done.stdout.startswith("All rungs on 1 of 1 nodes.")
+    assert done.stdout.startswith("All evidence sources on 1 of 1 nodes.")
 
     diagnosis = diagnosis_of(run_doctor(cluster, flags=("--json",)))
     assert states_of(diagnosis) | {"gpu": ""} == dict.fromkeys(RUNGS, "ok") | {"gpu": ""}
@@ -55,7 +55,7 @@ def test_a_whole_node(cluster: Cluster, healthy_job: Job) -> None:
 def test_a_node_without_a_job(guarded_cluster: Cluster) -> None:
     done = run_doctor(guarded_cluster)
     assert done.returncode == 0, done
-    assert done.stdout.splitlines()[0] == "All rungs on 1 of 1 nodes."
+    assert done.stdout.splitlines()[0] == "All evidence sources on 1 of 1 nodes."
     assert "GPU" not in done.stdout.splitlines()[0]
 
 
@@ -73,8 +73,8 @@ def test_does_not_stop_the_job(cluster: Cluster, healthy_job: Job) -> None:
 def test_without_ptrace_rights(cluster: Cluster, healthy_job: Job) -> None:
     done = run_doctor(cluster, *NO_PTRACE)
     assert done.returncode == 0, done
-    assert "no stacks from outside (rung 3)" in done.stdout
-    assert "Rung 2 reads a rank there" in done.stdout
+    assert "no stacks from outside" in done.stdout
+    assert "In-process reads answer there" in done.stdout
     assert "has CAP_SYS_PTRACE but dsray-inspect does not" in done.stdout
 
     diagnosis = diagnosis_of(run_doctor(cluster, *NO_PTRACE, flags=("--json",)))

@@ -10,7 +10,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from dsray_inspect.agent.doctor.fixes import fixes
-from dsray_inspect.agent.doctor.probe import node_report, version_problem
+from dsray_inspect.agent.doctor.probe import examine, node_report
 from dsray_inspect.agent.doctor.report import (
     RUNGS,
     SYS_PTRACE,
@@ -23,7 +23,11 @@ from dsray_inspect.agent.doctor.report import (
     Rung,
     summarize,
 )
+from dsray_inspect.agent.errors import VersionUnsupported
 from dsray_inspect.agent.handles import NodeHandle
+from dsray_inspect.agent.launchers.base import NodeReaderHost
+from dsray_inspect.agent.launchers.ray import versions
+from dsray_inspect.agent.launchers.ray.versions import Versions
 from dsray_inspect.agent.model import OK
 from dsray_inspect.agent.remote import doctor_probe
 from dsray_inspect.agent.remote.environ import EnvironUnreadable
@@ -77,12 +81,16 @@ def denied(**changes: Any) -> NodeCheck:
 def node(
     found: NodeCheck | None, *, slots: int = 0, name: str = "node-a", inside: str = OK
 ) -> NodeReport:
-    row = NodeHandle(
-        node_id="n" * 56, ip="10.0.0.1", hostname=name, alive=True, resources={"GPU": float(slots)}
-    )
+    row = handle(slots=slots, name=name)
     answer = msgspec.to_builtins(found) if found else None
     return node_report(
         row, answer, inside=Rung(state="ok") if inside == OK else Rung(state="no", why=inside)
+    )
+
+
+def handle(*, slots: int = 0, name: str = "node-a") -> NodeHandle:
+    return NodeHandle(
+        node_id="n" * 56, ip="10.0.0.1", hostname=name, alive=True, resources={"GPU": float(slots)}
     )
 
 
@@ -107,7 +115,7 @@ def test_a_whole_node_needs_nothing() -> None:
         **dict.fromkeys(RUNGS, "ok"),
         "gpu": "none",
     }
-    assert summarize((whole,), None) == "All rungs on 1 of 1 nodes."
+    assert summarize((whole,), None) == "All evidence sources on 1 of 1 nodes."
 
 
 def test_what_a_node_lacks_decides_the_exit_code() -> None:
@@ -122,8 +130,8 @@ def test_what_a_node_lacks_decides_the_exit_code() -> None:
 
 def test_the_summary_says_what_follows() -> None:
     inside = summarize((node(denied()),), None)
-    assert "no stacks from outside (rung 3)" in inside
-    assert "Rung 2 reads a rank there while its main thread is free." in inside
+    assert "no stacks from outside" in inside
+    assert "In-process reads answer there while a rank's main thread is free." in inside
 
     switched_off = msgspec.structs.replace(
         node(denied()), rungs={**node(denied()).rungs, "2": Rung(state="off")}
@@ -170,20 +178,48 @@ def cluster(**changes: Any) -> ClusterReport:
     return ClusterReport(**{**given, **changes})
 
 
+class CannotJoin:
+    """A cluster that answers but cannot be joined."""
+
+    def join(self) -> NodeReaderHost:
+        raise VersionUnsupported("This environment cannot join it.", help_text="Use its image.")
+
+
+def test_a_cluster_that_cannot_be_joined_is_a_problem() -> None:
+    preflight: Any = CannotJoin()
+    nodes, problem = examine(preflight, [handle()], inject=True)
+    assert problem == Problem(
+        exit_code=6, what="This environment cannot join it.", fix="Use its image."
+    )
+    assert [report.rungs["2"].state for report in nodes] == ["no"]
+
+
 @pytest.mark.parametrize(
-    ("changes", "what"),
-    [({"ray": "2.59.1"}, "has Ray 2.59.1"), ({"python": "3.11.8"}, "has Python 3.11.8")],
+    ("theirs", "what"),
+    [
+        (Versions(ray="2.59.1", python="3.11.7"), "has Ray 2.59.1"),
+        (Versions(ray="2.60.0", python="3.11.8"), "has Python 3.11.8"),
+    ],
 )
-def test_other_versions_are_a_problem(changes: dict[str, str], what: str) -> None:
-    problem = version_problem(cluster(**changes))
-    assert problem is not None
-    assert problem.exit_code == 6
-    assert what in problem.what
+def test_other_versions_cannot_join(
+    monkeypatch: pytest.MonkeyPatch, theirs: Versions, what: str
+) -> None:
+    ours = Versions(ray="2.60.0", python="3.11.7")
+    monkeypatch.setattr(versions, "our_versions", lambda: ours)
+    monkeypatch.setattr(versions, "cluster_versions", lambda _: theirs)
+
+    with pytest.raises(VersionUnsupported, match=what):
+        versions.check_versions("127.0.0.1:1")
 
 
-@pytest.mark.parametrize("changes", [{}, {"ray": None, "python": None}])
-def test_equal_or_untold_versions_are_none(changes: dict[str, Any]) -> None:
-    assert version_problem(cluster(**changes)) is None
+@pytest.mark.parametrize("theirs", [Versions(ray="2.60.0", python="3.11.7"), None])
+def test_equal_or_unknown_versions_may_join(
+    monkeypatch: pytest.MonkeyPatch, theirs: Versions | None
+) -> None:
+    ours = Versions(ray="2.60.0", python="3.11.7")
+    monkeypatch.setattr(versions, "our_versions", lambda: ours)
+    monkeypatch.setattr(versions, "cluster_versions", lambda _: theirs)
+    versions.check_versions("127.0.0.1:1")
 
 
 def test_everything_is_said_in_text() -> None:

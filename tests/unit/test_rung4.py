@@ -204,7 +204,7 @@ def test_the_users_runtime_env_is_added_to_not_written_over(tmp_path: Path) -> N
         "env_vars": {"A": "1", "RAY_OVERRIDE_JOB_RUNTIME_ENV": "0"},
         "worker_process_setup_hook": "theirs.hook",
     }
-    assert submission.with_rung_4(users, module) == {
+    assert submission.with_recorder(users, module) == {
         **users,
         "py_modules": ["gcs://_ray_pkg_theirs.zip", str(module)],
         "env_vars": {"A": "1", "RAY_OVERRIDE_JOB_RUNTIME_ENV": "0"},

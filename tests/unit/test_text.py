@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsray_inspect.agent.commands._support.options import Options
-from dsray_inspect.agent.explanation import explain
+from dsray_inspect.agent.explain import explain
 from dsray_inspect.agent.model import LAYERS, EnvVar, Frame, Function, Local, Snapshot
 from dsray_inspect.agent.text.env import env_text
 from dsray_inspect.agent.text.humanize import compact, name_ranks

@@ -403,7 +403,7 @@ class OneAnswer:
 def test_the_members_of_a_group_are_what_the_recorder_says(ranks: list[int]) -> None:
     answer = {
         "recording": dump(raw(1, 10), raw(2, 20)),
-        "recording_why": "ok",
+        "no_recording": None,
         "group_ranks": {"1": spanned(ranks)},
         "pause_ms": 1.0,
     }

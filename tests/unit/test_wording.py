@@ -19,7 +19,7 @@ from dsray_inspect.agent.detectors.process_exits import (
 )
 from dsray_inspect.agent.detectors.rendezvous import MissingRanks
 from dsray_inspect.agent.detectors.stopped_and_gil import GilHeld, GilHolder
-from dsray_inspect.agent.explanation import explain
+from dsray_inspect.agent.explain import explain
 from dsray_inspect.agent.model import Cause
 from dsray_inspect.agent.text.command_hint import CommandHint
 from dsray_inspect.agent.text.findings.wording import finding_of, load_wordings, words

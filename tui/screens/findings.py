@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Final
 
-from dsray_inspect.agent.explanation import Explanation, explain
+from dsray_inspect.agent.explain import explain
+from dsray_inspect.agent.explanation import Explanation
 from dsray_inspect.agent.model import OK, Finding, Snapshot
 from dsray_inspect.agent.text.humanize import duration, name_ranks
 from dsray_inspect.tui.drawing import wrapped

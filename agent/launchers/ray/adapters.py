@@ -14,9 +14,9 @@ class Adapter(Protocol):
 
     generation: str
     controller_parts: Sequence[Part]
-    """What rung 1 runs in the controller, nothing where there is no controller."""
+    """What is run in the controller, nothing where there is no controller."""
     without_controller: str
-    """Why rung 1 cannot answer, "" where it can."""
+    """Why the controller cannot be asked, "" where it can."""
 
     def runs(self, actors: Sequence[ProcessHandle]) -> list[RunHandle]:
         """Return the runs among the actors of one job, oldest first."""

@@ -1,4 +1,4 @@
-"""`ray job submit` with rung 4: the same command, with two small modules added for the job.
+"""`ray job submit` with a recorded start: the same command, with two small modules added for the job.
 
 Only `py_modules` of the runtime environment is added to. The user's own working directory,
 modules, variables and setup hook stay as they are; nothing of them is written over.
@@ -22,14 +22,14 @@ TAKEN = ("--runtime-env", "--runtime-env-json", "--working-dir")
 
 
 def submit(options: Sequence[str], command: Sequence[str]) -> int:
-    """Run `ray job submit` with these options and rung 4; returns its exit code.
+    """Run `ray job submit` with these options and a recorded start; returns its exit code.
 
     Raises:
         UsageError: the runtime environment that was given cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix="dsray-submit-") as folder:
         kept, given = taken_out(options)
-        runtime_env = with_rung_4(runtime_env_of(given), staged(Path(folder)))
+        runtime_env = with_recorder(runtime_env_of(given), staged(Path(folder)))
         argv = [*ray_job_submit(), *kept, "--runtime-env-json", json.dumps(runtime_env)]
         return subprocess.run([*argv, "--", *command], check=False).returncode
 
@@ -84,7 +84,7 @@ def runtime_env_of(given: dict[str, str]) -> dict[str, Any]:
     return dict(found or {})
 
 
-def with_rung_4(runtime_env: dict[str, Any], module: Path) -> dict[str, Any]:
+def with_recorder(runtime_env: dict[str, Any], module: Path) -> dict[str, Any]:
     """Return the runtime environment with our module behind the user's own."""
     modules = [*(runtime_env.get("py_modules") or []), str(module)]
     # Job and script may both name `py_modules` then; the script's are taken.

@@ -1,6 +1,6 @@
 """Ray's and Python's versions, the cluster's and ours: Ray lets only equal ones join.
 
-The cluster's are read from the GCS beforehand, so that a mismatch is something to tell and
+The cluster's are read from the GCS beforehand, so that a mismatch is reported as such and is
 not an error in the middle of `ray.init`.
 """
 
@@ -14,8 +14,6 @@ from dsray_inspect.agent.compat import ray as shelf
 from dsray_inspect.agent.errors import VersionUnsupported
 from dsray_inspect.agent.handles import Row
 
-IMAGE = "Run dsray-inspect from the cluster's own image or environment."
-
 
 class Versions(Row, frozen=True, kw_only=True):
     ray: str
@@ -23,20 +21,19 @@ class Versions(Row, frozen=True, kw_only=True):
 
 
 def check_versions(address: str) -> None:
-    """Return when the cluster's versions are ours, or where it does not tell them.
+    """Return when the cluster's versions are ours, or where it does not say.
 
     Raises:
         VersionUnsupported: it has other ones.
     """
     theirs = cluster_versions(address)
-    why = mismatch(theirs, our_versions()) if theirs else ""
+    why = _mismatch(theirs, our_versions()) if theirs else ""
 
     if why:
-        raise VersionUnsupported(cannot_join(why), help_text=IMAGE)
-
-
-def cannot_join(why: str) -> str:
-    return f"This environment cannot join the cluster: {why}."
+        raise VersionUnsupported(
+            f"This environment cannot join the cluster: {why}.",
+            help_text="Run dsray-inspect from the cluster's own image or environment.",
+        )
 
 
 def our_versions() -> Versions:
@@ -64,7 +61,7 @@ def cluster_versions(address: str) -> Versions | None:
         return None
 
 
-def mismatch(cluster: Versions, ours: Versions) -> str:
+def _mismatch(cluster: Versions, ours: Versions) -> str:
     """Return what keeps us from joining the cluster, "" for nothing; Ray's own rule."""
     if cluster.ray != ours.ray:
         return f"the cluster has Ray {cluster.ray}, this environment Ray {ours.ray}"
