@@ -7,13 +7,13 @@ from typing import get_args
 
 from dsray_inspect.agent.causes import CAUSES, CauseSpec, Family
 
-HEAD = """# Causes
+_HEAD = """# Causes
 
 What a finding can name: `findings[].cause` and `verdict.cause` of `attach --json`, and the label `kind` of
 `dsray_findings`. `make causes-page` writes this page from `agent/causes.py`. The ranks of a finding are the ones to
 blame, not the ones that wait for them.
 """
-TITLES: dict[Family, str] = {
+_TITLES: dict[Family, str] = {
     "stall": "A rank that keeps its peers waiting",
     "disagreement": "Ranks that disagree",
     "process": "A process that does not run",
@@ -29,11 +29,11 @@ TITLES: dict[Family, str] = {
 
 def page() -> str:
     """Return the whole page."""
-    parts = [HEAD]
+    parts = [_HEAD]
 
     for family in get_args(Family):
         rows = [_row(spec) for spec in CAUSES if spec.family == family]
-        head = (f"## {TITLES[family]}\n", "| cause | means | concluded from |", "|---|---|---|")
+        head = (f"## {_TITLES[family]}\n", "| cause | means | concluded from |", "|---|---|---|")
         parts.append("\n".join((*head, *rows)) + "\n")
 
     return "\n".join(parts)

@@ -20,7 +20,7 @@ COMMANDS = (
     *("ls", "attach", "why", "stacks", "env", "trace", "serve"),
     *("submit", "dashboards", "doctor", "demo"),
 )
-HELP = """Show where every rank of a running Ray Train and DeepSpeed job is, what was set for it, and
+_HELP = """Show where every rank of a running Ray Train and DeepSpeed job is, what was set for it, and
 what it waits for. Nothing has to be enabled in the job.
 
 \b
@@ -67,7 +67,7 @@ class ReaderGone(Exception):
 @click.command(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    help=HELP,
+    help=_HELP,
 )
 @click.version_option(package_name="dsray-inspect", prog_name="dsray-inspect")
 @common_options

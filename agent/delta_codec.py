@@ -16,11 +16,11 @@ from dsray_inspect.agent.model import Collective, Record, Snapshot, Worker
 
 EVENT: Final = "columns"
 PREFIX: Final = b'{"event":"columns",'
-SNAPSHOT: Final = get_type_hints(Snapshot)
-WORKER: Final = get_type_hints(Worker)
-COLLECTIVES: Final = "collectives"
-PLAIN: Final = tuple(name for name in WORKER if name != COLLECTIVES)
-SCALARS: Final = (str, int, float, type(None))
+_SNAPSHOT: Final = get_type_hints(Snapshot)
+_WORKER: Final = get_type_hints(Worker)
+_COLLECTIVES: Final = "collectives"
+_PLAIN: Final = tuple(name for name in _WORKER if name != _COLLECTIVES)
+_SCALARS: Final = (str, int, float, type(None))
 _all_but_age = attrgetter(
     "group", "group_id", "sequence", "operation", "sizes", "dtype", "finished", "timeout_s"
 )
@@ -55,70 +55,70 @@ class Writer:
         before, self._before = self._before, snapshot
         workers = snapshot.workers
         old = before if before is not None and len(before.workers) == len(workers) else None
-        collectives = collectives_column(workers, old)
-        ages = ages_of(workers)
+        collectives = _collectives_column(workers, old)
+        ages = _ages_of(workers)
         line = ColumnsLine(
             is_whole=old is None,
-            fields=dict(changed_fields(snapshot, old)),
-            columns={**changed_columns(workers, old), **collectives},
+            fields=dict(_changed_fields(snapshot, old)),
+            columns={**_changed_columns(workers, old), **collectives},
             ages=None
-            if old is not None and not collectives and ages == ages_of(old.workers)
+            if old is not None and not collectives and ages == _ages_of(old.workers)
             else ages,
         )
         return msgspec.json.encode(line) + b"\n"
 
 
-def changed_fields(snapshot: Snapshot, old: Snapshot | None) -> Iterable[tuple[str, msgspec.Raw]]:
-    for name in SNAPSHOT:
+def _changed_fields(snapshot: Snapshot, old: Snapshot | None) -> Iterable[tuple[str, msgspec.Raw]]:
+    for name in _SNAPSHOT:
         value = getattr(snapshot, name)
 
         if name != "workers" and (old is None or getattr(old, name) != value):
             yield name, msgspec.Raw(msgspec.json.encode(value))
 
 
-def changed_columns(workers: Sequence[Worker], old: Snapshot | None) -> dict[str, Column]:
+def _changed_columns(workers: Sequence[Worker], old: Snapshot | None) -> dict[str, Column]:
     found = {}
 
-    for name in PLAIN:
+    for name in _PLAIN:
         values = [getattr(worker, name) for worker in workers]
 
         if old is None or [getattr(worker, name) for worker in old.workers] != values:
-            found[name] = column_of(values, values)
+            found[name] = _column_of(values, values)
 
     return found
 
 
-def collectives_column(workers: Sequence[Worker], old: Snapshot | None) -> dict[str, Column]:
+def _collectives_column(workers: Sequence[Worker], old: Snapshot | None) -> dict[str, Column]:
     """Return the collectives without their ages: those of all ranks in one of them are alike."""
-    keys = keys_of(workers)
+    keys = _keys_of(workers)
 
-    if old is not None and keys_of(old.workers) == keys:
+    if old is not None and _keys_of(old.workers) == keys:
         return {}
 
-    values = [ageless(worker.collectives) for worker in workers]
-    return {COLLECTIVES: column_of(values, keys)}
+    values = [_ageless(worker.collectives) for worker in workers]
+    return {_COLLECTIVES: _column_of(values, keys)}
 
 
-def ages_of(workers: Sequence[Worker]) -> tuple[tuple[float, ...], ...]:
+def _ages_of(workers: Sequence[Worker]) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(collective.age_s for collective in worker.collectives) for worker in workers)
 
 
-def keys_of(workers: Sequence[Worker]) -> list[tuple[object, ...]]:
+def _keys_of(workers: Sequence[Worker]) -> list[tuple[object, ...]]:
     return [tuple(map(_all_but_age, worker.collectives)) for worker in workers]
 
 
-def ageless(collectives: Iterable[Collective]) -> tuple[Collective, ...]:
-    return tuple(aged(collective, 0.0) for collective in collectives)
+def _ageless(collectives: Iterable[Collective]) -> tuple[Collective, ...]:
+    return tuple(_aged(collective, 0.0) for collective in collectives)
 
 
-def column_of(values: Sequence[object], keys: Sequence[object]) -> Column:
+def _column_of(values: Sequence[object], keys: Sequence[object]) -> Column:
     """Return each value once. Equal keys are equal values; a record is known by its identity too."""
     places: dict[object, int] = {}
     written: dict[bytes, int] = {}
     at = []
 
     for value, own in zip(values, keys, strict=True):
-        key = own if own is not value or isinstance(value, SCALARS) else id(value)
+        key = own if own is not value or isinstance(value, _SCALARS) else id(value)
         place = places.get(key)
 
         if place is None:
@@ -141,27 +141,27 @@ def snapshot_of(line: bytes, before: Snapshot | None) -> Snapshot:
     """
     change = msgspec.json.decode(line, type=ColumnsLine)
     fields = {
-        name: msgspec.json.decode(raw, type=SNAPSHOT[name]) for name, raw in change.fields.items()
+        name: msgspec.json.decode(raw, type=_SNAPSHOT[name]) for name, raw in change.fields.items()
     }
 
     if change.is_whole:
-        return Snapshot(workers=tuple(new_workers(change)), **fields)
+        return Snapshot(workers=tuple(_new_workers(change)), **fields)
 
     if before is None or (change.ages is not None and len(change.ages) != len(before.workers)):
         raise msgspec.ValidationError("the snapshot before this change is not known")
 
     return msgspec.structs.replace(
-        before, workers=changed_workers(change, before.workers), **fields
+        before, workers=_changed_workers(change, before.workers), **fields
     )
 
 
-def new_workers(change: ColumnsLine) -> Iterable[Worker]:
-    rows = spread_all(change)
+def _new_workers(change: ColumnsLine) -> Iterable[Worker]:
+    rows = _spread_all(change)
     return (Worker(**dict(zip(rows, row, strict=True))) for row in zip(*rows.values(), strict=True))
 
 
-def changed_workers(change: ColumnsLine, workers: tuple[Worker, ...]) -> tuple[Worker, ...]:
-    rows = spread_all(change, workers)
+def _changed_workers(change: ColumnsLine, workers: tuple[Worker, ...]) -> tuple[Worker, ...]:
+    rows = _spread_all(change, workers)
 
     if not rows:
         return workers
@@ -172,23 +172,23 @@ def changed_workers(change: ColumnsLine, workers: tuple[Worker, ...]) -> tuple[W
     )
 
 
-def spread_all(change: ColumnsLine, workers: tuple[Worker, ...] = ()) -> dict[str, Sequence[Any]]:
+def _spread_all(change: ColumnsLine, workers: tuple[Worker, ...] = ()) -> dict[str, Sequence[Any]]:
     """Return the values of each field of the line, one a rank."""
-    rows = {name: spread(name, column) for name, column in change.columns.items()}
+    rows = {name: _spread(name, column) for name, column in change.columns.items()}
 
     if change.ages is not None and any(change.ages):
-        timeless = rows.get(COLLECTIVES) or [worker.collectives for worker in workers]
-        rows[COLLECTIVES] = [
-            tuple(map(aged, mine, ages)) for mine, ages in zip(timeless, change.ages, strict=True)
+        timeless = rows.get(_COLLECTIVES) or [worker.collectives for worker in workers]
+        rows[_COLLECTIVES] = [
+            tuple(map(_aged, mine, ages)) for mine, ages in zip(timeless, change.ages, strict=True)
         ]
 
     return rows
 
 
-def spread(name: str, column: Column) -> Sequence[Any]:
-    values: list[Any] = msgspec.json.decode(column.values, type=list[WORKER[name]])  # type: ignore[valid-type]
+def _spread(name: str, column: Column) -> Sequence[Any]:
+    values: list[Any] = msgspec.json.decode(column.values, type=list[_WORKER[name]])  # type: ignore[valid-type]
     return values if column.at is None else [values[place] for place in column.at]
 
 
-def aged(collective: Collective, age_s: float) -> Collective:
+def _aged(collective: Collective, age_s: float) -> Collective:
     return msgspec.structs.replace(collective, age_s=age_s)

@@ -128,7 +128,7 @@ def _is_shared(devices: str, env: Mapping[str, str]) -> bool:
     return 1 < workers <= len(devices.split(","))
 
 
-def is_expected_to_differ(name: str) -> bool:
+def _is_expected_to_differ(name: str) -> bool:
     """Return whether a variable normally differs between ranks."""
     return (
         name in _PER_RANK
@@ -150,7 +150,7 @@ def differences(envs: Mapping[int, Mapping[str, EnvVar]]) -> Differences:
     for name in sorted({name for env in known.values() for name in env}):
         values = _values(name, known)
         if len(values) > 1:
-            kind = expected if is_expected_to_differ(name) else drift
+            kind = expected if _is_expected_to_differ(name) else drift
             kind.append(Difference(name=name, values=values))
 
     return Differences(expected=tuple(expected), drift=tuple(drift))

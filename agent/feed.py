@@ -24,9 +24,9 @@ from dsray_inspect.agent.history import History
 from dsray_inspect.agent.model import Record, Snapshot, Worker
 from dsray_inspect.agent.sampling.observation import SampleRequest
 
-KEEP: Final = 600
+_KEEP: Final = 600
 """Default number of snapshots in the window."""
-REST_SHARE: Final = 0.5
+_REST_SHARE: Final = 0.5
 """Minimum pause after a sample, as a share of its duration: spares a slow cluster."""
 MAX_REST_S: Final = 5.0
 """The longest pause between retries."""
@@ -88,7 +88,7 @@ class Feed:
         ask: SampleRequest,
         *,
         every_s: float,
-        keep: int = KEEP,
+        keep: int = _KEEP,
         past: Past | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -147,7 +147,7 @@ class Feed:
         if self._failures:
             return float(min(MAX_REST_S, max(self._every_s, 0.1) * 2 ** min(self._failures - 1, 8)))
 
-        return max(self._every_s - took_s, REST_SHARE * took_s)
+        return max(self._every_s - took_s, _REST_SHARE * took_s)
 
 
 def _failure(error: Exception, failures: int) -> SampleFailed:

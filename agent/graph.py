@@ -20,7 +20,7 @@ from dsray_inspect.agent.detectors.evidence.compile_locks import waits_for_lock
 from dsray_inspect.agent.model import Group, NodeKind, WaitEdge, WaitGraph, WaitNode
 from dsray_inspect.agent.text import wait_graph as words
 
-MOST_ELSEWHERE = 64
+_MOST_ELSEWHERE = 64
 """How many of the ranks that wait in something else a collective points at."""
 
 
@@ -123,7 +123,7 @@ class _Groups:
         """
         others, waiting = self._parts(group_id)
         yield from others
-        yield from islice((member for member in waiting if id(member) not in here), MOST_ELSEWHERE)
+        yield from islice((member for member in waiting if id(member) not in here), _MOST_ELSEWHERE)
 
     def _parts(self, group_id: str | None) -> tuple[list[RankContext], list[RankContext]]:
         """Return a group's members; all of them where its ranks are not known."""

@@ -2,7 +2,7 @@
 
 Each raises an exception in the main thread, so that `with` blocks clean up. Ray's C++ code can block
 that thread for as long as the GCS does not answer, so a second thread also receives the signals and
-ends the process if the main thread has not done so within `GRACE_S`.
+ends the process if the main thread has not done so within `_GRACE_S`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Final
 
 from dsray_inspect.agent.errors import ExitCode, TimedOut
 
-GRACE_S: Final = 1.5
-SETTLED: Final = 0
+_GRACE_S: Final = 1.5
+_SETTLED: Final = 0
 """Takes the place of a signal number when the command is done."""
-EXIT_CODES: Final = {
+_EXIT_CODES: Final = {
     signal.SIGINT: ExitCode.INTERRUPTED,
     signal.SIGTERM: ExitCode.INTERRUPTED,
     signal.SIGHUP: ExitCode.INTERRUPTED,
@@ -56,7 +56,7 @@ class ShutdownGuard:
 
     def start(self) -> None:
         """Install the handlers; signals that the shell set to be ignored stay ignored."""
-        for number in EXIT_CODES:
+        for number in _EXIT_CODES:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, _raise_end)
 
@@ -66,18 +66,18 @@ class ShutdownGuard:
     def settle(self, code: ExitCode) -> None:
         """Record the exit code; only interpreter shutdown is left."""
         self._code = code
-        os.write(self._sender, bytes((SETTLED,)))
+        os.write(self._sender, bytes((_SETTLED,)))
 
     def _wait(self) -> None:
         while True:
             for number in os.read(self._receiver, 64):
-                if number == SETTLED or number in EXIT_CODES:
-                    time.sleep(GRACE_S)
+                if number == _SETTLED or number in _EXIT_CODES:
+                    time.sleep(_GRACE_S)
                     self._end(number)
 
     def _end(self, number: int) -> None:
         if self._code is None:
-            self._code = EXIT_CODES[signal.Signals(number)]
+            self._code = _EXIT_CODES[signal.Signals(number)]
 
             if self._code == ExitCode.TIMEOUT:
                 os.write(2, f"error: {timed_out()}\n".encode())

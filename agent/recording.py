@@ -25,7 +25,7 @@ from dsray_inspect.agent.feed import (
 from dsray_inspect.agent.history import History
 from dsray_inspect.agent.model import Record, Snapshot
 
-LONG_LINE_BYTES: Final = 1 << 20
+_LONG_LINE_BYTES: Final = 1 << 20
 
 
 class SampleFailedLine(Record, frozen=True, kw_only=True):
@@ -78,7 +78,7 @@ def events_of(lines: Iterable[bytes]) -> Iterator[Event]:
         if not line.endswith(b"\n"):
             return
 
-        kind = kind_of(line)
+        kind = _kind_of(line)
 
         if kind is None:
             snapshot = msgspec.json.decode(line, type=Snapshot)
@@ -98,12 +98,12 @@ def events_of(lines: Iterable[bytes]) -> Iterator[Event]:
             yield Ended(snapshot=last)
 
 
-def kind_of(line: bytes) -> str | None:
+def _kind_of(line: bytes) -> str | None:
     """Return what kind of event a line is, None for a snapshot."""
     if line.startswith(delta_codec.PREFIX):
         return delta_codec.EVENT
 
-    return msgspec.json.decode(line, type=Kind).event if len(line) < LONG_LINE_BYTES else None
+    return msgspec.json.decode(line, type=Kind).event if len(line) < _LONG_LINE_BYTES else None
 
 
 def read_window(path: Path) -> list[Event]:
@@ -118,7 +118,7 @@ def read_window(path: Path) -> list[Event]:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
 
     try:
-        events = list(events_of(lines_of(text)))
+        events = list(events_of(_lines_of(text)))
     except msgspec.MsgspecError as error:
         raise UsageError(
             f"{path} holds no snapshots of dsray-inspect: {error}",
@@ -131,7 +131,7 @@ def read_window(path: Path) -> list[Event]:
     return events
 
 
-def lines_of(text: bytes) -> list[bytes]:
+def _lines_of(text: bytes) -> list[bytes]:
     """Return the lines of a file; a single document may span several lines."""
     if text.startswith((b"{\n", b"{\r\n")):
         return [msgspec.json.encode(msgspec.json.decode(text)) + b"\n"]

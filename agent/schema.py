@@ -14,9 +14,9 @@ import msgspec
 
 from dsray_inspect.agent.model import SCHEMA_VERSION, Snapshot
 
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 # They have defaults for who reads older snapshots, but are always written.
-ALWAYS_WRITTEN = {"Snapshot": ("groups", "schema_version"), "DeepSpeed": ("init",)}
+_ALWAYS_WRITTEN = {"Snapshot": ("groups", "schema_version"), "DeepSpeed": ("init",)}
 
 
 def schema() -> dict[str, Any]:
@@ -24,11 +24,11 @@ def schema() -> dict[str, Any]:
     generated = msgspec.json.schema(Snapshot)
     records = generated["$defs"]
 
-    for name, keys in ALWAYS_WRITTEN.items():
+    for name, keys in _ALWAYS_WRITTEN.items():
         records[name]["required"] = [*records[name]["required"], *keys]
 
     return {
-        "$schema": DIALECT,
+        "$schema": _DIALECT,
         "title": f"dsray-inspect snapshot, schema_version {SCHEMA_VERSION}",
         "$ref": generated["$ref"],
         "$defs": {name: records[name] for name in sorted(records)},

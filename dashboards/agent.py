@@ -5,25 +5,25 @@ from __future__ import annotations
 from dsray_inspect.dashboards.model import Board, Row, panel, query
 from dsray_inspect.dashboards.queries import BY_RUN, CLUSTER, CLUSTERS, RANK, RANKS, RUN, RUNS
 
-INSTANCE = "{{instance}}"
+_INSTANCE = "{{instance}}"
 
-COVERAGE = Row(
+_COVERAGE = Row(
     question="Can it read the run?",
     panels=(
         panel(
             "timeseries",
             "Age of the newest sample",
             "All values on these dashboards are as old as this. It should stay close to the interval of serve --every.",
-            query(f"time() - dsray_look_timestamp_seconds{{{CLUSTER}}}", INSTANCE),
+            query(f"time() - dsray_look_timestamp_seconds{{{CLUSTER}}}", _INSTANCE),
             unit="s",
             width=8,
         ),
         panel(
             *("timeseries", "Samples per second", "Taken and failed."),
-            query(f"rate(dsray_looks_total{{{CLUSTER}}}[$__rate_interval])", f"{INSTANCE} taken"),
+            query(f"rate(dsray_looks_total{{{CLUSTER}}}[$__rate_interval])", f"{_INSTANCE} taken"),
             query(
                 f"rate(dsray_look_failures_total{{{CLUSTER}}}[$__rate_interval])",
-                f"{INSTANCE} failed",
+                f"{_INSTANCE} failed",
             ),
             unit="short",
             width=8,
@@ -39,7 +39,7 @@ COVERAGE = Row(
         ),
     ),
 )
-OVERHEAD = Row(
+_OVERHEAD = Row(
     question="What does it cost?",
     panels=(
         panel(
@@ -48,14 +48,14 @@ OVERHEAD = Row(
             "Cores in use: session is serve itself, stacks the py-spy processes it ran on its own node.",
             query(
                 f"rate(dsray_agent_cpu_seconds_total{{{CLUSTER}}}[$__rate_interval])",
-                f"{INSTANCE} {{{{component}}}}",
+                f"{_INSTANCE} {{{{component}}}}",
             ),
             unit="short",
             width=8,
         ),
         panel(
             *("timeseries", "Memory", "Resident memory of dsray-inspect serve."),
-            query(f"dsray_agent_resident_memory_bytes{{{CLUSTER}}}", INSTANCE),
+            query(f"dsray_agent_resident_memory_bytes{{{CLUSTER}}}", _INSTANCE),
             unit="bytes",
             width=8,
         ),
@@ -72,17 +72,17 @@ OVERHEAD = Row(
         ),
         panel(
             *("timeseries", "Seconds per sample", "How long the newest sample took."),
-            query(f"dsray_look_duration_seconds{{{CLUSTER}}}", INSTANCE),
+            query(f"dsray_look_duration_seconds{{{CLUSTER}}}", _INSTANCE),
             unit="s",
         ),
         panel(
             *("timeseries", "Seconds per scrape", "How long it took to answer a scrape."),
-            query(f"dsray_scrape_duration_seconds{{{CLUSTER}}}", INSTANCE),
+            query(f"dsray_scrape_duration_seconds{{{CLUSTER}}}", _INSTANCE),
             unit="s",
         ),
     ),
 )
-LOSSES = Row(
+_LOSSES = Row(
     question="Does it lose anything?",
     panels=(
         panel(
@@ -90,7 +90,7 @@ LOSSES = Row(
             "Spans sent",
             "Spans per second accepted by an OpenTelemetry collector; only with serve --otlp.",
             query(
-                f"rate(dsray_otlp_spans_exported_total{{{CLUSTER}}}[$__rate_interval])", INSTANCE
+                f"rate(dsray_otlp_spans_exported_total{{{CLUSTER}}}[$__rate_interval])", _INSTANCE
             ),
             unit="short",
             no_value="serve runs without --otlp",
@@ -101,7 +101,7 @@ LOSSES = Row(
             "By reason: the queue was full, or the collector did not accept them. They are lost.",
             query(
                 f"rate(dsray_otlp_spans_dropped_total{{{CLUSTER}}}[$__rate_interval])",
-                f"{INSTANCE} {{{{reason}}}}",
+                f"{_INSTANCE} {{{{reason}}}}",
             ),
             unit="short",
             no_value="serve runs without --otlp",
@@ -123,5 +123,5 @@ BOARD = Board(
     title="dsray-inspect / Agent",
     description="Can dsray-inspect read the run, what does it cost, does it lose anything?",
     variables=(CLUSTERS, RUNS, RANKS),
-    rows=(COVERAGE, OVERHEAD, LOSSES),
+    rows=(_COVERAGE, _OVERHEAD, _LOSSES),
 )

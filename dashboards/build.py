@@ -29,9 +29,9 @@ from dsray_inspect.dashboards.boards import BOARDS
 from dsray_inspect.dashboards.model import Board, Panel, Query, Row, Variable
 
 FOLDER: Final = Path(__file__).parent / "grafana"
-SOURCE: Final = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
-COLUMNS: Final = 24
-BUILDERS: Final[dict[str, Any]] = {
+_SOURCE: Final = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
+_COLUMNS: Final = 24
+_BUILDERS: Final[dict[str, Any]] = {
     "stat": stat.Panel,
     "timeseries": timeseries.Panel,
     "timeline": statetimeline.Panel,
@@ -75,12 +75,14 @@ def _laid_out(rows: tuple[Row, ...]) -> Iterator[Any]:
     for row in rows:
         number += 1
         yield (
-            dashboard.Row(row.question).id(number).grid_pos(model.GridPos(h=1, w=COLUMNS, x=0, y=y))
+            dashboard.Row(row.question)
+            .id(number)
+            .grid_pos(model.GridPos(h=1, w=_COLUMNS, x=0, y=y))
         )
         y, x, tallest = y + 1, 0, 0
 
         for panel in row.panels:
-            if x + panel.width > COLUMNS:
+            if x + panel.width > _COLUMNS:
                 y, x, tallest = y + tallest, 0, 0
 
             number += 1
@@ -93,10 +95,10 @@ def _laid_out(rows: tuple[Row, ...]) -> Iterator[Any]:
 
 def _built_panel(panel: Panel) -> Any:
     built = (
-        BUILDERS[panel.kind]()
+        _BUILDERS[panel.kind]()
         .title(panel.title)
         .description(panel.description)
-        .datasource(SOURCE)
+        .datasource(_SOURCE)
         .unit(panel.unit)
         .targets([_target(panel, number) for number in range(len(panel.queries))])
     )
@@ -110,7 +112,7 @@ def _built_panel(panel: Panel) -> Any:
     if panel.maximum is not None:
         built.min(0).max(panel.maximum)
 
-    return STYLES[panel.kind](built, panel)
+    return _STYLES[panel.kind](built, panel)
 
 
 def _target(panel: Panel, number: int) -> Any:
@@ -118,7 +120,7 @@ def _target(panel: Panel, number: int) -> Any:
     built = (
         prometheus.Dataquery()
         .expr(query.expr)
-        .datasource(SOURCE)
+        .datasource(_SOURCE)
         .ref_id(chr(ord("A") + number))
         .legend_format(query.legend)
         .editor_mode(prometheus_model.QueryEditorMode.CODE)
@@ -190,7 +192,7 @@ def _as_table(built: Any, _panel: Panel) -> Any:
     )
 
 
-STYLES: Final = {
+_STYLES: Final = {
     "stat": _as_stat,
     "timeseries": _as_timeseries,
     "timeline": _as_timeline,
@@ -204,7 +206,7 @@ def _built_variable(variable: Variable) -> Any:
         dashboard.QueryVariable(variable.name)
         .label(variable.label)
         .query(variable.query)
-        .datasource(SOURCE)
+        .datasource(_SOURCE)
         .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(model.VariableSort.NATURAL_ASC)
         .multi(variable.multi)

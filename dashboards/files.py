@@ -9,11 +9,11 @@ from typing import Final
 
 from dsray_inspect.agent.model import Record
 
-SHIPPED: Final = files("dsray_inspect.dashboards")
-RUNBOOKS: Final = "docs/runbooks/"
+_SHIPPED: Final = files("dsray_inspect.dashboards")
+_RUNBOOKS: Final = "docs/runbooks/"
 """The runbooks' folder in this repository, as the rules name it."""
-RULES: Final = ("recording.yml", "alerts.yml")
-RULE_OBJECT: Final = """\
+_RULES: Final = ("recording.yml", "alerts.yml")
+_RULE_OBJECT: Final = """\
 # Prometheus Operator: recording and alerting rules of dsray-inspect.
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
@@ -24,10 +24,10 @@ metadata:
 spec:
   groups:
 """
-CONFIG_MAPS: Final = """\
+_CONFIG_MAPS: Final = """\
 # Grafana's sidecar loads ConfigMaps with this label. Apply with --server-side: they are large.
 """
-CONFIG_MAP: Final = """\
+_CONFIG_MAP: Final = """\
 ---
 apiVersion: v1
 kind: ConfigMap
@@ -51,22 +51,22 @@ class Locations(Record, frozen=True, kw_only=True):
 
 
 def _shipped(name: str) -> str:
-    return SHIPPED.joinpath(name).read_text(encoding="utf-8")
+    return _SHIPPED.joinpath(name).read_text(encoding="utf-8")
 
 
 def _dashboards() -> dict[str, str]:
     """Return the JSON of each dashboard by file name."""
-    found = sorted(file.name for file in SHIPPED.joinpath("grafana").iterdir())
+    found = sorted(file.name for file in _SHIPPED.joinpath("grafana").iterdir())
     return {name: _shipped(f"grafana/{name}") for name in found if name.endswith(".json")}
 
 
 def _rules(locations: Locations) -> dict[str, str]:
-    texts = {name: _shipped(f"prometheus/{name}") for name in RULES}
+    texts = {name: _shipped(f"prometheus/{name}") for name in _RULES}
 
     if locations.runbooks is not None:
         base = locations.runbooks.rstrip("/")
         texts = {
-            name: text.replace(f"runbook_url: {RUNBOOKS}", f"runbook_url: {base}/")
+            name: text.replace(f"runbook_url: {_RUNBOOKS}", f"runbook_url: {base}/")
             for name, text in texts.items()
         }
 
@@ -102,12 +102,12 @@ def all_files(locations: Locations) -> dict[str, str]:
 def _rule_object(rules: dict[str, str]) -> str:
     """Return the rules as one object of the Prometheus Operator."""
     groups = (text.partition("\ngroups:\n")[2] for text in rules.values())
-    return RULE_OBJECT + "".join(_indented(text, 2) for text in groups)
+    return _RULE_OBJECT + "".join(_indented(text, 2) for text in groups)
 
 
 def _config_maps(boards: dict[str, str]) -> str:
-    return CONFIG_MAPS + "".join(
-        CONFIG_MAP.format(name=name.removesuffix(".json")) + _indented(text, 4)
+    return _CONFIG_MAPS + "".join(
+        _CONFIG_MAP.format(name=name.removesuffix(".json")) + _indented(text, 4)
         for name, text in boards.items()
     )
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-PROMETHEUS: Final = frozenset(["up"])
-RAY: Final = frozenset(
+_PROMETHEUS: Final = frozenset(["up"])
+_RAY: Final = frozenset(
     [
         "ray_node_cpu_utilization",
         "ray_node_gpus_utilization",
@@ -15,5 +15,5 @@ RAY: Final = frozenset(
     ]
 )
 """Of Ray 2.60, which reports utilization in percent."""
-DCGM: Final = frozenset(["DCGM_FI_DEV_GPU_TEMP", "DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_XID_ERRORS"])
-FOREIGN: Final = PROMETHEUS | RAY | DCGM
+_DCGM: Final = frozenset(["DCGM_FI_DEV_GPU_TEMP", "DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_XID_ERRORS"])
+FOREIGN: Final = _PROMETHEUS | _RAY | _DCGM

@@ -14,10 +14,10 @@ from dsray_inspect.dashboards.queries import (
     RUNS,
 )
 
-NO_GPU = "no GPU, or it could not be read"
-NO_DCGM = "no DCGM exporter is scraped"
+_NO_GPU = "no GPU, or it could not be read"
+_NO_DCGM = "no DCGM exporter is scraped"
 
-ALIVE = Row(
+_ALIVE = Row(
     question="Are the nodes up?",
     panels=(
         panel(
@@ -54,7 +54,7 @@ ALIVE = Row(
         ),
     ),
 )
-BUSY = Row(
+_BUSY = Row(
     question="Are the ranks' GPUs busy?",
     panels=(
         panel(
@@ -64,7 +64,7 @@ BUSY = Row(
             query(f"dsray:rank_gpu_utilization:ratio{{{RANK}}}", "rank {{rank}} GPU {{gpu_slot}}"),
             unit="percentunit",
             maximum=1.0,
-            no_value=NO_GPU,
+            no_value=_NO_GPU,
         ),
         panel(
             "timeseries",
@@ -73,7 +73,7 @@ BUSY = Row(
             query(f"dsray:rank_gpu_memory_used:ratio{{{RANK}}}", "rank {{rank}} GPU {{gpu_slot}}"),
             unit="percentunit",
             maximum=1.0,
-            no_value=NO_GPU,
+            no_value=_NO_GPU,
         ),
         panel(
             "timeseries",
@@ -84,7 +84,7 @@ BUSY = Row(
             ),
             unit="percentunit",
             maximum=1.0,
-            no_value=NO_GPU,
+            no_value=_NO_GPU,
         ),
         panel(
             "timeseries",
@@ -95,11 +95,11 @@ BUSY = Row(
             ),
             unit="percentunit",
             maximum=1.0,
-            no_value=NO_DCGM,
+            no_value=_NO_DCGM,
         ),
     ),
 )
-FAULTS = Row(
+_FAULTS = Row(
     question="Is a GPU at fault?",
     panels=(
         panel(
@@ -108,7 +108,7 @@ FAULTS = Row(
             "The latest XID reported by the driver, from DCGM. If it is not 0, check the node's kernel log.",
             query(f"dsray:rank_dcgm_xid_errors:last{{{RANK}}}", "rank {{rank}} GPU {{gpu_slot}}"),
             unit="none",
-            no_value=NO_DCGM,
+            no_value=_NO_DCGM,
         ),
         panel(
             *("timeseries", "Temperature by rank", "From DCGM; a hot GPU lowers its clock rate."),
@@ -117,11 +117,11 @@ FAULTS = Row(
                 "rank {{rank}} GPU {{gpu_slot}}",
             ),
             unit="celsius",
-            no_value=NO_DCGM,
+            no_value=_NO_DCGM,
         ),
     ),
 )
-PLACEMENT = Row(
+_PLACEMENT = Row(
     question="Which GPU does a rank use, and how much memory?",
     panels=(
         panel(
@@ -135,7 +135,7 @@ PLACEMENT = Row(
             *("table", "GPUs of the ranks", "Ray's slot and the device's UUID of each rank."),
             query(f"max by (rank, gpu_slot, gpu_uuid) (dsray_rank_gpu_info{{{RANK}}})"),
             unit="none",
-            no_value=NO_GPU,
+            no_value=_NO_GPU,
         ),
         panel(
             *("table", "GPUs of the nodes", "Every GPU with its memory in bytes."),
@@ -146,7 +146,7 @@ PLACEMENT = Row(
             ),
             unit="bytes",
             width=24,
-            no_value=NO_GPU,
+            no_value=_NO_GPU,
         ),
     ),
 )
@@ -155,5 +155,5 @@ BOARD = Board(
     title="dsray-inspect / GPUs and nodes",
     description="Are the nodes up, are the ranks' GPUs busy, is one at fault, and which rank uses which?",
     variables=(CLUSTERS, RUNS, RANKS, NODES),
-    rows=(ALIVE, BUSY, FAULTS, PLACEMENT),
+    rows=(_ALIVE, _BUSY, _FAULTS, _PLACEMENT),
 )

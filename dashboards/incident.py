@@ -21,9 +21,9 @@ from dsray_inspect.dashboards.queries import (
     with_place,
 )
 
-VERDICTS = get_args(VerdictState)
-STATES = get_args(WorkerState)
-VERDICT_COLORS = {
+_VERDICTS = get_args(VerdictState)
+_STATES = get_args(WorkerState)
+_VERDICT_COLORS = {
     "healthy": "green",
     "starting": "blue",
     "degraded": "orange",
@@ -32,7 +32,7 @@ VERDICT_COLORS = {
     "finished": "dark-green",
     "unknown": "gray",
 }
-STATE_COLORS = {
+_STATE_COLORS = {
     "alive": "green",
     "stopped": "orange",
     "pending": "blue",
@@ -40,7 +40,7 @@ STATE_COLORS = {
     "dead": "red",
     "unknown": "gray",
 }
-PHASE_COLORS = {
+_PHASE_COLORS = {
     "starting": "gray",
     "init_process_group": "gray",
     "deepspeed_init": "light-blue",
@@ -58,19 +58,19 @@ PHASE_COLORS = {
     "finished": "gray",
     "unknown": "gray",
 }
-VERDICT = coded("dsray_verdict", "state", VERDICTS, select=RUN, by=BY_RUN)
-PHASE = coded("dsray_rank_phase", "phase", PHASES, select=RANK, by=f"{BY_RUN}, rank")
-STATE = coded("dsray_rank_state", "state", STATES, select=RANK, by=f"{BY_RUN}, rank")
-FINDINGS = f"sum by (kind, severity) (dsray_findings{{{RUN}}}) > 0"
-CULPRITS = with_place(f"dsray_rank_culprit{{{RANK}}}", "hostname", "pid", "gpu_uuid")
+_VERDICT = coded("dsray_verdict", "state", _VERDICTS, select=RUN, by=BY_RUN)
+_PHASE = coded("dsray_rank_phase", "phase", PHASES, select=RANK, by=f"{BY_RUN}, rank")
+_STATE = coded("dsray_rank_state", "state", _STATES, select=RANK, by=f"{BY_RUN}, rank")
+_FINDINGS = f"sum by (kind, severity) (dsray_findings{{{RUN}}}) > 0"
+_CULPRITS = with_place(f"dsray_rank_culprit{{{RANK}}}", "hostname", "pid", "gpu_uuid")
 
-BROKEN = Row(
+_BROKEN = Row(
     question="Is it broken, and whose fault is it?",
     panels=(
         panel(
             *("stat", "Verdict", "The verdict of the newest sample."),
-            query(VERDICT, "verdict"),
-            names=names(VERDICTS, VERDICT_COLORS),
+            query(_VERDICT, "verdict"),
+            names=names(_VERDICTS, _VERDICT_COLORS),
             unit="none",
             width=6,
             height=5,
@@ -104,7 +104,7 @@ BROKEN = Row(
         ),
         panel(
             *("table", "Findings", "Findings of the newest sample; kind is the code of the cause."),
-            query(or_none(FINDINGS, "kind")),
+            query(or_none(_FINDINGS, "kind")),
             width=12,
             unit="none",
         ),
@@ -112,14 +112,14 @@ BROKEN = Row(
             "table",
             "Culprits",
             "The ranks at fault, not those that wait for them, and where they run.",
-            query(or_none(CULPRITS, "kind")),
+            query(or_none(_CULPRITS, "kind")),
             width=12,
             unit="none",
         ),
         panel(
             *("timeline", "Verdict over time", "When the verdict changed."),
-            query(VERDICT, "verdict"),
-            names=names(VERDICTS, VERDICT_COLORS),
+            query(_VERDICT, "verdict"),
+            names=names(_VERDICTS, _VERDICT_COLORS),
             unit="none",
             height=5,
         ),
@@ -134,15 +134,15 @@ BROKEN = Row(
         ),
     ),
 )
-IDLE = Row(
+_IDLE = Row(
     question="Which ranks are idle, where and since when?",
     panels=(
         panel(
             "timeline",
             "Phase of each rank",
             "Where the training thread of each rank was at each sample.",
-            query(during(PHASE), "rank {{rank}}"),
-            names=names(PHASES, PHASE_COLORS),
+            query(during(_PHASE), "rank {{rank}}"),
+            names=names(PHASES, _PHASE_COLORS),
             unit="none",
             width=24,
             height=9,
@@ -170,7 +170,7 @@ IDLE = Row(
         ),
     ),
 )
-WAITS = Row(
+_WAITS = Row(
     question="Who waits for whom?",
     panels=(
         panel(
@@ -194,13 +194,13 @@ WAITS = Row(
         ),
     ),
 )
-PLACES = Row(
+_PLACES = Row(
     question="On which node, GPU and process is it?",
     panels=(
         panel(
             *("timeline", "State of each rank", "State of its process, from Ray and the kernel."),
-            query(during(STATE), "rank {{rank}}"),
-            names=names(STATES, STATE_COLORS),
+            query(during(_STATE), "rank {{rank}}"),
+            names=names(_STATES, _STATE_COLORS),
             unit="none",
             width=24,
             height=7,
@@ -232,5 +232,5 @@ BOARD = Board(
     title="dsray-inspect / Incident",
     description="Is the run broken, whose fault is it, which ranks are idle, who waits for whom, and where?",
     variables=(CLUSTERS, RUNS, ATTEMPTS, RANKS),
-    rows=(BROKEN, IDLE, WAITS, PLACES),
+    rows=(_BROKEN, _IDLE, _WAITS, _PLACES),
 )

@@ -17,7 +17,7 @@ RANK: Final = f'{RUN}, rank=~"$rank"'
 NODE: Final = f'{CLUSTER}, node=~"$node"'
 BY_RUN: Final = "ray_io_cluster, run_id"
 BY_RANK: Final = f"{BY_RUN}, rank"
-ATTEMPT: Final = f'and on ({BY_RUN}) dsray_run_info{{{RUN}, attempt_id=~"$attempt"}}'
+_ATTEMPT: Final = f'and on ({BY_RUN}) dsray_run_info{{{RUN}, attempt_id=~"$attempt"}}'
 """Restricts a query to the time of the selected attempts."""
 
 CLUSTERS = Variable(
@@ -45,7 +45,7 @@ NODES = Variable(
 
 def during(expr: str) -> str:
     """Restrict a query over series of a run to the selected attempts."""
-    return f"({expr}) {ATTEMPT}"
+    return f"({expr}) {_ATTEMPT}"
 
 
 def coded(metric: str, label: str, values: Sequence[str], *, select: str, by: str) -> str:

@@ -6,12 +6,14 @@ from dsray_inspect.agent.causes import setup_causes
 from dsray_inspect.dashboards.model import Board, Row, panel, query
 from dsray_inspect.dashboards.queries import BY_RUN, CLUSTER, CLUSTERS, RUN, RUNS
 
-COST = f"max by ({BY_RUN}, part) (dsray_run_cost_seconds{{{RUN}}})"
-TRAINING = f'max by ({BY_RUN}) (dsray_run_cost_seconds{{{RUN}, part="training"}})'
-STARTS = "actor_scheduling|process_start|imports|ranks_and_env|rendezvous|deepspeed_init|op_compile"
-RUNNING = "object_store|serialization|report|training"
+_COST = f"max by ({BY_RUN}, part) (dsray_run_cost_seconds{{{RUN}}})"
+_TRAINING = f'max by ({BY_RUN}) (dsray_run_cost_seconds{{{RUN}, part="training"}})'
+_STARTS = (
+    "actor_scheduling|process_start|imports|ranks_and_env|rendezvous|deepspeed_init|op_compile"
+)
+_RUNNING = "object_store|serialization|report|training"
 
-START = Row(
+_START = Row(
     question="How long did the start take, and which part took longest?",
     panels=(
         panel(
@@ -55,7 +57,7 @@ START = Row(
         ),
     ),
 )
-OVERHEAD = Row(
+_OVERHEAD = Row(
     question="What do Ray and DeepSpeed cost compared with training?",
     panels=(
         panel(
@@ -64,7 +66,7 @@ OVERHEAD = Row(
             "Seconds at the rank it cost most: scheduling, imports, rendezvous, DeepSpeed, op compilation (contained "
             "in deepspeed_init).",
             query(
-                f'max by ({BY_RUN}, part) (dsray_run_cost_seconds{{{RUN}, part=~"{STARTS}"}})',
+                f'max by ({BY_RUN}, part) (dsray_run_cost_seconds{{{RUN}, part=~"{_STARTS}"}})',
                 "{{part}}",
             ),
             unit="s",
@@ -75,7 +77,7 @@ OVERHEAD = Row(
             "Cost while running",
             "Seconds spent so far in the object store, serialization and report barriers, and in training.",
             query(
-                f'max by ({BY_RUN}, part) (dsray_run_cost_seconds{{{RUN}, part=~"{RUNNING}"}})',
+                f'max by ({BY_RUN}, part) (dsray_run_cost_seconds{{{RUN}, part=~"{_RUNNING}"}})',
                 "{{part}}",
             ),
             unit="s",
@@ -85,14 +87,14 @@ OVERHEAD = Row(
             "bars",
             "Relative to training",
             "Each cost as a share of the training time so far. Parts may overlap.",
-            query(f"{COST} / on ({BY_RUN}) group_left () ({TRAINING} > 0)", "{{part}}"),
+            query(f"{_COST} / on ({BY_RUN}) group_left () ({_TRAINING} > 0)", "{{part}}"),
             unit="percentunit",
             width=8,
             no_value="no training so far",
         ),
     ),
 )
-STORE = Row(
+_STORE = Row(
     question="Does the object store or a report slow it down?",
     panels=(
         panel(
@@ -125,5 +127,5 @@ BOARD = Board(
     title="dsray-inspect / Start-up and Ray cost",
     description="How long did the start take, which part took longest, and what do Ray and DeepSpeed cost compared with training?",
     variables=(CLUSTERS, RUNS),
-    rows=(START, OVERHEAD, STORE),
+    rows=(_START, _OVERHEAD, _STORE),
 )

@@ -14,21 +14,21 @@ from dsray_inspect.dashboards.queries import (
     during,
 )
 
-BUCKETS = f"rate(dsray_train_step_duration_seconds_bucket{{{RUN}}}[$__rate_interval])"
+_BUCKETS = f"rate(dsray_train_step_duration_seconds_bucket{{{RUN}}}[$__rate_interval])"
 SUM, COUNT = (
     f"sum by ({BY_RUN}) (rate(dsray_train_step_duration_seconds_{part}{{{RUN}}}[$__rate_interval]))"
     for part in ("sum", "count")
 )
-WAIT = f"rate(dsray_collective_wait_estimated_seconds_total{{{RANK}}}[$__rate_interval])"
-ALL_WAIT = f"rate(dsray_collective_wait_estimated_seconds_total{{{RUN}}}[$__rate_interval])"
-PHASES = "dsray_train_phase_estimated_seconds_total"
+_WAIT = f"rate(dsray_collective_wait_estimated_seconds_total{{{RANK}}}[$__rate_interval])"
+_ALL_WAIT = f"rate(dsray_collective_wait_estimated_seconds_total{{{RUN}}}[$__rate_interval])"
+_PHASES = "dsray_train_phase_estimated_seconds_total"
 
 
-def quantile(share: float) -> str:
-    return during(f"histogram_quantile({share}, sum by ({BY_RUN}, le) ({BUCKETS}))")
+def _quantile(share: float) -> str:
+    return during(f"histogram_quantile({share}, sum by ({BY_RUN}, le) ({_BUCKETS}))")
 
 
-SPEED = Row(
+_SPEED = Row(
     question="How fast does it train?",
     panels=(
         panel(
@@ -47,7 +47,7 @@ SPEED = Row(
             "Seconds per step",
             "Mean and quantiles. Steps between two samples count with their mean, so short outliers are invisible.",
             query(during(f"{SUM} / {COUNT}"), "mean"),
-            *(query(quantile(share), f"p{share * 100:.0f}") for share in (0.5, 0.99)),
+            *(query(_quantile(share), f"p{share * 100:.0f}") for share in (0.5, 0.99)),
             unit="s",
             width=8,
             no_value="no step was timed",
@@ -65,7 +65,7 @@ SPEED = Row(
         ),
     ),
 )
-TIME = Row(
+_TIME = Row(
     question="Where does the time go?",
     panels=(
         panel(
@@ -73,7 +73,7 @@ TIME = Row(
             "Phases",
             "Share of time in each phase, mean over the ranks. Estimated from samples.",
             query(
-                during(f"avg by ({BY_RUN}, phase) (rate({PHASES}{{{RANK}}}[$__rate_interval]))"),
+                during(f"avg by ({BY_RUN}, phase) (rate({_PHASES}{{{RANK}}}[$__rate_interval]))"),
                 "{{phase}}",
             ),
             unit="percentunit",
@@ -86,7 +86,7 @@ TIME = Row(
             "are idle.",
             query(
                 during(
-                    f"avg by ({BY_RUN}, phase) (rate({PHASES}"
+                    f"avg by ({BY_RUN}, phase) (rate({_PHASES}"
                     f'{{{RANK}, phase=~"data|user|checkpoint|report"}}[$__rate_interval]))'
                 ),
                 "{{phase}}",
@@ -97,14 +97,14 @@ TIME = Row(
         ),
     ),
 )
-SLOW = Row(
+_SLOW = Row(
     question="Which rank slows the others down?",
     panels=(
         panel(
             "timeseries",
             "Waiting in collectives",
             "Share of time for which a rank's training thread waits in collectives. On GPUs the host often does not wait.",
-            query(during(WAIT), "rank {{rank}}"),
+            query(during(_WAIT), "rank {{rank}}"),
             unit="percentunit",
             width=8,
         ),
@@ -115,7 +115,7 @@ SLOW = Row(
             "ten highest.",
             query(
                 during(
-                    f"topk(10, avg by ({BY_RUN}) ({ALL_WAIT}) - on ({BY_RUN}) group_right () ({WAIT}))"
+                    f"topk(10, avg by ({BY_RUN}) ({_ALL_WAIT}) - on ({BY_RUN}) group_right () ({_WAIT}))"
                 ),
                 "rank {{rank}}",
             ),
@@ -153,7 +153,7 @@ SLOW = Row(
         ),
     ),
 )
-LEARNS = Row(
+_LEARNS = Row(
     question="Is it still learning?",
     panels=(
         panel(
@@ -178,5 +178,5 @@ BOARD = Board(
     title="dsray-inspect / Training",
     description="How fast does the run train, where does its time go, which rank slows it down, is it still learning?",
     variables=(CLUSTERS, RUNS, ATTEMPTS, RANKS),
-    rows=(SPEED, TIME, SLOW, LEARNS),
+    rows=(_SPEED, _TIME, _SLOW, _LEARNS),
 )

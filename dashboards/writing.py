@@ -11,7 +11,7 @@ import msgspec
 
 from dsray_inspect.agent.errors import UsageError
 
-NOTE: Final = ".dsray-inspect.json"
+_NOTE: Final = ".dsray-inspect.json"
 """Digests of the files as written; a file with another digest was changed by somebody else."""
 
 
@@ -38,7 +38,7 @@ def write(folder: Path, texts: dict[str, str], *, force: bool) -> list[str]:
 
         (folder / "prometheus" / "targets").mkdir(parents=True, exist_ok=True)
         note = {path: _digest(text.encode()) for path, text in sorted(texts.items())}
-        (folder / NOTE).write_bytes(msgspec.json.format(msgspec.json.encode(note)) + b"\n")
+        (folder / _NOTE).write_bytes(msgspec.json.format(msgspec.json.encode(note)) + b"\n")
     except OSError as error:
         raise UsageError(
             f"{error.filename or folder} cannot be written: {error.strerror}."
@@ -49,7 +49,7 @@ def write(folder: Path, texts: dict[str, str], *, force: bool) -> list[str]:
 
 def _noted_digests(folder: Path) -> dict[str, str]:
     with contextlib.suppress(OSError, msgspec.DecodeError):
-        return msgspec.json.decode((folder / NOTE).read_bytes(), type=dict[str, str])
+        return msgspec.json.decode((folder / _NOTE).read_bytes(), type=dict[str, str])
 
     return {}
 

@@ -12,9 +12,9 @@ from typing import Final
 from dsray_inspect.agent.errors import UsageError
 from dsray_inspect.agent.model import Record
 
-DEFAULT_PORT: Final = 9464
-DEFAULT: Final = f"127.0.0.1:{DEFAULT_PORT}"
-SHORTEST_TOKEN: Final = 16
+_DEFAULT_PORT: Final = 9464
+_DEFAULT: Final = f"127.0.0.1:{_DEFAULT_PORT}"
+_SHORTEST_TOKEN: Final = 16
 """In characters."""
 
 
@@ -48,12 +48,12 @@ def parse(text: str) -> BindAddress:
     host, separator, port = text.rpartition(":")
 
     if not separator or (text.startswith("[") and text.endswith("]")):
-        host, port = text, str(DEFAULT_PORT)
+        host, port = text, str(_DEFAULT_PORT)
 
     if not host or not port.isdigit() or int(port) > 65535 or (":" in host and host[0] != "["):
         raise UsageError(
             f"--listen {text} is not an address.",
-            help_text=f"Write HOST:PORT, such as {DEFAULT} or [::1]:{DEFAULT_PORT}.",
+            help_text=f"Write HOST:PORT, such as {_DEFAULT} or [::1]:{_DEFAULT_PORT}.",
         )
 
     return BindAddress(host=host.strip("[]"), port=int(port))
@@ -72,7 +72,7 @@ def token_of(path: str | None, listen: BindAddress) -> str | None:
         raise UsageError(
             f"{listen.host} can be reached from other machines, and no token is set.",
             help_text="Add --token-file FILE, and give Prometheus the same file as its "
-            f"credentials_file; or listen on {DEFAULT}.",
+            f"credentials_file; or listen on {_DEFAULT}.",
         )
 
     try:
@@ -81,9 +81,9 @@ def token_of(path: str | None, listen: BindAddress) -> str | None:
         why = error.strerror if isinstance(error, OSError) else "it is not ASCII text"
         raise UsageError(f"The token file {path} cannot be read: {why}.") from error
 
-    if len(token) < SHORTEST_TOKEN or not token.isprintable() or " " in token:
+    if len(token) < _SHORTEST_TOKEN or not token.isprintable() or " " in token:
         raise UsageError(
-            f"The token file {path} holds no token of at least {SHORTEST_TOKEN} characters.",
+            f"The token file {path} holds no token of at least {_SHORTEST_TOKEN} characters.",
             help_text=f"Make one: (umask 077; openssl rand -hex 32 > {path})",
         )
 

@@ -12,13 +12,13 @@ import msgspec
 
 from dsray_inspect.agent.errors import UsageError
 
-CLUSTER_VARIABLE = "RAY_CLUSTER_NAME"
+_CLUSTER_VARIABLE = "RAY_CLUSTER_NAME"
 """Set by KubeRay in its pods; its PodMonitor turns it into the label `ray_io_cluster`."""
 
 
 def document(target: str) -> bytes:
     """Return the targets in the format of `http_sd_configs` and `file_sd_configs`."""
-    cluster = os.environ.get(CLUSTER_VARIABLE)
+    cluster = os.environ.get(_CLUSTER_VARIABLE)
     labels = {"ray_io_cluster": cluster} if cluster else {}
     return msgspec.json.encode([{"targets": [target], "labels": labels}])
 

@@ -19,12 +19,12 @@ from dsray_inspect.exporters.bind import BindAddress, is_allowed, reachable_host
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-REQUEST_S: Final = 10.0
+_REQUEST_S: Final = 10.0
 """A client that has not sent its request by then is disconnected."""
 SILENT_S: Final = 120.0
 """/healthz fails when no sample was attempted for this long."""
-TEXT: Final = ("Content-Type", "text/plain; charset=utf-8")
-PAGE: Final = b"dsray-inspect: /metrics for Prometheus, /sd for its service discovery, /healthz\n"
+_TEXT: Final = ("Content-Type", "text/plain; charset=utf-8")
+_PAGE: Final = b"dsray-inspect: /metrics for Prometheus, /sd for its service discovery, /healthz\n"
 
 
 class Heartbeat:
@@ -113,7 +113,7 @@ class Endpoint:
             return [discovery.document(self.target)]
 
         if path == "/":
-            return _plain(start, "200 OK", PAGE)
+            return _plain(start, "200 OK", _PAGE)
 
         return _plain(start, "404 Not Found", b"Try /metrics, /sd or /healthz.\n")
 
@@ -131,7 +131,7 @@ class Endpoint:
 def _plain(
     start: StartResponse, status: str, body: bytes, *headers: tuple[str, str]
 ) -> Iterable[bytes]:
-    start(status, [TEXT, *headers])
+    start(status, [_TEXT, *headers])
     return [body]
 
 
@@ -153,7 +153,7 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = REQUEST_S
+    timeout = _REQUEST_S
 
     def log_message(self, format: str, *args: Any) -> None:
         """Ignore it: one line per scrape is noise."""

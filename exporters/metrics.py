@@ -15,8 +15,8 @@ from dsray_inspect.agent.model import Record
 Type = Literal["counter", "gauge", "histogram", "info", "stateset"]
 Unit = Literal["", "seconds", "bytes", "ratio"]
 Area = Literal["run", "rank", "step", "collective", "gpu", "start-up", "agent"]
-RUN: Final = ("run_id",)
-RANK: Final = ("run_id", "rank")
+_RUN: Final = ("run_id",)
+_RANK: Final = ("run_id", "rank")
 STEP_BUCKETS_S: Final = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 25.0, 60.0, 120.0, 300.0, 600.0),
@@ -65,7 +65,7 @@ RUN_INFO = _info(
     "dsray_run_info",
     "run",
     labels=(
-        *RUN,
+        *_RUN,
         "run_name",
         "attempt_id",
         "ray_job_id",
@@ -81,38 +81,38 @@ RUN_INFO = _info(
 RUN_STATE = _gauge(
     "dsray_run_state",
     "run",
-    labels=(*RUN, "state"),
+    labels=(*_RUN, "state"),
     help="1 for the state of the run according to Ray Train; other states have no series.",
 )
 RUN_RANKS = _gauge(
     "dsray_run_ranks",
     "run",
-    labels=RUN,
+    labels=_RUN,
     help="Workers in the current worker group, including dead ones.",
 )
 RUN_RESTARTS = _counter(
     "dsray_run_group_restarts_total",
     "run",
-    labels=RUN,
+    labels=_RUN,
     help="Number of times the worker group was replaced while the run was watched.",
 )
 VERDICT = _stateset(
     "dsray_verdict",
     "run",
-    labels=(*RUN, "state"),
+    labels=(*_RUN, "state"),
     help="The verdict of the newest sample: 1 for one of healthy, starting, degraded, hung, failed, finished, unknown.",
 )
 FINDINGS = _gauge(
     "dsray_findings",
     "run",
-    labels=(*RUN, "kind", "severity"),
+    labels=(*_RUN, "kind", "severity"),
     help="Findings of the newest sample by kind (the cause's code) and severity; 0 for kinds without a finding.",
 )
 RANK_INFO = _info(
     "dsray_rank_info",
     "rank",
     labels=(
-        *RANK,
+        *_RANK,
         "local_rank",
         "node_rank",
         "pid",
@@ -127,70 +127,70 @@ RANK_INFO = _info(
 RANK_GPU_INFO = _info(
     "dsray_rank_gpu_info",
     "rank",
-    labels=(*RANK, "gpu_uuid", "gpu_slot"),
+    labels=(*_RANK, "gpu_uuid", "gpu_slot"),
     help="A GPU of a rank. Join it with DCGM's UUID, with Ray's GpuUuid, or with dsray_gpu_*.",
 )
 RANK_STATE = _stateset(
     "dsray_rank_state",
     "rank",
-    labels=(*RANK, "state"),
+    labels=(*_RANK, "state"),
     help="1 for one of alive, stopped, pending, restarting, dead, unknown.",
 )
 RANK_PHASE = _gauge(
     "dsray_rank_phase",
     "rank",
-    labels=(*RANK, "phase"),
+    labels=(*_RANK, "phase"),
     help="1 for the phase that the rank was in at the newest sample; other phases have no series.",
 )
 RANK_SEEN = _gauge(
     "dsray_rank_seen",
     "rank",
-    labels=RANK,
+    labels=_RANK,
     help="1 if the newest sample has the rank's stack, from any source, else 0.",
 )
 RANK_CULPRIT = _gauge(
     "dsray_rank_culprit",
     "rank",
-    labels=(*RANK, "kind"),
+    labels=(*_RANK, "kind"),
     help="1 for a rank that a finding of this kind names as the culprit; no series otherwise.",
 )
 RANK_LAST_MOVED = _gauge(
     "dsray_rank_last_moved_timestamp_seconds",
     "rank",
-    labels=RANK,
+    labels=_RANK,
     unit="seconds",
     help="When the kernel last ran the rank's training thread.",
 )
 RANK_MEMORY = _gauge(
     "dsray_rank_resident_memory_bytes",
     "rank",
-    labels=RANK,
+    labels=_RANK,
     unit="bytes",
     help="Resident memory of the rank's process.",
 )
 RANK_PAUSED = _counter(
     "dsray_rank_paused_seconds_total",
     "rank",
-    labels=RANK,
+    labels=_RANK,
     unit="seconds",
     help="Total time for which samples have paused the rank.",
 )
 STEP = _gauge(
     "dsray_train_step",
     "step",
-    labels=RANK,
+    labels=_RANK,
     help="DeepSpeed's global step of the rank.",
 )
 STEPS = _counter(
     "dsray_train_steps_total",
     "step",
-    labels=RANK,
+    labels=_RANK,
     help="Global steps completed while the run was watched. It never decreases, even if a restart resumes from an earlier step.",
 )
 LAST_STEP = _gauge(
     "dsray_train_last_step_timestamp_seconds",
     "step",
-    labels=RANK,
+    labels=_RANK,
     unit="seconds",
     help="When a new global step was last seen: the time of the sample that found it. At the first sample: when the rank last ran.",
 )
@@ -199,33 +199,33 @@ STEP_DURATION = Metric(
     type="histogram",
     unit="seconds",
     area="step",
-    labels=RUN,
+    labels=_RUN,
     help="Duration of a global step. Steps completed between two samples count with their mean.",
 )
 PHASE_SECONDS = _counter(
     "dsray_train_phase_estimated_seconds_total",
     "step",
-    labels=(*RANK, "phase"),
+    labels=(*_RANK, "phase"),
     unit="seconds",
     help="Seconds in each phase, estimated: the time between two samples counts for the phase found by the second one.",
 )
 WAIT_SECONDS = _counter(
     "dsray_collective_wait_estimated_seconds_total",
     "collective",
-    labels=RANK,
+    labels=_RANK,
     unit="seconds",
     help="Seconds that the training thread waits in collectives, estimated from samples like the phases. On GPUs the host often does not wait itself.",
 )
 PENDING = _gauge(
     "dsray_collective_pending",
     "collective",
-    labels=RANK,
+    labels=_RANK,
     help="Collectives that an idle rank has entered and not left, according to its flight recorder. No series if that was not read.",
 )
 PENDING_SINCE = _gauge(
     "dsray_collective_pending_since_timestamp_seconds",
     "collective",
-    labels=RANK,
+    labels=_RANK,
     unit="seconds",
     help="When the rank entered the oldest collective it has not left.",
 )
@@ -259,21 +259,21 @@ GPU_MEMORY_LIMIT = _gauge(
 STARTUP = _gauge(
     "dsray_startup_seconds",
     "start-up",
-    labels=(*RUN, "part"),
+    labels=(*_RUN, "part"),
     unit="seconds",
     help="Duration of each part of the run's start, measured at the last rank to finish it. Parts that were not observed have no series.",
 )
 DEEPSPEED_INIT = _gauge(
     "dsray_deepspeed_init_seconds",
     "start-up",
-    labels=(*RUN, "phase"),
+    labels=(*_RUN, "phase"),
     unit="seconds",
     help="Seconds in each phase of deepspeed.initialize at the slowest rank: all phases for jobs started by dsray-inspect submit, else those that DeepSpeed itself records.",
 )
 COST = _gauge(
     "dsray_run_cost_seconds",
     "start-up",
-    labels=(*RUN, "part"),
+    labels=(*_RUN, "part"),
     unit="seconds",
     help="Seconds that each activity has cost the run so far, at the rank it cost most; the part training is the training itself. op_compile is contained in deepspeed_init.",
 )

@@ -6,7 +6,7 @@ import sys
 
 from dsray_inspect.exporters.metrics import CATALOGUE, Metric
 
-HEAD = """# Metrics
+_HEAD = """# Metrics
 
 The metrics that [`dsray-inspect serve`](commands/serve.md) exposes on `/metrics`. `make metrics-page` generates this
 page from `exporters/metrics.py`.
@@ -34,7 +34,7 @@ time() - dsray_rank_last_moved_timestamp_seconds > 60
 time() - max by (run_id) (dsray_train_last_step_timestamp_seconds) > 300
 ```
 """
-TITLES = {
+_TITLES = {
     "run": "The run",
     "rank": "Ranks",
     "step": "Steps",
@@ -47,9 +47,9 @@ TITLES = {
 
 def page() -> str:
     """Return the page as Markdown."""
-    parts = [HEAD]
+    parts = [_HEAD]
 
-    for area, title in TITLES.items():
+    for area, title in _TITLES.items():
         rows = [_row(metric) for metric in CATALOGUE if metric.area == area]
         parts.append(
             "\n".join(

@@ -20,9 +20,9 @@ from dsray_inspect.agent.timeline import Process, Span, Timeline, Value
 from dsray_inspect.agent.tracing.collectives import collective_id
 from dsray_inspect.exporters import semconv, span_ids
 
-STEP_ROOT: Final = "train.step"
-START_ROOT: Final = "train.start"
-TOP_DOWN: Final = {"startup": 0, "step": 0}
+_STEP_ROOT: Final = "train.step"
+_START_ROOT: Final = "train.start"
+_TOP_DOWN: Final = {"startup": 0, "step": 0}
 """Of two spans with the same times, the one of the earlier kind is the parent."""
 
 AttributeValue = Value | tuple[str, ...]
@@ -91,7 +91,7 @@ def _traces(timeline: Timeline) -> list[Trace]:
 
     for span in timeline.spans:
         key, root = _trace_key(span, timeline)
-        key = step_keys.get(key, key) if root == STEP_ROOT else key
+        key = step_keys.get(key, key) if root == _STEP_ROOT else key
         found.setdefault(key, Trace(key=key, root=root, step=span.step)).spans.append(span)
 
     return list(found.values())
@@ -118,10 +118,10 @@ def _inferred_step_keys(timeline: Timeline) -> dict[int | str, str]:
 def _trace_key(span: Span, timeline: Timeline) -> tuple[int | str, str]:
     """Return the key of the trace that a span belongs to, and the name of its root."""
     if span.step is not None:
-        return span.step, STEP_ROOT
+        return span.step, _STEP_ROOT
 
     if span.kind == "startup":
-        return span_ids.START, START_ROOT
+        return span_ids.START, _START_ROOT
 
     collective = collective_id(span)
 
@@ -153,7 +153,7 @@ def _trace_spans(trace: Trace, timeline: Timeline, last_ns: int) -> Iterator[Ote
         start_ns=min(span.start_ns for span in trace.spans),
         end_ns=max(span.end_by(last_ns) for span in trace.spans),
         attributes=_run_attributes(timeline, trace),
-        link=None if is_start else (start, span_ids.span_id(start, "", START_ROOT, 0)),
+        link=None if is_start else (start, span_ids.span_id(start, "", _START_ROOT, 0)),
         is_open=any(span.end_ns is None for span in trace.spans),
     )
 
@@ -204,7 +204,7 @@ def _nested(
 
 def _nesting_order(span: Span, last_ns: int) -> tuple[int, int, int]:
     """Sort key: by start, enclosing spans first."""
-    return (span.start_ns, -span.end_by(last_ns), TOP_DOWN.get(span.kind, 1))
+    return (span.start_ns, -span.end_by(last_ns), _TOP_DOWN.get(span.kind, 1))
 
 
 def _run_identity(timeline: Timeline) -> tuple[str, str]:

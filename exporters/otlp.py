@@ -39,17 +39,17 @@ from dsray_inspect.exporters.otel_spans import OtelSpan, otel_spans
 from dsray_inspect.exporters.samples import MetricSample
 from dsray_inspect.exporters.span_queue import MAX_QUEUED, BoundedSpanProcessor
 
-SWITCHES: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+_SWITCHES: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+_PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 MODULES: Final = {
     "http/protobuf": ("opentelemetry.exporter.otlp.proto.http.trace_exporter", "export"),
     "grpc": ("opentelemetry.exporter.otlp.proto.grpc.trace_exporter", "otlp-grpc"),
 }
 """The module of each protocol's exporter, and the extra that installs it."""
 MAX_VALUE_CHARS: Final = 4096
-MAX_REMEMBERED: Final = 400_000
+_MAX_REMEMBERED: Final = 400_000
 """How many sent spans are remembered, so that a later timeline does not send them again."""
-FLUSH_S: Final = 0.7
+_FLUSH_S: Final = 0.7
 """How long closing may take: an interrupted command must end quickly."""
 
 
@@ -57,7 +57,7 @@ def is_wanted() -> bool:
     """Return whether the environment names a collector for traces."""
     off = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
     none = os.environ.get("OTEL_TRACES_EXPORTER", "otlp") == "none"
-    return not off and not none and any(os.environ.get(name) for name in SWITCHES)
+    return not off and not none and any(os.environ.get(name) for name in _SWITCHES)
 
 
 def exporter() -> SpanExporter:
@@ -69,7 +69,7 @@ def exporter() -> SpanExporter:
     # It logs every failure; they are counted and reported once instead.
     logging.getLogger("opentelemetry.exporter.otlp").setLevel(logging.CRITICAL)
     protocol = next(
-        (value for name in PROTOCOLS if (value := os.environ.get(name))), "http/protobuf"
+        (value for name in _PROTOCOLS if (value := os.environ.get(name))), "http/protobuf"
     )
 
     if protocol not in MODULES:
@@ -130,7 +130,7 @@ class Otlp:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def close(self, limit_s: float = FLUSH_S) -> None:
+    def close(self, limit_s: float = _FLUSH_S) -> None:
         """Send the queued spans for at most `limit_s`."""
         self.queue.end(limit_s)
 
@@ -145,7 +145,7 @@ class Otlp:
             self._record(span)
             self._sent[span.span_id] = None
 
-        for old in list(self._sent)[: max(0, len(self._sent) - MAX_REMEMBERED)]:
+        for old in list(self._sent)[: max(0, len(self._sent) - _MAX_REMEMBERED)]:
             del self._sent[old]
 
         return len(new)
@@ -211,7 +211,7 @@ def send_once(
     timeline: Timeline, sender: SpanExporter, *, limit_s: float = 10.0
 ) -> tuple[int, int]:
     """Send a whole timeline and wait; return how many spans were accepted and dropped."""
-    with Otlp(sender, max_queued=MAX_REMEMBERED * 10) as otlp:
+    with Otlp(sender, max_queued=_MAX_REMEMBERED * 10) as otlp:
         otlp.send(timeline, whole=True)
         otlp.close(limit_s)
         return otlp.queue.exported, otlp.queue.dropped_queue + otlp.queue.dropped_export

@@ -23,11 +23,11 @@ from dsray_inspect.exporters import metrics as m  # noqa: E402
 from dsray_inspect.exporters.latest_sample import LatestSample  # noqa: E402
 from dsray_inspect.exporters.samples import MetricSample  # noqa: E402
 
-KINDS: Final = {"stateset": "gauge"}
+_KINDS: Final = {"stateset": "gauge"}
 """OpenMetrics names a state set's label after its family; `state` is easier to join by."""
-SUFFIXES: Final = {"counter": "_total", "info": "_info"}
+_SUFFIXES: Final = {"counter": "_total", "info": "_info"}
 """The suffixes that prometheus_client adds to family names."""
-NO_SAMPLES: Final = "no samples"
+_NO_SAMPLES: Final = "no samples"
 
 
 class Collector:
@@ -83,8 +83,8 @@ class Collector:
 
 def _family(metric: m.Metric, samples: Iterable[MetricSample]) -> Family:
     """Return a metric with its values in the form that prometheus_client writes."""
-    name = metric.name.removesuffix(SUFFIXES.get(metric.type, NO_SAMPLES))
-    family = Family(name, metric.help, KINDS.get(metric.type, metric.type), metric.unit)
+    name = metric.name.removesuffix(_SUFFIXES.get(metric.type, _NO_SAMPLES))
+    family = Family(name, metric.help, _KINDS.get(metric.type, metric.type), metric.unit)
 
     if metric.type == "histogram":
         for _, (*labels, part), value in samples:

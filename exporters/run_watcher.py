@@ -12,9 +12,9 @@ from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.model import Record, Snapshot
 from dsray_inspect.agent.sampling.observation import SampleRequest
 
-POLL_S: Final = 2.0
+_POLL_S: Final = 2.0
 """How often to check whether a run has started."""
-ENDED_STATES: Final = ("FINISHED", "ERRORED", "ABORTED")
+_ENDED_STATES: Final = ("FINISHED", "ERRORED", "ABORTED")
 
 
 class Waiting(Record, frozen=True, kw_only=True):
@@ -70,7 +70,7 @@ class RunWatcher:
                     if isinstance(candidate, Waiting)
                     else Waiting(why=_ended_message(candidate))
                 )
-                self._sleep(POLL_S)
+                self._sleep(_POLL_S)
                 continue
 
             self.candidate = candidate
@@ -117,7 +117,7 @@ class RunWatcher:
 
 def _may_be_followed(snapshot: Snapshot) -> bool:
     """Return whether the run is over and its job is not: another run may follow."""
-    over = snapshot.run is None or snapshot.run.state in ENDED_STATES
+    over = snapshot.run is None or snapshot.run.state in _ENDED_STATES
     return over and not snapshot.job.has_ended
 
 

@@ -23,9 +23,9 @@ Labels = tuple[str, ...]
 MetricSample = tuple[m.Metric, Labels, float]
 """A metric, the values of its labels in the metric's order, and the value."""
 
-VERDICTS: tuple[VerdictState, ...] = get_args(VerdictState)
-STATES: tuple[WorkerState, ...] = get_args(WorkerState)
-SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+_VERDICTS: tuple[VerdictState, ...] = get_args(VerdictState)
+_STATES: tuple[WorkerState, ...] = get_args(WorkerState)
+_SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
 
 def metric_samples(snapshot: Snapshot, counters: RunCounters) -> Iterator[MetricSample]:
@@ -77,7 +77,7 @@ def _run_samples(snapshot: Snapshot, counters: RunCounters) -> Iterator[MetricSa
     if run is not None:
         yield m.RUN_STATE, (run_id, run.state), 1
 
-    for state in VERDICTS:
+    for state in _VERDICTS:
         yield m.VERDICT, (run_id, state), state == snapshot.verdict.state
 
     below = 0
@@ -93,7 +93,7 @@ def _finding_samples(snapshot: Snapshot, counters: RunCounters) -> Iterator[Metr
     counts = Counter((finding.cause, finding.severity) for finding in snapshot.findings)
 
     for cause in CAUSES:
-        for severity in SEVERITIES:
+        for severity in _SEVERITIES:
             yield m.FINDINGS, (counters.run_id, cause, severity), counts[cause, severity]
 
     for cause, rank in sorted(
@@ -145,7 +145,7 @@ def _place_samples(worker: Worker, key: Labels) -> Iterator[MetricSample]:
 
 def _state_samples(worker: Worker, key: Labels, taken_at: float) -> Iterator[MetricSample]:
     """Yield a rank's state, phase and memory."""
-    for state in STATES:
+    for state in _STATES:
         yield m.RANK_STATE, (*key, state), state == worker.state
 
     yield m.RANK_PHASE, (*key, worker.phase), 1

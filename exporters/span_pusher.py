@@ -16,7 +16,7 @@ from dsray_inspect.exporters.otlp import Otlp
 EVERY_S: Final = 10.0
 RETRY_S: Final = 60.0
 """The interval after an attempt that failed."""
-FINAL_STATES: Final = ("hung", "failed")
+_FINAL_STATES: Final = ("hung", "failed")
 """Verdicts after which open spans are sent as they are: they may never end."""
 
 
@@ -70,7 +70,7 @@ class SpanPusher:
             self._next = now + RETRY_S
             return f"No spans: {error}"
 
-        self._otlp.send(timeline, whole=snapshot.verdict.state in FINAL_STATES)
+        self._otlp.send(timeline, whole=snapshot.verdict.state in _FINAL_STATES)
         lost = self._otlp.queue.dropped_export
         return (
             "The OpenTelemetry collector refuses spans or does not answer; they are dropped."

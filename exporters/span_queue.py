@@ -20,8 +20,8 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 MAX_QUEUED: Final = 65_536
-BATCH: Final = 512
-DELAY_S: Final = 1.0
+_BATCH: Final = 512
+_DELAY_S: Final = 1.0
 
 
 class BoundedSpanProcessor(SpanProcessor):
@@ -33,8 +33,8 @@ class BoundedSpanProcessor(SpanProcessor):
         self.dropped_export = 0
         self._exporter = exporter
         self._max_spans = _positive_int("OTEL_BSP_MAX_QUEUE_SIZE", max_spans)
-        self._batch = min(_positive_int("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", BATCH), self._max_spans)
-        self._delay_s = _positive_int("OTEL_BSP_SCHEDULE_DELAY", round(DELAY_S * 1000)) / 1000
+        self._batch = min(_positive_int("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _BATCH), self._max_spans)
+        self._delay_s = _positive_int("OTEL_BSP_SCHEDULE_DELAY", round(_DELAY_S * 1000)) / 1000
         self._queue: deque[ReadableSpan] = deque()
         self._lock = threading.Lock()
         self._wake = threading.Event()

@@ -19,7 +19,7 @@ from dsray_inspect.exporters import semconv
 from dsray_inspect.exporters.track_layout import assign_lanes
 
 Event = dict[str, Any]
-TRACKS: Final[dict[SpanKind, str]] = {
+_TRACKS: Final[dict[SpanKind, str]] = {
     "startup": "start-up",
     "step": "steps",
     "phase": "phases",
@@ -29,10 +29,10 @@ TRACKS: Final[dict[SpanKind, str]] = {
     "collective": "collectives",
 }
 """The track of each kind of span; those that share one happen in the same thread."""
-ORDER: Final = ("start-up", "steps", "phases", "collectives")
-LANES: Final = 100
+_ORDER: Final = ("start-up", "steps", "phases", "collectives")
+_LANES: Final = 100
 """Threads are numbered in hundreds by their track, so that the lanes of a track are adjacent."""
-ROLES: Final = ("driver", "controller", "worker")
+_ROLES: Final = ("driver", "controller", "worker")
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -52,9 +52,9 @@ def encode(timeline: Timeline) -> bytes:
 
 def document(timeline: Timeline) -> dict[str, Any]:
     origin_ns = min((span.start_ns for span in timeline.spans), default=0)
-    placed = place(timeline)
-    names = list(metadata(timeline, placed))
-    drawn = [slice_of(one, origin_ns) for one in placed] + list(flows(placed, origin_ns))
+    placed = _place(timeline)
+    names = list(_metadata(timeline, placed))
+    drawn = [_slice_of(one, origin_ns) for one in placed] + list(_flows(placed, origin_ns))
     # Equal starts: the enclosing span comes first, and a flow after the slice that it leaves.
     drawn.sort(key=lambda event: (event["ts"], event["ph"] in "stf", -event.get("dur", 1e18)))
     return {
@@ -72,12 +72,12 @@ def document(timeline: Timeline) -> dict[str, Any]:
     }
 
 
-def shown_order(processes: Sequence[Process]) -> list[int]:
+def _shown_order(processes: Sequence[Process]) -> list[int]:
     """Return the indexes of the processes as they are shown: driver, controller, ranks."""
     return sorted(
         range(len(processes)),
         key=lambda index: (
-            ROLES.index(processes[index].role),
+            _ROLES.index(processes[index].role),
             processes[index].rank is None,
             processes[index].rank or 0,
             index,
@@ -85,20 +85,20 @@ def shown_order(processes: Sequence[Process]) -> list[int]:
     )
 
 
-def name_of(process: Process) -> str:
+def _name_of(process: Process) -> str:
     """Return "rank 0 · host · GPU 3", or what is known of it."""
     who = f"rank {process.rank}" if process.rank is not None else process.role
-    return " · ".join((who, process.hostname or process.node_ip, *map(gpu_name, process.gpus)))
+    return " · ".join((who, process.hostname or process.node_ip, *map(_gpu_name, process.gpus)))
 
 
-def gpu_name(gpu: str) -> str:
+def _gpu_name(gpu: str) -> str:
     return gpu if gpu.upper().startswith(("GPU", "MIG")) else f"GPU {gpu}"
 
 
-def place(timeline: Timeline) -> list[Placed]:
+def _place(timeline: Timeline) -> list[Placed]:
     """Return every span with its process and thread of the trace, in the order of their starts."""
-    numbers = {index: n + 1 for n, index in enumerate(shown_order(timeline.processes))}
-    incarnations = incarnations_of(timeline)
+    numbers = {index: n + 1 for n, index in enumerate(_shown_order(timeline.processes))}
+    incarnations = _incarnations_of(timeline)
     # Open spans are drawn beyond all others.
     after_ns = timeline.last_ns + 1
     by_start = sorted(
@@ -107,22 +107,22 @@ def place(timeline: Timeline) -> list[Placed]:
     tracks: dict[tuple[int, str], list[Span]] = {}
 
     for span in by_start:
-        tracks.setdefault((span.process, TRACKS[span.kind]), []).append(span)
+        tracks.setdefault((span.process, _TRACKS[span.kind]), []).append(span)
 
     placed = []
 
     for (process, track), spans in tracks.items():
-        first = (ORDER.index(track) + 1) * LANES
+        first = (_ORDER.index(track) + 1) * _LANES
         chosen = assign_lanes([(one.start_ns, one.end_by(after_ns)) for one in spans])
         placed += [
-            Placed(span, numbers[process], first + min(lane, LANES - 1), incarnations[process])
+            Placed(span, numbers[process], first + min(lane, _LANES - 1), incarnations[process])
             for span, lane in zip(spans, chosen, strict=True)
         ]
 
     return sorted(placed, key=lambda one: (one.span.start_ns, one.pid, one.tid))
 
 
-def incarnations_of(timeline: Timeline) -> list[int]:
+def _incarnations_of(timeline: Timeline) -> list[int]:
     """Return per process how many had its rank before it, by when their spans begin."""
     begins: dict[int, int] = {}
 
@@ -140,30 +140,30 @@ def incarnations_of(timeline: Timeline) -> list[int]:
     return found
 
 
-def metadata(timeline: Timeline, placed: Iterable[Placed]) -> Iterator[Event]:
+def _metadata(timeline: Timeline, placed: Iterable[Placed]) -> Iterator[Event]:
     """Yield the names of processes and threads."""
-    for number, index in enumerate(shown_order(timeline.processes), start=1):
+    for number, index in enumerate(_shown_order(timeline.processes), start=1):
         process = timeline.processes[index]
-        yield named("process_name", number, 0, {"name": name_of(process)})
-        yield named("process_sort_index", number, 0, {"sort_index": number})
+        yield _named("process_name", number, 0, {"name": _name_of(process)})
+        yield _named("process_sort_index", number, 0, {"sort_index": number})
         labels = f"pid {process.pid}, node {process.node_id[:8]}"
-        yield named("process_labels", number, 0, {"labels": labels})
+        yield _named("process_labels", number, 0, {"labels": labels})
 
     for pid, tid in sorted({(one.pid, one.tid) for one in placed}):
-        track, lane = ORDER[tid // LANES - 1], tid % LANES
-        yield named("thread_name", pid, tid, {"name": f"{track} {lane + 1}" if lane else track})
-        yield named("thread_sort_index", pid, tid, {"sort_index": tid})
+        track, lane = _ORDER[tid // _LANES - 1], tid % _LANES
+        yield _named("thread_name", pid, tid, {"name": f"{track} {lane + 1}" if lane else track})
+        yield _named("thread_sort_index", pid, tid, {"sort_index": tid})
 
 
-def named(what: str, pid: int, tid: int, args: dict[str, Any]) -> Event:
+def _named(what: str, pid: int, tid: int, args: dict[str, Any]) -> Event:
     return {"ph": "M", "name": what, "pid": pid, "tid": tid, "ts": 0, "args": args}
 
 
-def microseconds(since_ns: int) -> float:
+def _microseconds(since_ns: int) -> float:
     return since_ns / 1000
 
 
-def slice_of(one: Placed, origin_ns: int) -> Event:
+def _slice_of(one: Placed, origin_ns: int) -> Event:
     """Return the span as a complete event; as a begin without an end while it is open."""
     span = one.span
     event: Event = {
@@ -172,17 +172,17 @@ def slice_of(one: Placed, origin_ns: int) -> Event:
         "cat": span.kind,
         "pid": one.pid,
         "tid": one.tid,
-        "ts": microseconds(span.start_ns - origin_ns),
-        "args": args_of(span),
+        "ts": _microseconds(span.start_ns - origin_ns),
+        "args": _args_of(span),
     }
 
     if span.end_ns is not None:
-        event["dur"] = microseconds(max(0, span.end_ns - span.start_ns))
+        event["dur"] = _microseconds(max(0, span.end_ns - span.start_ns))
 
     return event
 
 
-def args_of(span: Span) -> dict[str, Any]:
+def _args_of(span: Span) -> dict[str, Any]:
     args: dict[str, Any] = dict(span.attributes)
 
     if span.step is not None:
@@ -201,18 +201,18 @@ CollectiveKey = tuple[str, bool, int]
 """Id of the collective, point-to-point, incarnation: equal on all of its ranks."""
 
 
-def collective_key(one: Placed) -> CollectiveKey | None:
+def _collective_key(one: Placed) -> CollectiveKey | None:
     found = collective_id(one.span)
     is_p2p = bool(one.span.attributes.get(semconv.COLLECTIVE_P2P))
     return (found, is_p2p, one.incarnation) if found is not None else None
 
 
-def flows(placed: Iterable[Placed], origin_ns: int) -> Iterator[Event]:
+def _flows(placed: Iterable[Placed], origin_ns: int) -> Iterator[Event]:
     """Yield arrows through each collective, from the rank that entered it first to the last."""
     collectives: dict[CollectiveKey, dict[int, Placed]] = {}
 
     for one in placed:
-        key = collective_key(one)
+        key = _collective_key(one)
 
         if key is not None:
             # Coalesced operations share a number: the first stands for them.
@@ -222,10 +222,10 @@ def flows(placed: Iterable[Placed], origin_ns: int) -> Iterator[Event]:
 
     for ranks in collectives.values():
         if len(ranks) > 1:
-            yield from flow(list(ranks.values()), next(numbers), origin_ns)
+            yield from _flow(list(ranks.values()), next(numbers), origin_ns)
 
 
-def flow(stops: list[Placed], number: int, origin_ns: int) -> Iterator[Event]:
+def _flow(stops: list[Placed], number: int, origin_ns: int) -> Iterator[Event]:
     """Yield one arrow through all stops, which are in the order of their starts."""
     for at, stop in enumerate(stops):
         last = at == len(stops) - 1
@@ -236,6 +236,6 @@ def flow(stops: list[Placed], number: int, origin_ns: int) -> Iterator[Event]:
             "id": number,
             "pid": stop.pid,
             "tid": stop.tid,
-            "ts": microseconds(stop.span.start_ns - origin_ns),
+            "ts": _microseconds(stop.span.start_ns - origin_ns),
             **({"bp": "e"} if last else {}),
         }

@@ -25,27 +25,27 @@ class RankStatus(NamedTuple):
 
     @property
     def is_trouble(self) -> bool:
-        return self.priority <= UNSEEN.priority
+        return self.priority <= _UNSEEN.priority
 
 
-DEAD = RankStatus(0, "†", "dead", "error", "its process or node is gone")
-CULPRIT = RankStatus(1, "✗", "BLOCKED", "error", "a finding blames it")
-STOPPED = RankStatus(2, "■", "stopped", "error", "its process is stopped (SIGSTOP)")
-SUSPECT = RankStatus(3, "!", "suspect", "warning", "a finding warns about it")
-UNSEEN = RankStatus(4, "?", "unseen", "warning", "its stack could not be read")
-RESTARTING = RankStatus(5, "↻", "restarts", "warning", "it is being restarted")
+_DEAD = RankStatus(0, "†", "dead", "error", "its process or node is gone")
+_CULPRIT = RankStatus(1, "✗", "BLOCKED", "error", "a finding blames it")
+_STOPPED = RankStatus(2, "■", "stopped", "error", "its process is stopped (SIGSTOP)")
+_SUSPECT = RankStatus(3, "!", "suspect", "warning", "a finding warns about it")
+_UNSEEN = RankStatus(4, "?", "unseen", "warning", "its stack could not be read")
+_RESTARTING = RankStatus(5, "↻", "restarts", "warning", "it is being restarted")
 PENDING = RankStatus(6, "…", "pending", "accent", "it has not been placed yet")
-WAITS = RankStatus(
+_WAITS = RankStatus(
     7, "○", "waits", "warning", "waits in a collective that other ranks have not entered"
 )
-RUNS = RankStatus(8, "●", "", "success", "it runs")
-ENDED = RankStatus(9, "·", "ended", "dim", "the run has ended")
-ALL = (CULPRIT, SUSPECT, DEAD, STOPPED, UNSEEN, WAITS, RESTARTING, PENDING, RUNS, ENDED)
+_RUNS = RankStatus(8, "●", "", "success", "it runs")
+_ENDED = RankStatus(9, "·", "ended", "dim", "the run has ended")
+ALL = (_CULPRIT, _SUSPECT, _DEAD, _STOPPED, _UNSEEN, _WAITS, _RESTARTING, PENDING, _RUNS, _ENDED)
 
 _BY_STATE: Mapping[str, RankStatus] = {
-    "dead": DEAD,
-    "stopped": STOPPED,
-    "restarting": RESTARTING,
+    "dead": _DEAD,
+    "stopped": _STOPPED,
+    "restarting": _RESTARTING,
     "pending": PENDING,
 }
 VERDICTS: Mapping[VerdictState, tuple[str, StyleName]] = {
@@ -75,7 +75,7 @@ def rank_statuses(snapshot: Snapshot) -> Mapping[str, RankStatus]:
     over = snapshot.job.has_ended
     stuck = snapshot.verdict.state in ("hung", "degraded", "failed")
     awaited = [rank for rank in snapshot.verdict.ranks if rank in errors or rank in warnings]
-    waits = WAITS._replace(word=f"waits {_named(awaited)}".strip())
+    waits = _WAITS._replace(word=f"waits {_named(awaited)}".strip())
     statuses = {}
 
     for worker in snapshot.workers:
@@ -84,7 +84,7 @@ def rank_statuses(snapshot: Snapshot) -> Mapping[str, RankStatus]:
 
         if usual and not is_blamed and worker.phase != "finished":
             waiting = stuck and worker.waiting_in is not None
-            statuses[worker.actor_id] = waits if waiting else RUNS
+            statuses[worker.actor_id] = waits if waiting else _RUNS
         else:
             statuses[worker.actor_id] = _unusual_status(worker, errors, warnings, over=over)
 
@@ -100,13 +100,13 @@ def _unusual_status(
 ) -> RankStatus:
     """Return the status of a rank that does not simply run or wait."""
     if over:
-        return ENDED
+        return _ENDED
 
     if worker.state in _BY_STATE:
         return _BY_STATE[worker.state]
 
-    for blamed, base in ((errors, CULPRIT), (warnings, SUSPECT)):
+    for blamed, base in ((errors, _CULPRIT), (warnings, _SUSPECT)):
         if worker.rank is not None and worker.rank in blamed:
             return base._replace(word=badge_of(blamed[worker.rank], base.word))
 
-    return UNSEEN if worker.evidence.stack != OK else ENDED._replace(word="done")
+    return _UNSEEN if worker.evidence.stack != OK else _ENDED._replace(word="done")

@@ -16,8 +16,8 @@ from dsray_inspect.agent.stacks.unresponsive import gil_keeper
 from dsray_inspect.agent.unavailable import Unavailable
 
 Source = Literal["in-process", "py-spy", "faulthandler"]
-ENDED = Unavailable(reason="not_running", detail="the process has ended")
-MOST_NAME = 60
+_ENDED = Unavailable(reason="not_running", detail="the process has ended")
+_MOST_NAME = 60
 
 
 class ThreadDump(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -60,7 +60,7 @@ def threads_of(own: tuple[Thread, ...], probe: ProcessProbe) -> ThreadDump:
         return ThreadDump(threads=_with_times(own, probe), source="in-process")
 
     is_gone = probe.state == "gone" and stack == NOT_DUMPED
-    return ThreadDump(threads=(), source=None, unavailable=ENDED if is_gone else stack)
+    return ThreadDump(threads=(), source=None, unavailable=_ENDED if is_gone else stack)
 
 
 def children_of(node: NodeReport, pid: int) -> list[Thread]:
@@ -70,7 +70,7 @@ def children_of(node: NodeReport, pid: int) -> list[Thread]:
     for child in node.process(pid).children:
         probe = node.process(child)
         seen = threads_of((), probe)
-        name = f"{(probe.command or 'gone')[:MOST_NAME]} ({seen.why})"
+        name = f"{(probe.command or 'gone')[:_MOST_NAME]} ({seen.why})"
         threads += seen.threads or ([Thread(name=name, tid=None, stack=NO_STACK, pid=child)])
 
     return threads

@@ -15,11 +15,11 @@ from dsray_inspect.agent.demo.dashboard import Dashboard
 from dsray_inspect.agent.demo.descendants import with_death_signal
 from dsray_inspect.agent.remote.gpus import read_gpus
 
-HOST = "127.0.0.1"
-LOWEST_PORT = 20_000
-OBJECT_STORE_BYTES = 128 << 20
-LOG_LINES = 12
-TEMPORARY = "tmp"
+_HOST = "127.0.0.1"
+_LOWEST_PORT = 20_000
+_OBJECT_STORE_BYTES = 128 << 20
+_LOG_LINES = 12
+_TEMPORARY = "tmp"
 """Below the demo's home folder, so that files of torch and multiprocessing are removed with it."""
 
 
@@ -31,14 +31,14 @@ class Cluster:
         self._slots = slots
         self._home = folder / "home"
         self._home.mkdir()
-        (self._home / TEMPORARY).mkdir()
+        (self._home / _TEMPORARY).mkdir()
         self._log = folder / "ray-start.log"
         self._ports = _free_ports(6)
         self._process: subprocess.Popen[bytes] | None = None
         token = self._write_token()
         self.env = _environment(self._home, slots=slots, op_cache=op_cache, token=bool(token))
-        self.address = f"{HOST}:{self._ports[0]}"
-        self.dashboard = Dashboard(f"http://{HOST}:{self._ports[1]}", token)
+        self.address = f"{_HOST}:{self._ports[0]}"
+        self.dashboard = Dashboard(f"http://{_HOST}:{self._ports[1]}", token)
 
     def _write_token(self) -> str | None:
         """Write the token where Ray looks for it, and return it; None if authentication is off."""
@@ -62,14 +62,14 @@ class Cluster:
         port, dashboard_port, client_port, agent_port, *metrics = map(str, self._ports)
         argv = [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
-            *("--disable-usage-stats", f"--node-ip-address={HOST}", f"--port={port}"),
-            *(f"--dashboard-host={HOST}", f"--dashboard-port={dashboard_port}"),
+            *("--disable-usage-stats", f"--node-ip-address={_HOST}", f"--port={port}"),
+            *(f"--dashboard-host={_HOST}", f"--dashboard-port={dashboard_port}"),
             *(f"--ray-client-server-port={client_port}", f"--temp-dir={self._folder / 'ray'}"),
             *(f"--dashboard-agent-listen-port={agent_port}", "--include-dashboard=true"),
             # 0 lets the kernel choose; Ray's default is the same range for all clusters.
             *("--min-worker-port=0", "--max-worker-port=0"),
             *(f"--num-cpus={self._slots + 2}", f"--num-gpus={self._slots}"),
-            f"--object-store-memory={OBJECT_STORE_BYTES}",
+            f"--object-store-memory={_OBJECT_STORE_BYTES}",
         ]
         names = ("AUTOSCALER_METRIC_PORT", "DASHBOARD_METRIC_PORT")
 
@@ -90,7 +90,7 @@ class Cluster:
     def log_end(self) -> str:
         """Return the last lines of Ray's log."""
         lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
-        return "\n  ".join(line for line in lines[-LOG_LINES:] if line.strip())
+        return "\n  ".join(line for line in lines[-_LOG_LINES:] if line.strip())
 
 
 def _environment(home: Path, *, slots: int, op_cache: Path, token: bool) -> dict[str, str]:
@@ -103,7 +103,7 @@ def _environment(home: Path, *, slots: int, op_cache: Path, token: bool) -> dict
     chosen = {
         "PATH": search_path(),
         "HOME": str(home),
-        "TMPDIR": str(home / TEMPORARY),
+        "TMPDIR": str(home / _TEMPORARY),
         # Packages of `pip install --user` are in the real home.
         "PYTHONUSERBASE": site.getuserbase(),
         "TORCH_EXTENSIONS_DIR": str(op_cache),
@@ -145,11 +145,11 @@ def _free_ports(count: int) -> list[int]:
     held: list[socket.socket] = []
 
     try:
-        for port in random.sample(range(LOWEST_PORT, _lowest_ephemeral_port()), 500):
+        for port in random.sample(range(_LOWEST_PORT, _lowest_ephemeral_port()), 500):
             end = socket.socket()
 
             try:
-                end.bind((HOST, port))
+                end.bind((_HOST, port))
             except OSError:
                 end.close()
                 continue
@@ -168,6 +168,6 @@ def _free_ports(count: int) -> list[int]:
 def _lowest_ephemeral_port() -> int:
     try:
         text = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
-        return max(LOWEST_PORT + 1000, int(text.split()[0]))
+        return max(_LOWEST_PORT + 1000, int(text.split()[0]))
     except (OSError, ValueError):
         return 32_768

@@ -7,9 +7,9 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-CALL_S = 10.0
+_CALL_S = 10.0
 # Ignore proxy settings: the dashboard is on this machine.
-OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Dashboard:
@@ -51,7 +51,7 @@ class Dashboard:
         )
 
         try:
-            with OPENER.open(request, timeout=CALL_S) as answer:
+            with _OPENER.open(request, timeout=_CALL_S) as answer:
                 return json.load(answer)
         except (urllib.error.URLError, OSError, ValueError):
             return None

@@ -11,9 +11,9 @@ import time
 
 import psutil
 
-PR_SET_PDEATHSIG = 1
-PR_SET_CHILD_SUBREAPER = 36
-GONE_S = 20.0
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_GONE_S = 20.0
 _EXEC_WITH_DEATH_SIGNAL = (
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); "
     "os.getppid() == int(sys.argv[1]) and os.execv(sys.argv[2], sys.argv[2:])"
@@ -22,7 +22,7 @@ _EXEC_WITH_DEATH_SIGNAL = (
 
 def adopt_orphans() -> None:
     """Become the parent of descendants whose own parents die, so that none escapes."""
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def with_death_signal(argv: list[str]) -> list[str]:
@@ -44,7 +44,7 @@ def titled(title: str) -> list[psutil.Process]:
 
 def end_all() -> None:
     """Kill and reap all descendants until none is left."""
-    deadline = time.monotonic() + GONE_S
+    deadline = time.monotonic() + _GONE_S
 
     while time.monotonic() < deadline:
         live = [child for child in psutil.Process().children(recursive=True) if _is_alive(child)]

@@ -12,8 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TextIO
 
-PREFIX = "dsray-demo-"
-MAX_BASE = 40
+_PREFIX = "dsray-demo-"
+_MAX_BASE = 40
 """Ray adds up to 64 characters for its sockets, and a socket's path has at most 107."""
 
 
@@ -22,9 +22,9 @@ class Folder:
 
     def __init__(self) -> None:
         base = tempfile.gettempdir()
-        base = base if len(base) <= MAX_BASE - len(PREFIX) - 8 else "/tmp"
+        base = base if len(base) <= _MAX_BASE - len(_PREFIX) - 8 else "/tmp"
         _remove_abandoned(Path(base))
-        self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
         self._lock = _lock(self.path / ".held")
 
     def remove(self) -> None:
@@ -49,7 +49,7 @@ def _lock(path: Path, *, shared: bool = False) -> TextIO | None:
 
 def _remove_abandoned(base: Path) -> None:
     """Remove the folders of demos that were killed."""
-    for path in base.glob(f"{PREFIX}*/.held"):
+    for path in base.glob(f"{_PREFIX}*/.held"):
         with contextlib.suppress(OSError):
             if path.stat().st_uid == os.getuid() and (lock := _lock(path)):
                 shutil.rmtree(path.parent, ignore_errors=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dsray_inspect.agent.errors import UsageError
 
-MODULES = {"torch": "torch", "deepspeed": "deepspeed", "pyarrow": "ray[train]"}
+_MODULES = {"torch": "torch", "deepspeed": "deepspeed", "pyarrow": "ray[train]"}
 """The modules that Ray Train and the job import, and the requirements that install them."""
 
 
@@ -39,7 +39,7 @@ def check_needs(path: str) -> None:
 
 
 def _missing_modules() -> Iterator[str]:
-    for module, requirement in MODULES.items():
+    for module, requirement in _MODULES.items():
         if importlib.util.find_spec(module) is None:
             yield requirement
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-TICK_S = 0.2
-FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-CLEAR = "\r\033[K"
+_TICK_S = 0.2
+_FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_CLEAR = "\r\033[K"
 
 
 class Progress:
@@ -49,7 +49,7 @@ class Progress:
 
             if self._live:
                 ticker.join()
-                self._stream.write(CLEAR)
+                self._stream.write(_CLEAR)
                 self._stream.flush()
 
         self.say(f"✓ {stage.line()}" if self._live else f"  done in {stage.age_s():.1f} s")
@@ -57,10 +57,10 @@ class Progress:
     def _tick(self, stage: Stage, ended: threading.Event) -> None:
         ticks = 0
 
-        while not ended.wait(TICK_S):
+        while not ended.wait(_TICK_S):
             width = shutil.get_terminal_size().columns - 1
-            frame = FRAMES[ticks % len(FRAMES)]
-            self._stream.write(f"{CLEAR}{frame} {stage.line()}"[: width + len(CLEAR)])
+            frame = _FRAMES[ticks % len(_FRAMES)]
+            self._stream.write(f"{_CLEAR}{frame} {stage.line()}"[: width + len(_CLEAR)])
             self._stream.flush()
             ticks += 1
 

@@ -25,16 +25,16 @@ from dsray_inspect.agent.model import Snapshot
 T = TypeVar("T")
 
 JOB = "demo"
-RAY_S = 120.0
-TRAIN_S = 420.0
-SHOW_S = 120.0
-ATTACH_S = 60.0
-POLL_S = 0.3
-FIRST_STEPS = 20
-HANG_AT = 60
-STEP = re.compile(r"step (\d+) loss")
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-INSPECT = "from dsray_inspect.agent.cli import main; main()"
+_RAY_S = 120.0
+_TRAIN_S = 420.0
+_SHOW_S = 120.0
+_ATTACH_S = 60.0
+_POLL_S = 0.3
+_FIRST_STEPS = 20
+_HANG_AT = 60
+_STEP = re.compile(r"step (\d+) loss")
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_INSPECT = "from dsray_inspect.agent.cli import main; main()"
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +45,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     hang: bool = False
 
     def entrypoint(self, script: Path) -> str:
-        hang = f" --hang-at {HANG_AT}" if self.hang else ""
+        hang = f" --hang-at {_HANG_AT}" if self.hang else ""
         return f"python {script} --workers {self.workers} --zero {self.zero}{hang}"
 
 
@@ -64,7 +64,7 @@ class Show:
         check_needs(search_path())
         adopt_orphans()
 
-        for number in SIGNALS:
+        for number in _SIGNALS:
             signal.signal(number, self._on_signal)
 
         # Cleaning up takes longer than the shutdown guard allows an interrupted command.
@@ -114,14 +114,14 @@ class Show:
 
         with self._progress.stage(f"Ray with {plan.workers} GPU slots at {self.cluster.address}"):
             self.cluster.start()
-            self._wait("Ray", self.cluster.dashboard.live_nodes, RAY_S)
+            self._wait("Ray", self.cluster.dashboard.live_nodes, _RAY_S)
 
         script = self._folder.path / "train.py"
         shutil.copyfile(Path(__file__).with_name("job.py"), script)
 
         with self._progress.stage(f"Job {JOB}") as stage:
-            self._wait("the job", lambda: self._submit(script), RAY_S)
-            self._wait("training", lambda: self._trains(stage), TRAIN_S)
+            self._wait("the job", lambda: self._submit(script), _RAY_S)
+            self._wait("training", lambda: self._trains(stage), _TRAIN_S)
 
     def _submit(self, script: Path) -> bool:
         dashboard = self.cluster.dashboard
@@ -140,7 +140,7 @@ class Show:
                 help_text="\n  ".join(log.splitlines()[-12:]),
             )
 
-        if any(int(step) >= FIRST_STEPS for step in STEP.findall(log)):
+        if any(int(step) >= _FIRST_STEPS for step in _STEP.findall(log)):
             return True
 
         stage.update(self._doing(state))
@@ -177,14 +177,14 @@ class Show:
             raise _attach_error(done)
 
     def _attach(self, *flags: str, stdout: int | None) -> subprocess.CompletedProcess[bytes]:
-        argv = [sys.executable, "-c", INSPECT, "attach", JOB, "--address", self.cluster.address]
+        argv = [sys.executable, "-c", _INSPECT, "attach", JOB, "--address", self.cluster.address]
         return subprocess.run(
             with_death_signal([*argv, *flags]),
             env=self.cluster.client_env(),
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=subprocess.PIPE,
-            timeout=ATTACH_S,
+            timeout=_ATTACH_S,
             start_new_session=True,
             check=False,
         )
@@ -193,7 +193,7 @@ class Show:
         """Attach until the demo's state is visible, and return that snapshot."""
         wanted = "hung" if self._plan.hang else "healthy"
         title = "Attach until the hang is certain" if self._plan.hang else "Attach"
-        deadline = time.monotonic() + SHOW_S
+        deadline = time.monotonic() + _SHOW_S
 
         with self._progress.stage(title) as stage:
             while True:
@@ -214,7 +214,7 @@ class Show:
         """Keep everything running until Ctrl-C, or until the cluster ends by itself."""
         try:
             while not self.cluster.has_ended():
-                time.sleep(POLL_S)
+                time.sleep(_POLL_S)
         except KeyboardInterrupt:
             return
 
@@ -233,7 +233,7 @@ class Show:
                     help_text=self.cluster.log_end(),
                 )
 
-            time.sleep(POLL_S)
+            time.sleep(_POLL_S)
 
         return answer
 

@@ -32,7 +32,7 @@ from dsray_inspect.agent.probes import wire
 from dsray_inspect.agent.probes.targets import Target
 
 
-def of_engine(
+def _of_engine(
     method: Method,
     code: int,
     *,
@@ -51,7 +51,7 @@ def of_engine(
     )
 
 
-def of_pipeline(
+def _of_pipeline(
     method: Method, code: int, *, advances: bool = False, inherited: bool = False
 ) -> Target:
     return Target(
@@ -65,18 +65,18 @@ def of_pipeline(
 
 
 TARGETS = (
-    of_engine(FORWARD, wire.FORWARD, on_device=True),
-    of_engine(ENGINE_BACKWARD, wire.BACKWARD, on_device=True),
-    of_engine(BACKWARD_PROLOGUE, wire.BACKWARD_PROLOGUE, part_of=IN_BACKWARD),
-    of_engine(BACKWARD_EPILOGUE, wire.BACKWARD_EPILOGUE, part_of=IN_BACKWARD),
-    of_engine(ALLREDUCE_GRADIENTS, wire.GRAD_REDUCE),
-    of_engine(STEP, wire.STEP, advances=True, on_device=True),
-    of_engine(SAVE_CHECKPOINT, wire.SAVE_CHECKPOINT),
-    of_engine(LOAD_CHECKPOINT, wire.LOAD_CHECKPOINT),
-    of_pipeline(TRAIN_BATCH, wire.TRAIN_BATCH, advances=True),
-    of_pipeline(EVAL_BATCH, wire.EVAL_BATCH),
+    _of_engine(FORWARD, wire.FORWARD, on_device=True),
+    _of_engine(ENGINE_BACKWARD, wire.BACKWARD, on_device=True),
+    _of_engine(BACKWARD_PROLOGUE, wire.BACKWARD_PROLOGUE, part_of=IN_BACKWARD),
+    _of_engine(BACKWARD_EPILOGUE, wire.BACKWARD_EPILOGUE, part_of=IN_BACKWARD),
+    _of_engine(ALLREDUCE_GRADIENTS, wire.GRAD_REDUCE),
+    _of_engine(STEP, wire.STEP, advances=True, on_device=True),
+    _of_engine(SAVE_CHECKPOINT, wire.SAVE_CHECKPOINT),
+    _of_engine(LOAD_CHECKPOINT, wire.LOAD_CHECKPOINT),
+    _of_pipeline(TRAIN_BATCH, wire.TRAIN_BATCH, advances=True),
+    _of_pipeline(EVAL_BATCH, wire.EVAL_BATCH),
     # Its `train_batch` steps by this alone; any other engine's `step` is around it.
-    of_pipeline((*PIPELINE_CLASS, TAKE_STEP[2]), wire.STEP, advances=True, inherited=True),
+    _of_pipeline((*PIPELINE_CLASS, TAKE_STEP[2]), wire.STEP, advances=True, inherited=True),
     Target(*AVERAGE_TENSOR, wire.GRAD_REDUCE),
     Target(*REDUCE_AND_PARTITION, wire.GRAD_REDUCE),
     Target(*PARTITION_GRADS, wire.ZERO_PARTITION),

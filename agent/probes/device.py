@@ -14,7 +14,7 @@ from typing import Any
 from dsray_inspect.agent.probes.ring import Ring
 from dsray_inspect.agent.probes.wire import DEVICE
 
-WAITING: int = 64
+_WAITING: int = 64
 """Maximum number of pending pairs of events; the oldest are dropped if the device is far behind."""
 
 
@@ -24,7 +24,7 @@ class Device:
     def __init__(self, cuda: Any, ring: Ring) -> None:
         self._cuda = cuda
         self._ring = ring
-        self._waiting: deque[tuple[Any, Any, int, int, int]] = deque(maxlen=WAITING)
+        self._waiting: deque[tuple[Any, Any, int, int, int]] = deque(maxlen=_WAITING)
         self._spare: list[Any] = []
         self._busy = threading.Lock()
 

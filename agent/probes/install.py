@@ -10,7 +10,7 @@ from dsray_inspect.agent.probes.probe import Probe, installed
 from dsray_inspect.agent.probes.ring import Ring
 from dsray_inspect.agent.probes.wire import VERSION
 
-DISABLE = "DSRAY_INSPECT_DISABLE"
+_DISABLE = "DSRAY_INSPECT_DISABLE"
 """Set in the environment of a job, it forbids probes."""
 
 
@@ -20,8 +20,8 @@ def install(_actor: Any, request: dict[str, Any], _seen: dict[str, Any]) -> dict
     `request`: `token` of the session, `lease_s`, after which the probe uninstalls itself unless the
     lease is renewed, and `capacity` of the ring.
     """
-    if os.environ.get(DISABLE, "0") not in ("", "0"):
-        return {"probe": None, "probe_why": f"the job forbids it: {DISABLE} is set"}
+    if os.environ.get(_DISABLE, "0") not in ("", "0"):
+        return {"probe": None, "probe_why": f"the job forbids it: {_DISABLE} is set"}
 
     probe = installed()
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dsray_inspect.agent.probes.wire import HOLDERS, W_DEADLINE_NS, W_HOLDERS
 
-PLACES = range(W_HOLDERS, W_HOLDERS + 2 * HOLDERS, 2)
+_PLACES = range(W_HOLDERS, W_HOLDERS + 2 * HOLDERS, 2)
 
 
 def hold(words: memoryview, token: int, until_ns: int, now_ns: int) -> bool:
     """Take or renew a lease; return False if all slots are taken."""
-    mine = [at for at in PLACES if words[at] == token]
-    free = mine or [at for at in PLACES if not words[at] or words[at + 1] < now_ns]
+    mine = [at for at in _PLACES if words[at] == token]
+    free = mine or [at for at in _PLACES if not words[at] or words[at + 1] < now_ns]
 
     if not free:
         return False
@@ -26,7 +26,7 @@ def hold(words: memoryview, token: int, until_ns: int, now_ns: int) -> bool:
 
 def clear(words: memoryview, token: int) -> None:
     """Release a lease."""
-    for at in PLACES:
+    for at in _PLACES:
         if words[at] == token:
             words[at] = words[at + 1] = 0
 
@@ -34,7 +34,7 @@ def clear(words: memoryview, token: int) -> None:
 
 
 def _latest(words: memoryview) -> int:
-    return max((int(words[at + 1]) for at in PLACES if words[at]), default=0)
+    return max((int(words[at + 1]) for at in _PLACES if words[at]), default=0)
 
 
 def is_held(words: memoryview, now_ns: int) -> bool:

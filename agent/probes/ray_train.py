@@ -21,11 +21,11 @@ from dsray_inspect.agent.probes import wire
 from dsray_inspect.agent.probes.targets import Target
 
 
-def serialized_bytes(_args: tuple[Any, ...], result: Any) -> int:
+def _serialized_bytes(_args: tuple[Any, ...], result: Any) -> int:
     return int(getattr(result, SERIALIZED_BYTES, 0))
 
 
-def got_bytes(args: tuple[Any, ...], _result: Any) -> int:
+def _got_bytes(args: tuple[Any, ...], _result: Any) -> int:
     """Return the bytes of the objects that `deserialize_objects` was given: (data, metadata, …)."""
     return sum(len(one[0]) for one in args[1] if one[0] is not None)
 
@@ -35,6 +35,6 @@ TARGETS = (
     Target(*REPORT_V1, wire.REPORT),
     Target(*GET_OBJECTS, wire.OBJECT_GET),
     Target(*PUT_OBJECT, wire.OBJECT_PUT),
-    Target(*SERIALIZE, wire.SERIALIZE, measure=serialized_bytes),
-    Target(*DESERIALIZE, wire.DESERIALIZE, measure=got_bytes),
+    Target(*SERIALIZE, wire.SERIALIZE, measure=_serialized_bytes),
+    Target(*DESERIALIZE, wire.DESERIALIZE, measure=_got_bytes),
 )

@@ -47,7 +47,7 @@ from dsray_inspect.agent.probes.wire import (
     WORDS,
 )
 
-NUMBER_AND_END = "=q8xq"
+_NUMBER_AND_END = "=q8xq"
 """The beginning of a record, for `struct`."""
 
 
@@ -64,7 +64,7 @@ class Ring:
 
         self.capacity = capacity
         self.path = os.path.join(folder, f"{PREFIX}{os.getpid()}-{secrets.token_hex(8)}")
-        self.memory = make(self.path, capacity * RECORD_BYTES + HEADER_BYTES)
+        self.memory = _make(self.path, capacity * RECORD_BYTES + HEADER_BYTES)
         self.words = memoryview(self.memory).cast("q")
         self.header = self.words[capacity * WORDS :]
         self.columns = [self.words[word : capacity * WORDS : WORDS] for word in range(WORDS)]
@@ -72,7 +72,7 @@ class Ring:
         self.numbers = itertools.count(1)
         header = self.header
         header[W_VERSION], header[W_CAPACITY] = VERSION, capacity
-        header[W_PID], header[W_BORN] = os.getpid(), born(os.getpid()) or 0
+        header[W_PID], header[W_BORN] = os.getpid(), _born(os.getpid()) or 0
         header[W_WALL_NS], header[W_CLOCK_NS] = time.time_ns(), time.monotonic_ns()
         header[W_MAIN_THREAD] = threading.main_thread().ident or 0
         header[W_STATE] = RECORDING
@@ -110,7 +110,7 @@ class Ring:
         self.memory.close()
 
 
-def make(path: str, size: int) -> mmap.mmap:
+def _make(path: str, size: int) -> mmap.mmap:
     """Create a file and allocate all of it: writing to a hole could raise SIGBUS."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     file = os.open(path, flags, 0o600)
@@ -125,7 +125,7 @@ def make(path: str, size: int) -> mmap.mmap:
         os.close(file)
 
 
-def born(pid: int) -> int | None:
+def _born(pid: int) -> int | None:
     """Return when a process started, in clock ticks since boot; None if it does not exist."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
@@ -187,7 +187,7 @@ class Reader:
         self.memory.close()
 
     def writer_lives(self) -> bool:
-        return born(self.header[W_PID]) == self.header[W_BORN]
+        return _born(self.header[W_PID]) == self.header[W_BORN]
 
     def skip_all(self) -> None:
         """Skip existing records; spans that are open now will still be read."""
@@ -268,7 +268,7 @@ class Reader:
         if self._copy(number) != raw:
             return raw, 0, False
 
-        whole, end = struct.unpack_from(NUMBER_AND_END, raw)
+        whole, end = struct.unpack_from(_NUMBER_AND_END, raw)
         begun = max(whole, -end)
         return raw, 0 if whole < begun <= number else begun, end < 0
 
@@ -280,7 +280,7 @@ class Reader:
     def _is_left_behind(self) -> bool:
         """Return whether the next record will never be complete: later ones are, or the writer died."""
         later = self._next + min(256, self.capacity // 2)
-        _, end = struct.unpack_from(NUMBER_AND_END, self._copy(self._next))
+        _, end = struct.unpack_from(_NUMBER_AND_END, self._copy(self._next))
         is_begun = end == -self._next
         return self._peek(later)[1] == later or (is_begun and not self.writer_lives())
 

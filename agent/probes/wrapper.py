@@ -28,9 +28,9 @@ from dsray_inspect.agent.probes.wire import (
 )
 
 Measure = Callable[[tuple[Any, ...], Any], int]
-FORK_MARK = "_active_limbo_lock"
+_FORK_MARK = "_active_limbo_lock"
 """A lock that `threading` makes anew in every forked child."""
-LOOK_NS = 250_000_000
+_LOOK_NS = 250_000_000
 """So long a probe whose last lease was given back goes on, at most."""
 
 
@@ -45,10 +45,10 @@ class Switch:
         self.on_expiry = on_expiry
         self.namespace = vars(threading)
 
-        if FORK_MARK not in self.namespace:
-            self.namespace = {FORK_MARK: self}
+        if _FORK_MARK not in self.namespace:
+            self.namespace = {_FORK_MARK: self}
 
-        self.mark = self.namespace[FORK_MARK]
+        self.mark = self.namespace[_FORK_MARK]
         self.look_at_ns = 0
         """When the lease is looked at again."""
 
@@ -74,11 +74,11 @@ def recorder(ring: Ring, switch: Switch) -> Around:  # noqa: C901 - the hot path
     clock, identity = time.monotonic_ns, threading.get_ident
     numbers, starts, ends, codes, firsts, seconds, threads, _ = ring.columns
     number, mask = ring.numbers.__next__, ring.capacity - 1
-    namespace, fork_mark = switch.namespace, FORK_MARK
+    namespace, fork_mark = switch.namespace, _FORK_MARK
 
     def look_at_lease(now_ns: int) -> None:
         until_ns = ring.header[W_DEADLINE_NS]
-        switch.look_at_ns = min(until_ns, now_ns + LOOK_NS)
+        switch.look_at_ns = min(until_ns, now_ns + _LOOK_NS)
 
         if now_ns > until_ns:
             switch.on_expiry()
@@ -114,7 +114,7 @@ def recorder(ring: Ring, switch: Switch) -> Around:  # noqa: C901 - the hot path
                 step_aside()
                 return original(*args, **kwargs)
 
-            if part_of is not None and is_true(args, part_of):
+            if part_of is not None and _is_true(args, part_of):
                 return original(*args, **kwargs)
 
             flags = first = second = at = still_open = 0
@@ -180,13 +180,13 @@ def recorder(ring: Ring, switch: Switch) -> Around:  # noqa: C901 - the hot path
                     pass
 
         probed._torchdynamo_disable = True  # type: ignore[attr-defined]
-        keep_from_dynamo(probed)
+        _keep_from_dynamo(probed)
         return probed
 
     return around
 
 
-def is_true(args: tuple[Any, ...], name: str) -> bool:
+def _is_true(args: tuple[Any, ...], name: str) -> bool:
     """Return whether the first argument says so of itself."""
     try:
         return bool(getattr(args[0], name, False))
@@ -194,7 +194,7 @@ def is_true(args: tuple[Any, ...], name: str) -> bool:
         return False
 
 
-def keep_from_dynamo(function: Any) -> None:
+def _keep_from_dynamo(function: Any) -> None:
     """Tell torch's compiler, where it is loaded, to leave the wrapper's own frame alone."""
     skip = getattr(sys.modules.get(EVAL_FRAME_MODULE), SKIP_CODE, None)
 

@@ -23,13 +23,13 @@ def read_controller(
 ) -> dict[str, Any]:
     """Return the run, its state and attempt, and what Ray Train knows of each worker."""
     return {
-        **{name: follow(controller, path) for name, path in CONTROLLER_PATHS.items()},
-        "workers": [describe(worker) for worker in workers_of(controller)],
+        **{name: _follow(controller, path) for name, path in CONTROLLER_PATHS.items()},
+        "workers": [_describe(worker) for worker in _workers_of(controller)],
         "threads": all_threads(),
     }
 
 
-def follow(start: Any, path: str) -> Any:
+def _follow(start: Any, path: str) -> Any:
     """Return what a dotted path of attributes leads to, None where one of them is missing."""
     for name in path.split("."):
         start = getattr(start, name, None)
@@ -37,18 +37,18 @@ def follow(start: Any, path: str) -> Any:
     return start
 
 
-def workers_of(controller: Any) -> list[Any]:
+def _workers_of(controller: Any) -> list[Any]:
     """Return the active worker group's workers; none while it is started or shut down."""
-    if follow(controller, WORKER_GROUP_PATHS["state"]) is None:
+    if _follow(controller, WORKER_GROUP_PATHS["state"]) is None:
         return []
 
-    return list(getattr(follow(controller, WORKER_GROUP_PATHS["group"]), GET_WORKERS)())
+    return list(getattr(_follow(controller, WORKER_GROUP_PATHS["group"]), GET_WORKERS)())
 
 
-def describe(worker: Any) -> dict[str, Any]:
-    accelerators = follow(worker, WORKER_ACCELERATORS) or {}
+def _describe(worker: Any) -> dict[str, Any]:
+    accelerators = _follow(worker, WORKER_ACCELERATORS) or {}
     return {
-        **{name: follow(worker, path) for name, path in WORKER_PATHS.items()},
-        "actor_id": follow(worker, WORKER_ACTOR).hex(),
+        **{name: _follow(worker, path) for name, path in WORKER_PATHS.items()},
+        "actor_id": _follow(worker, WORKER_ACTOR).hex(),
         "gpu_ids": [str(gpu_id) for gpu_id in accelerators.get("GPU") or ()],
     }

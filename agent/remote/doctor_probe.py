@@ -27,10 +27,10 @@ from dsray_inspect.agent.remote.pyspy import dump, find_pyspy
 from dsray_inspect.agent.remote.threads import scheduled_at_ms
 from dsray_inspect.agent.remote.unavailable import unavailable
 
-OK = "ok"
-TRAINING = (f"{PROCESS_TITLE}{WORKER_CLASS}",)
-TARGETS = 3
-DUMP = {"native": False, "locals": False, "subprocesses": False}
+_OK = "ok"
+_TRAINING = (f"{PROCESS_TITLE}{WORKER_CLASS}",)
+_TARGETS = 3
+_DUMP = {"native": False, "locals": False, "subprocesses": False}
 
 
 class Examiner:
@@ -60,19 +60,19 @@ def check(request: dict[str, Any]) -> dict[str, Any]:
         "hostname": socket.gethostname(),
         "python": sys.executable,
         "container": container(),
-        "me": describe(os.getpid()),
-        "yama": read_number("/proc/sys/kernel/yama/ptrace_scope"),
+        "me": _describe(os.getpid()),
+        "yama": _read_number("/proc/sys/kernel/yama/ptrace_scope"),
         "hidepid": hidepid(),
-        "raylet": describe(raylet) if raylet else None,
+        "raylet": _describe(raylet) if raylet else None,
         "gpus": len(gpus),
-        "gpu_why": failure["detail"] if failure else OK,
+        "gpu_why": failure["detail"] if failure else _OK,
         "lacks_nvml": failure is not None and failure["reason"] == "not_installed",
     }
     found.update(pyspy(find_pyspy()))
-    targets = candidates(raylet) if raylet else []
+    targets = _candidates(raylet) if raylet else []
     # py-spy is our child, and we are not its: for Yama we are as foreign to it as a worker.
     targets += [] if request["here"] else [os.getpid()]
-    found.update(attempts(targets[:TARGETS], found["pyspy"], request["timeout_s"]))
+    found.update(attempts(targets[:_TARGETS], found["pyspy"], request["timeout_s"]))
     return found
 
 
@@ -87,12 +87,12 @@ def attempts(pids: list[int], program: str | None, timeout_s: float) -> dict[str
     }
 
     for pid in pids:
-        target = describe(pid)
+        target = _describe(pid)
         failures = (stacks(pid, program, timeout_s), environ(pid))
         answer = {
             "target": target,
-            "stacks": failures[0]["detail"] if failures[0] else OK,
-            "environ": failures[1]["detail"] if failures[1] else OK,
+            "stacks": failures[0]["detail"] if failures[0] else _OK,
+            "environ": failures[1]["detail"] if failures[1] else _OK,
             "is_denied": any(
                 failure is not None and failure["reason"] == "no_ptrace" for failure in failures
             ),
@@ -110,7 +110,7 @@ def stacks(pid: int, program: str | None, timeout_s: float) -> dict[str, Any] | 
     if program is None:
         return unavailable("not_installed", "py-spy is not installed on this node")
 
-    answer = dump(program, pid, {**DUMP, "timeout_s": timeout_s})
+    answer = dump(program, pid, {**_DUMP, "timeout_s": timeout_s})
     return None if "json" in answer else answer
 
 
@@ -126,7 +126,7 @@ def environ(pid: int) -> dict[str, Any] | None:
 
 def sched(pid: int) -> str:
     path = f"/proc/{pid}/task/{pid}/sched"
-    return OK if scheduled_at_ms(path) is not None else f"{path} cannot be read"
+    return _OK if scheduled_at_ms(path) is not None else f"{path} cannot be read"
 
 
 def find_raylet(node_id: str) -> int | None:
@@ -134,7 +134,7 @@ def find_raylet(node_id: str) -> int | None:
     wanted = f"{NODE_ID_FLAG}={node_id}".encode()
 
     for pid in pids():
-        arguments = command_line(pid)
+        arguments = _command_line(pid)
 
         if arguments and arguments[0].endswith(RAYLET_PROGRAM.encode()) and wanted in arguments:
             return pid
@@ -142,17 +142,17 @@ def find_raylet(node_id: str) -> int | None:
     return None
 
 
-def candidates(raylet: int) -> list[int]:
+def _candidates(raylet: int) -> list[int]:
     """Return the raylet's Python workers, those that train first, Ray's own services last."""
     titles: dict[int, str] = {}
 
     for pid in pids():
-        arguments = command_line(pid)
+        arguments = _command_line(pid)
 
         if (
             arguments
             and arguments[0].startswith(PROCESS_TITLE.encode())
-            and parent_of(pid) == raylet
+            and _parent_of(pid) == raylet
         ):
             titles[pid] = arguments[0].decode("utf-8", "replace")
 
@@ -160,7 +160,7 @@ def candidates(raylet: int) -> list[int]:
     return sorted(
         titles,
         key=lambda pid: (
-            not titles[pid].startswith(TRAINING),
+            not titles[pid].startswith(_TRAINING),
             titles[pid].startswith(SERVICE_TITLES),
         ),
     )
@@ -170,7 +170,7 @@ def pids() -> list[int]:
     return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
 
 
-def command_line(pid: int) -> list[bytes]:
+def _command_line(pid: int) -> list[bytes]:
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             return file.read().split(b"\0")
@@ -178,12 +178,12 @@ def command_line(pid: int) -> list[bytes]:
         return []
 
 
-def parent_of(pid: int) -> int | None:
-    parent = status(pid).get("PPid", "")
+def _parent_of(pid: int) -> int | None:
+    parent = _status(pid).get("PPid", "")
     return int(parent) if parent.isdigit() else None
 
 
-def status(pid: int) -> dict[str, str]:
+def _status(pid: int) -> dict[str, str]:
     """Return `/proc/PID/status` as a dict, empty for a process that is gone."""
     try:
         with open(f"/proc/{pid}/status") as file:
@@ -193,34 +193,34 @@ def status(pid: int) -> dict[str, str]:
         return {}
 
 
-def describe(pid: int) -> dict[str, Any] | None:
+def _describe(pid: int) -> dict[str, Any] | None:
     """Return what the kernel compares when one process wants to read another."""
-    facts = status(pid)
+    facts = _status(pid)
 
     if not facts:
         return None
 
     return {
         "pid": pid,
-        "title": command_line(pid)[0].decode("utf-8", "replace")[:80],
+        "title": _command_line(pid)[0].decode("utf-8", "replace")[:80],
         "uid": int(facts.get("Uid", "0").split()[1]),
         "cap_effective": int(facts.get("CapEff", "0"), 16),
         "cap_permitted": int(facts.get("CapPrm", "0"), 16),
         "cap_bounding": int(facts.get("CapBnd", "0"), 16),
         "no_new_privs": facts.get("NoNewPrivs") == "1",
         "seccomp": int(facts.get("Seccomp", "0")),
-        "user_namespace": link(f"/proc/{pid}/ns/user"),
+        "user_namespace": _link(f"/proc/{pid}/ns/user"),
     }
 
 
-def link(path: str) -> str | None:
+def _link(path: str) -> str | None:
     try:
         return os.readlink(path)
     except OSError:
         return None
 
 
-def read_number(path: str) -> int | None:
+def _read_number(path: str) -> int | None:
     try:
         with open(path) as file:
             return int(file.read())

@@ -19,32 +19,32 @@ from dsray_inspect.agent.compat.torch import C10D_MODULE
 from dsray_inspect.agent.remote.gil import yield_gil
 from dsray_inspect.agent.remote.redaction import flatten_config, known_secrets
 
-MAX_TENSORS = 20_000
+_MAX_TENSORS = 20_000
 
 
 def describe(engine: Any) -> dict[str, Any]:
     """Return what the engine is, as plain values."""
     deepspeed = sys.modules["deepspeed"]
-    config = effective_config(engine)
+    config = _effective_config(engine)
     yield_gil()
     lines = "\n".join(f"{key}={value}" for key, value in sorted(config.items()))
     return {
         "version": str(getattr(deepspeed, "__version__", "unknown")),
         "zero_stage": int(engine.zero_optimization_stage()),
-        "dtype": dtype_of(engine),
+        "dtype": _dtype_of(engine),
         "micro_batch_size": int(engine.train_micro_batch_size_per_gpu()),
         "gradient_accumulation_steps": int(engine.gradient_accumulation_steps()),
-        "train_batch_size": attempt(lambda: int(engine.train_batch_size())),
-        "offload": offload_of(engine),
-        "optimizer": optimizer_of(engine),
-        "parameters": parameters_of(engine),
-        "process_groups": process_groups(),
+        "train_batch_size": _attempt(lambda: int(engine.train_batch_size())),
+        "offload": _offload_of(engine),
+        "optimizer": _optimizer_of(engine),
+        "parameters": _parameters_of(engine),
+        "process_groups": _process_groups(),
         "config_digest": hashlib.sha256(lines.encode()).hexdigest()[:16],
         "config": config,
     }
 
 
-def attempt(read: Any) -> Any:
+def _attempt(read: Any) -> Any:
     """Return what `read` gives, None where this DeepSpeed has no such thing."""
     try:
         return read()
@@ -52,12 +52,12 @@ def attempt(read: Any) -> Any:
         return None
 
 
-def dtype_of(engine: Any) -> str:
-    found = attempt(lambda: engine.get_data_types()[0])
+def _dtype_of(engine: Any) -> str:
+    found = _attempt(lambda: engine.get_data_types()[0])
     return str(found).rpartition(".")[2] if found is not None else "unknown"
 
 
-def offload_of(engine: Any) -> str | None:
+def _offload_of(engine: Any) -> str | None:
     """Return "optimizer:cpu", "optimizer:cpu parameters:nvme" and the like, None without."""
     zero = getattr(engine._config, "zero_config", None)
     parts = []
@@ -72,7 +72,7 @@ def offload_of(engine: Any) -> str | None:
     return " ".join(parts) or None
 
 
-def optimizer_of(engine: Any) -> str | None:
+def _optimizer_of(engine: Any) -> str | None:
     names = []
 
     for attribute in ("basic_optimizer", "optimizer"):
@@ -85,12 +85,12 @@ def optimizer_of(engine: Any) -> str | None:
     return " in ".join(names) or None
 
 
-def parameters_of(engine: Any) -> int | None:
+def _parameters_of(engine: Any) -> int | None:
     """Return the number of parameters before ZeRO-3 partitioned them."""
     total = 0
 
     for number, parameter in enumerate(engine.module.parameters()):
-        if number >= MAX_TENSORS:
+        if number >= _MAX_TENSORS:
             return None
 
         count = getattr(parameter, FULL_SIZE, None)
@@ -99,7 +99,7 @@ def parameters_of(engine: Any) -> int | None:
     return total
 
 
-def process_groups() -> list[str]:
+def _process_groups() -> list[str]:
     """Return one line a process group: name, backend, ranks and what it is for."""
     module = sys.modules.get(C10D_MODULE)
     world = getattr(module, "_world", None)
@@ -108,7 +108,7 @@ def process_groups() -> list[str]:
     for group, name in list(getattr(world, "pg_names", {}).items()):
         ranks = sorted(getattr(world, "pg_group_ranks", {}).get(group, {}))
         backend = str((getattr(world, "pg_map", {}).get(group) or ("unknown",))[0])
-        purpose = attempt(lambda group=group: group.group_desc) or ""
+        purpose = _attempt(lambda group=group: group.group_desc) or ""
         span = f"{ranks[0]}-{ranks[-1]}" if ranks else "unknown"
         contiguous = ranks == list(range(ranks[0], ranks[-1] + 1)) if ranks else True
         shown = span if contiguous else ",".join(map(str, ranks[:16]))
@@ -117,12 +117,12 @@ def process_groups() -> list[str]:
     return lines
 
 
-def effective_config(engine: Any) -> dict[str, str]:
+def _effective_config(engine: Any) -> dict[str, str]:
     """Return the config as DeepSpeed resolved it, flattened to dotted keys."""
     config = engine._config
-    merged: dict[str, Any] = dict(attempt(lambda: engine.config) or {})
+    merged: dict[str, Any] = dict(_attempt(lambda: engine.config) or {})
     zero: Any = getattr(config, "zero_config", None)
-    resolved = attempt(lambda: zero.model_dump(mode="json")) or attempt(lambda: zero.dict())
+    resolved = _attempt(lambda: zero.model_dump(mode="json")) or _attempt(lambda: zero.dict())
 
     if isinstance(resolved, dict):
         merged["zero_optimization"] = resolved

@@ -19,14 +19,14 @@ def read_gpus() -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
         except ImportError:
             continue
 
-        return read_with(nvml)
+        return _read_with(nvml)
 
     return [], unavailable(
         "not_installed", "no NVML binding on this node (pip install nvidia-ml-py)"
     )
 
 
-def read_with(nvml: Any) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+def _read_with(nvml: Any) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
@@ -34,22 +34,22 @@ def read_with(nvml: Any) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
 
     try:
         count = nvml.nvmlDeviceGetCount()
-        return [read_gpu(nvml, index) for index in range(count)], None
+        return [_read_gpu(nvml, index) for index in range(count)], None
     except nvml.NVMLError as error:
         return [], unavailable("failed", f"NVML: {error}")
     finally:
         nvml.nvmlShutdown()
 
 
-def read_gpu(nvml: Any, index: int) -> dict[str, Any]:
+def _read_gpu(nvml: Any, index: int) -> dict[str, Any]:
     device = nvml.nvmlDeviceGetHandleByIndex(index)
-    memory = optional(nvml, lambda: nvml.nvmlDeviceGetMemoryInfo(device))
-    rates = optional(nvml, lambda: nvml.nvmlDeviceGetUtilizationRates(device))
-    processes = optional(nvml, lambda: nvml.nvmlDeviceGetComputeRunningProcesses(device))
+    memory = _optional(nvml, lambda: nvml.nvmlDeviceGetMemoryInfo(device))
+    rates = _optional(nvml, lambda: nvml.nvmlDeviceGetUtilizationRates(device))
+    processes = _optional(nvml, lambda: nvml.nvmlDeviceGetComputeRunningProcesses(device))
     return {
         "index": index,
-        "uuid": as_text(nvml.nvmlDeviceGetUUID(device)),
-        "name": as_text(nvml.nvmlDeviceGetName(device)),
+        "uuid": _as_text(nvml.nvmlDeviceGetUUID(device)),
+        "name": _as_text(nvml.nvmlDeviceGetName(device)),
         "utilization": rates.gpu / 100 if rates is not None else None,
         "memory_used_bytes": memory.used if memory is not None else None,
         "memory_total_bytes": memory.total if memory is not None else None,
@@ -57,7 +57,7 @@ def read_gpu(nvml: Any, index: int) -> dict[str, Any]:
     }
 
 
-def optional(nvml: Any, read: Any) -> Any:
+def _optional(nvml: Any, read: Any) -> Any:
     """Return what `read` gives, None where this device or driver does not support it."""
     try:
         return read()
@@ -65,5 +65,5 @@ def optional(nvml: Any, read: Any) -> Any:
         return None
 
 
-def as_text(value: str | bytes) -> str:
+def _as_text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value

@@ -8,10 +8,15 @@ from typing import Any
 
 from dsray_inspect.agent.remote.threads import start_of
 
-ROOT = "/sys/fs/cgroup"
-NO_LIMIT = 1 << 50
-V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file", "memory.oom_control")
-V2 = ("memory.max", "memory.current", "inactive_file", "memory.events")
+_ROOT = "/sys/fs/cgroup"
+_NO_LIMIT = 1 << 50
+_V1 = (
+    "memory.limit_in_bytes",
+    "memory.usage_in_bytes",
+    "total_inactive_file",
+    "memory.oom_control",
+)
+_V2 = ("memory.max", "memory.current", "inactive_file", "memory.events")
 
 
 def memory_limits(pid: int) -> dict[str, Any]:
@@ -19,19 +24,19 @@ def memory_limits(pid: int) -> dict[str, Any]:
 
     What the page cache could give back at once does not count as used.
     """
-    for folder, names in cgroups(pid):
-        limit, used = value(f"{folder}/{names[0]}"), value(f"{folder}/{names[1]}")
+    for folder, names in _cgroups(pid):
+        limit, used = _value(f"{folder}/{names[0]}"), _value(f"{folder}/{names[1]}")
 
-        if limit is not None and used is not None and limit < NO_LIMIT:
-            cache = field(f"{folder}/memory.stat", names[2])
+        if limit is not None and used is not None and limit < _NO_LIMIT:
+            cache = _field(f"{folder}/memory.stat", names[2])
             return {
                 "whose": folder,
                 "limit_bytes": limit,
                 "used_bytes": max(0, used - (cache or 0)),
-                "oom_kills": field(f"{folder}/{names[3]}", "oom_kill") or 0,
+                "oom_kills": _field(f"{folder}/{names[3]}", "oom_kill") or 0,
             }
 
-    total, free = field("/proc/meminfo", "MemTotal:"), field("/proc/meminfo", "MemAvailable:")
+    total, free = _field("/proc/meminfo", "MemTotal:"), _field("/proc/meminfo", "MemAvailable:")
 
     if total is None or free is None:
         return {}
@@ -40,11 +45,11 @@ def memory_limits(pid: int) -> dict[str, Any]:
         "whose": "host",
         "limit_bytes": total * 1024,
         "used_bytes": (total - free) * 1024,
-        "oom_kills": field("/proc/vmstat", "oom_kill") or 0,
+        "oom_kills": _field("/proc/vmstat", "oom_kill") or 0,
     }
 
 
-def cgroups(pid: int) -> list[tuple[str, tuple[str, ...]]]:
+def _cgroups(pid: int) -> list[tuple[str, tuple[str, ...]]]:
     """Return the memory cgroups of a process, its own first, then those above it.
 
     Inside a container the path is often that of the host; there the mount's root is its own.
@@ -56,9 +61,9 @@ def cgroups(pid: int) -> list[tuple[str, tuple[str, ...]]]:
         controllers, _, path = rest.partition(":")
 
         if "memory" in controllers.split(","):
-            root, names = f"{ROOT}/memory", V1
+            root, names = f"{_ROOT}/memory", _V1
         elif number == "0":
-            root, names = ROOT, V2
+            root, names = _ROOT, _V2
         else:
             continue
 
@@ -74,12 +79,12 @@ def cgroups(pid: int) -> list[tuple[str, tuple[str, ...]]]:
     return found
 
 
-def value(path: str) -> int | None:
+def _value(path: str) -> int | None:
     text = start_of(path).strip()
-    return NO_LIMIT if text == b"max" else int(text) if text.isdigit() else None
+    return _NO_LIMIT if text == b"max" else int(text) if text.isdigit() else None
 
 
-def field(path: str, name: str) -> int | None:
+def _field(path: str, name: str) -> int | None:
     """Return the number after a name in a file of one name a line."""
     found = re.search(rb"(?:\A|\n)" + re.escape(name.encode()) + rb"\s+(\d+)", start_of(path))
     return int(found[1]) if found else None

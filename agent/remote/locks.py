@@ -17,7 +17,7 @@ from dsray_inspect.agent.compat.torch import (
 )
 from dsray_inspect.agent.remote.threads import start_of, walk
 
-COMPILERS = frozenset(
+_COMPILERS = frozenset(
     "ninja c++ cc g++ gcc cc1 cc1plus clang clang++ nvcc cicc ptxas cudafe++ fatbinary ld ld.gold "
     "collect2 as hipcc icpx".split()
 )
@@ -33,23 +33,23 @@ def awaited_locks() -> list[dict[str, Any]]:
                 path = getattr(inner.f_locals.get("self"), BATON_LOCK, None)
 
                 if isinstance(path, str):
-                    locks.append({"path": path, "age_s": age_s(path)})
+                    locks.append({"path": path, "age_s": _age_s(path)})
 
-    builders = compilers() if locks else 0
+    builders = _compilers() if locks else 0
     return [{**lock, "builders": builders} for lock in locks]
 
 
-def compilers() -> int:
+def _compilers() -> int:
     """Return how many compilers run on this node, whoever started them."""
     names = (start_of(f"/proc/{entry}/comm") for entry in os.listdir("/proc") if entry.isdigit())
     return sum(is_compiler(name.decode("utf-8", "replace").strip()) for name in names)
 
 
 def is_compiler(name: str) -> bool:
-    return name in COMPILERS or name.endswith(("-g++", "-gcc", "-c++"))
+    return name in _COMPILERS or name.endswith(("-g++", "-gcc", "-c++"))
 
 
-def age_s(path: str) -> float | None:
+def _age_s(path: str) -> float | None:
     try:
         return max(0.0, time.time() - os.stat(path).st_mtime)
     except OSError:

@@ -25,25 +25,25 @@ from dsray_inspect.agent.remote.redaction import REDACTED, redact_text
 
 TAIL_BYTES = 64 << 10
 LINE_WIDTH = 300
-LONGEST_READ = 8_000
+_LONGEST_READ = 8_000
 """Characters of a line that are read: what is hidden costs time by its length."""
 
 # (name, file below Ray's `logs`); Ray Train's own has what `print` and `logging` were given.
-FILES = (
+_FILES = (
     *OUTPUT_LOGS,
     ("train", f"{TRAIN_LOG_FOLDER}/{APP_LOG}{{}}.log"),
 )
-NO_FOLDER = "Ray does not say where its logs are on this node"
-NO_FILE = (
+_NO_FOLDER = "Ray does not say where its logs are on this node"
+_NO_FILE = (
     "no log file of it is in {}: it was rotated away or removed, "
     "or the node logs to stderr (RAY_LOG_TO_STDERR)"
 )
 
-ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|.)")
-PRIVATE_KEY = re.compile(
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|.)")
+_PRIVATE_KEY = re.compile(
     r"(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)"
 )
-KEY_ENDS = re.compile(r"(?s)\A.*-----END [A-Z0-9 ]*PRIVATE KEY-----")
+_KEY_ENDS = re.compile(r"(?s)\A.*-----END [A-Z0-9 ]*PRIVATE KEY-----")
 
 
 def tails_of(session_dir: str, request: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -61,7 +61,7 @@ def tails_of(session_dir: str, request: dict[str, Any]) -> dict[str, dict[str, A
 def tail_of(folder: str, worker_id: str, *, pid: int, lines: int) -> dict[str, Any]:
     """Return the ends of a worker's files, and "ok" or why one is missing."""
     if not folder:
-        return {"files": [], "why": NO_FOLDER}
+        return {"files": [], "why": _NO_FOLDER}
 
     try:
         known = process_secrets(pid)
@@ -71,7 +71,7 @@ def tail_of(folder: str, worker_id: str, *, pid: int, lines: int) -> dict[str, A
     files: list[dict[str, Any]] = []
     failures: list[str] = []
 
-    for stream, pattern in FILES:
+    for stream, pattern in _FILES:
         for path in glob.glob(os.path.join(glob.escape(folder), pattern.format(worker_id))):
             try:
                 end = end_of(path, known=known, lines=lines, is_json=stream == "train")
@@ -80,7 +80,7 @@ def tail_of(folder: str, worker_id: str, *, pid: int, lines: int) -> dict[str, A
             else:
                 files.append({"stream": stream, "path": path, **end})
 
-    none = "ok" if files else NO_FILE.format(folder)
+    none = "ok" if files else _NO_FILE.format(folder)
     return {"files": files, "why": "; ".join(failures) or none}
 
 
@@ -103,12 +103,12 @@ def end_of(path: str, *, known: Sequence[str], lines: int, is_json: bool) -> dic
         file.seek(start)
         data = file.read(TAIL_BYTES)
 
-    shown, is_whole = lines_of(data, known, lines=lines, is_torn=start > 0, is_json=is_json)
+    shown, is_whole = _lines_of(data, known, lines=lines, is_torn=start > 0, is_json=is_json)
     age_s = max(0.0, time.time() - status.st_mtime)
     return {"lines": shown, "is_whole": is_whole, "age_s": age_s}
 
 
-def lines_of(
+def _lines_of(
     data: bytes, known: Sequence[str], *, lines: int, is_torn: bool, is_json: bool
 ) -> tuple[list[str], bool]:
     """Return the last lines in a file's end, and whether these are all that the file has.
@@ -121,53 +121,53 @@ def lines_of(
         data = data[begin.end() :] if begin else b""
 
     # The last character may be half written: it is left out, not replaced.
-    text = ESCAPES.sub("", codecs.utf_8_decode(data, "replace", False)[0])
-    text = without_keys(text, is_torn=is_torn)
+    text = _ESCAPES.sub("", codecs.utf_8_decode(data, "replace", False)[0])
+    text = _without_keys(text, is_torn=is_torn)
 
     for secret in known:  # here for those of many lines, below for those that JSON writes otherwise
         text = text.replace(secret, REDACTED)
 
-    raw = [line for line in map(last_drawn, text.split("\n")) if line]
+    raw = [line for line in map(_last_drawn, text.split("\n")) if line]
     raw = [line for line in raw if not line.startswith(OUTPUT_MARKS)]
     shown: list[str] = []
 
     for line in raw[-lines:]:
-        shown += record_lines(line, known) if is_json else printed(line, known)
+        shown += _record_lines(line, known) if is_json else _printed(line, known)
 
     return shown[-lines:], not is_torn and len(raw) <= lines and len(shown) <= lines
 
 
-def without_keys(text: str, *, is_torn: bool) -> str:
+def _without_keys(text: str, *, is_torn: bool) -> str:
     """Hide private keys, which are the secrets of many lines; one may have begun before the text."""
     if "PRIVATE KEY" not in text:
         return text
 
-    text = PRIVATE_KEY.sub(REDACTED, text)
-    return KEY_ENDS.sub(REDACTED, text) if is_torn else text
+    text = _PRIVATE_KEY.sub(REDACTED, text)
+    return _KEY_ENDS.sub(REDACTED, text) if is_torn else text
 
 
-def last_drawn(line: str) -> str:
+def _last_drawn(line: str) -> str:
     """Return what a terminal would show of a line: a progress bar's last state."""
     return line.rstrip().rpartition("\r")[2]
 
 
-def record_lines(line: str, known: Sequence[str]) -> list[str]:
+def _record_lines(line: str, known: Sequence[str]) -> list[str]:
     """Return a record of Ray Train's JSON log as lines."""
     try:
         record = json.loads(line)
         head = f"{record['asctime']} {record['levelname']} "
         message = str(record["message"])
     except (ValueError, KeyError, TypeError, RecursionError):
-        return printed(line, known)
+        return _printed(line, known)
 
-    return printed(f"{head}{message}\n{record.get('exc_text') or ''}".rstrip(), known)
+    return _printed(f"{head}{message}\n{record.get('exc_text') or ''}".rstrip(), known)
 
 
-def printed(text: str, known: Sequence[str]) -> list[str]:
+def _printed(text: str, known: Sequence[str]) -> list[str]:
     """Return a text as it may be shown: secrets hidden, no control characters, of a sane width."""
-    if len(text) > LONGEST_READ:
+    if len(text) > _LONGEST_READ:
         # Only whole words: half a secret might not be known as one.
-        text = text[:LONGEST_READ].rpartition(" ")[0] + " …"
+        text = text[:_LONGEST_READ].rpartition(" ")[0] + " …"
 
     clean = "".join(c for c in text.expandtabs(4) if c.isprintable() or c == "\n")
     lines = redact_text(clean, known).split("\n")

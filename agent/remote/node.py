@@ -32,7 +32,7 @@ from dsray_inspect.agent.remote.sockets import Tables
 from dsray_inspect.agent.remote.startup_record import identity_of, start_record
 from dsray_inspect.agent.remote.unavailable import unavailable
 
-SHOWN_OF_SECRET = 16
+_SHOWN_OF_SECRET = 16
 """As many first characters of a secret betray it."""
 
 
@@ -70,7 +70,7 @@ def read_node(request: dict[str, Any]) -> dict[str, Any]:
 
     for pid, answer in dump_all(every, request).items():
         if "json" not in answer and request.get("signals"):
-            answer = by_signal(pid, answer)
+            answer = _by_signal(pid, answer)
 
         if "json" in answer:
             answer["json"] = (
@@ -86,7 +86,7 @@ def read_node(request: dict[str, Any]) -> dict[str, Any]:
             processes.setdefault(pid, {}).update(start=record, identity=identity_of(record))
 
     for pid in request["environs"]:
-        processes.setdefault(pid, {})["environ"] = environment(pid)
+        processes.setdefault(pid, {})["environ"] = _environment(pid)
 
     for pid, recorder in read_recorders(request["recorders"], request["recorder_trial"]).items():
         processes.setdefault(pid, {})["recorder"] = recorder
@@ -95,14 +95,14 @@ def read_node(request: dict[str, Any]) -> dict[str, Any]:
     return {
         "post_mortem": post_mortem(request["ended"]) if request.get("ended") else None,
         "logs": tails_of(request["session_dir"], request["logs"]) if request.get("logs") else {},
-        "spilled": spilled(request.get("session_dir", "")),
+        "spilled": _spilled(request.get("session_dir", "")),
         "hostname": socket.gethostname(),
         "processes": processes,
         "gpus": failure or gpus,
     }
 
 
-def by_signal(pid: int, failed: dict[str, Any]) -> dict[str, Any]:
+def _by_signal(pid: int, failed: dict[str, Any]) -> dict[str, Any]:
     """Return the stacks that a submitted process gives at a signal, else py-spy's failure."""
     answer = faultdump.dump(pid)
 
@@ -115,7 +115,7 @@ def by_signal(pid: int, failed: dict[str, Any]) -> dict[str, Any]:
     return {**answer, "note": f"stacks by faulthandler's signal, as {failed['detail']}"}
 
 
-def spilled(session_dir: str) -> dict[str, Any]:
+def _spilled(session_dir: str) -> dict[str, Any]:
     """Return the bytes that this node's object store has moved to its disk, and when it last did."""
     found, newest_at = 0, 0.0
 
@@ -130,7 +130,7 @@ def spilled(session_dir: str) -> dict[str, Any]:
     return {"bytes": found, "newest_s": time.time() - newest_at if newest_at else None}
 
 
-def environment(pid: int) -> dict[str, Any]:
+def _environment(pid: int) -> dict[str, Any]:
     """Return the live variables of a process, redacted here, before they leave the node."""
     try:
         live = live_environ(pid)
@@ -154,12 +154,12 @@ def redact_locals(pid: int, text: bytes) -> bytes:
         for frame in thread.get("frames") or ():
             for local in frame.get("locals") or ():
                 name, value = str(local.get("name")), str(local.get("repr"))
-                is_clean = known is not None and not any(holds(value, secret) for secret in known)
+                is_clean = known is not None and not any(_holds(value, secret) for secret in known)
                 local["repr"] = redact_pair(name, value) if is_clean else REDACTED
 
     return json.dumps(threads).encode()
 
 
-def holds(value: str, secret: str) -> bool:
+def _holds(value: str, secret: str) -> bool:
     """Return whether a local's repr shows a secret, or its beginning: py-spy cuts long values."""
-    return secret[:SHOWN_OF_SECRET] in value or repr(secret)[1:-1][:SHOWN_OF_SECRET] in value
+    return secret[:_SHOWN_OF_SECRET] in value or repr(secret)[1:-1][:_SHOWN_OF_SECRET] in value

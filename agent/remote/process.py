@@ -13,9 +13,9 @@ from dsray_inspect.agent.remote.redaction import redact_argv
 from dsray_inspect.agent.remote.sockets import Tables
 from dsray_inspect.agent.remote.threads import cpu_times, scheduled_at_ms
 
-STATES = {"T": "stopped", "t": "stopped", "Z": "dead", "X": "dead"}
-MAX_THREADS = 512
-MAX_CHILDREN = 64
+_STATES = {"T": "stopped", "t": "stopped", "Z": "dead", "X": "dead"}
+_MAX_THREADS = 512
+_MAX_CHILDREN = 64
 
 
 def probe(pid: int, tables: Tables, *, threads: bool, counters: bool) -> dict[str, Any]:
@@ -34,15 +34,15 @@ def probe(pid: int, tables: Tables, *, threads: bool, counters: bool) -> dict[st
 
     letter = status.get("State", "?").strip()[:1]
     return {
-        "state": STATES.get(letter, "alive"),
-        "rss_bytes": kilobytes(status.get("VmRSS", "")),
-        "command": shown_command(pid, command),
-        **({"idle_s": idle_times(pid), "cpu_times_s": thread_times(pid)} if threads else {}),
+        "state": _STATES.get(letter, "alive"),
+        "rss_bytes": _kilobytes(status.get("VmRSS", "")),
+        "command": _shown_command(pid, command),
+        **({"idle_s": _idle_times(pid), "cpu_times_s": _thread_times(pid)} if threads else {}),
         **({"counters": activity_counters(pid, tables, threads=threads)} if counters else {}),
     }
 
 
-def shown_command(pid: int, command: bytes) -> str:
+def _shown_command(pid: int, command: bytes) -> str:
     """Return a command line without secrets; only the program where these are not known."""
     argv = command.decode("utf-8", "replace").rstrip("\0 ").split("\0")
 
@@ -55,12 +55,12 @@ def shown_command(pid: int, command: bytes) -> str:
     return redact_argv(argv, known)[:200]
 
 
-def kilobytes(text: str) -> int | None:
+def _kilobytes(text: str) -> int | None:
     found = re.match(r"\s*(\d+) kB", text)
     return int(found.group(1)) * 1024 if found else None
 
 
-def idle_times(pid: int) -> dict[int, float]:
+def _idle_times(pid: int) -> dict[int, float]:
     """Return the seconds since each thread last ran, by thread id."""
     now_ms = scheduled_at_ms("/proc/thread-self/sched")
     idle: dict[int, float] = {}
@@ -69,7 +69,7 @@ def idle_times(pid: int) -> dict[int, float]:
         return idle
 
     try:
-        tids = os.listdir(f"/proc/{pid}/task")[:MAX_THREADS]
+        tids = os.listdir(f"/proc/{pid}/task")[:_MAX_THREADS]
     except OSError:
         return idle
 
@@ -82,10 +82,10 @@ def idle_times(pid: int) -> dict[int, float]:
     return idle
 
 
-def thread_times(pid: int) -> dict[int, tuple[float | None, float | None]]:
+def _thread_times(pid: int) -> dict[int, tuple[float | None, float | None]]:
     """Return the seconds that each thread has run and has queued for a CPU, by thread id."""
     try:
-        tids = [int(name) for name in os.listdir(f"/proc/{pid}/task")[:MAX_THREADS]]
+        tids = [int(name) for name in os.listdir(f"/proc/{pid}/task")[:_MAX_THREADS]]
     except OSError:
         return {}
 
@@ -98,7 +98,7 @@ def descendants(pids: list[int]) -> dict[int, list[int]]:
 
     for entry in os.listdir("/proc"):
         if entry.isdigit():
-            children.setdefault(parent_of(int(entry)), []).append(int(entry))
+            children.setdefault(_parent_of(int(entry)), []).append(int(entry))
 
     found: dict[int, list[int]] = {}
 
@@ -108,15 +108,15 @@ def descendants(pids: list[int]) -> dict[int, list[int]]:
         for child in below:
             below.extend(sorted(children.get(child, ())))
 
-            if len(below) > MAX_CHILDREN:
+            if len(below) > _MAX_CHILDREN:
                 break
 
-        found[pid] = below[:MAX_CHILDREN]
+        found[pid] = below[:_MAX_CHILDREN]
 
     return found
 
 
-def parent_of(pid: int) -> int:
+def _parent_of(pid: int) -> int:
     """Return the parent's pid, 0 when the process is gone. The name may hold anything."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:

@@ -13,7 +13,7 @@ from dsray_inspect.agent.remote.environ import EnvironUnreadable, environ_block,
 from dsray_inspect.agent.remote.redaction import known_secrets
 
 WITHHELD = "withheld: the secrets in its environment are not known, as {}"
-NO_PROCESS = "no process of this node's Ray can be read"
+_NO_PROCESS = "no process of this node's Ray can be read"
 
 
 def process_secrets(pid: int) -> list[str]:
@@ -75,7 +75,7 @@ def node_secrets() -> list[str]:
         read += 1
 
     if not read:
-        raise EnvironUnreadable(NO_PROCESS)
+        raise EnvironUnreadable(_NO_PROCESS)
 
     return _longest_first(found)
 

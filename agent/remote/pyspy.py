@@ -12,8 +12,8 @@ from typing import Any
 
 from dsray_inspect.agent.remote.unavailable import unavailable
 
-ATTEMPTS = 3
-PARALLEL = 8
+_ATTEMPTS = 3
+_PARALLEL = 8
 NEEDS_PTRACE = "py-spy needs ptrace rights (same user and SYS_PTRACE, or root)"
 
 
@@ -41,7 +41,7 @@ def dump_all(pids: list[int], options: dict[str, Any]) -> dict[int, dict[str, An
     if not pids:
         return {}
 
-    with ThreadPoolExecutor(max_workers=min(PARALLEL, len(pids))) as pool:
+    with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(pids))) as pool:
         answers = pool.map(lambda pid: dump(program, pid, options), pids)
         return dict(zip(pids, answers, strict=True))
 
@@ -49,10 +49,10 @@ def dump_all(pids: list[int], options: dict[str, Any]) -> dict[int, dict[str, An
 def dump(program: str, pid: int, options: dict[str, Any]) -> dict[str, Any]:
     """Dump one process; without native frames, and a `note` on why, where these cannot be had."""
     deadline = time.monotonic() + options["timeout_s"]
-    answer = attempt(program, pid, options, deadline)
+    answer = _attempt(program, pid, options, deadline)
 
     if "json" not in answer and options["native"] and not answer.get("final"):
-        without = attempt(program, pid, {**options, "native": False}, deadline)
+        without = _attempt(program, pid, {**options, "native": False}, deadline)
 
         if "json" in without:
             return {**without, "note": f"without native frames: {answer['detail']}"}
@@ -60,7 +60,7 @@ def dump(program: str, pid: int, options: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def attempt(program: str, pid: int, options: dict[str, Any], deadline: float) -> dict[str, Any]:
+def _attempt(program: str, pid: int, options: dict[str, Any], deadline: float) -> dict[str, Any]:
     """Dump one process; a torn read of a running one is tried again."""
     stops = bool(options["native"])
     command = [program, "dump", "--json", "--pid", str(pid)]
@@ -69,14 +69,14 @@ def attempt(program: str, pid: int, options: dict[str, Any], deadline: float) ->
     command += [] if stops else ["--nonblocking"]
     answer = unavailable("failed", "py-spy was not run")
 
-    for _ in range(ATTEMPTS):
+    for _ in range(_ATTEMPTS):
         left_s = deadline - time.monotonic()
 
         if left_s <= 0:
             break
 
         started = time.monotonic()
-        answer = run(command, left_s)
+        answer = _run(command, left_s)
         answer["pause_ms"] = (time.monotonic() - started) * 1000 if stops else 0.0
 
         if "json" in answer or answer.get("final"):
@@ -85,13 +85,13 @@ def attempt(program: str, pid: int, options: dict[str, Any], deadline: float) ->
     return answer
 
 
-def run(command: list[str], timeout_s: float) -> dict[str, Any]:
+def _run(command: list[str], timeout_s: float) -> dict[str, Any]:
     try:
         done = subprocess.run(command, capture_output=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:
-        return final("timeout", f"py-spy did not finish in {timeout_s:.1f} s")
+        return _final("timeout", f"py-spy did not finish in {timeout_s:.1f} s")
     except OSError as error:
-        return final("failed", f"py-spy does not start: {error}")
+        return _final("failed", f"py-spy does not start: {error}")
 
     if done.returncode == 0 and done.stdout.strip():
         return {"json": done.stdout}
@@ -104,18 +104,18 @@ def explain(stderr: str) -> dict[str, Any]:
     text = stderr.lower()
 
     if "permission denied" in text or "operation not permitted" in text:
-        return final("no_ptrace", NEEDS_PTRACE)
+        return _final("no_ptrace", NEEDS_PTRACE)
 
     if "no such process" in text or "no such file" in text:
-        return final("not_running", "the process has ended")
+        return _final("not_running", "the process has ended")
 
     if "failed to find a python version" in text or "unsupported version" in text:
-        return final("failed", "py-spy does not know this Python version")
+        return _final("failed", "py-spy does not know this Python version")
 
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     return unavailable("failed", f"py-spy: {lines[0][:160] if lines else 'no output'}")
 
 
-def final(reason: str, detail: str) -> dict[str, Any]:
+def _final(reason: str, detail: str) -> dict[str, Any]:
     """Return a failure that another attempt would not change."""
     return {**unavailable(reason, detail), "final": True}

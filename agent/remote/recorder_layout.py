@@ -17,11 +17,11 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-LIBRARY = "libtorch_cpu.so"
-TRIAL_S = 60.0
-VERSION = 1
+_LIBRARY = "libtorch_cpu.so"
+_TRIAL_S = 60.0
+_VERSION = 1
 """Of the layout's form: another one is made anew."""
-KEPT_VARIABLES = ("LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", "HOME", "TMPDIR", "LANG", "PYTHONHOME")
+_KEPT_VARIABLES = ("LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", "HOME", "TMPDIR", "LANG", "PYTHONHOME")
 
 
 class LayoutUnknown(Exception):
@@ -37,7 +37,7 @@ def torch_library(pid: int) -> tuple[str, int] | None:
     try:
         with open(f"/proc/{pid}/maps") as lines:
             for line in lines:
-                if line.rstrip().endswith("/" + LIBRARY):
+                if line.rstrip().endswith("/" + _LIBRARY):
                     fields = line.split(maxsplit=5)
 
                     if int(fields[2], 16) == 0:
@@ -60,7 +60,7 @@ def build_id(path: str) -> str:
         head = file.read(64)
 
         if head[:5] != b"\x7fELF\x02":
-            raise LayoutUnknown(f"{LIBRARY} is no 64-bit library")
+            raise LayoutUnknown(f"{_LIBRARY} is no 64-bit library")
 
         headers_at = struct.unpack_from("<Q", head, 0x20)[0]
         size, count = struct.unpack_from("<HH", head, 0x36)
@@ -72,15 +72,15 @@ def build_id(path: str) -> str:
 
             if kind == 4:
                 file.seek(at)
-                found = note(file.read(min(length, 1 << 16)))
+                found = _note(file.read(min(length, 1 << 16)))
 
                 if found:
                     return found
 
-    raise LayoutUnknown(f"{LIBRARY} has no build id")
+    raise LayoutUnknown(f"{_LIBRARY} has no build id")
 
 
-def note(data: bytes) -> str | None:
+def _note(data: bytes) -> str | None:
     """Return the build id of a segment of notes."""
     at = 0
 
@@ -97,7 +97,7 @@ def note(data: bytes) -> str | None:
     return None
 
 
-def layout_of(pid: int, path: str, trial: str, wait_s: float = TRIAL_S) -> Mapping[str, Any]:
+def layout_of(pid: int, path: str, trial: str, wait_s: float = _TRIAL_S) -> Mapping[str, Any]:
     """Return the layout for a process's library, by an experiment where it is not known yet.
 
     `trial` is the source of `sampling.recorder_trial`. The experiment goes on when it takes longer
@@ -109,10 +109,10 @@ def layout_of(pid: int, path: str, trial: str, wait_s: float = TRIAL_S) -> Mappi
     try:
         key = build_id(f"/proc/{pid}/root{path}")
     except OSError as error:
-        raise LayoutUnknown(f"its {LIBRARY} cannot be read: {error.strerror}") from error
+        raise LayoutUnknown(f"its {_LIBRARY} cannot be read: {error.strerror}") from error
 
-    kept_at = os.path.join(cache_folder(), f"recorder-{key}.json")
-    found = kept(kept_at) or experiment(pid, path, trial, kept_at=kept_at, wait_s=wait_s)
+    kept_at = os.path.join(_cache_folder(), f"recorder-{key}.json")
+    found = _kept(kept_at) or _experiment(pid, path, trial, kept_at=kept_at, wait_s=wait_s)
 
     if "error" in found:
         raise LayoutUnknown(str(found["error"]))
@@ -120,7 +120,7 @@ def layout_of(pid: int, path: str, trial: str, wait_s: float = TRIAL_S) -> Mappi
     return found
 
 
-def experiment(
+def _experiment(
     pid: int, path: str, trial: str, *, kept_at: str, wait_s: float
 ) -> Mapping[str, Any]:
     """Run the experiment, or wait for the one that runs already; one at a time for each library."""
@@ -129,18 +129,18 @@ def experiment(
     answer: list[Mapping[str, Any]] = []
 
     def run() -> None:
-        found = {**run_trial(pid, path, trial), "version": VERSION}
+        found = {**_run_trial(pid, path, trial), "version": _VERSION}
         answer.append(found)
 
         if "error" not in found or found.get("is_final"):
-            keep(kept_at, found)
+            _keep(kept_at, found)
 
     if running is None:
         running = threading.Thread(target=run, name=name, daemon=True)
         running.start()
 
     running.join(wait_s)
-    found = answer[0] if answer else kept(kept_at)
+    found = answer[0] if answer else _kept(kept_at)
 
     if found is None:
         raise LayoutUnknown(
@@ -150,22 +150,22 @@ def experiment(
     return found
 
 
-def cache_folder() -> str:
+def _cache_folder() -> str:
     root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return os.path.join(root, "dsray-inspect")
 
 
-def kept(path: str) -> dict[str, Any] | None:
+def _kept(path: str) -> dict[str, Any] | None:
     try:
         with open(path) as file:
             found = json.load(file)
     except (OSError, ValueError):
         return None
 
-    return found if isinstance(found, dict) and found.get("version") == VERSION else None
+    return found if isinstance(found, dict) and found.get("version") == _VERSION else None
 
 
-def keep(path: str, found: Mapping[str, Any]) -> None:
+def _keep(path: str, found: Mapping[str, Any]) -> None:
     """Write the layout down where that can be done; the next process to look needs no experiment."""
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
@@ -178,7 +178,7 @@ def keep(path: str, found: Mapping[str, Any]) -> None:
         return
 
 
-def run_trial(pid: int, path: str, trial: str) -> dict[str, Any]:
+def _run_trial(pid: int, path: str, trial: str) -> dict[str, Any]:
     """Run the experiment in the process's own Python with its own torch; it ends with this call."""
     try:
         python = os.readlink(f"/proc/{pid}/exe")
@@ -187,7 +187,7 @@ def run_trial(pid: int, path: str, trial: str) -> dict[str, Any]:
         return {"error": f"its Python cannot be run: {error.strerror}"}
 
     packages = os.path.dirname(os.path.dirname(os.path.dirname(path)))
-    variables = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    variables = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     priority = ["nice", "-n", "5"] if shutil.which("nice") else []
 
     try:
@@ -202,7 +202,7 @@ def run_trial(pid: int, path: str, trial: str) -> dict[str, Any]:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=TRIAL_S,
+            timeout=_TRIAL_S,
             start_new_session=True,
             cwd=folder,
         )

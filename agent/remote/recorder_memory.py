@@ -13,13 +13,13 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-MOST_BYTES = 64 << 20
-TRIES = 4
-MOSTLY = 0.5
+_MOST_BYTES = 64 << 20
+_TRIES = 4
+_MOSTLY = 0.5
 """The share of the records that must stay as they are while they are read twice."""
-MOST_TEXT_BYTES = 512
-MOST_NUMBERS = 256
-EARLIEST_NS = 1_500_000_000 * 10**9
+_MOST_TEXT_BYTES = 512
+_MOST_NUMBERS = 256
+_EARLIEST_NS = 1_500_000_000 * 10**9
 """No record is older than flight recorders are."""
 
 
@@ -65,7 +65,7 @@ class _Reader:
         self._stride: int = layout["stride"]
 
     def entries(self, newest: int) -> list[dict[str, Any]]:
-        for _ in range(TRIES):
+        for _ in range(_TRIES):
             begin, end = self._vector()
             first = self._read(begin, end - begin)
             second = self._read(begin, end - begin)
@@ -73,7 +73,7 @@ class _Reader:
             records = self._untorn(first, second, begin)
             was_moved = self._vector()[0] != begin  # as it grew
 
-            if not was_moved and len(records) * self._stride > len(first) * MOSTLY:
+            if not was_moved and len(records) * self._stride > len(first) * _MOSTLY:
                 return self._of(records, newest)
 
         raise RecorderUnreadable("it records faster than its memory can be read")
@@ -111,7 +111,7 @@ class _Reader:
         if begin == end:
             raise RecorderUnreadable("it has recorded no collective yet")
 
-        if not 0 < end - begin <= MOST_BYTES or (end - begin) % self._stride:
+        if not 0 < end - begin <= _MOST_BYTES or (end - begin) % self._stride:
             raise RecorderUnreadable(
                 "its memory is not laid out as this build of torch lays it out"
             )
@@ -122,7 +122,7 @@ class _Reader:
         """Return the records in order, the newest of each group with all they hold."""
         ordered = _in_order(records)
 
-        if any(entry["time_created_ns"] < EARLIEST_NS for entry in ordered):
+        if any(entry["time_created_ns"] < _EARLIEST_NS for entry in ordered):
             raise RecorderUnreadable("its records hold times that cannot be")
 
         kept = _newest_of_each_group(ordered, newest)
@@ -146,7 +146,7 @@ class _Reader:
 
     def _whole(self, entry: dict[str, Any]) -> dict[str, Any] | None:
         """Return an entry with its texts and sizes, read anew; None where it has been overwritten."""
-        for _ in range(TRIES):
+        for _ in range(_TRIES):
             record = self._read(entry["address"], self._stride)
             now = self._plain(record)
 
@@ -175,7 +175,7 @@ class _Reader:
     def _text(self, record: bytes, column: str) -> str:
         pointer, length = struct.unpack_from("<QQ", record, self._columns[column])
 
-        if length > MOST_TEXT_BYTES:
+        if length > _MOST_TEXT_BYTES:
             raise RecorderUnreadable(f"a name of {length} characters")
 
         return self._read(pointer, length).decode() if length else ""
@@ -194,7 +194,7 @@ class _Reader:
     def _numbers(self, record: bytes, column: str) -> list[int]:
         pointer, count = struct.unpack_from("<QI", record, self._columns[column])
 
-        if count > MOST_NUMBERS:
+        if count > _MOST_NUMBERS:
             raise RecorderUnreadable(f"a list of {count} numbers")
 
         return list(struct.unpack(f"<{count}q", self._read(pointer, count * 8)))
@@ -202,7 +202,7 @@ class _Reader:
     def _dtypes(self, record: bytes) -> list[str]:
         begin, end = struct.unpack_from("<QQ", record, self._columns["dtypes"])
 
-        if not 0 <= end - begin <= MOST_NUMBERS:
+        if not 0 <= end - begin <= _MOST_NUMBERS:
             raise RecorderUnreadable(f"a list of {end - begin} types")
 
         names: Mapping[str, str] = self._layout["dtypes"]

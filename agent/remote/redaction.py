@@ -15,42 +15,42 @@ from typing import Any
 
 REDACTED = "<redacted>"
 SHORT_VALUE = 120
-MAX_CONFIG_KEYS = 400
-SHORTEST_KNOWN_SECRET = 8
+_MAX_CONFIG_KEYS = 400
+_SHORTEST_KNOWN_SECRET = 8
 
 # Words of a name (split at case changes and punctuation) that make its value a secret.
-SECRET_WORDS = frozenset(
+_SECRET_WORDS = frozenset(
     "TOKEN TOKENS SECRET SECRETS PASSWORD PASSWORDS PASSWD PASSPHRASE PASSCODE PASS PWD PSW "
     "CREDENTIAL CREDENTIALS CREDS CRED COOKIE COOKIES SESSION SESSIONID DSN AUTH AUTHORIZATION "
     "AUTHENTICATION PRIVATE JWT BEARER APIKEY OTP SAS WEBHOOK NETRC SIGNATURE".split()
 )
-SECRET_ENDINGS = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "APIKEY", "CREDENTIALS")
+_SECRET_ENDINGS = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "APIKEY", "CREDENTIALS")
 # `<word>_KEY` for these is a secret whatever its value looks like.
-KEY_WORDS = frozenset(
+_KEY_WORDS = frozenset(
     "API APP APPLICATION ACCESS ACCOUNT STORAGE ENCRYPTION DECRYPTION SIGNING SHARED MASTER CLIENT "
     "CONSUMER SERVICE SUBSCRIPTION LICENSE DEPLOY SSH SSL TLS GPG PGP AES RSA HMAC FERNET ADMIN "
     "ROOT OPENAI WANDB COMET NEPTUNE HF AWS GCP AZURE S3 MINIO DD DATADOG STRIPE SECURITY".split()
 )
 # The value of these is a secret only when it looks like random text.
-WEAK_WORDS = frozenset("SALT PIN PAT SIG CERT LICENSE NONCE".split())
-HARMLESS_NAMES = frozenset(
+_WEAK_WORDS = frozenset("SALT PIN PAT SIG CERT LICENSE NONCE".split())
+_HARMLESS_NAMES = frozenset(
     "RAY_AUTH_MODE SSH_AUTH_SOCK XAUTHORITY DBUS_SESSION_BUS_ADDRESS XDG_SESSION_ID "
     "XDG_SESSION_TYPE XDG_SESSION_CLASS XDG_SESSION_DESKTOP DESKTOP_SESSION SESSION_MANAGER "
     "RAY_SESSION_DIR RAY_SESSION_NAME PWD OLDPWD TOKENIZERS_PARALLELISM".split()
 )
-HARMLESS_PREFIXES = ("NCCL_", "TORCH_NCCL_", "CUDA_", "OMPI_", "FI_", "UCX_")
-PATH_ENDINGS = frozenset("FILE PATH DIR SOCK SOCKET FILENAME".split())
-PLAIN_ENDINGS = frozenset(
+_HARMLESS_PREFIXES = ("NCCL_", "TORCH_NCCL_", "CUDA_", "OMPI_", "FI_", "UCX_")
+_PATH_ENDINGS = frozenset("FILE PATH DIR SOCK SOCKET FILENAME".split())
+_PLAIN_ENDINGS = frozenset(
     "MODE TYPE TIMEOUT TTL PORT HOST ENABLED LIMIT COUNT SIZE LENGTH LEN INDEX RATIO BUDGET S MS "
     "SECONDS NUM VERSION".split()
 )
-FLAGS = frozenset(["", "0", "1", "true", "false", "yes", "no", "on", "off", "none", "null"])
-PATHS = re.compile(r"(?:unix:|file://)?[~./][\w./~+@:-]*\Z")
-PLAIN = re.compile(r"(?:-?\d{1,7}(?:\.\d{1,4})?|[a-z][a-z_-]{0,15})\Z")
-NUMBER = re.compile(r"-?\d{1,7}(?:\.\d{1,6})?\Z")
-RANDOM = re.compile(r"[A-Za-z0-9+/_=.~-]{16,}\Z")
-WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-NAME_HINTS = (
+_FLAGS = frozenset(["", "0", "1", "true", "false", "yes", "no", "on", "off", "none", "null"])
+_PATHS = re.compile(r"(?:unix:|file://)?[~./][\w./~+@:-]*\Z")
+_PLAIN = re.compile(r"(?:-?\d{1,7}(?:\.\d{1,4})?|[a-z][a-z_-]{0,15})\Z")
+_NUMBER = re.compile(r"-?\d{1,7}(?:\.\d{1,6})?\Z")
+_RANDOM = re.compile(r"[A-Za-z0-9+/_=.~-]{16,}\Z")
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_NAME_HINTS = (
     "token", "secret", "pass", "pwd", "psw", "cred", "cookie", "session", "dsn", "auth", "private",
     "jwt", "bearer", "key", "otp", "sas", "webhook", "netrc", "sig", "salt", "pin", "pat", "cert",
     "license", "nonce",
@@ -58,7 +58,7 @@ NAME_HINTS = (
 
 # (a piece of text without which the pattern cannot match, the pattern, what stays of a match)
 # Compiled when one is first needed: all of them at once would hold up the process they are sent to.
-SHAPES: tuple[tuple[str, str, str], ...] = (
+_SHAPES: tuple[tuple[str, str, str], ...] = (
     (
         "PRIVATE KEY",
         r"(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY.*?(?:-----END [A-Z0-9 ]*-----|\Z)",
@@ -94,11 +94,11 @@ SHAPES: tuple[tuple[str, str, str], ...] = (
 )
 
 # A name with what parts it from its value; an option may have only a blank or a comma there.
-NAMES = (
+_NAMES = (
     r"(?<![\w.-])(?P<option>-{1,2})?(?P<name>\w[\w.-]*)"
     r"(?:\\*[\"']?\s*[:=]>?\s*|(?(option)[\"']?(?:\s*,\s*|\s+)(?!-)|(?!)))"
 )
-VALUES = (
+_VALUES = (
     # An escaped quote (JSON inside JSON) closes with the same number of backslashes.
     r"(?s)(?P<esc>\\+)(?P<q>[\"']).*?(?:(?<!\\)(?P=esc)(?P=q)|\Z)"
     # A quote inside a repr may stand unescaped: only one before a delimiter closes.
@@ -110,12 +110,12 @@ VALUES = (
 
 
 def _words(name: str) -> list[str]:
-    return [word.upper() for word in WORDS.findall(name)]
+    return [word.upper() for word in _WORDS.findall(name)]
 
 
 def _looks_random(value: str) -> bool:
     value = value.strip("\"'")
-    if not RANDOM.match(value) or not any(c.isdigit() for c in value):
+    if not _RANDOM.match(value) or not any(c.isdigit() for c in value):
         return False
 
     counts = Counter(value).values()
@@ -124,34 +124,34 @@ def _looks_random(value: str) -> bool:
 
 def _is_hidden(name: str, value: str) -> bool:
     """Tell whether a variable of this name must not show this value."""
-    if not _hint_in(name) or name in HARMLESS_NAMES or name.startswith(HARMLESS_PREFIXES):
+    if not _hint_in(name) or name in _HARMLESS_NAMES or name.startswith(_HARMLESS_PREFIXES):
         return False
 
     bare = value.strip("\"'")
     words = _words(name)
-    if bare.lower() in FLAGS or not words:
+    if bare.lower() in _FLAGS or not words:
         return False
 
     last = words[-1]
-    if last in PATH_ENDINGS and PATHS.match(bare):
+    if last in _PATH_ENDINGS and _PATHS.match(bare):
         return False
 
-    if last in PLAIN_ENDINGS and len(words) > 1 and PLAIN.match(bare):
+    if last in _PLAIN_ENDINGS and len(words) > 1 and _PLAIN.match(bare):
         return False
 
-    if any(word in SECRET_WORDS or word.endswith(SECRET_ENDINGS) for word in words):
+    if any(word in _SECRET_WORDS or word.endswith(_SECRET_ENDINGS) for word in words):
         counted = "TOKENS" in words or ("TOKEN" in words and last != "TOKEN")
-        return not (counted and NUMBER.match(bare))
+        return not (counted and _NUMBER.match(bare))
 
     if any(word.endswith(("KEY", "KEYS")) for word in words):
-        return not KEY_WORDS.isdisjoint(words) or _looks_random(value)
+        return not _KEY_WORDS.isdisjoint(words) or _looks_random(value)
 
-    return not WEAK_WORDS.isdisjoint(words) and _looks_random(value)
+    return not _WEAK_WORDS.isdisjoint(words) and _looks_random(value)
 
 
 def _hint_in(text: str) -> bool:
     lowered = text.lower()
-    for hint in NAME_HINTS:  # noqa: SIM110  (a generator costs twice the time)
+    for hint in _NAME_HINTS:  # noqa: SIM110  (a generator costs twice the time)
         if hint in lowered:
             return True
 
@@ -163,7 +163,7 @@ def _redact_pairs(text: str) -> str:
     if not _hint_in(text):
         return text
 
-    names, values = re.compile(NAMES), re.compile(VALUES)
+    names, values = re.compile(_NAMES), re.compile(_VALUES)
     parts: list[str] = []
     done = at = 0
     while (pair := names.search(text, at)) is not None:
@@ -200,7 +200,7 @@ def redact_text(text: str, known: Iterable[str] = ()) -> str:
     for secret in known:
         text = text.replace(secret, REDACTED)
 
-    for hint, pattern, kept in SHAPES:
+    for hint, pattern, kept in _SHAPES:
         if hint in text:
             text = re.sub(pattern, kept, text)
 
@@ -222,7 +222,7 @@ def known_secrets(env: Mapping[str, str]) -> list[str]:
     """Return the values that no other variable may show either, longest first."""
     hidden = {value for name, value in env.items() if _is_hidden(name, value)}
     return sorted(
-        (value for value in hidden if len(value) >= SHORTEST_KNOWN_SECRET), key=len, reverse=True
+        (value for value in hidden if len(value) >= _SHORTEST_KNOWN_SECRET), key=len, reverse=True
     )
 
 
@@ -237,7 +237,7 @@ def redact_argv(argv: Sequence[str], known: Iterable[str] = ()) -> str:
 
 
 def flatten_config(
-    config: Mapping[str, Any], max_items: int = MAX_CONFIG_KEYS, *, known: Sequence[str] = ()
+    config: Mapping[str, Any], max_items: int = _MAX_CONFIG_KEYS, *, known: Sequence[str] = ()
 ) -> dict[str, str]:
     """Return a nested config as dotted keys and short values, sorted, secrets hidden.
 

@@ -15,21 +15,21 @@ from collections.abc import Iterator
 from dsray_inspect.agent.remote.gil import yield_gil
 
 NETLINK_SOCK_DIAG = 4
-SOCK_DIAG_BY_FAMILY = 20
-DUMP_REQUEST = 0x301
+_SOCK_DIAG_BY_FAMILY = 20
+_DUMP_REQUEST = 0x301
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 ESTABLISHED, SYN_SENT = 1, 2
-INET_DIAG_INFO = 2
-HEADER = "=IHHII"
+_INET_DIAG_INFO = 2
+_HEADER = "=IHHII"
 """`struct nlmsghdr`: length, type, flags, …"""
-SOCKET = "=BBBBHH16s16sI8s4xIIII"
+_SOCKET = "=BBBBHH16s16sI8s4xIIII"
 """`struct inet_diag_msg`: family, state, …, the remote port and address, …, the inode."""
-HEADER_BYTES, SOCKET_BYTES = struct.calcsize(HEADER), struct.calcsize(SOCKET)
-BYTES_AT = 120
+HEADER_BYTES, SOCKET_BYTES = struct.calcsize(_HEADER), struct.calcsize(_SOCKET)
+_BYTES_AT = 120
 """Of `bytes_acked` and `bytes_received` in `struct tcp_info`."""
-PATIENCE_S = 0.5
-ANSWER_BYTES = 1 << 14
-HEX_V4 = 8
+_PATIENCE_S = 0.5
+_ANSWER_BYTES = 1 << 14
+_HEX_V4 = 8
 
 Connections = dict[int, tuple[str, int]]
 """By inode: whom a connection without an answer dials, else "", and the bytes it has moved."""
@@ -42,32 +42,32 @@ def traffic(pid: int, tables: Tables, *, may_ask: bool = True) -> tuple[list[str
 
     The kernel is asked through a socket, and without `may_ask` not at all: no bytes are known then.
     """
-    namespace = namespace_of(pid)
+    namespace = _namespace_of(pid)
 
     if namespace not in tables:
-        tables[namespace] = connections(pid) if may_ask else listed(pid)
+        tables[namespace] = _connections(pid) if may_ask else _listed(pid)
 
-    own = [tables[namespace][inode] for inode in sockets(pid) if inode in tables[namespace]]
+    own = [tables[namespace][inode] for inode in _sockets(pid) if inode in tables[namespace]]
     return sorted({dialled for dialled, _ in own if dialled}), sum(moved for _, moved in own)
 
 
-def namespace_of(pid: int) -> str:
+def _namespace_of(pid: int) -> str:
     try:
         return os.readlink(f"/proc/{pid}/ns/net")
     except OSError:
         return f"that of {pid}"
 
 
-def connections(pid: int) -> Connections:
+def _connections(pid: int) -> Connections:
     """Return the connections in the network namespace of a process."""
-    if namespace_of(pid) == namespace_of(os.getpid()):
+    if _namespace_of(pid) == _namespace_of(os.getpid()):
         with contextlib.suppress(OSError):
-            return dumped()
+            return _dumped()
 
-    return listed(pid)
+    return _listed(pid)
 
 
-def sockets(pid: int) -> list[int]:
+def _sockets(pid: int) -> list[int]:
     """Return the inodes of a process's sockets."""
     found = []
 
@@ -88,7 +88,7 @@ def sockets(pid: int) -> list[int]:
     return found
 
 
-def dumped() -> Connections:
+def _dumped() -> Connections:
     """Ask the kernel for this namespace's connections.
 
     Raises:
@@ -97,27 +97,27 @@ def dumped() -> Connections:
     found: Connections = {}
 
     for family in (socket.AF_INET, socket.AF_INET6):
-        for message in answers(family):
-            found.update([connection(message)])
+        for message in _answers(family):
+            found.update([_connection(message)])
 
     return found
 
 
-def answers(family: int) -> Iterator[bytes]:
+def _answers(family: int) -> Iterator[bytes]:
     """Yield one `inet_diag_msg` with its attributes for each connection of a family."""
     states = 1 << ESTABLISHED | 1 << SYN_SENT
-    ask = struct.pack("=BBBxI48x", family, socket.IPPROTO_TCP, 1 << (INET_DIAG_INFO - 1), states)
-    head = struct.pack(HEADER, HEADER_BYTES + len(ask), SOCK_DIAG_BY_FAMILY, DUMP_REQUEST, 0, 0)
+    ask = struct.pack("=BBBxI48x", family, socket.IPPROTO_TCP, 1 << (_INET_DIAG_INFO - 1), states)
+    head = struct.pack(_HEADER, HEADER_BYTES + len(ask), _SOCK_DIAG_BY_FAMILY, _DUMP_REQUEST, 0, 0)
 
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as end:
-        end.settimeout(PATIENCE_S)
+        end.settimeout(_PATIENCE_S)
         end.sendto(head + ask, (0, 0))
 
         while True:
-            answer = end.recv(ANSWER_BYTES)
+            answer = end.recv(_ANSWER_BYTES)
 
             while len(answer) >= HEADER_BYTES:
-                size, kind, *_ = struct.unpack_from(HEADER, answer)
+                size, kind, *_ = struct.unpack_from(_HEADER, answer)
 
                 if kind == NLMSG_DONE:
                     return
@@ -131,16 +131,16 @@ def answers(family: int) -> Iterator[bytes]:
             yield_gil()
 
 
-def connection(message: bytes) -> tuple[int, tuple[str, int]]:
+def _connection(message: bytes) -> tuple[int, tuple[str, int]]:
     """Return the inode of a socket, whom it dials, and the bytes it has moved."""
     family, state, _, _, _, port, _, host, _, _, _, _, _, inode = struct.unpack_from(
-        SOCKET, message
+        _SOCKET, message
     )
     dials = ""
 
     if state == SYN_SENT:
         packed = host[:4] if family == socket.AF_INET else host
-        dials = written(socket.inet_ntop(family, packed), socket.ntohs(port))
+        dials = _written(socket.inet_ntop(family, packed), socket.ntohs(port))
 
     return inode, (dials, moved_bytes(message[SOCKET_BYTES:]))
 
@@ -150,15 +150,15 @@ def moved_bytes(attributes: bytes) -> int:
     while len(attributes) >= 4:
         size, kind = struct.unpack_from("=HH", attributes)
 
-        if kind == INET_DIAG_INFO and size >= 4 + BYTES_AT + 16:
-            return sum(struct.unpack_from("=QQ", attributes, 4 + BYTES_AT))
+        if kind == _INET_DIAG_INFO and size >= 4 + _BYTES_AT + 16:
+            return sum(struct.unpack_from("=QQ", attributes, 4 + _BYTES_AT))
 
         attributes = attributes[max(4, size + -size % 4) :]
 
     return 0
 
 
-def listed(pid: int) -> Connections:
+def _listed(pid: int) -> Connections:
     """Read the connections that wait for their first answer from /proc/PID/net."""
     waiting: Connections = {}
 
@@ -171,7 +171,7 @@ def listed(pid: int) -> Connections:
 
         waiting.update(
             {
-                int(row[9]): (address(row[2]), 0)
+                int(row[9]): (_address(row[2]), 0)
                 for row in rows
                 if len(row) > 9 and int(row[3], 16) == SYN_SENT
             }
@@ -180,14 +180,14 @@ def listed(pid: int) -> Connections:
     return waiting
 
 
-def address(raw: str) -> str:
+def _address(raw: str) -> str:
     """Return "10.0.0.1:29500" for /proc's "0100000A:733C"."""
     host, _, port = raw.partition(":")
     words = [int(host[start : start + 8], 16) for start in range(0, len(host), 8)]
-    family = socket.AF_INET if len(host) == HEX_V4 else socket.AF_INET6
+    family = socket.AF_INET if len(host) == _HEX_V4 else socket.AF_INET6
     packed = struct.pack(f"={len(words)}I", *words)
-    return written(socket.inet_ntop(family, packed), int(port, 16))
+    return _written(socket.inet_ntop(family, packed), int(port, 16))
 
 
-def written(host: str, port: int) -> str:
+def _written(host: str, port: int) -> str:
     return f"{host.removeprefix('::ffff:')}:{port}"

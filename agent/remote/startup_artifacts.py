@@ -22,9 +22,9 @@ from dsray_inspect.agent.compat.ray import (
 )
 from dsray_inspect.agent.remote.startup_record import start_record, start_ticks
 
-END_BYTES = 512 * 1024
-MAX_LINES = 200
-TELLING = (GROUP_INITIALIZATION, GROUP_ATTEMPTED)
+_END_BYTES = 512 * 1024
+_MAX_LINES = 200
+_TELLING = (GROUP_INITIALIZATION, GROUP_ATTEMPTED)
 
 
 def own_record(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
@@ -33,10 +33,10 @@ def own_record(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> 
 
 def keepsakes(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
     """Return what a rank keeps: the record of its start, the ops it has built, Ray Train's sums."""
-    return {"start": start_record(os.getpid()), "builds": builds(), "train_s": train_totals()}
+    return {"start": start_record(os.getpid()), "builds": _builds(), "train_s": _train_totals()}
 
 
-def train_totals() -> dict[str, float]:
+def _train_totals() -> dict[str, float]:
     """Return the seconds that Ray Train itself sums up in a rank: for reports and checkpoints.
 
     It keeps them for its metrics (`WorkerMetricsCallback`), which vanish from Ray's own endpoint.
@@ -56,7 +56,7 @@ def train_totals() -> dict[str, float]:
     return {name: value for name, value in found.items() if isinstance(value, float)}
 
 
-def builds() -> list[dict[str, Any]]:
+def _builds() -> list[dict[str, Any]]:
     """Return the ops that DeepSpeed has built or loaded here, with how long ninja took.
 
     An op that another process has built, and this one only loads, is older than the wait for
@@ -64,11 +64,11 @@ def builds() -> list[dict[str, Any]]:
     """
     builder = sys.modules.get(BUILDER_MODULE)
     loaded = dict(getattr(getattr(builder, LOADED_OPS[0], None), LOADED_OPS[1], None) or {})
-    found = [built(name, getattr(module, "__file__", None)) for name, module in loaded.items()]
+    found = [_built(name, getattr(module, "__file__", None)) for name, module in loaded.items()]
     return [one for one in found if one is not None]
 
 
-def built(name: str, library: str | None) -> dict[str, Any] | None:
+def _built(name: str, library: str | None) -> dict[str, Any] | None:
     """Return ninja's last word on an op: the end of its link is counted from ninja's own start."""
     if library is None:
         return None
@@ -77,7 +77,7 @@ def built(name: str, library: str | None) -> dict[str, Any] | None:
         at = os.stat(library).st_mtime
 
         with open(os.path.join(os.path.dirname(library), ".ninja_log"), encoding="utf-8") as log:
-            rows = [line.split("\t") for line in log.read(END_BYTES).splitlines()]
+            rows = [line.split("\t") for line in log.read(_END_BYTES).splitlines()]
     except (OSError, UnicodeDecodeError):
         return None
 
@@ -87,10 +87,10 @@ def built(name: str, library: str | None) -> dict[str, Any] | None:
         return None
 
     seconds = int(ends[-1]) / 1000
-    return {"name": name, "seconds": seconds, "in_this_process": at >= started_at()}
+    return {"name": name, "seconds": seconds, "in_this_process": at >= _started_at()}
 
 
-def started_at() -> float:
+def _started_at() -> float:
     """Return when this process began, as Unix seconds."""
     since_boot = time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.time() - since_boot + start_ticks("self") / os.sysconf("SC_CLK_TCK")
@@ -100,13 +100,13 @@ def controller_log(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any])
     """Return time and text of those lines in the controller's own log that tell of a start."""
     lines: list[tuple[int, str]] = []
 
-    for path in log_files():
+    for path in _log_files():
         lines += telling_lines(path)
 
-    return {"log": lines[-MAX_LINES:]}
+    return {"log": lines[-_MAX_LINES:]}
 
 
-def log_files() -> list[str]:
+def _log_files() -> list[str]:
     """Return the files that Ray Train's own logger writes here."""
     paths = [
         getattr(handler, "baseFilename", "") for handler in logging.getLogger(TRAIN_LOGGER).handlers
@@ -117,15 +117,15 @@ def log_files() -> list[str]:
 def telling_lines(path: str) -> list[tuple[int, str]]:
     """Return them from both ends of a file: the first start is in one, a restart in the other."""
     with open(path, "rb") as file:
-        head = file.read(END_BYTES)
+        head = file.read(_END_BYTES)
         size = os.fstat(file.fileno()).st_size
-        file.seek(max(len(head), size - END_BYTES))
-        text = head + file.read(END_BYTES)
+        file.seek(max(len(head), size - _END_BYTES))
+        text = head + file.read(_END_BYTES)
 
     found = []
 
     for line in text.decode(errors="replace").splitlines():
-        if any(words in line for words in TELLING):
+        if any(words in line for words in _TELLING):
             try:
                 row = json.loads(line)
                 found.append((int(row["timestamp_ns"]), str(row["message"])))

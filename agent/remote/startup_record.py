@@ -10,7 +10,7 @@ import os
 
 FOLDERS = ("/dev/shm", "/tmp")
 PREFIX = "dsray-start"
-MAX_BYTES = 64 * 1024
+_MAX_BYTES = 64 * 1024
 
 
 def start_ticks(pid: int | str) -> int:
@@ -38,7 +38,7 @@ def start_record(pid: int) -> str | None:
 
         try:
             if os.fstat(file).st_uid == owner:
-                return os.read(file, MAX_BYTES).decode(errors="replace")
+                return os.read(file, _MAX_BYTES).decode(errors="replace")
         finally:
             os.close(file)
 

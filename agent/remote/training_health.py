@@ -34,34 +34,34 @@ def health(engine: Any, moments: Iterable[None]) -> dict[str, Any]:
 
     optimizer = getattr(engine, "optimizer", None)
     norm = getattr(optimizer, "_global_grad_norm", None)
-    grad_norm = plain(norm if norm is not None else getattr(engine, "_global_grad_norm", None))
+    grad_norm = _plain(norm if norm is not None else getattr(engine, "_global_grad_norm", None))
     overflowed = grad_norm in OVERFLOWED
     scaler = getattr(optimizer, LOSS_SCALER, None)
     return {
-        "skipped_steps": plain(getattr(engine, "skipped_steps", None)),
+        "skipped_steps": _plain(getattr(engine, "skipped_steps", None)),
         "grad_norm": grad_norm,
-        "loss_scale": plain(getattr(scaler, LOSS_SCALE, None)),
-        "loss": plain(loss_on_stack(moments if overflowed else (None,))),
-        "weight": plain(first_weight(engine)),
+        "loss_scale": _plain(getattr(scaler, LOSS_SCALE, None)),
+        "loss": _plain(_loss_on_stack(moments if overflowed else (None,))),
+        "weight": _plain(_first_weight(engine)),
     }
 
 
-def loss_on_stack(moments: Iterable[None]) -> Any:
+def _loss_on_stack(moments: Iterable[None]) -> Any:
     """Return the loss that an engine's `backward` is at work on; its frame is soon gone."""
     for _ in moments:
         for frame in sys._current_frames().values():
             for inner in walk(frame):
-                if is_backward(inner.f_code):
+                if _is_backward(inner.f_code):
                     return inner.f_locals.get(LOSS_ARGUMENT)
 
     return None
 
 
-def is_backward(code: CodeType) -> bool:
+def _is_backward(code: CodeType) -> bool:
     return code.co_name == BACKWARD[0] and code.co_filename.endswith(BACKWARD[1])
 
 
-def first_weight(engine: Any) -> Any:
+def _first_weight(engine: Any) -> Any:
     """Return one element of the model: when one is not a number, soon all are not."""
     for parameter in engine.module.parameters():
         if parameter.device.type != "cpu":
@@ -73,7 +73,7 @@ def first_weight(engine: Any) -> Any:
     return None
 
 
-def plain(value: Any) -> float | str | None:
+def _plain(value: Any) -> float | str | None:
     """Return a number of the host; what JSON has no number for as text: "nan", "inf", "-inf"."""
     if isinstance(value, bool) or value is None:
         return None

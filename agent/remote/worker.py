@@ -23,9 +23,9 @@ from dsray_inspect.agent.remote.threads import all_threads
 from dsray_inspect.agent.remote.training_health import health
 from dsray_inspect.agent.remote.unavailable import unavailable
 
-IDENTITY = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")
-IDLE_S = 1.0
-VERSIONED = ("ray", "torch", "deepspeed", "transformers", "accelerate")
+_IDENTITY = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")
+_IDLE_S = 1.0
+_VERSIONED = ("ray", "torch", "deepspeed", "transformers", "accelerate")
 
 
 def process(_actor: Any, request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
@@ -37,16 +37,16 @@ def process(_actor: Any, request: dict[str, Any], _seen: dict[str, Any]) -> dict
     yield_gil()
     locks = awaited_locks()
     env_state = hash(frozenset(os.environ.items()))
-    roots = {name: root_of(name) for name in ("ray", "torch", "deepspeed")}
+    roots = {name: _root_of(name) for name in ("ray", "torch", "deepspeed")}
     return {
         "pid": os.getpid(),
         "threads": threads,
         "hostname": socket.gethostname(),
-        "identity": {name: os.environ[name] for name in IDENTITY if name in os.environ},
+        "identity": {name: os.environ[name] for name in _IDENTITY if name in os.environ},
         "locks": locks,
         "env_state": env_state,
         "unchanged": ["environment"] if env_state == request["environment"] else [],
-        "versions": {name: version_of(name) for name in VERSIONED if name in sys.modules},
+        "versions": {name: _version_of(name) for name in _VERSIONED if name in sys.modules},
         "roots": {**roots, "stdlib": os.path.dirname(os.__file__)},
     }
 
@@ -59,7 +59,7 @@ def environment(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) ->
 def step(_actor: Any, request: dict[str, Any], so_far: dict[str, Any]) -> dict[str, Any]:
     """Return the engine's step, if a frame knows it: for a caller that knows the engine."""
     engine, why = find_engine(0.0, moments(request, so_far))
-    return {"deepspeed": unavailable("failed", why), **numbers(engine, moments(request, so_far))}
+    return {"deepspeed": unavailable("failed", why), **_numbers(engine, moments(request, so_far))}
 
 
 def deepspeed(_actor: Any, request: dict[str, Any], so_far: dict[str, Any]) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def deepspeed(_actor: Any, request: dict[str, Any], so_far: dict[str, Any]) -> d
         why = f"this DeepSpeed keeps its engine differently: {type(error).__name__}: {error}"[:200]
         described = unavailable("failed", why)
 
-    return {"deepspeed": described, **numbers(engine, moments(request, so_far))}
+    return {"deepspeed": described, **_numbers(engine, moments(request, so_far))}
 
 
 def moments(request: dict[str, Any], so_far: dict[str, Any]) -> Iterable[None]:
@@ -89,9 +89,9 @@ def moments(request: dict[str, Any], so_far: dict[str, Any]) -> Iterable[None]:
     return (None,) if all_idle(so_far["threads"]) else attempts(request["patience_s"])
 
 
-def numbers(engine: Any, moments: Iterable[None] = (None,)) -> dict[str, Any]:
+def _numbers(engine: Any, moments: Iterable[None] = (None,)) -> dict[str, Any]:
     """Return what changes in an engine from step to step."""
-    return {"step": step_of(engine), "health": health(engine, moments)}
+    return {"step": _step_of(engine), "health": health(engine, moments)}
 
 
 def counters(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
@@ -99,20 +99,20 @@ def counters(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> di
     return {"counters": activity_counters(os.getpid())}
 
 
-def step_of(engine: Any) -> int | None:
+def _step_of(engine: Any) -> int | None:
     count = getattr(engine, "global_steps", None)
     return count if isinstance(count, int) else None
 
 
 def all_idle(threads: list[dict[str, Any]]) -> bool:
     """Return whether no thread has run of late: its frames are the same at the next sample."""
-    return all(thread["idle_s"] is not None and thread["idle_s"] >= IDLE_S for thread in threads)
+    return all(thread["idle_s"] is not None and thread["idle_s"] >= _IDLE_S for thread in threads)
 
 
-def version_of(name: str) -> str:
+def _version_of(name: str) -> str:
     return str(getattr(sys.modules[name], "__version__", "unknown"))
 
 
-def root_of(name: str) -> str | None:
+def _root_of(name: str) -> str | None:
     file = getattr(sys.modules.get(name), "__file__", None)
     return os.path.dirname(file) if file else None

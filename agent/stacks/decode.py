@@ -15,7 +15,7 @@ from dsray_inspect.agent.stacks.thread import Thread
 def threads_inside(answer: Mapping[str, Any], table: StackTable) -> tuple[Thread, ...]:
     """Return the threads of an answer, as `remote.worker.process` gives it."""
     roots = answer.get("roots") or {}
-    known = roots_of(
+    known = _roots_of(
         roots.get("deepspeed"), roots.get("torch"), roots.get("ray"), roots.get("stdlib")
     )
     return tuple(
@@ -34,7 +34,7 @@ def threads_inside(answer: Mapping[str, Any], table: StackTable) -> tuple[Thread
 
 
 @lru_cache(maxsize=256)
-def roots_of(
+def _roots_of(
     deepspeed: str | None, torch: str | None, ray: str | None, stdlib: str | None
 ) -> Roots:
     return Roots(deepspeed=deepspeed, torch=torch, ray=ray, stdlib=stdlib)

@@ -13,8 +13,8 @@ from dsray_inspect.agent.model import Frame
 from dsray_inspect.agent.stacks.frame_rules import path_of
 from dsray_inspect.agent.stacks.thread import Thread
 
-LOOP = "asyncio/base_events.py"
-IDLE_IN_LOOP = ("select", "_run_once", "run_forever", "poll")
+_LOOP = "asyncio/base_events.py"
+_IDLE_IN_LOOP = ("select", "_run_once", "run_forever", "poll")
 
 
 def explain_silence(threads: Sequence[Thread], before: Sequence[Thread] | None = None) -> str:
@@ -24,7 +24,7 @@ def explain_silence(threads: Sequence[Thread], before: Sequence[Thread] | None =
     """
     keeper = gil_keeper(threads, before)
     held = f"the GIL is held by {keeper.name}" if keeper is not None else ""
-    return held or busy_main(threads) or busy_loop(threads)
+    return held or _busy_main(threads) or _busy_loop(threads)
 
 
 def gil_keeper(threads: Sequence[Thread], before: Sequence[Thread] | None) -> Thread | None:
@@ -47,43 +47,43 @@ def place(thread: Thread) -> tuple[object, ...]:
     return (thread.name, *((frame.name, frame.file, frame.line) for frame in python))
 
 
-def busy_main(threads: Sequence[Thread]) -> str:
+def _busy_main(threads: Sequence[Thread]) -> str:
     main = next((thread for thread in threads if thread.name == "MainThread"), None)
 
-    if main is None or not main.frames or is_waiting(main.frames[-1]):
+    if main is None or not main.frames or _is_waiting(main.frames[-1]):
         return ""
 
     inner = main.frames[-1]
     place = f"{inner.name} ({'/'.join(path_of(inner).split('/')[-2:])}:{inner.line})"
-    task = task_of(main.frames)
+    task = _task_of(main.frames)
     return f"its main thread is busy in {task + ', now in ' if task else ''}{place}"
 
 
-def is_waiting(frame: Frame) -> bool:
+def _is_waiting(frame: Frame) -> bool:
     return (frame.name, path_of(frame)) == ray.MAIN_LOOP
 
 
-def task_of(frames: Sequence[Frame]) -> str:
+def _task_of(frames: Sequence[Frame]) -> str:
     """Return the first function that Ray's loop called, which the task is named after."""
     for number, frame in enumerate(frames):
-        if is_waiting(frame) and number + 1 < len(frames):
-            called = [one.name for one in frames[number + 1 :] if not is_wrapper(one)]
+        if _is_waiting(frame) and number + 1 < len(frames):
+            called = [one.name for one in frames[number + 1 :] if not _is_wrapper(one)]
             return called[0] if called else ""
 
     return ""
 
 
-def is_wrapper(frame: Frame) -> bool:
+def _is_wrapper(frame: Frame) -> bool:
     own = path_of(frame).startswith(ray.PRIVATE_FOLDERS)
     return own or frame.name in ray.TASK_WRAPPERS
 
 
-def busy_loop(threads: Sequence[Thread]) -> str:
+def _busy_loop(threads: Sequence[Thread]) -> str:
     """Say what an event loop is in, when a callback of it does not return."""
     for thread in threads:
-        in_loop = [n for n, one in enumerate(thread.frames) if path_of(one).endswith(LOOP)]
+        in_loop = [n for n, one in enumerate(thread.frames) if path_of(one).endswith(_LOOP)]
 
-        if in_loop and thread.frames[-1].name not in IDLE_IN_LOOP:
+        if in_loop and thread.frames[-1].name not in _IDLE_IN_LOOP:
             inner = thread.frames[-1]
             return f"its event loop is blocked in {inner.name} ({path_of(inner)}:{inner.line})"
 

@@ -12,7 +12,7 @@ from dsray_inspect.agent.sampling.rank_report import OpBuild
 from dsray_inspect.agent.startup.phases import ONLY_SUBMIT
 from dsray_inspect.agent.startup.ranks import RankStart, length
 
-FROM_START: tuple[
+_FROM_START: tuple[
     Literal["actor_scheduling", "process_start", "imports", "ranks_and_env", "rendezvous"], ...
 ] = (
     "actor_scheduling",
@@ -21,8 +21,8 @@ FROM_START: tuple[
     "ranks_and_env",
     "rendezvous",
 )
-NO_TIMES = "Ray keeps no times of ray.get and ray.put outside of tasks"
-INSIDE_REPORT = {
+_NO_TIMES = "Ray keeps no times of ray.get and ray.put outside of tasks"
+_INSIDE_REPORT = {
     ray.CHECKPOINT_SYNC_SECONDS: "checkpoint barrier",
     ray.CHECKPOINT_TRANSFER_SECONDS: "checkpoint upload",
 }
@@ -54,11 +54,11 @@ def costs_of(
                 if name in parts
                 else why,
             )
-            for name in FROM_START
+            for name in _FROM_START
         ),
         deepspeed_init(parts, ranks),
         op_compile(ranks, builds),
-        object_store(facts.stores),
+        _object_store(facts.stores),
         serialization(facts),
         report(train_s),
         training(trains_since_ns, now_ns),
@@ -119,11 +119,11 @@ def serialization(facts: StartFacts) -> Cost:
     )
 
 
-def object_store(stores: StoreTotals | None) -> Cost:
+def _object_store(stores: StoreTotals | None) -> Cost:
     """Return what went through the object stores; times of ray.get and ray.put Ray does not keep."""
     if stores is None:
         return Cost(
-            name="object_store", seconds=None, evidence=f"{NO_TIMES}; no node reported sizes"
+            name="object_store", seconds=None, evidence=f"{_NO_TIMES}; no node reported sizes"
         )
 
     return Cost(
@@ -132,7 +132,7 @@ def object_store(stores: StoreTotals | None) -> Cost:
         bytes=stores.created_bytes,
         spilled_bytes=stores.spilled_bytes,
         detail=f"{stores.spill_s:.1f} s of spilling and restoring" if stores.spill_s else None,
-        evidence=f"{NO_TIMES}; sizes are of the ranks' nodes since these began, of all jobs",
+        evidence=f"{_NO_TIMES}; sizes are of the ranks' nodes since these began, of all jobs",
     )
 
 
@@ -142,7 +142,7 @@ def report(train_s: Sequence[Mapping[str, float]]) -> Cost:
         return Cost(name="report", seconds=None, evidence="no rank reported Ray Train's own sums")
 
     most = max(train_s, key=lambda sums: sums.get(ray.REPORT_SECONDS, 0.0))
-    inside = [(word, most.get(name, 0.0)) for name, word in INSIDE_REPORT.items()]
+    inside = [(word, most.get(name, 0.0)) for name, word in _INSIDE_REPORT.items()]
     return Cost(
         name="report",
         seconds=most.get(ray.REPORT_SECONDS, 0.0),

@@ -14,14 +14,14 @@ from dsray_inspect.agent.startup.phases import ONLY_SUBMIT, startup_of
 from dsray_inspect.agent.startup.ranks import RankStart
 from dsray_inspect.agent.startup.reader import Read
 
-BEFORE_TRAINING: tuple[Phase, ...] = ("starting", "init_process_group", "unknown")
-BEFORE_STEPS: tuple[Phase, ...] = (*BEFORE_TRAINING, "deepspeed_init", "op_compile")
+_BEFORE_TRAINING: tuple[Phase, ...] = ("starting", "init_process_group", "unknown")
+_BEFORE_STEPS: tuple[Phase, ...] = (*_BEFORE_TRAINING, "deepspeed_init", "op_compile")
 
 
 def trains(snapshot: Snapshot) -> bool:
     """Return whether a rank is in its training function, or was."""
     return snapshot.job.has_ended or any(
-        worker.step or worker.phase not in BEFORE_TRAINING for worker in snapshot.workers
+        worker.step or worker.phase not in _BEFORE_TRAINING for worker in snapshot.workers
     )
 
 
@@ -29,7 +29,7 @@ def is_over(snapshot: Snapshot) -> bool:
     """Return whether every rank is past DeepSpeed's set-up, or the job is over."""
     return snapshot.job.has_ended or (
         bool(snapshot.workers)
-        and all(worker.step or worker.phase not in BEFORE_STEPS for worker in snapshot.workers)
+        and all(worker.step or worker.phase not in _BEFORE_STEPS for worker in snapshot.workers)
     )
 
 
@@ -60,14 +60,14 @@ def with_start(snapshot: Snapshot, read: Read | None) -> Snapshot:
         snapshot,
         startup=startup,
         costs=costs,
-        workers=tuple(with_init(worker, read) for worker in snapshot.workers),
+        workers=tuple(_with_init(worker, read) for worker in snapshot.workers),
     )
 
 
-def with_init(worker: Worker, read: Read) -> Worker:
+def _with_init(worker: Worker, read: Read) -> Worker:
     """Return a rank with what is known of DeepSpeed's set-up, and whether that is all."""
     recorded = read.ranks.get(worker.actor_id)
-    phases, why = phases_of(recorded, read.builds.get(worker.actor_id))
+    phases, why = _phases_of(recorded, read.builds.get(worker.actor_id))
     engine: DeepSpeed | None = worker.deepspeed
 
     if engine is not None and phases:
@@ -77,7 +77,7 @@ def with_init(worker: Worker, read: Read) -> Worker:
     return msgspec.structs.replace(worker, deepspeed=engine, evidence=evidence)
 
 
-def phases_of(
+def _phases_of(
     recorded: RankStart | None, built: Sequence[OpBuild] | None
 ) -> tuple[tuple[InitPhase, ...], str]:
     if recorded is not None:

@@ -12,10 +12,10 @@ ONLY_SUBMIT = (
     "DeepSpeed's set-up and the first step leave no trace of their times; "
     "a job started by `dsray-inspect submit` records them"
 )
-AFTER_BEGIN: tuple[StartName, ...] = ("before_deepspeed", "deepspeed_init", "first_step")
+_AFTER_BEGIN: tuple[StartName, ...] = ("before_deepspeed", "deepspeed_init", "first_step")
 
 
-def boundaries(marks: Milestones, ranks: list[RankStart]) -> list[Boundary]:
+def _boundaries(marks: Milestones, ranks: list[RankStart]) -> list[Boundary]:
     """Return each part with its end, in their order."""
     own: list[Boundary] = [] if marks.restart else [("controller", marks.group_asked_ns)]
     last = max(ranks, key=lambda rank: rank.initialized_ns or 0, default=None)
@@ -43,7 +43,7 @@ def startup_of(
     `now_ns` is None when the start is over: time that nobody accounts for then is no part of it.
     """
     begin_ns = marks.group_asked_ns if marks.restart else marks.fit_ns or marks.controller_ns
-    ends = boundaries(marks, ranks)
+    ends = _boundaries(marks, ranks)
 
     if begin_ns is None:
         return None
@@ -67,28 +67,28 @@ def startup_of(
         seconds[open_part] = seconds.get(open_part, 0) + max(0, now_ns - reached)
         reached = max(reached, now_ns)
 
-    move_imports(seconds, marks, ranks)
+    _move_imports(seconds, marks, ranks)
     return Startup(
         began_at=begin_ns / S,
         seconds=(reached - begin_ns) / S,
-        until=until(open_part, now_ns),
+        until=_until(open_part, now_ns),
         restart=marks.restart,
         parts=tuple(StartPart(name=name, seconds=ns / S) for name, ns in seconds.items()),
-        notes=(*notes, *notes_on(marks, merged, open_part, now_ns)),
+        notes=(*notes, *_notes_on(marks, merged, open_part, now_ns)),
     )
 
 
-def until(open_part: StartName | None, now_ns: int | None) -> StartUntil:
+def _until(open_part: StartName | None, now_ns: int | None) -> StartUntil:
     if open_part is None:
         return "first_step"
 
     if now_ns is not None:
         return "now"
 
-    return "train_func" if open_part in AFTER_BEGIN else "partly"
+    return "train_func" if open_part in _AFTER_BEGIN else "partly"
 
 
-def move_imports(seconds: dict[StartName, int], marks: Milestones, ranks: list[RankStart]) -> None:
+def _move_imports(seconds: dict[StartName, int], marks: Milestones, ranks: list[RankStart]) -> None:
     """Count as imports what is importing inside the parts around it."""
     last = max(ranks, key=lambda rank: rank.initialized_ns or 0, default=None)
     inside: tuple[tuple[StartName, int], ...] = (
@@ -104,7 +104,7 @@ def move_imports(seconds: dict[StartName, int], marks: Milestones, ranks: list[R
             seconds["imports"] = seconds.get("imports", 0) + moved
 
 
-def notes_on(
+def _notes_on(
     marks: Milestones, merged: list[StartName], open_part: StartName | None, now_ns: int | None
 ) -> list[str]:
     """Return what the parts do not say."""
@@ -116,7 +116,7 @@ def notes_on(
     if merged:
         notes.append(f"{', '.join(merged)}: not separated from the part after it")
 
-    if now_ns is None and open_part in AFTER_BEGIN:
+    if now_ns is None and open_part in _AFTER_BEGIN:
         notes.append(ONLY_SUBMIT)
     elif now_ns is None and open_part is not None:
         notes.append(f"nothing is kept of it from {open_part} on")

@@ -11,7 +11,7 @@ from typing import Any
 
 from dsray_inspect.agent.model import InitPhase, Record
 
-VERSION = 1
+_VERSION = 1
 
 
 class RankSpan(Record, frozen=True, kw_only=True):
@@ -78,21 +78,21 @@ def parse(text: str) -> RankStart | None:
 
     A line that is cut off, because it was being written, is left out.
     """
-    lines = [line for line in map(loaded, text.splitlines()) if line is not None]
+    lines = [line for line in map(_loaded, text.splitlines()) if line is not None]
 
-    if not lines or lines[0].get("v") != VERSION:
+    if not lines or lines[0].get("v") != _VERSION:
         return None
 
     head = lines[0]
     ends = {line["i"]: line["e"] for line in lines[1:] if "e" in line}
     return RankStart(
         pid=int(head["pid"]),
-        spans=tuple(spans_of(lines[1:], ends)),
+        spans=tuple(_spans_of(lines[1:], ends)),
         lost=int(head.get("lost") or 0),
     )
 
 
-def loaded(line: str) -> dict[str, Any] | None:
+def _loaded(line: str) -> dict[str, Any] | None:
     try:
         found = json.loads(line)
     except ValueError:
@@ -101,7 +101,7 @@ def loaded(line: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def spans_of(lines: Iterable[dict[str, Any]], ends: dict[int, int]) -> Iterable[RankSpan]:
+def _spans_of(lines: Iterable[dict[str, Any]], ends: dict[int, int]) -> Iterable[RankSpan]:
     for line in lines:
         if "n" in line:
             yield RankSpan(

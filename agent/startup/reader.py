@@ -24,10 +24,10 @@ from dsray_inspect.agent.startup.milestones import from_records
 from dsray_inspect.agent.startup.ranks import RankStart, parse
 from dsray_inspect.agent.unavailable import Unavailable
 
-AGAIN_S = 5.0
-WAIT_S = 1.0
+_AGAIN_S = 5.0
+_WAIT_S = 1.0
 """How much later than the sample the tables may be read."""
-CALL_S = 2.0
+_CALL_S = 2.0
 
 
 class Read(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,10 +67,10 @@ class StartReader:
         if actors is None or actors.controller is None:
             return False
 
-        key = key_of(actors)
+        key = _key_of(actors)
         at, known = self._known.get(key, (0.0, None))
 
-        if key in self._pending or (known and time.monotonic() - at < AGAIN_S):
+        if key in self._pending or (known and time.monotonic() - at < _AGAIN_S):
             return False
 
         if known is None or not known.is_done:
@@ -91,7 +91,7 @@ class StartReader:
         if actors.controller is None:
             return Read(notes=("it is not rebuilt for Ray Train V1",))
 
-        key = key_of(actors)
+        key = _key_of(actors)
         known = self._known[key][1] if key in self._known else None
 
         if key in self._pending:
@@ -104,7 +104,7 @@ class StartReader:
         else:
             return known
 
-        read = with_reports(tables, observation, known)
+        read = _with_reports(tables, observation, known)
 
         if trains and not read.marks.complete and not read.is_done and observation.request.inject:
             read = self._with_log(read, actors)
@@ -115,14 +115,14 @@ class StartReader:
 
     def known(self, actors: RunHandle) -> Read | None:
         """Return what was read of a worker group's start by now."""
-        return self._known[key_of(actors)][1] if key_of(actors) in self._known else None
+        return self._known[_key_of(actors)][1] if _key_of(actors) in self._known else None
 
     def _tables(self, key: tuple[str, ...]) -> Read | None:
         """Return what the thread has read, None while it still reads."""
         pending = self._pending.pop(key)
 
         try:
-            return pending.result(timeout=WAIT_S)
+            return pending.result(timeout=_WAIT_S)
         except TimeoutError:
             self._pending[key] = pending
             return None
@@ -148,7 +148,7 @@ class StartReader:
         return msgspec.structs.replace(read, marks=marks, notes=(*read.notes, note))
 
 
-def with_reports(read: Read, observation: Observation, known: Read | None) -> Read:
+def _with_reports(read: Read, observation: Observation, known: Read | None) -> Read:
     """Return what was read with what the ranks keep, reported by themselves or found on their node.
 
     A rank that is silent now may have answered before.
@@ -184,7 +184,7 @@ def with_reports(read: Read, observation: Observation, known: Read | None) -> Re
     )
 
 
-def key_of(actors: RunHandle) -> tuple[str, ...]:
+def _key_of(actors: RunHandle) -> tuple[str, ...]:
     """Return what names a worker group: its controller's and its workers' actors."""
     controller = actors.controller.actor_id if actors.controller else ""
     return (controller, *(row.actor_id for row in actors.workers))

@@ -12,7 +12,7 @@ from dsray_inspect.agent.startup.ranks import RankSpan, RankStart
 from dsray_inspect.agent.startup.reader import Read
 from dsray_inspect.agent.timeline import Process, Span, Timeline, Value
 
-NAMES = {
+_NAMES = {
     "initialize": "deepspeed_init",
     "rendezvous": "rendezvous",
     "train_func": "train_func",
@@ -21,18 +21,18 @@ NAMES = {
     "checkpoint_load": "checkpoint_load",
 }
 """What spans of a rank's own record are called; all others are phases of `deepspeed_init`."""
-RECORDED = ("rendezvous", "train_func")
+_RECORDED = ("rendezvous", "train_func")
 OP_NAME: Final = "dsray.op.name"
 IMPORT_TARGET: Final = "dsray.import.target"
 
 
 def start_timeline(snapshot: Snapshot, read: Read) -> Timeline:
     """Return the spans of the start, each in the process that it belongs to."""
-    processes = [driver_of(snapshot), controller_of(snapshot), *map(worker_of, snapshot.workers)]
-    spans = [*shared_spans(read)]
+    processes = [_driver_of(snapshot), _controller_of(snapshot), *map(_worker_of, snapshot.workers)]
+    spans = [*_shared_spans(read)]
 
     for number, worker in enumerate(snapshot.workers, start=2):
-        spans += rank_spans(number, worker, read)
+        spans += _rank_spans(number, worker, read)
 
     startup = snapshot.startup
     return Timeline(
@@ -62,7 +62,7 @@ def span(
     )
 
 
-def shared_spans(read: Read) -> Iterator[Span]:
+def _shared_spans(read: Read) -> Iterator[Span]:
     """Yield the spans of the driver and of the controller."""
     marks = read.marks
 
@@ -76,36 +76,38 @@ def shared_spans(read: Read) -> Iterator[Span]:
         yield span(1, "placement_group", marks.group_asked_ns, marks.group_ready_ns)
 
 
-def rank_spans(number: int, worker: Worker, read: Read) -> Iterator[Span]:
+def _rank_spans(number: int, worker: Worker, read: Read) -> Iterator[Span]:
     """Yield the spans of one rank: what its launcher keeps of it, and what it has recorded."""
     recorded = read.ranks.get(worker.actor_id)
 
     for part in read.facts.spans.get(worker.actor_id, ()):
         # What a rank has recorded itself is more exact.
-        if recorded is None or part.name not in RECORDED:
+        if recorded is None or part.name not in _RECORDED:
             target = {IMPORT_TARGET: part.target} if part.target else None
             yield span(number, part.name, part.start_ns, part.end_ns, target)
 
     if recorded is not None:
-        yield from recorded_spans(number, recorded)
+        yield from _recorded_spans(number, recorded)
 
 
-def recorded_spans(number: int, recorded: RankStart) -> Iterator[Span]:
+def _recorded_spans(number: int, recorded: RankStart) -> Iterator[Span]:
     for recorded_span in recorded.spans:
         yield span(
             number,
-            span_name(recorded_span),
+            _span_name(recorded_span),
             recorded_span.start_ns,
             recorded_span.end_ns,
             {OP_NAME: recorded_span.detail} if recorded_span.detail else None,
         )
 
 
-def span_name(recorded: RankSpan) -> str:
-    return NAMES.get(recorded.name, f"deepspeed_init.{recorded.name}".replace("import ", "import_"))
+def _span_name(recorded: RankSpan) -> str:
+    return _NAMES.get(
+        recorded.name, f"deepspeed_init.{recorded.name}".replace("import ", "import_")
+    )
 
 
-def driver_of(snapshot: Snapshot) -> Process:
+def _driver_of(snapshot: Snapshot) -> Process:
     driver = snapshot.driver
     node = next((node for node in snapshot.nodes if driver and node.ip == driver.node_ip), None)
     return Process(
@@ -118,7 +120,7 @@ def driver_of(snapshot: Snapshot) -> Process:
     )
 
 
-def controller_of(snapshot: Snapshot) -> Process:
+def _controller_of(snapshot: Snapshot) -> Process:
     control = snapshot.controller
     node = next((node for node in snapshot.nodes if control and node.ip == control.node_ip), None)
     return Process(
@@ -132,7 +134,7 @@ def controller_of(snapshot: Snapshot) -> Process:
     )
 
 
-def worker_of(worker: Worker) -> Process:
+def _worker_of(worker: Worker) -> Process:
     return Process(
         role="worker",
         rank=worker.rank,

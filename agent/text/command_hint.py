@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dsray_inspect.agent.model import Record
 
-MOST_RANKS = 4
+_MOST_RANKS = 4
 
 
 class CommandHint(Record, frozen=True, kw_only=True):
@@ -16,5 +16,5 @@ class CommandHint(Record, frozen=True, kw_only=True):
 
     def line(self, command: str, ranks: Sequence[int] = (), flags: Sequence[str] = ()) -> str:
         """Return a command line on this job that can be pasted; the first ranks of many."""
-        chosen = [f"--rank {rank}" for rank in ranks[:MOST_RANKS]]
+        chosen = [f"--rank {rank}" for rank in ranks[:_MOST_RANKS]]
         return " ".join(("dsray-inspect", command, *self.words, *chosen, *flags))

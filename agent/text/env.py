@@ -20,7 +20,7 @@ SOURCES: tuple[EnvSource, ...] = (
     "user_code",
     "inherited",
 )
-BRIEF_INHERITED = (
+_BRIEF_INHERITED = (
     "CUDA_",
     "NCCL_",
     "GLOO_",
@@ -33,9 +33,9 @@ BRIEF_INHERITED = (
     "UCX_",
     "FI_",
 )
-MAX_VALUE = 60
-BRIEF = 24
-BETWEEN = "  "
+_MAX_VALUE = 60
+_BRIEF = 24
+_BETWEEN = "  "
 
 
 def env_text(snapshot: Snapshot, style: Style = PLAIN, *, show_all: bool = False) -> str:
@@ -50,23 +50,23 @@ def env_text(snapshot: Snapshot, style: Style = PLAIN, *, show_all: bool = False
         return style.paint("There are no ranks yet, so there is no environment to read.", "bold")
 
     if not seen:
-        return "\n".join(["No rank's environment could be read.", *unread(snapshot)])
+        return "\n".join(["No rank's environment could be read.", *_unread(snapshot)])
 
     found = differences(seen)
-    lines = drift_lines(found.drift, len(seen), style)
-    lines += expected_lines(found.expected, style, show_all)
+    lines = _drift_lines(found.drift, len(seen), style)
+    lines += _expected_lines(found.expected, style, show_all)
     differing = {difference.name for difference in (*found.drift, *found.expected)}
     title = "same on all ranks, by who set it" if len(seen) > 1 else "by who set it"
     lines += ["", style.paint(title, "bold")]
-    lines += same_lines(next(iter(seen.values())), differing, show_all)
-    lines += hidden_lines(seen)
-    return "\n".join([*lines, *unread(snapshot)])
+    lines += _same_lines(next(iter(seen.values())), differing, show_all)
+    lines += _hidden_lines(seen)
+    return "\n".join([*lines, *_unread(snapshot)])
 
 
-def drift_lines(drift: Sequence[Difference], seen: int, style: Style) -> list[str]:
+def _drift_lines(drift: Sequence[Difference], seen: int, style: Style) -> list[str]:
     if drift:
         head = style.paint("differs where it should not", "bold", "yellow")
-        return [head, *difference_lines(drift)]
+        return [head, *_difference_lines(drift)]
 
     if seen == 1:
         return ["Only one rank was seen: nothing to compare."]
@@ -74,19 +74,19 @@ def drift_lines(drift: Sequence[Difference], seen: int, style: Style) -> list[st
     return [f"Nothing differs that should not ({seen} ranks)."]
 
 
-def expected_lines(expected: Sequence[Difference], style: Style, show_all: bool) -> list[str]:
+def _expected_lines(expected: Sequence[Difference], style: Style, show_all: bool) -> list[str]:
     if not expected:
         return []
 
     lines = (
-        difference_lines(expected)
+        _difference_lines(expected)
         if show_all
-        else wrap("  ", [brief(difference) for difference in expected], BETWEEN)
+        else wrap("  ", [_brief(difference) for difference in expected], _BETWEEN)
     )
     return ["", style.paint("differs, as expected", "bold"), *lines]
 
 
-def difference_lines(differences: Sequence[Difference]) -> list[str]:
+def _difference_lines(differences: Sequence[Difference]) -> list[str]:
     """Return one line per value, uncut: the variable, the ranks, the value and who set it."""
     width = max(len(difference.name) for difference in differences)
     lines = []
@@ -101,7 +101,7 @@ def difference_lines(differences: Sequence[Difference]) -> list[str]:
     return lines
 
 
-def brief(difference: Difference) -> str:
+def _brief(difference: Difference) -> str:
     """Return NAME=0-7 for numbers, NAME=a,b for few short values, else how many there are."""
     values = [held.value for held in difference.values]
     known = [value for value in values if value is not None]
@@ -111,10 +111,10 @@ def brief(difference: Difference) -> str:
     else:
         joined = ",".join(sorted("–" if value is None else value for value in values))
 
-    return f"{difference.name}=" + (joined if len(joined) <= BRIEF else f"({len(values)} values)")
+    return f"{difference.name}=" + (joined if len(joined) <= _BRIEF else f"({len(values)} values)")
 
 
-def same_lines(env: Mapping[str, EnvVar], differing: set[str], show_all: bool) -> list[str]:
+def _same_lines(env: Mapping[str, EnvVar], differing: set[str], show_all: bool) -> list[str]:
     lines = []
 
     for source in SOURCES:
@@ -122,7 +122,7 @@ def same_lines(env: Mapping[str, EnvVar], differing: set[str], show_all: bool) -
             name for name, held in env.items() if held.source == source and name not in differing
         )
         shown = [
-            n for n in names if show_all or source != "inherited" or n.startswith(BRIEF_INHERITED)
+            n for n in names if show_all or source != "inherited" or n.startswith(_BRIEF_INHERITED)
         ]
         pairs = [f"{name}={written(env[name].value, whole=show_all)}" for name in shown]
         head = f"  {source:<12} "
@@ -132,19 +132,19 @@ def same_lines(env: Mapping[str, EnvVar], differing: set[str], show_all: bool) -
         else:
             hidden = len(names) - len(shown)
             rest = [f"… and {hidden} more (--all)"] if hidden else []
-            lines += wrap(head, [*pairs, *rest] or ["–"], BETWEEN)
+            lines += wrap(head, [*pairs, *rest] or ["–"], _BETWEEN)
 
     return lines
 
 
-def hidden_lines(envs: Mapping[int, Mapping[str, EnvVar]]) -> list[str]:
+def _hidden_lines(envs: Mapping[int, Mapping[str, EnvVar]]) -> list[str]:
     names = sorted(
         {name for env in envs.values() for name, held in env.items() if REDACTED in held.value}
     )
     return ["", *wrap("hidden         ", [*names, "(redacted on the node)"], " ")] if names else []
 
 
-def unread(snapshot: Snapshot) -> list[str]:
+def _unread(snapshot: Snapshot) -> list[str]:
     """Return one line per host and reason."""
     missing: dict[tuple[str, str], list[int | None]] = {}
 
@@ -161,4 +161,4 @@ def unread(snapshot: Snapshot) -> list[str]:
 def written(value: str, *, whole: bool) -> str:
     """Return a value on one line, cut in its middle unless it is wanted whole."""
     flat = value.replace("\n", "\\n")
-    return flat if whole else cut_middle(flat, MAX_VALUE)
+    return flat if whole else cut_middle(flat, _MAX_VALUE)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dsray_inspect.agent.model import WaitEdge, WaitGraph
 
-MOST = 40
+_MOST = 40
 
 
 def graph_text(graph: WaitGraph) -> str:
@@ -18,14 +18,14 @@ def _lines(graph: WaitGraph) -> Iterator[str]:
     details = {node.name: node.detail for node in graph.nodes}
     shown = merged(graph.edges)
 
-    for (waiters, awaited, because), evidence in list(shown.items())[:MOST]:
+    for (waiters, awaited, because), evidence in list(shown.items())[:_MOST]:
         yield f"  {waiters} ──▶ {awaited}   {because}"
         yield f"      {evidence}"
 
-    if len(shown) > MOST:
-        yield f"  and {len(shown) - MOST} more (--json)"
+    if len(shown) > _MOST:
+        yield f"  and {len(shown) - _MOST} more (--json)"
 
-    for root in graph.roots[:MOST]:
+    for root in graph.roots[:_MOST]:
         detail = details.get(root, "")
         yield f"  root  {root}{f': {detail}' if detail else ''}"
 

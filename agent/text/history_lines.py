@@ -5,8 +5,8 @@ from __future__ import annotations
 from dsray_inspect.agent.history import History
 from dsray_inspect.agent.text.humanize import duration, name_ranks
 
-MOST_LATE = 3
-STALE_STEPS = 3
+_MOST_LATE = 3
+_STALE_STEPS = 3
 """A last step that ended this many steps ago is mentioned."""
 
 
@@ -22,7 +22,7 @@ def past_lines(history: History | None) -> list[str]:
 
     if history.step_s is not None and history.step_ended_ns is not None:
         ago_s = (history.until_ns - history.step_ended_ns) / 1e9
-        is_stale = ago_s > max(1.0, STALE_STEPS * history.step_s)
+        is_stale = ago_s > max(1.0, _STALE_STEPS * history.step_s)
         line += f", the last one {duration(ago_s)} ago" if is_stale else ""
 
     late = sorted(
@@ -32,6 +32,6 @@ def past_lines(history: History | None) -> list[str]:
         line,
         *(
             f"            the others waited {duration(rank.late_s)} of it for {name_ranks([rank.rank])}"
-            for rank in late[:MOST_LATE]
+            for rank in late[:_MOST_LATE]
         ),
     ]

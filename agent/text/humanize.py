@@ -6,7 +6,7 @@ from collections.abc import Sequence, Sized
 
 from dsray_inspect.agent.model import Collective, Frame, Function
 
-MOST_RANGES = 8
+_MOST_RANGES = 8
 """How many ranks or ranges of ranks are listed before the rest is only counted."""
 
 
@@ -64,8 +64,8 @@ def name_ranks(ranks: Sequence[int | None]) -> str:
         return agree(ranks, "a worker", f"{len(ranks)} workers")
 
     parts = _ranges(known)
-    more = f" … ({len(ranks)} ranks)" if len(parts) > MOST_RANGES else ""
-    return f"{agree(known, 'rank', 'ranks')} {', '.join(parts[:MOST_RANGES])}{more}"
+    more = f" … ({len(ranks)} ranks)" if len(parts) > _MOST_RANGES else ""
+    return f"{agree(known, 'rank', 'ranks')} {', '.join(parts[:_MOST_RANGES])}{more}"
 
 
 def compact(numbers: Sequence[int]) -> str:
@@ -89,7 +89,7 @@ def _ranges(numbers: Sequence[int]) -> list[str]:
     return parts
 
 
-def place_name(at: Function | Frame) -> str:
+def _place_name(at: Function | Frame) -> str:
     """Return "load_batch (train.py:25)"."""
     return f"{at.name} ({at.file.rpartition('/')[2]}:{at.line})"
 

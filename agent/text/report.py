@@ -22,39 +22,39 @@ from dsray_inspect.agent.text.truncate import (
     wrap,
 )
 
-MAX_RANKS = 64
-MAX_EVIDENCE = 4
-HEADS = ("rank", "node", "GPU", "pid", "actor", "function", "", "phase", "step", "idle")
-NODE, FUNCTION, PLACE = HEADS.index("node"), HEADS.index("function"), HEADS.index("function") + 1
+_MAX_RANKS = 64
+_MAX_EVIDENCE = 4
+_HEADS = ("rank", "node", "GPU", "pid", "actor", "function", "", "phase", "step", "idle")
+NODE, FUNCTION, PLACE = _HEADS.index("node"), _HEADS.index("function"), _HEADS.index("function") + 1
 
 
 def report(snapshot: Snapshot, style: Style = PLAIN, past: History | None = None) -> str:
     """Return the whole report."""
     parts = [
-        headline(snapshot, style),
-        title(snapshot, style),
-        people(snapshot),
+        _headline(snapshot, style),
+        _title(snapshot, style),
+        _people(snapshot),
         "",
         ranks(snapshot, style),
     ]
-    deepspeed = deepspeed_lines(snapshot)
+    deepspeed = _deepspeed_lines(snapshot)
     parts += ["", *deepspeed] if deepspeed else []
     start = startup_lines(snapshot)
     parts += ["", *start] if start else []
     before = past_lines(past)
     parts += ["", *before] if before else []
-    found = finding_lines(snapshot, style)
+    found = _finding_lines(snapshot, style)
     parts += ["", *found] if found else []
-    parts += ["", *evidence_lines(snapshot, style)]
+    parts += ["", *_evidence_lines(snapshot, style)]
     return "\n".join(parts)
 
 
-def headline(snapshot: Snapshot, style: Style) -> str:
+def _headline(snapshot: Snapshot, style: Style) -> str:
     verdict = snapshot.verdict
     return f"{style.state(verdict.state.upper(), verdict.state)}: {verdict.summary}"
 
 
-def title(snapshot: Snapshot, style: Style) -> str:
+def _title(snapshot: Snapshot, style: Style) -> str:
     job, run = snapshot.job, snapshot.run
     parts = [job.submission_id or f"job {job.job_id}"]
 
@@ -69,7 +69,7 @@ def title(snapshot: Snapshot, style: Style) -> str:
     return style.paint(" · ".join(parts), "dim")
 
 
-def people(snapshot: Snapshot) -> str:
+def _people(snapshot: Snapshot) -> str:
     names = {node.ip: node.hostname for node in snapshot.nodes}
     rows = []
 
@@ -133,11 +133,11 @@ def ranks(snapshot: Snapshot, style: Style) -> str:
         snapshot.workers,
         key=lambda worker: (worker.rank not in culprits, worker.rank is None, worker.rank or 0),
     )
-    shown = ordered if len(ordered) <= MAX_RANKS else ordered[:MAX_RANKS]
+    shown = ordered if len(ordered) <= _MAX_RANKS else ordered[:_MAX_RANKS]
     shown = sorted(shown, key=lambda worker: (worker.rank is None, worker.rank or 0))
-    hosts = without_domain(host_of(worker) for worker in shown)
+    hosts = without_domain(_host_of(worker) for worker in shown)
     cuts = {NODE: keep_apart(hosts.values(), cut_middle), FUNCTION: cut_end, PLACE: cut_front}
-    text = table(HEADS, [cells(worker, culprits, hosts) for worker in shown], cuts=cuts)
+    text = table(_HEADS, [_cells(worker, culprits, hosts) for worker in shown], cuts=cuts)
     lines = text.split("\n")
     painted = [style.paint(lines[0], "dim")] + [
         style.paint(line, "red") if worker.rank in culprits else line
@@ -148,36 +148,36 @@ def ranks(snapshot: Snapshot, style: Style) -> str:
     return "\n".join([*painted, *rest])
 
 
-def host_of(worker: Worker) -> str:
+def _host_of(worker: Worker) -> str:
     return worker.hostname or worker.node_ip
 
 
-def cells(worker: Worker, culprits: set[int], hosts: Mapping[str, str]) -> tuple[str, ...]:
+def _cells(worker: Worker, culprits: set[int], hosts: Mapping[str, str]) -> tuple[str, ...]:
     function = worker.function
     rank = "–" if worker.rank is None else str(worker.rank)
     step = "–" if worker.step is None else str(worker.step)
     return (
         f"{rank:>{len('rank')}}" + (" ✗" if worker.rank in culprits else ""),
-        hosts[host_of(worker)],
+        hosts[_host_of(worker)],
         ",".join(str(gpu.slot) for gpu in worker.gpus) or "–",
         str(worker.pid or "–"),
         f"{worker.actor_id[:6]}",
         function.name if function else "–",
         f"{function.file.rpartition('/')[2]}:{function.line}" if function else "",
-        phase_of(worker),
+        _phase_of(worker),
         f"{step:>{len('step')}}",
         "–" if worker.idle_s is None else duration(worker.idle_s),
     )
 
 
-def phase_of(worker: Worker) -> str:
+def _phase_of(worker: Worker) -> str:
     if worker.state == "alive":
         return worker.phase
 
     return worker.state if worker.phase == "unknown" else f"{worker.phase} ({worker.state})"
 
 
-def deepspeed_lines(snapshot: Snapshot) -> list[str]:
+def _deepspeed_lines(snapshot: Snapshot) -> list[str]:
     """Return each distinct engine once, with the ranks that run it."""
     by_digest: dict[str, list[Worker]] = {}
 
@@ -216,7 +216,7 @@ def facts_of(engine: DeepSpeed) -> list[str]:
     return [fact for fact in facts if fact]
 
 
-def finding_lines(snapshot: Snapshot, style: Style) -> list[str]:
+def _finding_lines(snapshot: Snapshot, style: Style) -> list[str]:
     """Return each finding with what it rests on; the headline is not repeated."""
     lines = []
 
@@ -226,34 +226,34 @@ def finding_lines(snapshot: Snapshot, style: Style) -> list[str]:
         lines.append(
             f"{'also' if number else 'cause':<12}{cause}" + ("" if said else f": {finding.summary}")
         )
-        lines += evidence_of(finding)
+        lines += _evidence_of(finding)
 
     return lines
 
 
-def evidence_of(finding: Finding) -> list[str]:
-    shown = finding.evidence[:MAX_EVIDENCE]
+def _evidence_of(finding: Finding) -> list[str]:
+    shown = finding.evidence[:_MAX_EVIDENCE]
     return [
         *(f"{'' if number else 'because':<12}{line}" for number, line in enumerate(shown)),
         f"{'next':<12}{finding.next_step}",
     ]
 
 
-def evidence_lines(snapshot: Snapshot, style: Style) -> list[str]:
+def _evidence_lines(snapshot: Snapshot, style: Style) -> list[str]:
     """Return one line on what answered, then one for each kind of thing that did not."""
-    lines = [style.paint(f"evidence    {answered(snapshot)}", "dim")]
+    lines = [style.paint(f"evidence    {_answered(snapshot)}", "dim")]
     workers = () if has_ended(snapshot) else snapshot.workers
     controller = {worker.evidence.controller for worker in workers} - {OK}
     lines += [f"no answer   controller: {why}" for why in sorted(controller)[:1]]
     there = [worker for worker in workers if worker.pid]
-    lines += silent("stack", [(worker.rank, worker.evidence.stack) for worker in there])
-    lines += silent("answer", [(worker.rank, worker.evidence.worker) for worker in workers])
-    lines += silent("env", [(worker.rank, worker.evidence.env) for worker in there])
+    lines += _silent("stack", [(worker.rank, worker.evidence.stack) for worker in there])
+    lines += _silent("answer", [(worker.rank, worker.evidence.worker) for worker in workers])
+    lines += _silent("env", [(worker.rank, worker.evidence.env) for worker in there])
     lines += [f"note        {note}" for note in snapshot.notes]
     return lines
 
 
-def answered(snapshot: Snapshot) -> str:
+def _answered(snapshot: Snapshot) -> str:
     workers, took = snapshot.workers, f"taken in {duration(snapshot.took_s)}"
 
     if has_ended(snapshot):
@@ -271,7 +271,7 @@ def answered(snapshot: Snapshot) -> str:
     )
 
 
-def silent(what: str, whys: Sequence[tuple[int | None, str]]) -> Iterator[str]:
+def _silent(what: str, whys: Sequence[tuple[int | None, str]]) -> Iterator[str]:
     """Yield a line for each reason why something is missing, with the ranks that lack it."""
     by_why: dict[str, list[int | None]] = {}
 

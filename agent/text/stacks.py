@@ -21,11 +21,11 @@ from dsray_inspect.agent.text.truncate import (
     without_domain,
 )
 
-LAYER_WIDTH = max(map(len, LAYERS))
-WIDEST_PLACE = 28
-NARROWEST_NAME = 28
-MAX_LOCALS = 12
-MAX_HOSTS = 4
+_LAYER_WIDTH = max(map(len, LAYERS))
+_WIDEST_PLACE = 28
+_NARROWEST_NAME = 28
+_MAX_LOCALS = 12
+_MAX_HOSTS = 4
 
 
 class Line(NamedTuple):
@@ -41,29 +41,29 @@ class Line(NamedTuple):
 def stacks_text(snapshot: Snapshot, style: Style = PLAIN, *, full: bool = False) -> str:
     """Return the whole tree; `full` shows the frames that are otherwise folded."""
     writer = Writer(snapshot, style, full)
-    lines = aligned([*writer.driver(), *writer.controller(), *writer.workers()], style)
+    lines = _aligned([*writer.driver(), *writer.controller(), *writer.workers()], style)
     missing = unseen(snapshot)
     return "\n".join([*lines, *(["", *missing] if missing else [])])
 
 
-def aligned(lines: Sequence[str | Line], style: Style) -> list[str]:
+def _aligned(lines: Sequence[str | Line], style: Style) -> list[str]:
     """Return the tree with its names, places and layers in columns, at most `WIDEST` in all."""
     frames = [line for line in lines if isinstance(line, Line)]
-    place_width = max((len(cut_path(frame.place, WIDEST_PLACE)) for frame in frames), default=0)
+    place_width = max((len(cut_path(frame.place, _WIDEST_PLACE)) for frame in frames), default=0)
     mark_width = max((len(frame.mark) + 1 for frame in frames if frame.mark), default=0)
-    most = WIDEST - 2 - place_width - 2 - LAYER_WIDTH - mark_width
+    most = WIDEST - 2 - place_width - 2 - _LAYER_WIDTH - mark_width
     name_width = min(most, max((len(frame.lead + frame.name) for frame in frames), default=0))
     return [
-        line if isinstance(line, str) else written(line, name_width, place_width, style)
+        line if isinstance(line, str) else _written(line, name_width, place_width, style)
         for line in lines
     ]
 
 
-def written(line: Line, name_width: int, place_width: int, style: Style) -> str:
-    name = cut_qualname(line.name, max(NARROWEST_NAME, name_width - len(line.lead)))
+def _written(line: Line, name_width: int, place_width: int, style: Style) -> str:
+    name = cut_qualname(line.name, max(_NARROWEST_NAME, name_width - len(line.lead)))
     text = (
         f"{line.lead + name:<{name_width}}  {cut_path(line.place, place_width):<{place_width}}  "
-        f"{line.layer:<{LAYER_WIDTH}} {line.mark}"
+        f"{line.layer:<{_LAYER_WIDTH}} {line.mark}"
     ).rstrip()
     return style.paint(text, "bold") if line.layer == "user" else text
 
@@ -155,7 +155,7 @@ class Writer:
 
         names = without_domain(by_host)
 
-        if len(by_host) > MAX_HOSTS:
+        if len(by_host) > _MAX_HOSTS:
             return f"on {len(by_host)} hosts"
 
         if len(by_host) < 2:
@@ -188,7 +188,7 @@ class Writer:
     ) -> Iterator[str | Line]:
         shown = list(frames) if self._full else fold(frames)
         visible = [one for one in shown if not (isinstance(one, Folded) and one.plumbing)]
-        visible = with_last_frame(visible or list(shown[-1:]))
+        visible = _with_last_frame(visible or list(shown[-1:]))
         lead = first
 
         for number, one in enumerate(visible):
@@ -208,7 +208,7 @@ class Writer:
 
     def locals(self, frame: Frame, indent: str) -> Iterator[str]:
         if frame.locals and (self._full or frame.layer == "user"):
-            for local in frame.locals[:MAX_LOCALS]:
+            for local in frame.locals[:_MAX_LOCALS]:
                 yield cut_end(f"{indent}    {local.name} = {local.value}", WIDEST)
 
     def head(self, what: str, ip: str, pid: int, doing: str) -> str:
@@ -233,7 +233,7 @@ def telling_first(thread: tuple[Role, str]) -> tuple[bool, bool, bool, bool]:
     return (role == "child" or not trains, role != "child", not trains, name != "MainThread")
 
 
-def with_last_frame(shown: list[Frame | Folded]) -> list[Frame | Folded]:
+def _with_last_frame(shown: list[Frame | Folded]) -> list[Frame | Folded]:
     """Return the same with the innermost frame unfolded: it is where the thread is."""
     last = shown[-1] if shown else None
 

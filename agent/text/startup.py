@@ -20,7 +20,7 @@ WORDS: dict[StartName, str] = {
     "deepspeed_init": "DeepSpeed init",
     "first_step": "first step",
 }
-COST_WORDS: dict[CostName, str] = {
+_COST_WORDS: dict[CostName, str] = {
     "serialization": "serialization",
     "report": "report",
 }
@@ -79,7 +79,7 @@ def spending(costs: dict[CostName, Cost]) -> Iterator[str]:
     if compiled and compiled.detail and not (deepspeed and deepspeed.seconds is not None):
         yield f"op compile {compiled.detail}"
 
-    for name, word in COST_WORDS.items():
+    for name, word in _COST_WORDS.items():
         cost = costs.get(name)
 
         if cost is not None and cost.seconds is not None and cost.seconds >= SHOWN_S:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
-STATE_COLORS = {
+_CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+_STATE_COLORS = {
     "healthy": "green",
     "starting": "cyan",
     "finished": "cyan",
@@ -25,10 +25,10 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
         if not self.color or not names:
             return text
 
-        return f"\033[{';'.join(CODES[name] for name in names)}m{text}\033[0m"
+        return f"\033[{';'.join(_CODES[name] for name in names)}m{text}\033[0m"
 
     def state(self, text: str, state: str) -> str:
-        return self.paint(text, "bold", STATE_COLORS.get(state, "yellow"))
+        return self.paint(text, "bold", _STATE_COLORS.get(state, "yellow"))
 
 
 PLAIN = Style()

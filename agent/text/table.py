@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from dsray_inspect.agent.text.truncate import WIDEST, Cut
 
-NARROWEST = 10
+_NARROWEST = 10
 """A column that may be cut keeps at least this width."""
 
 
@@ -29,8 +29,8 @@ def table(
         widest: Columns of the terminal.
     """
     cuts = cuts or {}
-    widths = widths_of(heads, rows)
-    given_way = narrowed(widths, tuple(cuts), widest - len(indent))
+    widths = _widths_of(heads, rows)
+    given_way = _narrowed(widths, tuple(cuts), widest - len(indent))
     shown = [
         [
             cuts[n](cell, given_way[n]) if n in cuts and given_way[n] < widths[n] else cell
@@ -38,7 +38,7 @@ def table(
         ]
         for row in rows
     ]
-    widths = widths_of(heads, shown)
+    widths = _widths_of(heads, shown)
     return "\n".join(
         (
             indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -47,18 +47,18 @@ def table(
     )
 
 
-def widths_of(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+def _widths_of(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
     return [max(len(cell) for cell in column) for column in zip(heads, *rows, strict=True)]
 
 
-def narrowed(widths: Sequence[int], columns: Sequence[int], widest: int) -> list[int]:
+def _narrowed(widths: Sequence[int], columns: Sequence[int], widest: int) -> list[int]:
     """Return the widths with these columns made narrower, until the table fits or they cannot."""
     narrow = list(widths)
 
     while sum(narrow) + 2 * (len(narrow) - 1) > widest:
         broadest = max(columns, key=lambda n: narrow[n], default=None)
 
-        if broadest is None or narrow[broadest] <= NARROWEST:
+        if broadest is None or narrow[broadest] <= _NARROWEST:
             break
 
         narrow[broadest] -= 1

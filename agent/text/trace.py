@@ -19,7 +19,7 @@ from dsray_inspect.agent.text.truncate import cut_middle, wrap
 from dsray_inspect.agent.tracing import names
 from dsray_inspect.agent.tracing.summary import RankSummary, Summary
 
-COLUMNS = {
+_COLUMNS = {
     names.DATA: "data",
     names.FORWARD: "forward",
     names.ZERO_GATHER: "gather",
@@ -37,10 +37,10 @@ COLUMNS = {
     names.USER: "user",
 }
 """Phases by the heads of their columns, in their order."""
-SHOWN = 32
-HEAD = 12
-MOST = 4
-HOST = 2
+_SHOWN = 32
+_HEAD = 12
+_MOST = 4
+_HOST = 2
 
 
 def trace_text(
@@ -52,18 +52,18 @@ def trace_text(
     now_ns: int,
 ) -> str:
     """Return the summary of a trace as text."""
-    lines = [style.paint(headline(summary, past=past), "bold"), ""]
-    lines += ranks_table(summary)
+    lines = [style.paint(_headline(summary, past=past), "bold"), ""]
+    lines += _ranks_table(summary)
     lines += [""]
     lines += _notable(summary, now_ns)
 
     for note in notes:
-        lines += wrap("note".ljust(HEAD), note.split(" "), " ")
+        lines += wrap("note".ljust(_HEAD), note.split(" "), " ")
 
     return "\n".join(lines).rstrip()
 
 
-def headline(summary: Summary, *, past: bool) -> str:
+def _headline(summary: Summary, *, past: bool) -> str:
     """Return how much was seen, and how long a step takes."""
     ranks = summary.ranks
     steps = [rank for rank in ranks if rank.steps]
@@ -86,7 +86,7 @@ def headline(summary: Summary, *, past: bool) -> str:
     median_ms = max(rank.median_ms or 0.0 for rank in steps)
     called = "steps, inferred from the collectives" if summary.inferred else "steps"
     first, last = steps[0].first_step, steps[0].last_step
-    return f"{what}: {count} {called} (#{first} to #{last}), {milliseconds(median_ms)} per step."
+    return f"{what}: {count} {called} (#{first} to #{last}), {_milliseconds(median_ms)} per step."
 
 
 def clock(time_ns: int) -> str:
@@ -94,46 +94,50 @@ def clock(time_ns: int) -> str:
     return local.strftime("%H:%M:%S")
 
 
-def milliseconds(value: float) -> str:
+def _milliseconds(value: float) -> str:
     return duration(value / 1000) if value >= 10 else f"{value:.1f} ms"
 
 
-def ranks_table(summary: Summary) -> list[str]:
+def _ranks_table(summary: Summary) -> list[str]:
     """Return one line per rank; of very many, those that cost most."""
     ranks = list(summary.ranks)
 
-    if len(ranks) > SHOWN:
-        chosen = sorted(ranks, key=lambda rank: (rank.in_now is None, -rank.late_ms))[:SHOWN]
+    if len(ranks) > _SHOWN:
+        chosen = sorted(ranks, key=lambda rank: (rank.in_now is None, -rank.late_ms))[:_SHOWN]
         ranks = [rank for rank in ranks if rank in chosen]
 
-    columns = [name for name in COLUMNS if any(name in rank.phases_ms for rank in ranks)]
+    columns = [name for name in _COLUMNS if any(name in rank.phases_ms for rank in ranks)]
     heads = ["rank", "steps", "host", "a step", "longest"]
-    heads += [*(COLUMNS[name] for name in columns), "waits", "late"]
-    rows = [row(rank, columns) for rank in ranks]
-    lines = table(heads, rows, cuts={HOST: cut_middle}).splitlines()
+    heads += [*(_COLUMNS[name] for name in columns), "waits", "late"]
+    rows = [_row(rank, columns) for rank in ranks]
+    lines = table(heads, rows, cuts={_HOST: cut_middle}).splitlines()
     lines[0] += "   (ms a step)" if columns else ""
     hidden = len(summary.ranks) - len(ranks)
     return lines + ([f"and {hidden} more ranks (--json)"] if hidden else [])
 
 
-def row(summary: RankSummary, columns: Sequence[str]) -> list[str]:
+def _row(summary: RankSummary, columns: Sequence[str]) -> list[str]:
     rank = str(summary.rank) if summary.rank is not None else "–"
     longest = (
-        f"{milliseconds(summary.longest_ms)} #{summary.longest_step}" if summary.longest_ms else "–"
+        f"{_milliseconds(summary.longest_ms)} #{summary.longest_step}"
+        if summary.longest_ms
+        else "–"
     )
     return [
         rank.rjust(4),
         str(summary.steps).rjust(5),
         summary.hostname,
-        milliseconds(summary.median_ms).rjust(6) if summary.median_ms is not None else "–".rjust(6),
+        _milliseconds(summary.median_ms).rjust(6)
+        if summary.median_ms is not None
+        else "–".rjust(6),
         longest,
-        *(number(summary.phases_ms.get(name)).rjust(len(COLUMNS[name])) for name in columns),
-        number(summary.waits_ms).rjust(5),
-        number(summary.late_ms).rjust(4),
+        *(_number(summary.phases_ms.get(name)).rjust(len(_COLUMNS[name])) for name in columns),
+        _number(summary.waits_ms).rjust(5),
+        _number(summary.late_ms).rjust(4),
     ]
 
 
-def number(value: float | None) -> str:
+def _number(value: float | None) -> str:
     if value is None:
         return "–"
 
@@ -142,31 +146,31 @@ def number(value: float | None) -> str:
 
 def _notable(summary: Summary, now_ns: int) -> Iterator[str]:
     """Yield what is notable."""
-    yield from lateness(summary)
+    yield from _lateness(summary)
 
     if summary.change is not None:
         change = summary.change
-        yield line(
+        yield _line(
             "pace",
             f"from step #{change.step} on, at {clock(change.at_ns)}, a step takes "
-            f"{milliseconds(change.after_ms)}; before it was {milliseconds(change.before_ms)}",
+            f"{_milliseconds(change.after_ms)}; before it was {_milliseconds(change.before_ms)}",
         )
 
-    for stuck in summary.stuck[:MOST]:
+    for stuck in summary.stuck[:_MOST]:
         what = f"{stuck.operation} #{stuck.sequence} (group {stuck.group})"
         age = duration(max(0, now_ns - stuck.since_ns) / 1e9)
         missing = f", {name_ranks(stuck.missing)} never did" if stuck.missing else ""
         step = f" of step #{stuck.step}" if stuck.step is not None else ""
         text = f"{what}{step}: {name_ranks(stuck.ranks)} entered it {age} ago{missing}"
-        yield line("not over", text)
+        yield _line("not over", text)
 
     head = "collectives"
 
-    for operation in summary.collectives[:MOST]:
-        each = f", {milliseconds(operation.mean_ms)} each" if operation.mean_ms else ""
+    for operation in summary.collectives[:_MOST]:
+        each = f", {_milliseconds(operation.mean_ms)} each" if operation.mean_ms else ""
         what = f" {size(operation.size_bytes)}" if operation.size_bytes else ""
         of = f" of {operation.group_size}" if operation.group_size else ""
-        yield line(
+        yield _line(
             head,
             f"{operation.count} × {operation.operation}{what} {operation.dtype}, "
             f"group {operation.group}{of}{each}",
@@ -174,20 +178,20 @@ def _notable(summary: Summary, now_ns: int) -> Iterator[str]:
         head = ""
 
 
-def lateness(summary: Summary) -> Iterator[str]:
+def _lateness(summary: Summary) -> Iterator[str]:
     if summary.late_rank is not None:
         late = next(rank for rank in summary.ranks if rank.rank == summary.late_rank)
         part = f" ({late.late_ms / late.mean_ms:.0%} of it)" if late.mean_ms else ""
         others = agree(len(summary.ranks) - 1, "the other rank waits", "the others wait")
-        yield line(
+        yield _line(
             "late",
-            f"rank {late.rank}: {others} {milliseconds(late.late_ms)} per step for it{part}",
+            f"rank {late.rank}: {others} {_milliseconds(late.late_ms)} per step for it{part}",
         )
     elif len(summary.ranks) > 1 and any(rank.steps and rank.waits_ms for rank in summary.ranks):
         most = max(summary.ranks, key=lambda rank: rank.late_ms)
-        yield line(
+        yield _line(
             "late",
-            f"no rank in particular; rank {most.rank} most, {number(most.late_ms)} ms per step",
+            f"no rank in particular; rank {most.rank} most, {_number(most.late_ms)} ms per step",
         )
 
     inside: dict[str, list[int]] = {}
@@ -198,8 +202,8 @@ def lateness(summary: Summary) -> Iterator[str]:
 
     if inside:
         places = [f"{name}: {compact(sorted(ranks))}" for name, ranks in inside.items()]
-        yield line("open", "at the end in " + " · ".join(places))
+        yield _line("open", "at the end in " + " · ".join(places))
 
 
-def line(head: str, text: str) -> str:
-    return f"{head:<{HEAD}}{text}"
+def _line(head: str, text: str) -> str:
+    return f"{head:<{_HEAD}}{text}"

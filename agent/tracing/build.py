@@ -23,7 +23,7 @@ from dsray_inspect.agent.tracing.raw_spans import Clock, RawSpan, raw_spans, tra
 from dsray_inspect.agent.tracing.steps import Step, StepIndex, find_steps, gap_spans
 from dsray_inspect.agent.unavailable import Unavailable
 
-KINDS: dict[str, SpanKind] = {
+_KINDS: dict[str, SpanKind] = {
     names.SAVE_CHECKPOINT: "checkpoint",
     names.LOAD_CHECKPOINT: "checkpoint",
     names.REPORT: "report",
@@ -162,7 +162,7 @@ def _phase_span(
     }
     return Span(
         name=raw.name,
-        kind=KINDS.get(raw.name, "phase"),
+        kind=_KINDS.get(raw.name, "phase"),
         process=index,
         start_ns=raw.start_ns,
         end_ns=raw.end_ns,

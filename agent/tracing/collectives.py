@@ -26,13 +26,13 @@ from dsray_inspect.agent.timeline import Span
 from dsray_inspect.agent.tracing import names
 
 EndSource = Literal["duration", "watchdog", "next", "last_entry", "open"]
-SIZES = {
+_SIZES = {
     "byte": 1, "char": 1, "bool": 1, "uint8": 1, "int8": 1, "half": 2, "bfloat16": 2, "short": 2,
     "float16": 2, "int16": 2, "int": 4, "float": 4, "float32": 4, "int32": 4, "long": 8,
     "double": 8, "float64": 8, "int64": 8, "complexfloat": 8, "complexdouble": 16,
 }  # fmt: skip
 """Bytes per element, by torch's lower-case type names; types named float8… have one."""
-ALIASES = {
+_ALIASES = {
     "_allgather_base": "all_gather_into_tensor",
     "_reduce_scatter_base": "reduce_scatter_tensor",
 }
@@ -62,7 +62,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def size_bytes(self) -> int | None:
-        element_bytes = SIZES.get(self.dtype, 1 if self.dtype.startswith("float8") else 0)
+        element_bytes = _SIZES.get(self.dtype, 1 if self.dtype.startswith("float8") else 0)
         elements = sum(math.prod(size) for size in self.sizes)
         return element_bytes * elements if element_bytes else None
 
@@ -107,7 +107,7 @@ def _entry(row: Mapping[str, Any], number: int) -> Entry:
         id=int(row.get("record_id", number)),
         group=str(row["process_group"][0]),
         sequence=int(row["p2p_seq_id"] if is_p2p else row["collective_seq_id"]),
-        operation=ALIASES.get(operation, operation),
+        operation=_ALIASES.get(operation, operation),
         system=system or "unknown",
         sizes=tuple(tuple(map(int, size)) for size in row.get("input_sizes", ())),
         dtype=str((row.get("input_dtypes") or ["unknown"])[0]).lower(),

@@ -16,12 +16,12 @@ import msgspec
 
 from dsray_inspect.agent.tracing.collectives import Entry
 
-MIN_REPEATS = 3
-MAX_PERIOD = 600
+_MIN_REPEATS = 3
+_MAX_PERIOD = 600
 """The recorder's 2,000 entries contain a period of this length three times."""
-WINDOW = 256
+_WINDOW = 256
 """How many of the newest entries are compared, at least."""
-MIN_EQUAL = 0.6
+_MIN_EQUAL = 0.6
 """The share of entries that must equal those one period earlier; checkpoints and hangs do not."""
 Token = tuple[str, str, tuple[tuple[int, ...], ...]]
 
@@ -61,15 +61,15 @@ def _period_length(tokens: Sequence[int]) -> int | None:
     count = len(tokens)
     equal: dict[int, float] = {}
 
-    for length in range(1, min(MAX_PERIOD, count // MIN_REPEATS) + 1):
-        window = min(count - length, max(WINDOW, (MIN_REPEATS - 1) * length))
+    for length in range(1, min(_MAX_PERIOD, count // _MIN_REPEATS) + 1):
+        window = min(count - length, max(_WINDOW, (_MIN_REPEATS - 1) * length))
         current = tokens[count - window :]
         previous = tokens[count - window - length : count - length]
         equal[length] = sum(map(operator.eq, current, previous)) / window
 
     best = max(equal.values(), default=0.0)
 
-    if best < MIN_EQUAL:
+    if best < _MIN_EQUAL:
         return None
 
     return next(length for length, ratio in equal.items() if ratio >= 0.97 * best)

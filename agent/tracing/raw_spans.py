@@ -14,7 +14,7 @@ import msgspec
 from dsray_inspect.agent.probes import wire
 from dsray_inspect.agent.tracing import names
 
-NAMES = {
+_NAMES = {
     wire.FORWARD: names.FORWARD,
     wire.BACKWARD: names.BACKWARD,
     wire.STEP: names.OPTIMIZER_STEP,
@@ -29,9 +29,9 @@ NAMES = {
     wire.OBJECT_GET: names.RAY_GET,
     wire.OBJECT_PUT: names.RAY_PUT,
 }
-COUNTED = frozenset([wire.FORWARD, wire.BACKWARD, wire.STEP, wire.TRAIN_BATCH, wire.EVAL_BATCH])
+_COUNTED = frozenset([wire.FORWARD, wire.BACKWARD, wire.STEP, wire.TRAIN_BATCH, wire.EVAL_BATCH])
 """Codes whose records contain global and micro step."""
-SIZES = {wire.SERIALIZE: names.RAY_PUT, wire.DESERIALIZE: names.RAY_GET}
+_SIZES = {wire.SERIALIZE: names.RAY_PUT, wire.DESERIALIZE: names.RAY_GET}
 
 
 class Clock(msgspec.Struct, frozen=True):
@@ -79,12 +79,12 @@ def raw_spans(
     """
     kept = list(rows)
     trainer = training_thread(kept)
-    found = [_span_of(row, clock) for row in kept if row[3] & wire.CODE_MASK in NAMES]
+    found = [_span_of(row, clock) for row in kept if row[3] & wire.CODE_MASK in _NAMES]
     found += _direct_backwards(kept, clock)
     found += [
-        RawSpan(name=NAMES[code], start_ns=clock.wall(start), end_ns=None, thread=trainer)
+        RawSpan(name=_NAMES[code], start_ns=clock.wall(start), end_ns=None, thread=trainer)
         for start, code in open_spans
-        if code in NAMES
+        if code in _NAMES
     ]
     found.sort(key=lambda span: (span.start_ns, -(span.end_ns or 1 << 62)))
     _add_sizes(found, kept, clock)
@@ -111,9 +111,9 @@ def training_thread(rows: Iterable[tuple[int, ...]]) -> int:
 
 def _span_of(row: tuple[int, ...], clock: Clock) -> RawSpan:
     _, start, end, code, first, second, thread = row
-    counted = code & wire.CODE_MASK in COUNTED
+    counted = code & wire.CODE_MASK in _COUNTED
     return RawSpan(
-        name=NAMES[code & wire.CODE_MASK],
+        name=_NAMES[code & wire.CODE_MASK],
         start_ns=clock.wall(start),
         end_ns=clock.wall(end),
         thread=thread,
@@ -195,7 +195,7 @@ def _without_nested(found: Sequence[RawSpan]) -> list[RawSpan]:
 def _add_sizes(found: Sequence[RawSpan], rows: Iterable[tuple[int, ...]], clock: Clock) -> None:
     """Add to each get and put the bytes that were (de)serialized in it."""
     for row in rows:
-        name = SIZES.get(row[3] & wire.CODE_MASK)
+        name = _SIZES.get(row[3] & wire.CODE_MASK)
 
         if name is None:
             continue
@@ -212,7 +212,7 @@ def _add_device_times(
 ) -> None:
     """Add to each span its time on the device, where that was measured."""
     times: dict[tuple[str | None, int, int | None], int] = {
-        (NAMES.get(row[4]), clock.wall(row[1]), clock.wall(row[2])): row[5]
+        (_NAMES.get(row[4]), clock.wall(row[1]), clock.wall(row[2])): row[5]
         for row in rows
         if row[3] & wire.CODE_MASK == wire.DEVICE
     }

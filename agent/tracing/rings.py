@@ -11,7 +11,7 @@ from dsray_inspect.agent.probes.collect import Collector
 from dsray_inspect.agent.tracing.capture import Rank
 from dsray_inspect.agent.unavailable import Unavailable
 
-AGENT_S = 6.0
+_AGENT_S = 6.0
 """How long starting an actor and its first answer may take."""
 
 
@@ -48,7 +48,7 @@ class Rings:
             elif node not in self._pending:
                 self._ask(node, request)
 
-        self._take_remote(by_node, AGENT_S if last else 0.0)
+        self._take_remote(by_node, _AGENT_S if last else 0.0)
 
         if last and self._pending:  # an earlier request was still pending when the last one was due
             self.failed.update(dict.fromkeys(self._pending, "it did not answer"))

@@ -61,7 +61,7 @@ def trace_live(
     is_complete = True
 
     with (
-        defer_shutdown(),
+        _defer_shutdown(),
         Tracer(reads, host, rows, capture, max_pause_ms=max_pause_ms) as tracer,
     ):
         try:
@@ -106,7 +106,7 @@ def _require_data(capture: TraceCapture) -> None:
 
 
 @contextlib.contextmanager
-def defer_shutdown() -> Iterator[None]:
+def _defer_shutdown() -> Iterator[None]:
     """Delay the shutdown guard while probes are installed: the first interrupt removes them.
 
     A second interrupt aborts the removal; then the leases of the probes expire.

@@ -16,9 +16,9 @@ import msgspec
 from dsray_inspect.agent.tracing import names
 from dsray_inspect.agent.tracing.raw_spans import RawSpan
 
-MIN_GAP_NS = 5_000
+_MIN_GAP_NS = 5_000
 """Shorter gaps are the overhead of the wrappers."""
-BATCHES = (names.FORWARD, names.TRAIN_BATCH, names.EVAL_BATCH)
+_BATCHES = (names.FORWARD, names.TRAIN_BATCH, names.EVAL_BATCH)
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,12 +82,12 @@ def gap_spans(spans: Sequence[RawSpan], thread: int) -> Iterator[RawSpan]:
     top = outermost(spans, thread)
 
     for before, after in itertools.pairwise(top):
-        if before.end_ns is not None and after.start_ns - before.end_ns >= MIN_GAP_NS:
-            name = names.DATA if after.name in BATCHES else names.USER
+        if before.end_ns is not None and after.start_ns - before.end_ns >= _MIN_GAP_NS:
+            name = names.DATA if after.name in _BATCHES else names.USER
             yield _gap(name, before.end_ns, after.start_ns, thread)
 
     if top and top[-1].end_ns is not None:
-        name = names.DATA if top[-1].name in (names.OPTIMIZER_STEP, *BATCHES[1:]) else names.USER
+        name = names.DATA if top[-1].name in (names.OPTIMIZER_STEP, *_BATCHES[1:]) else names.USER
         yield _gap(name, top[-1].end_ns, None, thread)
 
 

@@ -20,20 +20,20 @@ from dsray_inspect.agent.tracing.collectives import entries
 from dsray_inspect.agent.tracing.rings import Rings
 from dsray_inspect.agent.unavailable import Unavailable
 
-LEASE_S = 15.0
+_LEASE_S = 15.0
 """How long a probe stays after its session has disappeared."""
-FIRST_LEASE_S = 30.0
+_FIRST_LEASE_S = 30.0
 """The first lease is longer: the actor that renews it may have to be started first."""
-PERIOD_S = 0.5
-ANSWER_S = 6.0
-REMOVE_S = 3.0
-FIRST_READ_S = 1.0
+_PERIOD_S = 0.5
+_ANSWER_S = 6.0
+_REMOVE_S = 3.0
+_FIRST_READ_S = 1.0
 """When a recorder is read for the first time, to learn how quickly it fills up."""
-RECORDER_ENTRIES = 2000
+_RECORDER_ENTRIES = 2000
 """The default capacity of a recorder."""
-READ_AHEAD = 0.7
+_READ_AHEAD = 0.7
 """The next read is due after this share of the time in which a recorder overwrites itself."""
-MIN_READ_RATIO = 100.0
+_MIN_READ_RATIO = 100.0
 """Minimum ratio of read interval to read duration, so reads cost a rank at most 1 %."""
 
 
@@ -54,7 +54,7 @@ class Tracer:
         self._capture = capture
         self._max_pause_ms = max_pause_ms
         self._token = secrets.randbits(62)
-        self._rings = Rings(host, token=self._token, lease_s=LEASE_S)
+        self._rings = Rings(host, token=self._token, lease_s=_LEASE_S)
         self._next_recording = 0.0
 
     def __enter__(self) -> Tracer:
@@ -72,9 +72,9 @@ class Tracer:
         return self
 
     def _install(self) -> None:
-        request = {"token": self._token, "lease_s": FIRST_LEASE_S, "capacity": CAPACITY}
+        request = {"token": self._token, "lease_s": _FIRST_LEASE_S, "capacity": CAPACITY}
 
-        for rank, answer in self._ask(self._capture.ranks, [install], request, ANSWER_S):
+        for rank, answer in self._ask(self._capture.ranks, [install], request, _ANSWER_S):
             if isinstance(answer, Unavailable):
                 rank.probe = answer
             else:
@@ -98,9 +98,9 @@ class Tracer:
                 )
 
         probed = [rank for rank in self._capture.ranks if not rank.is_out]
-        self._rings.wait(probed, REMOVE_S)  # a ring not opened by now would be lost
+        self._rings.wait(probed, _REMOVE_S)  # a ring not opened by now would be lost
 
-        for rank, answer in self._ask(probed, [uninstall], {"token": self._token}, REMOVE_S):
+        for rank, answer in self._ask(probed, [uninstall], {"token": self._token}, _REMOVE_S):
             if isinstance(answer, dict):
                 rank.is_out, rank.covered = True, answer.get("covered", [])
 
@@ -115,7 +115,7 @@ class Tracer:
     def collect_for(self, seconds: float) -> None:
         """Collect spans for this long."""
         end = time.monotonic() + seconds
-        self._next_recording = time.monotonic() + FIRST_READ_S
+        self._next_recording = time.monotonic() + _FIRST_READ_S
 
         while (now := time.monotonic()) < end and any(rank.alive for rank in self._capture.ranks):
             self._rings.collect(self._capture.ranks)
@@ -123,7 +123,7 @@ class Tracer:
             if now >= self._next_recording:
                 self.read_recorders()
 
-            time.sleep(max(0.0, min(PERIOD_S, end - time.monotonic())))
+            time.sleep(max(0.0, min(_PERIOD_S, end - time.monotonic())))
 
         self.read_recorders()
 
@@ -206,7 +206,7 @@ def read_recorders(
     longest_ms, fill_s = 0.0, [3600.0]
 
     for rank, answer in _run_in_ranks(
-        reads, rows, live, parts=[recording], request=request, timeout_s=ANSWER_S
+        reads, rows, live, parts=[recording], request=request, timeout_s=_ANSWER_S
     ):
         if isinstance(answer, Unavailable):
             rank.no_recording = rank.no_recording if rank.recordings else answer
@@ -224,14 +224,14 @@ def read_recorders(
             }
             fill_s.append(_fill_time_s(answer["recording"]))
 
-    return max(longest_ms / 1000 * MIN_READ_RATIO, READ_AHEAD * min(fill_s))
+    return max(longest_ms / 1000 * _MIN_READ_RATIO, _READ_AHEAD * min(fill_s))
 
 
 def _fill_time_s(raw: bytes) -> float:
     """Return how long a recorder takes to overwrite itself at its current pace."""
-    newest = entries([raw])[-RECORDER_ENTRIES // 4 :]
+    newest = entries([raw])[-_RECORDER_ENTRIES // 4 :]
 
     if len(newest) < 2:
         return 3600.0
 
-    return (newest[-1].start_ns - newest[0].start_ns) / 1e9 / (len(newest) - 1) * RECORDER_ENTRIES
+    return (newest[-1].start_ns - newest[0].start_ns) / 1e9 / (len(newest) - 1) * _RECORDER_ENTRIES

@@ -16,7 +16,7 @@ from dsray_inspect.agent.sampling.observation import SampleRequest
 from dsray_inspect.agent.text.command_hint import CommandHint
 
 _CommandT = TypeVar("_CommandT", bound=Callable[..., Any])
-DEFAULT_MAX_PAUSE_MS = 100.0
+_DEFAULT_MAX_PAUSE_MS = 100.0
 DEFAULT_TIMEOUT_S = 120.0
 """Ray can wait forever for a GCS that does not answer."""
 _JSON = "json"
@@ -49,7 +49,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     def request(self, **more: Any) -> SampleRequest:
         """Return the request for samples with the limits of this call."""
-        pause_ms = DEFAULT_MAX_PAUSE_MS if self.max_pause is None else self.max_pause
+        pause_ms = _DEFAULT_MAX_PAUSE_MS if self.max_pause is None else self.max_pause
         return SampleRequest(inject=not self.no_inject, max_pause_ms=pause_ms, **more)
 
     def hint(self, job: str | None) -> CommandHint:

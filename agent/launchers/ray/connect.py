@@ -26,14 +26,14 @@ from dsray_inspect.agent.errors import (
 from dsray_inspect.agent.launchers.ray.local import LocalCluster, find_clusters, tokens_of
 from dsray_inspect.agent.launchers.ray.token import token_place
 
-CONNECT_S = 3.0
-GCS_S = 8.0
-DEFAULT_PORT = 6379
-FRAME_HEADER = 9
-SETTINGS = 4
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, SETTINGS, 0, 0, 0, 0, 0))
+_CONNECT_S = 3.0
+_GCS_S = 8.0
+_DEFAULT_PORT = 6379
+_FRAME_HEADER = 9
+_SETTINGS = 4
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, _SETTINGS, 0, 0, 0, 0, 0))
 """How an HTTP/2 client begins (RFC 9113); a server answers with a SETTINGS frame as well."""
-CHECK_PORT = "Check the port: the GCS's is usually 6379, not the dashboard's or the client's."
+_CHECK_PORT = "Check the port: the GCS's is usually 6379, not the dashboard's or the client's."
 
 
 def choose_address(flag: str | None) -> str:
@@ -41,7 +41,7 @@ def choose_address(flag: str | None) -> str:
     given = flag or os.environ.get(shelf.ADDRESS_VARIABLE)
 
     if given and given not in ("auto", "local"):
-        return normalize(given)
+        return _normalize(given)
 
     clusters = find_clusters()
 
@@ -63,7 +63,7 @@ def choose_address(flag: str | None) -> str:
     return clusters[0].address
 
 
-def normalize(address: str) -> str:
+def _normalize(address: str) -> str:
     """Return HOST:PORT of a GCS address as users write them."""
     if address.startswith(("http://", "https://")):
         raise UsageError(
@@ -80,7 +80,7 @@ def normalize(address: str) -> str:
     host, separator, port = address.rpartition(":")
 
     if not separator:
-        return f"{address}:{DEFAULT_PORT}"
+        return f"{address}:{_DEFAULT_PORT}"
 
     if not host or not port.isdigit() or int(port) > 65535:
         raise UsageError(f"{address} is not an address.", help_text="Write HOST:PORT.")
@@ -95,35 +95,35 @@ def connect(address: str) -> None:
         ClusterUnreachable: nothing listens, or it is no GCS.
         PermissionMissing: it wants a token that we do not have.
     """
-    local = next((c for c in find_clusters() if same_endpoint(c.address, address)), None)
-    check_port(address, local)
+    local = next((c for c in find_clusters() if _same_endpoint(c.address, address)), None)
+    _check_port(address, local)
     mode = os.environ.get(shelf.AUTH_MODE_VARIABLE, "").lower()
 
     # Ray's C++ side would abort in token mode without a token.
-    if mode == "token" and not has_token():
-        switch_mode("disabled")
+    if mode == "token" and not _has_token():
+        _switch_mode("disabled")
 
     try:
-        ask_gcs(address, local)
+        _ask_gcs(address, local)
     except PermissionMissing as refusal:
-        if mode == "disabled" or (mode == "token" and has_token()):
+        if mode == "disabled" or (mode == "token" and _has_token()):
             raise
 
-        ask_with_token(address, local, refusal)
+        _ask_with_token(address, local, refusal)
 
 
-def ask_with_token(address: str, local: LocalCluster | None, refusal: PermissionMissing) -> None:
+def _ask_with_token(address: str, local: LocalCluster | None, refusal: PermissionMissing) -> None:
     """Ask again with Ray's own token, then with that of the user who started a local cluster.
 
     Raises:
         PermissionMissing: there is no token, or none that the cluster takes.
     """
-    for token in tokens(local):
+    for token in _tokens(local):
         os.environ.update(token)
-        switch_mode("token")
+        _switch_mode("token")
 
         try:
-            ask_gcs(address, local)
+            _ask_gcs(address, local)
             return
         except PermissionMissing as error:
             refusal = error
@@ -131,7 +131,7 @@ def ask_with_token(address: str, local: LocalCluster | None, refusal: Permission
     raise refusal
 
 
-def check_port(address: str, local: LocalCluster | None) -> None:
+def _check_port(address: str, local: LocalCluster | None) -> None:
     """Return when something listens that speaks as gRPC servers do.
 
     Raises:
@@ -140,7 +140,7 @@ def check_port(address: str, local: LocalCluster | None) -> None:
     host, _, port = address.rpartition(":")
 
     try:
-        end = socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S)
+        end = socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S)
     except OSError as error:
         raise ClusterUnreachable(
             f"No Ray cluster answers at {address}: {error.strerror or error}.",
@@ -151,46 +151,46 @@ def check_port(address: str, local: LocalCluster | None) -> None:
         if os.environ.get(shelf.TLS_VARIABLE, "0").lower() in ("1", "true"):
             return
 
-        end.settimeout(GCS_S)
+        end.settimeout(_GCS_S)
 
         try:
-            end.sendall(PREFACE)
-            frame = end.recv(FRAME_HEADER, socket.MSG_WAITALL)
+            end.sendall(_PREFACE)
+            frame = end.recv(_FRAME_HEADER, socket.MSG_WAITALL)
         except TimeoutError:
-            raise silent(address, local) from None
+            raise _silent(address, local) from None
         except OSError:
             frame = b""
 
-    if len(frame) < FRAME_HEADER or frame[3] != SETTINGS:
+    if len(frame) < _FRAME_HEADER or frame[3] != _SETTINGS:
         raise ClusterUnreachable(
             f"{address} listens, but it is no Ray GCS: it does not speak gRPC.",
-            help_text=CHECK_PORT,
+            help_text=_CHECK_PORT,
         )
 
 
-def silent(address: str, local: LocalCluster | None) -> ClusterUnreachable:
+def _silent(address: str, local: LocalCluster | None) -> ClusterUnreachable:
     """Say that something took our connection and then gave no answer."""
     if local is None:
         return ClusterUnreachable(
-            f"{address} listens, but gave no answer as a Ray GCS in {GCS_S:.0f} s.",
-            help_text=CHECK_PORT,
+            f"{address} listens, but gave no answer as a Ray GCS in {_GCS_S:.0f} s.",
+            help_text=_CHECK_PORT,
         )
 
     return ClusterUnreachable(
-        f"The GCS at {address} gave no answer in {GCS_S:.0f} s, though a raylet of its cluster "
+        f"The GCS at {address} gave no answer in {_GCS_S:.0f} s, though a raylet of its cluster "
         f"runs here (pid {local.raylet_pid}): it is stopped, overloaded or without memory.",
         help_text=f"Look at its process and its log: {local.logs or 'logs'}/gcs_server.out",
     )
 
 
-def same_endpoint(one: str, other: str) -> bool:
+def _same_endpoint(one: str, other: str) -> bool:
     """Return whether two addresses have the same port and one machine's host."""
     host, _, port = one.rpartition(":")
     other_host, _, other_port = other.rpartition(":")
     return port == other_port and (host == other_host or other_host in ("127.0.0.1", "localhost"))
 
 
-def has_token() -> bool:
+def _has_token() -> bool:
     """Return whether Ray finds a token where it looks: variable, path, home.
 
     Raises:
@@ -210,16 +210,16 @@ def has_token() -> bool:
         ) from error
 
 
-def tokens(local: LocalCluster | None) -> Iterator[dict[str, str]]:
+def _tokens(local: LocalCluster | None) -> Iterator[dict[str, str]]:
     """Yield the variables by which Ray finds a token: ours first, then the local cluster's."""
-    if has_token():
+    if _has_token():
         yield {}
 
     if local is not None and shelf.TOKEN_VARIABLE not in os.environ:
         yield from tokens_of(local)
 
 
-def switch_mode(mode: str) -> None:
+def _switch_mode(mode: str) -> None:
     """Switch this process to `token` or `disabled`; Ray remembers mode and token otherwise."""
     os.environ[shelf.AUTH_MODE_VARIABLE] = mode
 
@@ -230,7 +230,7 @@ def switch_mode(mode: str) -> None:
         Config.initialize("")
 
 
-def ask_gcs(address: str, local: LocalCluster | None) -> None:
+def _ask_gcs(address: str, local: LocalCluster | None) -> None:
     """Ask the GCS for its cluster id.
 
     Raises:
@@ -241,25 +241,25 @@ def ask_gcs(address: str, local: LocalCluster | None) -> None:
 
     try:
         with ray_kept_quiet():
-            answered = within(GCS_S, lambda: gcs_client(address))
+            answered = within(_GCS_S, lambda: _gcs_client(address))
     except InspectError:
         raise
     except Exception as error:
         refused = isinstance(error, getattr(exceptions, "AuthenticationError", ()))
 
         if refused or "InvalidAuthToken" in str(error):
-            raise token_refused(address) from error
+            raise _token_refused(address) from error
 
         raise ClusterUnreachable(
-            f"{address} listens, but does not answer as a Ray GCS: {words(error)}.",
-            help_text=CHECK_PORT,
+            f"{address} listens, but does not answer as a Ray GCS: {_words(error)}.",
+            help_text=_CHECK_PORT,
         ) from error
 
     if not answered:
-        raise silent(address, local)
+        raise _silent(address, local)
 
 
-def words(error: Exception) -> str:
+def _words(error: Exception) -> str:
     return str(error)[:120].rstrip(" .:") or type(error).__name__
 
 
@@ -278,7 +278,7 @@ def ray_kept_quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
-def gcs_client(address: str) -> Any:
+def _gcs_client(address: str) -> Any:
     from ray._raylet import GcsClient
 
     return GcsClient(address=address)
@@ -304,11 +304,11 @@ def within(limit_s: float, call: Callable[[], object]) -> bool:
     return not thread.is_alive()
 
 
-def token_refused(address: str) -> PermissionMissing:
+def _token_refused(address: str) -> PermissionMissing:
     """Say which side of a token mismatch is wrong."""
     mode = os.environ.get(shelf.AUTH_MODE_VARIABLE, "").lower()
 
-    if not has_token():
+    if not _has_token():
         return PermissionMissing(
             f"The cluster at {address} wants a token, and none is set here.",
             help_text="Set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, or put it into ~/.ray/auth_token "

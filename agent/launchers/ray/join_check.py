@@ -18,7 +18,7 @@ from dsray_inspect.agent.errors import ClusterUnreachable, InspectError, Permiss
 from dsray_inspect.agent.handles import NodeHandle
 from dsray_inspect.agent.launchers.ray.local import raylets
 
-SOCKET_S = 2.0
+_SOCKET_S = 2.0
 
 
 class Raylet(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +37,7 @@ def check_membership(nodes: Iterable[NodeHandle]) -> None:
         PermissionMissing: the raylet is another user's.
     """
     alive = {node.node_id for node in nodes if node.alive}
-    seen = list(seen_raylets())
+    seen = list(_seen_raylets())
 
     if seen and not all(raylet.node_id for raylet in seen):
         return  # an older Ray, which finds its node by other means
@@ -52,13 +52,13 @@ def check_membership(nodes: Iterable[NodeHandle]) -> None:
             "that shares its processes and /tmp/ray.",
         )
 
-    failures = [error for error in map(socket_error, ours) if error is not None]
+    failures = [error for error in map(_socket_error, ours) if error is not None]
 
     if len(failures) == len(ours):
         raise failures[0]
 
 
-def seen_raylets() -> Iterable[Raylet]:
+def _seen_raylets() -> Iterable[Raylet]:
     for pid, command in raylets():
         flags = dict(word.partition("=")[::2] for word in command.split() if word.startswith("--"))
         yield Raylet(
@@ -68,9 +68,9 @@ def seen_raylets() -> Iterable[Raylet]:
         )
 
 
-def socket_error(raylet: Raylet) -> InspectError | None:
+def _socket_error(raylet: Raylet) -> InspectError | None:
     """Return why the raylet cannot be talked to, None when it can."""
-    if is_stopped(raylet.pid):
+    if _is_stopped(raylet.pid):
         return ClusterUnreachable(
             f"The raylet of this node (pid {raylet.pid}) is stopped, by a signal or a debugger.",
             help_text=f"kill -CONT {raylet.pid}        # lets it go on",
@@ -80,15 +80,15 @@ def socket_error(raylet: Raylet) -> InspectError | None:
         return None
 
     with socket.socket(socket.AF_UNIX) as end:
-        end.settimeout(SOCKET_S)
+        end.settimeout(_SOCKET_S)
 
         try:
             end.connect(raylet.socket)
         except PermissionError:
             return PermissionMissing(
-                f"The raylet of this node is user {owner(raylet.pid)}'s; its socket does not let "
+                f"The raylet of this node is user {_owner(raylet.pid)}'s; its socket does not let "
                 f"in user {os.geteuid()}.",
-                help_text=f"Run dsray-inspect as user {owner(raylet.pid)}.",
+                help_text=f"Run dsray-inspect as user {_owner(raylet.pid)}.",
             )
         except FileNotFoundError:
             return ClusterUnreachable(
@@ -104,7 +104,7 @@ def socket_error(raylet: Raylet) -> InspectError | None:
     return None
 
 
-def is_stopped(pid: int) -> bool:
+def _is_stopped(pid: int) -> bool:
     """Return whether a process is in state T or t, as /proc/PID/stat has it."""
     try:
         with open(f"/proc/{pid}/stat") as file:
@@ -113,7 +113,7 @@ def is_stopped(pid: int) -> bool:
         return False
 
 
-def owner(pid: int) -> str:
+def _owner(pid: int) -> str:
     try:
         return str(os.stat(f"/proc/{pid}").st_uid)
     except OSError:

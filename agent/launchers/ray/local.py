@@ -10,8 +10,8 @@ import msgspec
 
 from dsray_inspect.agent.compat import ray as shelf
 
-GCS_ADDRESS = re.compile(rf"{shelf.GCS_ADDRESS_FLAG}=(\S+)")
-LOG_FOLDER = re.compile(rf"{shelf.LOG_FOLDER_FLAG}=(\S+)")
+_GCS_ADDRESS = re.compile(rf"{shelf.GCS_ADDRESS_FLAG}=(\S+)")
+_LOG_FOLDER = re.compile(rf"{shelf.LOG_FOLDER_FLAG}=(\S+)")
 
 
 class LocalCluster(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,10 +27,10 @@ def find_clusters() -> list[LocalCluster]:
     found: dict[str, LocalCluster] = {}
 
     for pid, command in raylets():
-        address = GCS_ADDRESS.search(command)
+        address = _GCS_ADDRESS.search(command)
 
-        if address and same_network(pid):
-            logs = LOG_FOLDER.search(command)
+        if address and _same_network(pid):
+            logs = _LOG_FOLDER.search(command)
             found.setdefault(
                 address.group(1),
                 LocalCluster(
@@ -45,7 +45,7 @@ def find_clusters() -> list[LocalCluster]:
 
 def tokens_of(cluster: LocalCluster) -> Iterator[dict[str, str]]:
     """Yield the variables by which Ray finds the token that a cluster's own raylet has."""
-    variables = environ_of(cluster.raylet_pid)
+    variables = _environ_of(cluster.raylet_pid)
     home = variables.get("HOME")
     path = variables.get(shelf.TOKEN_PATH_VARIABLE) or (
         home and os.path.join(home, shelf.TOKEN_FILE)
@@ -72,7 +72,7 @@ def raylets() -> Iterator[tuple[int, str]]:
             yield int(entry), b" ".join(arguments).decode("utf-8", "replace")
 
 
-def same_network(pid: int) -> bool:
+def _same_network(pid: int) -> bool:
     """Return whether a process is in our network namespace; yes where we may not know."""
     try:
         return os.readlink(f"/proc/{pid}/ns/net") == os.readlink("/proc/self/ns/net")
@@ -80,7 +80,7 @@ def same_network(pid: int) -> bool:
         return True
 
 
-def environ_of(pid: int) -> dict[str, str]:
+def _environ_of(pid: int) -> dict[str, str]:
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             block = file.read().decode("utf-8", "replace")

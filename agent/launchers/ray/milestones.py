@@ -19,7 +19,7 @@ from dsray_inspect.agent.launchers.ray.task_events import (
 )
 from dsray_inspect.agent.launchers.start import Milestones, S
 
-TOOK = re.compile(ray.STEP_SECONDS)
+_TOOK = re.compile(ray.STEP_SECONDS)
 ASKED = ray.TASK_ASKED_STATES
 ENDED = ray.TASK_ENDED_STATES
 
@@ -37,24 +37,24 @@ def from_history(
     last = max(creations, key=lambda task: state(task, *ENDED) or 0, default=None)
     row = present[last.actor_id] if last else None
     times = history.processes.get(row.worker_id) if row else None
-    group = group_of(actors, groups)
+    group = _group_of(actors, groups)
     return Milestones(
         fit_ns=state(made, *ASKED),
         controller_ns=state(made, *ENDED)
         or (round(controller.started_at * S) if controller and controller.started_at else None),
         group_asked_ns=(group.requested_ns or None) if group else None,
         group_ready_ns=(group.created_ns if group else None)
-        or first(state(task, *ASKED) for task in creations),
+        or _first(state(task, *ASKED) for task in creations),
         launched_ns=times.launched_ns if times else None,
         running_ns=state(last, ray.TASK_RUNNING_STATE),
-        created_ns=state(last, *ENDED) if everyone(creations, present) else None,
-        join_ns=first(
+        created_ns=state(last, *ENDED) if _everyone(creations, present) else None,
+        join_ns=_first(
             state(task, ray.TASK_RUNNING_STATE) for task in tasks if task.name == JOIN_GROUP
         ),
-        joined_ns=ended(tasks, JOIN_GROUP, present),
-        trained_ns=ended(tasks, START_TRAINING, present),
-        unpickled_ns=unpickled(tasks),
-        restart=had_another_group(history, present, own),
+        joined_ns=_ended(tasks, JOIN_GROUP, present),
+        trained_ns=_ended(tasks, START_TRAINING, present),
+        unpickled_ns=_unpickled(tasks),
+        restart=_had_another_group(history, present, own),
     )
 
 
@@ -64,33 +64,33 @@ def state(task: TaskRow | None, *names: str) -> int | None:
     return found[0] if found else None
 
 
-def first(times: Iterable[int | None]) -> int | None:
+def _first(times: Iterable[int | None]) -> int | None:
     return min((one for one in times if one is not None), default=None)
 
 
-def everyone(tasks: Sequence[TaskRow], present: Mapping[str, object]) -> bool:
+def _everyone(tasks: Sequence[TaskRow], present: Mapping[str, object]) -> bool:
     """Return whether there is an ended task of each rank."""
     done = {task.actor_id for task in tasks if state(task, *ENDED) is not None}
     return bool(present) and done == set(present)
 
 
-def ended(tasks: Sequence[TaskRow], name: str, present: Mapping[str, object]) -> int | None:
+def _ended(tasks: Sequence[TaskRow], name: str, present: Mapping[str, object]) -> int | None:
     """Return when the last rank had ended a task, None while one has not."""
     named = [task for task in tasks if task.name == name]
 
-    if not everyone(named, present):
+    if not _everyone(named, present):
         return None
 
     return max(state(task, *ENDED) or 0 for task in named)
 
 
-def unpickled(tasks: Sequence[TaskRow]) -> int:
+def _unpickled(tasks: Sequence[TaskRow]) -> int:
     """Return the longest time that a rank took for what the training function needs imported."""
     spans = [task.span(ray.UNPICKLE_SPAN) for task in tasks if task.name == INIT_CONTEXT]
     return max((span.end_ns - span.start_ns for span in spans if span), default=0)
 
 
-def group_of(actors: RunHandle, groups: Sequence[PlacementGroup]) -> PlacementGroup | None:
+def _group_of(actors: RunHandle, groups: Sequence[PlacementGroup]) -> PlacementGroup | None:
     """Return the placement group of the workers; without any, the only one that is pending."""
     ids = {row.placement_group_id for row in actors.workers}
 
@@ -101,13 +101,13 @@ def group_of(actors: RunHandle, groups: Sequence[PlacementGroup]) -> PlacementGr
     return pending[0] if len(pending) == 1 else None
 
 
-def had_another_group(
+def _had_another_group(
     history: TaskHistory, present: Mapping[str, object], controller: Sequence[TaskRow]
 ) -> bool:
     """Return whether the controller made workers before the present ones."""
     runs = {task.task_id for task in controller}
     firsts = [state(t, *ASKED) for t in history.tasks if t.actor_id in present and t.is_creation]
-    began = first(firsts)
+    began = _first(firsts)
     return began is not None and any(
         task.is_creation
         and task.name == CREATE_WORKER
@@ -131,19 +131,19 @@ def from_log(lines: Sequence[tuple[int, str]]) -> Milestones:
             groups += 1
             found = {"group_asked_ns": at_ns}
         elif ray.PLACEMENT_READY in message:
-            found["group_asked_ns"] = at_ns - took(message)
+            found["group_asked_ns"] = at_ns - _took(message)
             found["group_ready_ns"] = at_ns
         elif ray.WORKERS_CREATED in message:
             found["created_ns"] = at_ns
         elif f"{ray.CALLBACKS_DONE} callbacks" in message:
-            found |= backend(at_ns, message)
+            found |= _backend(at_ns, message)
         elif ray.FUNCTION_LAUNCHED in message:
             found["trained_ns"] = at_ns
 
     return Milestones(**found, restart=groups > 1)
 
 
-def backend(at_ns: int, message: str) -> dict[str, int]:
+def _backend(at_ns: int, message: str) -> dict[str, int]:
     """Return begin and end of Ray Train's backend set-up, which is the rendezvous mostly.
 
     Only durations are logged, of callbacks that run one after the other.
@@ -154,13 +154,13 @@ def backend(at_ns: int, message: str) -> dict[str, int]:
     if ray.BACKEND_CALLBACK not in names:
         return {}
 
-    begin_ns = at_ns - took(message)
+    begin_ns = at_ns - _took(message)
     place = names.index(ray.BACKEND_CALLBACK)
     before = sum(round(float(text) * S) for _, text in durations[:place])
     length = round(float(durations[place][1]) * S)
     return {"join_ns": begin_ns + before, "joined_ns": begin_ns + before + length}
 
 
-def took(message: str) -> int:
-    found = TOOK.search(message)
+def _took(message: str) -> int:
+    found = _TOOK.search(message)
     return round(float(found[1]) * S) if found else 0

@@ -18,7 +18,7 @@ from typing import Any
 from dsray_inspect.agent.compat import ray as shelf
 from dsray_inspect.agent.errors import UsageError
 
-TAKEN = ("--runtime-env", "--runtime-env-json", "--working-dir")
+_TAKEN = ("--runtime-env", "--runtime-env-json", "--working-dir")
 
 
 def submit(options: Sequence[str], command: Sequence[str]) -> int:
@@ -29,12 +29,12 @@ def submit(options: Sequence[str], command: Sequence[str]) -> int:
     """
     with tempfile.TemporaryDirectory(prefix="dsray-submit-") as folder:
         kept, given = taken_out(options)
-        runtime_env = with_recorder(runtime_env_of(given), staged(Path(folder)))
-        argv = [*ray_job_submit(), *kept, "--runtime-env-json", json.dumps(runtime_env)]
+        runtime_env = with_recorder(_runtime_env_of(given), staged(Path(folder)))
+        argv = [*_ray_job_submit(), *kept, "--runtime-env-json", json.dumps(runtime_env)]
         return subprocess.run([*argv, "--", *command], check=False).returncode
 
 
-def ray_job_submit() -> list[str]:
+def _ray_job_submit() -> list[str]:
     """Return the command beside this Python, else that of the module."""
     beside = Path(sys.executable).with_name("ray")
     ray = [str(beside)] if beside.exists() else [shutil.which("ray") or "ray"]
@@ -50,7 +50,7 @@ def taken_out(options: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     for word in words:
         name, equals, value = word.partition("=")
 
-        if name not in TAKEN:
+        if name not in _TAKEN:
             kept.append(word)
             continue
 
@@ -64,7 +64,7 @@ def taken_out(options: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     return kept, given
 
 
-def runtime_env_of(given: dict[str, str]) -> dict[str, Any]:
+def _runtime_env_of(given: dict[str, str]) -> dict[str, Any]:
     """Return the user's runtime environment as `ray job submit` itself would read it."""
     from ray.dashboard.modules.dashboard_sdk import parse_runtime_env_args
 

@@ -20,20 +20,20 @@ from dsray_inspect.agent.launchers.ray.records import (
 )
 from dsray_inspect.agent.launchers.start import StoreTotals
 
-POLLS = f"{shelf.WORKER_CLASS}.{shelf.POLL_TASK}"
-CREATE_CONTROLLER = f"{shelf.CONTROLLER_CLASS}.{shelf.CREATE_TASK}"
+_POLLS = f"{shelf.WORKER_CLASS}.{shelf.POLL_TASK}"
+_CREATE_CONTROLLER = f"{shelf.CONTROLLER_CLASS}.{shelf.CREATE_TASK}"
 CREATE_WORKER = f"{shelf.WORKER_CLASS}.{shelf.CREATE_TASK}"
 INIT_CONTEXT = f"{shelf.WORKER_CLASS}.{shelf.CONTEXT_TASK}"
 JOIN_GROUP = f"{shelf.EXECUTE_TASK}.{shelf.SETUP_TORCH[0]}"
 START_TRAINING = f"{shelf.WORKER_CLASS}.{shelf.TRAIN_TASK}"
-START = (CREATE_CONTROLLER, CREATE_WORKER, INIT_CONTEXT, JOIN_GROUP, START_TRAINING)
+_START = (_CREATE_CONTROLLER, CREATE_WORKER, INIT_CONTEXT, JOIN_GROUP, START_TRAINING)
 """Enough to rebuild a start, where all tasks of a job are too many."""
-MAX_TASKS = 10_000
-MAX_PROCESSES = 10_000
-MAX_NODES = 32
-CALL_S = 3.0
-STORE_S = 1.0
-NEVER_MS = 2**63
+_MAX_TASKS = 10_000
+_MAX_PROCESSES = 10_000
+_MAX_NODES = 32
+_CALL_S = 3.0
+_STORE_S = 1.0
+_NEVER_MS = 2**63
 """Times that were never set come as 2^64-1."""
 
 
@@ -43,12 +43,12 @@ def read_history(address: str, job_id: str, nodes: Sequence[NodeHandle] = ()) ->
     Never raises: what cannot be read is said in `why`.
     """
     try:
-        with channel(address) as open_channel:
-            tasks, left_out = read_tasks(open_channel, job_id)
+        with _channel(address) as open_channel:
+            tasks, left_out = _read_tasks(open_channel, job_id)
             return TaskHistory(
                 tasks=tuple(tasks),
-                processes=read_processes(open_channel),
-                stores=read_stores(nodes),
+                processes=_read_processes(open_channel),
+                stores=_read_stores(nodes),
                 left_out=left_out,
             )
     except Exception as error:
@@ -57,7 +57,7 @@ def read_history(address: str, job_id: str, nodes: Sequence[NodeHandle] = ()) ->
 
 
 @contextlib.contextmanager
-def channel(address: str) -> Iterator[Any]:
+def _channel(address: str) -> Iterator[Any]:
     from ray._private.grpc_utils import init_grpc_channel
 
     opened = init_grpc_channel(address, options=(("grpc.enable_http_proxy", 0),))
@@ -68,7 +68,7 @@ def channel(address: str) -> Iterator[Any]:
         opened.close()
 
 
-def read_tasks(open_channel: Any, job_id: str) -> tuple[list[TaskRow], int]:
+def _read_tasks(open_channel: Any, job_id: str) -> tuple[list[TaskRow], int]:
     """Return a job's tasks, and how many were not sent; those of the start come first."""
     from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
 
@@ -80,40 +80,40 @@ def read_tasks(open_channel: Any, job_id: str) -> tuple[list[TaskRow], int]:
         filters.job_filters.add(job_id=bytes.fromhex(job_id), predicate=equal)
         chosen = gcs_service_pb2.FilterPredicate.Value(predicate)
         filters.task_name_filters.add(task_name=name, predicate=chosen)
-        request = gcs_service_pb2.GetTaskEventsRequest(limit=MAX_TASKS, filters=filters)
-        return stub.GetTaskEvents(request, timeout=CALL_S)
+        request = gcs_service_pb2.GetTaskEventsRequest(limit=_MAX_TASKS, filters=filters)
+        return stub.GetTaskEvents(request, timeout=_CALL_S)
 
-    reply = ask(POLLS, "NOT_EQUAL")
+    reply = ask(_POLLS, "NOT_EQUAL")
 
     if not reply.num_truncated:
-        return [task_row(task) for task in reply.events_by_task], 0
+        return [_task_row(task) for task in reply.events_by_task], 0
 
-    replies = [ask(name, "EQUAL") for name in START]
+    replies = [ask(name, "EQUAL") for name in _START]
     left_out = reply.num_truncated + len(reply.events_by_task)
-    return [task_row(task) for one in replies for task in one.events_by_task], left_out
+    return [_task_row(task) for one in replies for task in one.events_by_task], left_out
 
 
-def read_processes(open_channel: Any) -> dict[str, ProcessTimes]:
+def _read_processes(open_channel: Any) -> dict[str, ProcessTimes]:
     """Return when each living worker process was launched and registered, by worker id."""
     from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
 
     stub = gcs_service_pb2_grpc.WorkerInfoGcsServiceStub(open_channel)
     request = gcs_service_pb2.GetAllWorkerInfoRequest(
-        limit=MAX_PROCESSES,
+        limit=_MAX_PROCESSES,
         filters=gcs_service_pb2.GetAllWorkerInfoRequest.Filters(is_alive=True),
     )
-    reply = stub.GetAllWorkerInfo(request, timeout=CALL_S)
+    reply = stub.GetAllWorkerInfo(request, timeout=_CALL_S)
     return {
         row.worker_address.worker_id.hex(): ProcessTimes(
             launched_ns=row.worker_launch_time_ms * 1_000_000,
             registered_ns=row.start_time_ms * 1_000_000,
         )
         for row in reply.worker_table_data
-        if 0 < row.worker_launch_time_ms < NEVER_MS
+        if 0 < row.worker_launch_time_ms < _NEVER_MS
     }
 
 
-def read_stores(nodes: Sequence[NodeHandle]) -> StoreTotals | None:
+def _read_stores(nodes: Sequence[NodeHandle]) -> StoreTotals | None:
     """Return the sums of the nodes' object stores; None where one does not tell in time."""
     from ray.core.generated import node_manager_pb2, node_manager_pb2_grpc
 
@@ -122,18 +122,18 @@ def read_stores(nodes: Sequence[NodeHandle]) -> StoreTotals | None:
     with contextlib.ExitStack() as stack:
         stubs = [
             node_manager_pb2_grpc.NodeManagerServiceStub(
-                stack.enter_context(channel(f"{node.ip}:{node.port}"))
+                stack.enter_context(_channel(f"{node.ip}:{node.port}"))
             )
-            for node in nodes[:MAX_NODES]
+            for node in nodes[:_MAX_NODES]
         ]
-        calls = [stub.GetNodeStats.future(request, timeout=STORE_S) for stub in stubs]
+        calls = [stub.GetNodeStats.future(request, timeout=_STORE_S) for stub in stubs]
 
         try:
             stats = [call.result().store_stats for call in calls]
         except Exception:
             return None
 
-    if not stats or len(nodes) > MAX_NODES:
+    if not stats or len(nodes) > _MAX_NODES:
         return None
 
     return StoreTotals(
@@ -143,7 +143,7 @@ def read_stores(nodes: Sequence[NodeHandle]) -> StoreTotals | None:
     )
 
 
-def task_row(message: Any) -> TaskRow:
+def _task_row(message: Any) -> TaskRow:
     from ray.core.generated import common_pb2
 
     info, updates = message.task_info, message.state_updates

@@ -12,13 +12,13 @@ from dsray_inspect.agent.launchers.ray.adapters import Adapter
 from dsray_inspect.agent.launchers.ray.train_v1 import TrainV1
 from dsray_inspect.agent.launchers.ray.train_v2 import TrainV2
 
-ADAPTERS: tuple[Adapter, ...] = (TrainV2(), TrainV1())
+_ADAPTERS: tuple[Adapter, ...] = (TrainV2(), TrainV1())
 
 
 def adapter_of(generation: str) -> Adapter:
-    return next(adapter for adapter in ADAPTERS if adapter.generation == generation)
+    return next(adapter for adapter in _ADAPTERS if adapter.generation == generation)
 
 
 def find_runs(actors: Sequence[ProcessHandle]) -> list[RunHandle]:
     """Return all Ray Train runs among the actors of one job."""
-    return [run for adapter in ADAPTERS for run in adapter.runs(actors)]
+    return [run for adapter in _ADAPTERS for run in adapter.runs(actors)]
