@@ -54,7 +54,9 @@ def document(timeline: Timeline) -> dict[str, Any]:
     origin_ns = min((span.start_ns for span in timeline.spans), default=0)
     placed = _place(timeline)
     names = list(_metadata(timeline, placed))
-    drawn = [_slice_of(one, origin_ns) for one in placed] + list(_flows(placed, origin_ns))
+    drawn = [_slice_of(placed_span, origin_ns) for placed_span in placed] + list(
+        _flows(placed, origin_ns)
+    )
     # Equal starts: the enclosing span comes first, and a flow after the slice that it leaves.
     drawn.sort(key=lambda event: (event["ts"], event["ph"] in "stf", -event.get("dur", 1e18)))
     return {
@@ -102,7 +104,7 @@ def _place(timeline: Timeline) -> list[Placed]:
     # Open spans are drawn beyond all others.
     after_ns = timeline.last_ns + 1
     by_start = sorted(
-        timeline.spans, key=lambda one: (one.start_ns, -one.end_by(after_ns), one.process)
+        timeline.spans, key=lambda span: (span.start_ns, -span.end_by(after_ns), span.process)
     )
     tracks: dict[tuple[int, str], list[Span]] = {}
 
@@ -113,13 +115,16 @@ def _place(timeline: Timeline) -> list[Placed]:
 
     for (process, track), spans in tracks.items():
         first = (_ORDER.index(track) + 1) * _LANES
-        chosen = assign_lanes([(one.start_ns, one.end_by(after_ns)) for one in spans])
+        chosen = assign_lanes([(span.start_ns, span.end_by(after_ns)) for span in spans])
         placed += [
             Placed(span, numbers[process], first + min(lane, _LANES - 1), incarnations[process])
             for span, lane in zip(spans, chosen, strict=True)
         ]
 
-    return sorted(placed, key=lambda one: (one.span.start_ns, one.pid, one.tid))
+    return sorted(
+        placed,
+        key=lambda placed_span: (placed_span.span.start_ns, placed_span.pid, placed_span.tid),
+    )
 
 
 def _incarnations_of(timeline: Timeline) -> list[int]:
@@ -132,7 +137,7 @@ def _incarnations_of(timeline: Timeline) -> list[int]:
     counts: dict[int | None, int] = {}
     found = [0] * len(timeline.processes)
 
-    for index in sorted(range(len(found)), key=lambda one: (begins.get(one, 0), one)):
+    for index in sorted(range(len(found)), key=lambda number: (begins.get(number, 0), number)):
         rank = timeline.processes[index].rank
         found[index] = counts.get(rank, 0)
         counts[rank] = found[index] + 1
@@ -149,7 +154,7 @@ def _metadata(timeline: Timeline, placed: Iterable[Placed]) -> Iterator[Event]:
         labels = f"pid {process.pid}, node {process.node_id[:8]}"
         yield _named("process_labels", number, 0, {"labels": labels})
 
-    for pid, tid in sorted({(one.pid, one.tid) for one in placed}):
+    for pid, tid in sorted({(placed_span.pid, placed_span.tid) for placed_span in placed}):
         track, lane = _ORDER[tid // _LANES - 1], tid % _LANES
         yield _named("thread_name", pid, tid, {"name": f"{track} {lane + 1}" if lane else track})
         yield _named("thread_sort_index", pid, tid, {"sort_index": tid})
@@ -163,15 +168,15 @@ def _microseconds(since_ns: int) -> float:
     return since_ns / 1000
 
 
-def _slice_of(one: Placed, origin_ns: int) -> Event:
+def _slice_of(placed: Placed, origin_ns: int) -> Event:
     """Return the span as a complete event; as a begin without an end while it is open."""
-    span = one.span
+    span = placed.span
     event: Event = {
         "ph": "B" if span.end_ns is None else "X",
         "name": span.name,
         "cat": span.kind,
-        "pid": one.pid,
-        "tid": one.tid,
+        "pid": placed.pid,
+        "tid": placed.tid,
         "ts": _microseconds(span.start_ns - origin_ns),
         "args": _args_of(span),
     }
@@ -201,22 +206,22 @@ CollectiveKey = tuple[str, bool, int]
 """Id of the collective, point-to-point, incarnation: equal on all of its ranks."""
 
 
-def _collective_key(one: Placed) -> CollectiveKey | None:
-    found = collective_id(one.span)
-    is_p2p = bool(one.span.attributes.get(semconv.COLLECTIVE_P2P))
-    return (found, is_p2p, one.incarnation) if found is not None else None
+def _collective_key(placed: Placed) -> CollectiveKey | None:
+    found = collective_id(placed.span)
+    is_p2p = bool(placed.span.attributes.get(semconv.COLLECTIVE_P2P))
+    return (found, is_p2p, placed.incarnation) if found is not None else None
 
 
 def _flows(placed: Iterable[Placed], origin_ns: int) -> Iterator[Event]:
     """Yield arrows through each collective, from the rank that entered it first to the last."""
     collectives: dict[CollectiveKey, dict[int, Placed]] = {}
 
-    for one in placed:
-        key = _collective_key(one)
+    for placed_span in placed:
+        key = _collective_key(placed_span)
 
         if key is not None:
             # Coalesced operations share a number: the first stands for them.
-            collectives.setdefault(key, {}).setdefault(one.pid, one)
+            collectives.setdefault(key, {}).setdefault(placed_span.pid, placed_span)
 
     numbers = itertools.count(1)
 

@@ -217,6 +217,10 @@ def controller_of(observation: Observation, seen: ThreadDump) -> Controller | No
         node_ip=row.node_ip,
         state=controller_state(observation.controller, row),
         waiting_on=controller_waits_on(observation, row, seen.threads),
+        asked=not (
+            isinstance(observation.controller, Unavailable)
+            and observation.controller.reason == "disabled"
+        ),
     )
 
 

@@ -77,7 +77,7 @@ def children_of(node: NodeReport, pid: int) -> list[Thread]:
 
 
 def _with_times(threads: tuple[Thread, ...], probe: ProcessProbe) -> tuple[Thread, ...]:
-    return tuple([_with_own_times(one, probe.idle_s, probe.cpu_times_s) for one in threads])
+    return tuple([_with_own_times(thread, probe.idle_s, probe.cpu_times_s) for thread in threads])
 
 
 def _with_own_times(

@@ -45,3 +45,5 @@ class Controller(Record, frozen=True, kw_only=True):
     node_ip: str
     state: str
     waiting_on: str | None
+    asked: bool = True
+    """Whether it was asked; not where an option forbids it."""

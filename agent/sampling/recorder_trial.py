@@ -6,6 +6,8 @@ that differ in every field, and asks torch for its own dump of them. Each field 
 this process's memory by its values: an offset counts when it holds the right value in every record,
 and when no other does. What is found holds for every process with the same library.
 
+It is longer than other modules because it is sent and run as one self-contained script.
+
     python recorder_trial.py FOLDER
 
 FOLDER is an empty one to meet in. Prints a JSON object: `stride`, `columns` (offset of each field in

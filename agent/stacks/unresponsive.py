@@ -32,13 +32,17 @@ def gil_keeper(threads: Sequence[Thread], before: Sequence[Thread] | None) -> Th
 
     Somebody has the GIL of every process that computes; only who does not move keeps it.
     """
-    holders = [one for one in threads if one.owns_gil and one.frames and one.name != "MainThread"]
+    holders = [
+        thread
+        for thread in threads
+        if thread.owns_gil and thread.frames and thread.name != "MainThread"
+    ]
 
     if before is None:
         return next(iter(holders), None)
 
-    then = [place(one) for one in before if one.owns_gil]
-    return next((one for one in holders if place(one) in then), None)
+    then = [place(thread) for thread in before if thread.owns_gil]
+    return next((holder for holder in holders if place(holder) in then), None)
 
 
 def place(thread: Thread) -> tuple[object, ...]:
@@ -67,7 +71,7 @@ def _task_of(frames: Sequence[Frame]) -> str:
     """Return the first function that Ray's loop called, which the task is named after."""
     for number, frame in enumerate(frames):
         if _is_waiting(frame) and number + 1 < len(frames):
-            called = [one.name for one in frames[number + 1 :] if not _is_wrapper(one)]
+            called = [frame.name for frame in frames[number + 1 :] if not _is_wrapper(frame)]
             return called[0] if called else ""
 
     return ""
@@ -81,7 +85,7 @@ def _is_wrapper(frame: Frame) -> bool:
 def _busy_loop(threads: Sequence[Thread]) -> str:
     """Say what an event loop is in, when a callback of it does not return."""
     for thread in threads:
-        in_loop = [n for n, one in enumerate(thread.frames) if path_of(one).endswith(_LOOP)]
+        in_loop = [n for n, frame in enumerate(thread.frames) if path_of(frame).endswith(_LOOP)]
 
         if in_loop and thread.frames[-1].name not in _IDLE_IN_LOOP:
             inner = thread.frames[-1]

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from dsray_inspect.agent.model import Snapshot, Worker
+from dsray_inspect.agent.model import Node, Snapshot, Worker
 from dsray_inspect.agent.startup.ranks import RankSpan, RankStart
 from dsray_inspect.agent.startup.reader import Read
 from dsray_inspect.agent.timeline import Process, Span, Timeline, Value
@@ -109,7 +109,7 @@ def _span_name(recorded: RankSpan) -> str:
 
 def _driver_of(snapshot: Snapshot) -> Process:
     driver = snapshot.driver
-    node = next((node for node in snapshot.nodes if driver and node.ip == driver.node_ip), None)
+    node = _node_at(snapshot, driver.node_ip if driver else None)
     return Process(
         role="driver",
         rank=None,
@@ -121,17 +121,21 @@ def _driver_of(snapshot: Snapshot) -> Process:
 
 
 def _controller_of(snapshot: Snapshot) -> Process:
-    control = snapshot.controller
-    node = next((node for node in snapshot.nodes if control and node.ip == control.node_ip), None)
+    controller = snapshot.controller
+    node = _node_at(snapshot, controller.node_ip if controller else None)
     return Process(
         role="controller",
         rank=None,
-        pid=control.pid if control else 0,
+        pid=controller.pid if controller else 0,
         hostname=node.hostname if node else "",
         node_id=node.node_id if node else "",
-        node_ip=control.node_ip if control else "",
-        actor_id=control.actor_id if control else None,
+        node_ip=controller.node_ip if controller else "",
+        actor_id=controller.actor_id if controller else None,
     )
+
+
+def _node_at(snapshot: Snapshot, ip: str | None) -> Node | None:
+    return next((node for node in snapshot.nodes if node.ip == ip), None)
 
 
 def _worker_of(worker: Worker) -> Process:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Sized
 
-from dsray_inspect.agent.model import Collective, Frame, Function
+from dsray_inspect.agent.model import Collective
 
 _MOST_RANGES = 8
 """How many ranks or ranges of ranks are listed before the rest is only counted."""
@@ -87,11 +87,6 @@ def _ranges(numbers: Sequence[int]) -> list[str]:
         previous = number
 
     return parts
-
-
-def _place_name(at: Function | Frame) -> str:
-    """Return "load_batch (train.py:25)"."""
-    return f"{at.name} ({at.file.rpartition('/')[2]}:{at.line})"
 
 
 def collective_name(collective: Collective) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from dsray_inspect.agent.history import History
 from dsray_inspect.agent.model import OK, Controller, DeepSpeed, Driver, Finding, Snapshot, Worker
-from dsray_inspect.agent.sampling.observation import NO_INJECT
 from dsray_inspect.agent.text.history_lines import past_lines
 from dsray_inspect.agent.text.humanize import duration, name_ranks
 from dsray_inspect.agent.text.startup import startup_lines
@@ -82,7 +81,7 @@ def _people(snapshot: Snapshot) -> str:
 
     if snapshot.controller is not None:
         control = snapshot.controller
-        doing = controller_doing(snapshot, control)
+        doing = controller_doing(control)
         rows.append(
             ("controller", names.get(control.node_ip, control.node_ip), f"pid {control.pid}", doing)
         )
@@ -110,11 +109,10 @@ def has_ended(snapshot: Snapshot) -> bool:
     return snapshot.job.has_ended
 
 
-def controller_doing(snapshot: Snapshot, controller: Controller) -> str:
+def controller_doing(controller: Controller) -> str:
     """Return state and what it waits on, as one clause."""
     if controller.state == "unknown":
-        asked = all(worker.evidence.controller != str(NO_INJECT) for worker in snapshot.workers)
-        state = "did not answer" if asked else "was not asked"
+        state = "did not answer" if controller.asked else "was not asked"
         return f"{state}, waits on {controller.waiting_on}" if controller.waiting_on else state
 
     if controller.waiting_on is None:

@@ -110,9 +110,7 @@ class Writer:
         if control is None:
             return
 
-        head = self.head(
-            "controller", control.node_ip, control.pid, controller_doing(self._snapshot, control)
-        )
+        head = self.head("controller", control.node_ip, control.pid, controller_doing(control))
         yield "└ " + head
 
         for group in self.groups("controller"):
@@ -187,22 +185,22 @@ class Writer:
         self, frames: Sequence[Frame], first: str, rest: str, mark: str = ""
     ) -> Iterator[str | Line]:
         shown = list(frames) if self._full else fold(frames)
-        visible = [one for one in shown if not (isinstance(one, Folded) and one.plumbing)]
+        visible = [frame for frame in shown if not (isinstance(frame, Folded) and frame.plumbing)]
         visible = _with_last_frame(visible or list(shown[-1:]))
         lead = first
 
-        for number, one in enumerate(visible):
+        for number, frame in enumerate(visible):
             last = number == len(visible) - 1
 
-            if isinstance(one, Folded):
+            if isinstance(frame, Folded):
                 yield self._style.paint(
-                    f"{lead}…({one.count} frame{'s' if one.count > 1 else ''} of {one.layer})",
+                    f"{lead}…({frame.count} frame{'s' if frame.count > 1 else ''} of {frame.layer})",
                     "dim",
                 )
             else:
-                name = (one.qualname or one.name).rpartition("<locals>.")[2]
-                yield Line(lead, name, place_of(one), one.layer, mark if last else "")
-                yield from self.locals(one, rest)
+                name = (frame.qualname or frame.name).rpartition("<locals>.")[2]
+                yield Line(lead, name, place_of(frame), frame.layer, mark if last else "")
+                yield from self.locals(frame, rest)
 
             lead = rest
 

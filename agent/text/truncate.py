@@ -60,7 +60,7 @@ def keep_apart(names: Iterable[str], cut: Cut) -> Cut:
         if width not in widths:
             wider = width
 
-            while len({cut(one, wider) for one in known}) < len(known):
+            while len({cut(name, wider) for name in known}) < len(known):
                 wider += 1
 
             widths[width] = wider

@@ -1,7 +1,7 @@
-"""Histories of runs as `serve` would have exposed them: real looks, changed and told one by one.
+"""Histories of runs as `serve` would have exposed them: real snapshots, changed and exposed one by one.
 
 Each run has a `serve` of its own; every sample comes out of the exporter's own collector. Two
-runs, in two clusters, have the same id: that of a job whose controller never told its run's.
+runs, in two clusters, have the same id: that of a job whose controller never gave its run's.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ STEP_S: Final = 0.5
 HUNG: Final = snapshots.recorded("hung")
 FOUND: Final = HUNG.findings[0]
 Evolve = Callable[[int], Snapshot]
-"""What the look after so many seconds sees."""
+"""The snapshot that is taken after so many seconds."""
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +51,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     lasts_s: int
     begins_s: int
     """When what goes wrong begins; at the end where nothing does."""
-    look: Evolve
+    snapshot_at: Evolve
 
     @property
     def instance(self) -> str:
@@ -59,21 +59,21 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def healthy_at(after_s: int, seed: int = 0) -> Snapshot:
-    """Return a look at three ranks that train."""
+    """Return a snapshot of three ranks that train."""
     dice = random.Random(after_s * 31 + seed)
     phases: list[Phase] = ["forward", "backward", "grad_reduce", "optimizer_step", "data", "user"]
     workers = tuple(
         msgspec.structs.replace(
-            one,
+            worker,
             phase=dice.choice(phases),
             step=int(after_s / STEP_S) + 5,
             idle_s=dice.random() / 100,
             collectives=(),
             gpus=(WorkerGpu(slot=place, visible=str(place), uuid=f"GPU-{seed}-{place}"),),
             hostname=f"host-{seed}-{place // 2}",
-            deepspeed=initialised(one),
+            deepspeed=initialised(worker),
         )
-        for place, one in enumerate(HUNG.workers)
+        for place, worker in enumerate(HUNG.workers)
     )
     node = HUNG.nodes[0]
     nodes = tuple(
@@ -81,7 +81,7 @@ def healthy_at(after_s: int, seed: int = 0) -> Snapshot:
             node,
             node_id=f"node{seed}{place}",
             hostname=f"host-{seed}-{place}",
-            gpus=tuple(gpu(seed, one) for one in range(place * 2, place * 2 + 2)),
+            gpus=tuple(gpu(seed, index) for index in range(place * 2, place * 2 + 2)),
         )
         for place in range(2)
     )
@@ -149,18 +149,18 @@ def verdict(state: VerdictState, *findings: Finding) -> Verdict:
     )
 
 
-def blamed(look: Snapshot, state: VerdictState, cause: str, *ranks: int) -> Snapshot:
-    """Return the look with a finding and its verdict."""
+def blamed(snapshot: Snapshot, state: VerdictState, cause: str, *ranks: int) -> Snapshot:
+    """Return the snapshot with a finding and its verdict."""
     finding = msgspec.convert(
         {**msgspec.structs.asdict(FOUND), "cause": cause, "ranks": ranks}, Finding
     )
-    return msgspec.structs.replace(look, findings=(finding,), verdict=verdict(state, finding))
+    return msgspec.structs.replace(snapshot, findings=(finding,), verdict=verdict(state, finding))
 
 
 def hanging(begins_s: int, seed: int) -> Evolve:
     """Rank 1 blocks; what its peers wait in is what was recorded of a real hang."""
 
-    def look(after_s: int) -> Snapshot:
+    def snapshot_at(after_s: int) -> Snapshot:
         if after_s <= begins_s:
             return healthy_at(after_s, seed)
 
@@ -168,43 +168,43 @@ def hanging(begins_s: int, seed: int) -> Evolve:
         before = healthy_at(begins_s, seed)
         workers = tuple(
             msgspec.structs.replace(
-                one,
+                worker,
                 phase=recorded.phase,
                 idle_s=for_s,
                 collectives=tuple(
                     msgspec.structs.replace(each, age_s=for_s) for each in recorded.collectives
                 ),
             )
-            for one, recorded in zip(before.workers, HUNG.workers, strict=True)
+            for worker, recorded in zip(before.workers, HUNG.workers, strict=True)
         )
         taken = msgspec.structs.replace(before, taken_at=float(BEGIN_S + after_s), workers=workers)
         return blamed(taken, "hung", "rank_blocked_in_user_code", 1) if for_s > 30 else taken
 
-    return look
+    return snapshot_at
 
 
 def straggling(begins_s: int, seed: int) -> Evolve:
     """Rank 2 computes while the others wait for it."""
 
-    def look(after_s: int) -> Snapshot:
+    def snapshot_at(after_s: int) -> Snapshot:
         now = healthy_at(after_s, seed)
 
         if after_s <= begins_s:
             return now
 
         workers = tuple(
-            msgspec.structs.replace(one, phase="backward" if one.rank == 2 else "grad_reduce")
-            for one in now.workers
+            msgspec.structs.replace(worker, phase="backward" if worker.rank == 2 else "grad_reduce")
+            for worker in now.workers
         )
         return blamed(msgspec.structs.replace(now, workers=workers), "degraded", "straggler", 2)
 
-    return look
+    return snapshot_at
 
 
 def restarting(begins_s: int, seed: int) -> Evolve:
     """Rank 0 dies; two minutes later there is another group, that goes on from a checkpoint."""
 
-    def look(after_s: int) -> Snapshot:
+    def snapshot_at(after_s: int) -> Snapshot:
         now = healthy_at(after_s, seed)
         for_s = after_s - begins_s
 
@@ -221,22 +221,23 @@ def restarting(begins_s: int, seed: int) -> Evolve:
         run = msgspec.structs.replace(back.run, attempt="another")
         return msgspec.structs.replace(back, run=run)
 
-    return look
+    return snapshot_at
 
 
-def named(look: Evolve, run_id: str) -> Evolve:
-    """Return the same looks of a run with this id."""
+def named(snapshot_at: Evolve, run_id: str) -> Evolve:
+    """Return the same snapshots of a run with this id."""
 
     def other(after_s: int) -> Snapshot:
-        one = look(after_s)
-        assert one.run is not None
-        return msgspec.structs.replace(one, run=msgspec.structs.replace(one.run, id=run_id))
+        snapshot = snapshot_at(after_s)
+        assert snapshot.run is not None
+        run = msgspec.structs.replace(snapshot.run, id=run_id)
+        return msgspec.structs.replace(snapshot, run=run)
 
     return other
 
 
 def history(
-    name: str, cluster: str, run_id: str, lasts_s: int, begins_s: int, look: Evolve
+    name: str, cluster: str, run_id: str, lasts_s: int, begins_s: int, snapshot_at: Evolve
 ) -> History:
     return History(
         name=name,
@@ -244,7 +245,7 @@ def history(
         run_id=run_id,
         lasts_s=lasts_s,
         begins_s=begins_s,
-        look=named(look, run_id),
+        snapshot_at=named(snapshot_at, run_id),
     )
 
 
@@ -264,20 +265,20 @@ def spans() -> Iterator[MetricSample]:
 
 def openmetrics() -> Iterator[str]:
     """Yield the lines of everything that was scraped."""
-    for one in HISTORIES:
-        yield from told(one)
-        yield from neighbours(one)
+    for run in HISTORIES:
+        yield from exposed(run)
+        yield from neighbours(run)
 
     yield "# EOF"
 
 
-def told(one: History) -> Iterator[str]:
+def exposed(run: History) -> Iterator[str]:
     board = LatestSample()
     collector = Collector(board, spans)
-    target = f'job="dsray",instance="{one.instance}",ray_io_cluster="{one.cluster}"'
+    target = f'job="dsray",instance="{run.instance}",ray_io_cluster="{run.cluster}"'
 
-    for after_s in range(0, one.lasts_s + 1, EVERY_S):
-        board.put(one.look(after_s))
+    for after_s in range(0, run.lasts_s + 1, EVERY_S):
+        board.put(run.snapshot_at(after_s))
 
         for family in collector.collect():
             for sample in family.samples:
@@ -288,14 +289,14 @@ def told(one: History) -> Iterator[str]:
                 yield f"{sample.name}{{{both}}} {float(sample.value)} {BEGIN_S + after_s}"
 
 
-def neighbours(one: History) -> Iterator[str]:
-    """Yield what Ray and DCGM would have told of the same nodes and GPUs."""
-    seed = next(number for number, each in enumerate(HISTORIES, 1) if each is one)
-    ray = f'job="ray",ray_io_cluster="{one.cluster}",SessionName="s"'
+def neighbours(run: History) -> Iterator[str]:
+    """Yield what Ray and DCGM would have exposed of the same nodes and GPUs."""
+    seed = next(number for number, each in enumerate(HISTORIES, 1) if each is run)
+    ray = f'job="ray",ray_io_cluster="{run.cluster}",SessionName="s"'
 
-    for after_s in range(0, one.lasts_s + 1, EVERY_S):
+    for after_s in range(0, run.lasts_s + 1, EVERY_S):
         at = BEGIN_S + after_s
-        yield f'up{{job="dsray",instance="{one.instance}",ray_io_cluster="{one.cluster}"}} 1 {at}'
+        yield f'up{{job="dsray",instance="{run.instance}",ray_io_cluster="{run.cluster}"}} 1 {at}'
         yield f'ray_object_store_memory{{{ray},instance="h{seed}",Location="MMAP_SHM"}} 4096 {at}'
 
         for name, value in (("cpu_utilization", 40), ("mem_used", 4 << 30), ("mem_total", 8 << 30)):

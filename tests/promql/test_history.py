@@ -25,9 +25,9 @@ LATEST_S = {"DsrayRunHung": 30, "DsrayRunStalled": 600, "DsrayRunRestarted": 120
 """How long after its begin an incident first fulfils a rule, where that is not at once."""
 
 
-def results(server: Prometheus, target: Target, one: History) -> list[dict[str, Any]]:
-    expr = filled(target.expr, cluster=one.cluster, run=one.run_id)
-    end = BEGIN_S + one.lasts_s
+def results(server: Prometheus, target: Target, run: History) -> list[dict[str, Any]]:
+    expr = filled(target.expr, cluster=run.cluster, run=run.run_id)
+    end = BEGIN_S + run.lasts_s
 
     if target.is_range:
         return server.over(expr, BEGIN_S, end, EVERY_S)
@@ -35,55 +35,55 @@ def results(server: Prometheus, target: Target, one: History) -> list[dict[str, 
     return server.at(expr, end)
 
 
-@pytest.mark.parametrize("one", HISTORIES, ids=lambda one: one.name)
+@pytest.mark.parametrize("run", HISTORIES, ids=lambda run: run.name)
 @pytest.mark.parametrize("board", BOARDS)
 def test_no_panel_is_empty_and_none_shows_another_run(
-    history: Prometheus, board: str, one: History
+    history: Prometheus, board: str, run: History
 ) -> None:
     for target in targets():
         if target.board != board:
             continue
 
-        found = results(history, target, one)
-        expected = one.name in ONLY_IN.get(target.panel, {one.name})
+        found = results(history, target, run)
+        expected = run.name in ONLY_IN.get(target.panel, {run.name})
         assert bool(found) == expected, (target, target.expr)
         labels = [series["metric"] for series in found]
-        assert {each.get("run_id", one.run_id) for each in labels} <= {one.run_id}
-        assert {each.get("ray_io_cluster", one.cluster) for each in labels} <= {one.cluster}
+        assert {each.get("run_id", run.run_id) for each in labels} <= {run.run_id}
+        assert {each.get("ray_io_cluster", run.cluster) for each in labels} <= {run.cluster}
 
 
 @pytest.mark.parametrize("board", BOARDS)
 def test_every_variable_has_something_to_choose(history: Prometheus, board: str) -> None:
-    one = HISTORIES[0]
+    run = HISTORIES[0]
 
     for name, variable in variables(BOARDS[board]).items():
         if name == "datasource":
             continue
 
         series, label = label_values(variable)
-        selector = filled(series, cluster=one.cluster, run=one.run_id)
+        selector = filled(series, cluster=run.cluster, run=run.run_id)
         values = history.get(f"label/{label}/values", **{"match[]": selector})
         assert values, variable
         assert name != "run" or set(values) == {"01000000", "feed01"}
 
 
-@pytest.mark.parametrize("one", HISTORIES, ids=lambda one: one.name)
-def test_ranks_and_values_are_those_of_the_run(history: Prometheus, one: History) -> None:
+@pytest.mark.parametrize("run", HISTORIES, ids=lambda run: run.name)
+def test_ranks_and_values_are_those_of_the_run(history: Prometheus, run: History) -> None:
     by_panel = {target.panel: target for target in targets()}
-    end = BEGIN_S + one.lasts_s
-    phases = results(history, by_panel["Phase of each rank"], one)
+    end = BEGIN_S + run.lasts_s
+    phases = results(history, by_panel["Phase of each rank"], run)
     assert {each["metric"]["rank"] for each in phases} == {"0", "1", "2"}
     (step,) = history.at(
-        filled(by_panel["Global step"].expr, cluster=one.cluster, run=one.run_id), end
+        filled(by_panel["Global step"].expr, cluster=run.cluster, run=run.run_id), end
     )
-    assert step["value"][1] == str(one.look(one.lasts_s).workers[0].step)
-    (verdict,) = results(history, by_panel["Verdict"], one)
-    state = {"healthy": "1", "hang": "4", "straggler": "3", "restart": "1"}[one.name]
+    assert step["value"][1] == str(run.snapshot_at(run.lasts_s).workers[0].step)
+    (verdict,) = results(history, by_panel["Verdict"], run)
+    state = {"healthy": "1", "hang": "4", "straggler": "3", "restart": "1"}[run.name]
     assert verdict["value"][1] == state
-    culprits = results(history, by_panel["Culprits"], one)
-    blamed = {"hang": {"1"}, "straggler": {"2"}}.get(one.name, {None})
+    culprits = results(history, by_panel["Culprits"], run)
+    blamed = {"hang": {"1"}, "straggler": {"2"}}.get(run.name, {None})
     assert {each["metric"].get("rank") for each in culprits} == blamed
-    gpus = results(history, by_panel["Utilization by rank, from DCGM"], one)
+    gpus = results(history, by_panel["Utilization by rank, from DCGM"], run)
     assert {each["metric"]["rank"] for each in gpus} == {"0", "1", "2"}
     assert {value for each in gpus for _, value in each["values"]} == {"0.8"}
 
@@ -102,13 +102,13 @@ def firing_s(rule: dict[str, Any], series: dict[str, Any]) -> float | None:
     return None
 
 
-def is_of(one: History, labels: dict[str, str]) -> bool:
-    own = {"ray_io_cluster": one.cluster, "run_id": one.run_id, "instance": one.instance}
+def is_of(run: History, labels: dict[str, str]) -> bool:
+    own = {"ray_io_cluster": run.cluster, "run_id": run.run_id, "instance": run.instance}
     return all(labels.get(name, value) == value for name, value in own.items())
 
 
-@pytest.mark.parametrize("one", HISTORIES, ids=lambda one: one.name)
-def test_alerts_fire_in_time_and_in_no_other_run(history: Prometheus, one: History) -> None:
+@pytest.mark.parametrize("run", HISTORIES, ids=lambda run: run.name)
+def test_alerts_fire_in_time_and_in_no_other_run(history: Prometheus, run: History) -> None:
     fired: dict[str, float] = {}
     holds: dict[str, float] = {}
 
@@ -116,18 +116,18 @@ def test_alerts_fire_in_time_and_in_no_other_run(history: Prometheus, one: Histo
         if rule["type"] != "alerting":
             continue
 
-        for series in history.over(rule["query"], BEGIN_S, BEGIN_S + one.lasts_s, EVERY_S):
+        for series in history.over(rule["query"], BEGIN_S, BEGIN_S + run.lasts_s, EVERY_S):
             at = firing_s(rule, series)
 
-            if at is not None and is_of(one, series["metric"]):
+            if at is not None and is_of(run, series["metric"]):
                 fired[rule["name"]] = min(at, fired.get(rule["name"], at))
                 holds[rule["name"]] = rule["duration"]
 
-    assert set(fired) == FIRING[one.name]
+    assert set(fired) == FIRING[run.name]
 
     for name, at in fired.items():
-        delay = at - one.begins_s - LATEST_S.get(name, 0)
-        # What began is seen by the next look, and judged by the next evaluation.
+        delay = at - run.begins_s - LATEST_S.get(name, 0)
+        # What began is seen by the next sample, and judged by the next evaluation.
         assert 0 <= delay <= holds[name] + 2 * EVERY_S, (name, at)
 
 

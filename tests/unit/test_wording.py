@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from dsray_inspect.agent.assemble.snapshot import assemble
 from dsray_inspect.agent.detectors.config_drift import ConfigDrift, KeyDifference, WorldOfOne
 from dsray_inspect.agent.detectors.detection import Detection, Facts, Place
 from dsray_inspect.agent.detectors.device_conflict import NoDevice, SharedDevice, WrongDevices
@@ -25,8 +26,11 @@ from dsray_inspect.agent.text.command_hint import CommandHint
 from dsray_inspect.agent.text.findings.wording import finding_of, load_wordings, words
 from dsray_inspect.agent.text.humanize import agree, count, duration, name_ranks, sentence, size
 from dsray_inspect.agent.text.outlook import outlook_sentence
+from dsray_inspect.agent.text.report import report
 from dsray_inspect.agent.text.why import why_text
+from dsray_inspect.agent.unavailable import Reason, Unavailable
 from tests.unit.test_text import load
+from tests.unit.test_verdict import look
 
 HINT = CommandHint(words=("j1",))
 ENDED = ProcessEnded(
@@ -127,6 +131,15 @@ def test_why_says_that_a_second_sample_was_not_asked_for() -> None:
 def test_how_a_process_ended(change: dict[str, object], cause: Cause, said: str) -> None:
     ended = msgspec.structs.replace(ENDED, **change)
     assert summary(ended, 0, cause=cause) == f"Rank 0 (pid 8273 on vm) {said}"
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"), [("disabled", "was not asked"), ("timeout", "did not answer")]
+)
+def test_a_silent_controller_was_asked_or_not(reason: Reason, said: str) -> None:
+    facts = look()
+    facts.observation.controller = Unavailable(reason=reason, detail="no answer")
+    assert said in report(assemble(facts.observation).snapshot)
 
 
 def test_numbers_agree() -> None:

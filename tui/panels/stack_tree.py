@@ -58,7 +58,7 @@ class StackTree:
         controller = self._snapshot.controller
 
         if controller is not None:
-            doing = controller_doing(self._snapshot, controller)
+            doing = controller_doing(controller)
             ip, pid = controller.node_ip, controller.pid
             yield from self._process("controller", ip, pid, doing, " └ ")
 

@@ -113,7 +113,7 @@ def process_rows(snapshot: Snapshot) -> list[Row]:
 
     if controller is not None:
         host = hosts.get(controller.node_ip, controller.node_ip)
-        doing = controller_doing(snapshot, controller)
+        doing = controller_doing(controller)
         rows.append(_process_row("controller", host, controller.pid, doing))
 
     return rows

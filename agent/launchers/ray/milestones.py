@@ -65,7 +65,7 @@ def state(task: TaskRow | None, *names: str) -> int | None:
 
 
 def _first(times: Iterable[int | None]) -> int | None:
-    return min((one for one in times if one is not None), default=None)
+    return min((time_ns for time_ns in times if time_ns is not None), default=None)
 
 
 def _everyone(tasks: Sequence[TaskRow], present: Mapping[str, object]) -> bool:

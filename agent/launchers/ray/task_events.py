@@ -90,7 +90,7 @@ def _read_tasks(open_channel: Any, job_id: str) -> tuple[list[TaskRow], int]:
 
     replies = [ask(name, "EQUAL") for name in _START]
     left_out = reply.num_truncated + len(reply.events_by_task)
-    return [_task_row(task) for one in replies for task in one.events_by_task], left_out
+    return [_task_row(task) for reply in replies for task in reply.events_by_task], left_out
 
 
 def _read_processes(open_channel: Any) -> dict[str, ProcessTimes]:
@@ -137,9 +137,9 @@ def _read_stores(nodes: Sequence[NodeHandle]) -> StoreTotals | None:
         return None
 
     return StoreTotals(
-        created_bytes=sum(one.cumulative_created_bytes for one in stats),
-        spilled_bytes=sum(one.spilled_bytes_total for one in stats),
-        spill_s=sum(one.spill_time_total_s + one.restore_time_total_s for one in stats),
+        created_bytes=sum(store.cumulative_created_bytes for store in stats),
+        spilled_bytes=sum(store.spilled_bytes_total for store in stats),
+        spill_s=sum(store.spill_time_total_s + store.restore_time_total_s for store in stats),
     )
 
 
