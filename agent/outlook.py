@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Literal
 
 from dsray_inspect.agent.assemble.role_waits import main_thread
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
-from dsray_inspect.agent.detectors.detection import STALLED_S, Facts, Place, place_of
-from dsray_inspect.agent.model import OK, Phase, Snapshot, VerdictState, Worker
+from dsray_inspect.agent.detectors.detection import (
+    Facts,
+    Place,
+    Where,
+    place_of,
+    rank_numbers,
+)
+from dsray_inspect.agent.detectors.evidence.activity import Activity
+from dsray_inspect.agent.detectors.evidence.blocked_in import where
+from dsray_inspect.agent.detectors.evidence.progress import (
+    Pace,
+    RankPace,
+    paces,
+    wait_in_vain,
+)
+from dsray_inspect.agent.model import OK, Phase, VerdictState, Worker
 
-AS_USUAL = 1.3
-ACTIVE_S = 5.0
-"""A training thread that has run within this time is taken to train."""
 PENDING = ("pending", "restarting")
 SETUP_PHASES = ("starting", "init_process_group", "deepspeed_init", "op_compile")
-Pace = Literal["active", "long steps", "idle", "idle for too short", "not known"]
+How = Literal[
+    "advance",
+    "work",
+    "not begun",
+    "is still",
+    "works for long",
+    "wait in vain",
+    "not measured",
+    "not known",
+    "are done",
+]
+"""What is true of the ranks that the outlook rests on."""
 
 
 class JobEnded(Facts, frozen=True, kw_only=True):
@@ -60,12 +84,22 @@ class RanksInSetup(Facts, frozen=True, kw_only=True):
 
 
 class RanksRun(Facts, frozen=True, kw_only=True):
-    """When the training thread that ran last did so; 0 where that is not known."""
+    """Ranks past their set-up, by the progress they make."""
 
-    pace: Pace
+    how: How
     workers: int
+    ranks: tuple[int, ...]
+    """Those of which `how` is true."""
+    place: Where | None
+    """Where most of them are."""
     step: int | None
-    idle_s: float
+    since_s: float | None
+    """Since their last step or collective, None where none is known."""
+    usual_s: float | None
+    """The longest time that they went without a collective of late."""
+    activity: Activity | None
+    why: str
+    """Why the recorder of one of them was not read; empty where all were."""
 
 
 def outlook(sample: AnalysisInput) -> tuple[VerdictState, Facts]:
@@ -98,7 +132,7 @@ def outlook(sample: AnalysisInput) -> tuple[VerdictState, Facts]:
         phases = tuple(sorted({worker.phase for worker in snapshot.workers}))
         return "starting", RanksInSetup(phases=phases)
 
-    return _ranks_run(snapshot)
+    return _ranks_run(sample)
 
 
 def _is_unseen(worker: Worker) -> bool:
@@ -128,31 +162,67 @@ def _before_workers(sample: AnalysisInput) -> Facts:
     return BeforeTraining(driver_at=place_of(inside) if inside else None)
 
 
-def _ranks_run(snapshot: Snapshot) -> tuple[VerdictState, RanksRun]:
-    """Judge by when each training thread last ran on a CPU."""
-    idle = [worker.idle_s for worker in snapshot.workers if worker.idle_s is not None]
-    steps = [worker.step for worker in snapshot.workers if worker.step is not None]
-    pace = _pace(snapshot, min(idle)) if idle else "not known"
-    return "healthy" if pace in ("active", "long steps") else "unknown", RanksRun(
-        pace=pace,
-        workers=len(snapshot.workers),
+def _ranks_run(sample: AnalysisInput) -> tuple[VerdictState, RanksRun]:
+    """Judge by whether each rank makes progress, the most doubtful ranks first."""
+    seen = paces(sample)
+    by_pace: dict[Pace, list[RankPace]] = {}
+
+    for rank in seen:
+        by_pace.setdefault(rank.pace, []).append(rank)
+
+    for pace in ("is still", "works for long"):
+        if pace in by_pace:
+            return "unknown", _ranks_in(sample, pace, by_pace[pace])
+
+    in_vain = wait_in_vain(sample)
+
+    if in_vain:
+        return "unknown", _ranks_in(sample, "wait in vain", in_vain)
+
+    if "not known" in by_pace:
+        return "unknown", _ranks_in(sample, "not known", by_pace["not known"])
+
+    if "works" in by_pace and "advances" not in by_pace:
+        return _at_work(sample, by_pace["works"])
+
+    if "advances" in by_pace:
+        return "healthy", _ranks_in(sample, "advance", by_pace["advances"])
+
+    return "unknown", _ranks_in(sample, "are done" if seen else "not known", seen)
+
+
+def _at_work(sample: AnalysisInput, ranks: Sequence[RankPace]) -> tuple[VerdictState, RanksRun]:
+    """No rank has advanced of late, and these compute."""
+    if any(rank.since_s is not None for rank in ranks):
+        return "healthy", _ranks_in(sample, "work", ranks)
+
+    if all(_could_tell(rank.member.worker) for rank in ranks):
+        return "starting", _ranks_in(sample, "not begun", ranks)
+
+    return "unknown", _ranks_in(sample, "not measured", ranks)
+
+
+def _could_tell(worker: Worker) -> bool:
+    """Tell whether a rank that has made progress would show it."""
+    is_alone = worker.world_size == 1 and worker.deepspeed is None
+    return worker.evidence.collectives == OK and not is_alone and not worker.step
+
+
+def _ranks_in(sample: AnalysisInput, how: How, ranks: Sequence[RankPace]) -> RanksRun:
+    workers = [rank.member.worker for rank in ranks]
+    places = Counter(where(rank.member) for rank in ranks)
+    since = [rank.since_s for rank in ranks if rank.since_s is not None]
+    steps = [worker.step for worker in sample.snapshot.workers if worker.step is not None]
+    return RanksRun(
+        how=how,
+        workers=len(sample.snapshot.workers),
+        ranks=rank_numbers(workers),
+        place=max(places, key=lambda place: places[place], default=None),
         step=max(steps, default=None),
-        idle_s=min(idle, default=0.0),
+        since_s=(min if how == "advance" else max)(since, default=None),
+        usual_s=max((rank.usual_s for rank in ranks if rank.usual_s is not None), default=None),
+        activity=next((rank.activity for rank in ranks), None),
+        why=next(
+            (one.evidence.collectives for one in workers if one.evidence.collectives != OK), ""
+        ),
     )
-
-
-def _pace(snapshot: Snapshot, idle_s: float) -> Pace:
-    if idle_s < ACTIVE_S:
-        return "active"
-
-    if all(_is_usual(worker) for worker in snapshot.workers):
-        return "long steps"
-
-    return "idle" if idle_s >= STALLED_S else "idle for too short"
-
-
-def _is_usual(worker: Worker) -> bool:
-    """Tell whether a rank has been quiet before for as long as it is now."""
-    gap_s = worker.longest_gap_s
-    age_s = min((entered.age_s for entered in worker.collectives), default=None)
-    return gap_s is not None and age_s is not None and age_s <= gap_s * AS_USUAL

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 
 import msgspec
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
+from dsray_inspect.agent.detectors.evidence.progress import needs_full_sample
 from dsray_inspect.agent.errors import PermissionMissing
 from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.history import MAX_RANKS, History, history_of
@@ -72,7 +74,7 @@ class Session:
     ) -> Snapshot:
         """Take one sample and return it judged; with the run's start where that is asked for."""
         begun = ask.start and self.starts().begin(candidate.job, candidate.actors)
-        request = msgspec.structs.replace(ask, start=begun)
+        request = msgspec.structs.replace(self._as_needed(ask), start=begun)
         observation = self._sampler().sample(candidate.job, candidate.actors, request)
         earlier = self._earlier(observation)
         self._last = assemble(observation, all_threads=all_threads, earlier=earlier)
@@ -83,6 +85,13 @@ class Session:
 
         read = self.starts().finish(observation, trains=trains(snapshot), is_over=is_over(snapshot))
         return with_start(snapshot, read)
+
+    def _as_needed(self, ask: SampleRequest) -> SampleRequest:
+        """Return the request, for all that a verdict needs where the last sample left it open."""
+        if not ask.deepspeed or not needs_full_sample(self._last, time.time()):
+            return ask
+
+        return msgspec.structs.replace(ask, recorder="always", counters=True)
 
     def _sampler(self) -> Sampler:
         """Return what takes samples, made when it is first needed."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
+from dsray_inspect.agent.assemble.advances import Advance, ProcessKey, advances_of
 from dsray_inspect.agent.assemble.groups import groups_of
 from dsray_inspect.agent.assemble.ranks import members_of
 from dsray_inspect.agent.assemble.role_waits import (
@@ -56,6 +57,8 @@ class AnalysisInput(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     controller: ThreadDump
     earlier: AnalysisInput | None = None
     """The sample before this one in the same session, without its own earlier ones."""
+    advances: Mapping[ProcessKey, Advance] = {}
+    """What each rank has last been seen to do, in this sample or in any before it."""
 
     def view(self, make: Callable[[AnalysisInput], T]) -> T:
         """Return what `make` makes of this sample, worked out once for all who ask."""
@@ -119,6 +122,9 @@ def assemble(
         driver=driver_seen,
         controller=controller_seen,
         earlier=msgspec.structs.replace(earlier, earlier=None) if earlier else None,
+        advances=advances_of(
+            members, earlier.advances if earlier else {}, observation.taken_at
+        ),
     )
 
 

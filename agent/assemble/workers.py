@@ -67,6 +67,8 @@ class RankContext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     counters: ActivityCounters | None = None
     arrivals: Mapping[str, Sequence[tuple[int, int]]] = {}
     """By process group: (sequence, Unix ns) of its newest collectives."""
+    newest_age_s: float | None = None
+    """Seconds since the newest entry of its flight recorder, messages between two ranks included."""
     health: TrainingHealth | None = None
     locks: tuple[CompileLock, ...] = ()
     """The compile locks that it waits for."""
@@ -123,6 +125,7 @@ def member_of(
         silence=sources.silence,
         counters=_both(own.counters, probe.counters),
         arrivals=recorder.arrivals,
+        newest_age_s=recorder.newest_age_s,
         health=own.health,
         locks=own.locks,
     )
@@ -227,6 +230,7 @@ def _recorder_of(
         return RecorderReport(
             collectives=() if isinstance(own.collectives, Unavailable) else own.collectives,
             longest_gap_s=own.longest_gap_s,
+            newest_age_s=own.newest_age_s,
             arrivals=own.arrivals,
         )
 

@@ -1,4 +1,4 @@
-"""`dsray-inspect attach`: where every rank is, live on a terminal, else from one sample."""
+"""`dsray-inspect attach`: where every rank is, live on a terminal, else as a report."""
 
 from __future__ import annotations
 
@@ -31,8 +31,11 @@ from dsray_inspect.agent.model import OK, Snapshot
 from dsray_inspect.agent.recording import read_window
 from dsray_inspect.agent.sampling.observation import SampleRequest
 from dsray_inspect.agent.session import Session
+from dsray_inspect.agent.settling import settle
 
 EVERY_S: Final = 0.5
+_STANDS_S: Final = 1.0
+"""A rank whose training thread has not run for so long does not notice a pause."""
 _WITHOUT_HISTORY: Final = "json"
 """A snapshot has no place for what the ranks did before."""
 
@@ -76,8 +79,9 @@ def command(
     """Show every rank of JOB: its node, GPU, pid and current function, and what is wrong.
 
     On a terminal this opens a live UI (`?` lists the keys). In a pipe, or with --text or --json,
-    it takes one sample and prints a report. JOB is a submission id, a Ray job id, a Ray Train run
-    id or a run name; without it, dsray-inspect attaches to the only running job.
+    it takes samples until a verdict can be given, as `why` does, and prints a report. JOB is a
+    submission id, a Ray job id, a Ray Train run id or a run name; without it, dsray-inspect
+    attaches to the only running job.
     """
     options = options_of(given)
 
@@ -100,8 +104,8 @@ def command(
 
     with Session(choose_address(options.address), options.hint(job)) as session:
         candidate = session.find(job, inject=not options.no_inject)
-        request = options.request(start=True)
-        snapshot = session.snapshot(candidate, request)
+        request = options.request(recorder="always", counters=True, start=True)
+        snapshot = settle(session, candidate, request).snapshot
         history = (
             None
             if printer.format == _WITHOUT_HISTORY
@@ -116,7 +120,10 @@ def _history_of(
     session: Session, candidate: Candidate, snapshot: Snapshot, request: SampleRequest
 ) -> History | None:
     """Return what the ranks did until now, or None if reading it would pause a running rank."""
-    is_standing = all(worker.evidence.collectives == OK for worker in snapshot.workers)
+    is_standing = all(
+        worker.evidence.collectives == OK and (worker.idle_s or 0.0) >= _STANDS_S
+        for worker in snapshot.workers
+    )
 
     if not snapshot.workers or not is_standing:
         return None

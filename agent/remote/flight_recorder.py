@@ -60,6 +60,7 @@ def collectives(_actor: Any, request: dict[str, Any], so_far: dict[str, Any]) ->
         ],
         "arrivals": arrivals(entries),
         "longest_gap_s": longest_gap_s(entries),
+        "newest_age_s": newest_age_s(entries, now_s),
         "group_ranks": group_ranks(),
     }
 
@@ -95,14 +96,16 @@ def no_collectives(why: str) -> dict[str, Any]:
 
 def recorded() -> list[dict[str, Any]] | None:
     """Return all entries, oldest first; None where there is no recorder."""
+    entries: list[dict[str, Any]] | None = None
+
     for raw in dumps():
         yield_gil()
-        entries: list[dict[str, Any]] = pickle.loads(raw).get("entries", [])
+        entries = pickle.loads(raw).get("entries", [])
 
         if entries:
             return entries
 
-    return None
+    return entries
 
 
 def dumped() -> bytes | None:
@@ -179,6 +182,12 @@ def describe(entry: dict[str, Any], now_s: float) -> dict[str, Any]:
         "finished": bool(entry["retired"]) or entry.get("state") in RECORDER_FINISHED,
         "timeout_s": timeout_ms / 1000 if timeout_ms else None,
     }
+
+
+def newest_age_s(entries: Sequence[dict[str, Any]], now_s: float) -> float | None:
+    """Return the age of the newest entry, be it a collective or a message between two ranks."""
+    newest_ns = max((entry["time_created_ns"] for entry in entries), default=None)
+    return None if newest_ns is None else max(0.0, now_s - newest_ns / 1e9)
 
 
 def longest_gap_s(entries: list[dict[str, Any]]) -> float | None:

@@ -15,6 +15,7 @@ from dsray_inspect.agent.remote.flight_recorder import (
     describe,
     longest_gap_s,
     newest,
+    newest_age_s,
 )
 from dsray_inspect.agent.remote.recorder_layout import LayoutUnknown, layout_of, torch_library
 from dsray_inspect.agent.remote.recorder_memory import RecorderUnreadable, recorded_in
@@ -57,6 +58,7 @@ def _read(pid: int, trial: str, wait_s: float) -> dict[str, Any]:
         ],
         "arrivals": arrivals(entries),
         "longest_gap_s": longest_gap_s(entries),
+        "newest_age_s": newest_age_s(entries, now_s),
     }
 
 

@@ -83,6 +83,7 @@ def _rank_report(answer: Wire, table: StackTable) -> RankReport:
         collectives=_unavailable(collectives) if entries is None else _collectives(entries, groups),
         groups=tuple(groups.values()),
         longest_gap_s=get("longest_gap_s"),
+        newest_age_s=_newest_age_s(answer),
         arrivals=get("arrivals") or {},
         counters=_record(get("counters"), ActivityCounters),
         locks=tuple(msgspec.convert(lock, CompileLock) for lock in get("locks") or ()),
@@ -190,8 +191,17 @@ def _recorder(wire: Wire | None) -> RecorderReport | Unavailable:
     return RecorderReport(
         collectives=_collectives(wire["collectives"], {}),
         longest_gap_s=wire["longest_gap_s"],
+        newest_age_s=_newest_age_s(wire),
         arrivals=wire["arrivals"],
     )
+
+
+def _newest_age_s(wire: Wire) -> float | None:
+    """Return the age of a recorder's newest entry; that of its newest collective where only that is told."""
+    told: float | None = wire.get("newest_age_s")
+    entries = wire.get("collectives")
+    ages = [entry["age_s"] for entry in entries] if isinstance(entries, (list, tuple)) else []
+    return min(ages, default=None) if told is None else told
 
 
 def _environ(wire: Wire) -> Environ | Unavailable:

@@ -88,6 +88,8 @@ class RecorderReport(Record, frozen=True, kw_only=True):
     """The newest of each process group."""
     longest_gap_s: float | None = None
     """The longest time without a new one of late."""
+    newest_age_s: float | None = None
+    """Seconds since the newest entry of its flight recorder, messages between two ranks included."""
     arrivals: Mapping[str, Sequence[tuple[int, int]]] = {}
     """By process group: (sequence, Unix ns) of the newest collectives."""
 

@@ -59,6 +59,8 @@ class RankReport(Record, frozen=True, kw_only=True):
     groups: tuple[Group, ...] = ()
     """The process groups of its collectives."""
     longest_gap_s: float | None = None
+    newest_age_s: float | None = None
+    """Seconds since the newest entry of its flight recorder, messages between two ranks included."""
     arrivals: Mapping[str, Sequence[tuple[int, int]]] = {}
     """By process group: (sequence, Unix ns) of its newest collectives."""
     counters: ActivityCounters | None = None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 from dsray_inspect.agent.detectors.detection import Facts
 from dsray_inspect.agent.outlook import (
     BeforeTraining,
+    How,
     JobEnded,
     RanksInSetup,
     RanksRun,
@@ -16,7 +18,7 @@ from dsray_inspect.agent.outlook import (
     WorkersStarting,
 )
 from dsray_inspect.agent.text.findings.phrases import where_name
-from dsray_inspect.agent.text.humanize import agree, count, duration, name_ranks
+from dsray_inspect.agent.text.humanize import agree, count, duration, name_ranks, sentence
 
 ENDINGS = {"SUCCEEDED": "The job has succeeded.", "STOPPED": "The job was stopped."}
 
@@ -76,19 +78,91 @@ def ranks_in_setup(facts: RanksInSetup) -> str:
 
 @outlook_sentence.register
 def ranks_run(facts: RanksRun) -> str:
-    ranks, idle = count(facts.workers, "rank"), duration(facts.idle_s)
+    return _SENTENCES[facts.how](facts)
 
-    if facts.pace == "not known":
-        return "Every rank was seen, but /proc does not say when they last ran."
 
-    if facts.pace == "idle":
-        return f"No rank has run for {idle}; one sample is not enough to tell why."
-
-    if facts.pace == "idle for too short":
-        return f"No rank has run for {idle}: too short to call it hung. Sample again."
-
-    if facts.pace == "long steps":
-        return f"{ranks} with long steps; last active {idle} ago."
-
+def _advance(facts: RanksRun) -> str:
     step = f" at step {facts.step}" if facts.step is not None else ""
-    return f"{ranks}{step}; last active {idle} ago."
+    ago = duration(facts.since_s or 0.0)
+    return f"{count(facts.workers, 'rank')}{step}; last progress {ago} ago."
+
+
+def _work(facts: RanksRun) -> str:
+    are = agree(facts.ranks, "is", "are")
+    return f"{_no_progress(facts)}, but {name_ranks(facts.ranks)} {are} at work{_place(facts)}."
+
+
+def _not_begun(facts: RanksRun) -> str:
+    are = agree(facts.ranks, "is", "are")
+    return (
+        "No rank has made a step or entered a collective yet; "
+        f"{name_ranks(facts.ranks)} {are} at work{_place(facts)}."
+    )
+
+
+def _is_still(facts: RanksRun) -> str:
+    who, runs = name_ranks(facts.ranks), agree(facts.ranks, "runs", "run")
+    return f"{_no_progress(facts)}, and {who} hardly {runs}{_place(facts)}."
+
+
+def _works_for_long(facts: RanksRun) -> str:
+    computes = agree(facts.ranks, "computes", "compute")
+    return (
+        f"{_no_progress(facts)}; {name_ranks(facts.ranks)} {computes}{_place(facts)}, "
+        "and nothing tells whether that leads anywhere."
+    )
+
+
+def _wait_in_vain(facts: RanksRun) -> str:
+    are = agree(facts.ranks, "is", "are")
+    return (
+        f"{_no_progress(facts)}: {name_ranks(facts.ranks)} {are} waiting{_place(facts)}, "
+        "and nobody whom they wait for was seen at work."
+    )
+
+
+def _not_measured(facts: RanksRun) -> str:
+    runs, why = agree(facts.ranks, "runs", "run"), f" ({facts.why})" if facts.why else ""
+    return (
+        f"{sentence(name_ranks(facts.ranks))} {runs}{_place(facts)}, but nothing shows progress: "
+        f"no step or collective was seen{why}."
+    )
+
+
+def _not_known(facts: RanksRun) -> str:
+    why = f" ({facts.why})" if facts.why else ""
+    return (
+        f"{_no_progress(facts)}{why}; one sample does not tell whether "
+        f"{name_ranks(facts.ranks)} {agree(facts.ranks, 'works', 'work')} or "
+        f"{agree(facts.ranks, 'waits', 'wait')}."
+    )
+
+
+def _are_done(_facts: RanksRun) -> str:
+    return "Every rank has returned from the training function, and the run has not ended yet."
+
+
+_SENTENCES: dict[How, Callable[[RanksRun], str]] = {
+    "advance": _advance,
+    "work": _work,
+    "not begun": _not_begun,
+    "is still": _is_still,
+    "works for long": _works_for_long,
+    "wait in vain": _wait_in_vain,
+    "not measured": _not_measured,
+    "not known": _not_known,
+    "are done": _are_done,
+}
+
+
+def _no_progress(facts: RanksRun) -> str:
+    """Return "No new step or collective for 15.0 s (at most 180 ms before)"."""
+    if facts.since_s is None:
+        return "No step or collective was seen"
+
+    usual = f" (at most {duration(facts.usual_s)} before)" if facts.usual_s is not None else ""
+    return f"No new step or collective for {duration(facts.since_s)}{usual}"
+
+
+def _place(facts: RanksRun) -> str:
+    return f" in {where_name(facts.place)}" if facts.place else ""

@@ -17,6 +17,9 @@ NEVER_FREE = 0.05
 """A thread that queues for a CPU for all but this share of the time is busy, however little it ran."""
 STILL_BYTES = 1 << 20
 """Bytes a second."""
+AT_WORK = 0.2
+"""The share of a core from which on a training thread is taken to compute; a loop that asks for
+something every few milliseconds needs less."""
 
 
 Doing = tuple[Thread | None, ActivityCounters | None]
@@ -45,6 +48,20 @@ class Activity(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             and (self.process_share or 0.0) < STILL_PROCESS
             and self.children_share < STILL_PROCESS
             and self.bytes_a_second < STILL_BYTES
+        )
+
+    @property
+    def moves_bytes(self) -> bool:
+        return self.bytes_a_second >= STILL_BYTES
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether the thread, its process or its children compute, or much is read or written."""
+        return (
+            _demand(self.thread_share or 0.0, self.queue_share) >= AT_WORK
+            or (self.process_share or 0.0) >= STILL_PROCESS
+            or self.children_share >= STILL_PROCESS
+            or self.moves_bytes
         )
 
 
