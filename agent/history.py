@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from dsray_inspect.agent.lateness import WORTH_TELLING_SHARE, is_late, loss_over, meeting
 from dsray_inspect.agent.model import Record
 from dsray_inspect.agent.timeline import Span, Timeline
 from dsray_inspect.agent.tracing.summarize import spans_by_collective
@@ -23,9 +24,6 @@ REDUCES: Final = "r"
 GATHERS: Final = "g"
 OTHER: Final = "c"
 """Letters of cells: not recorded, between collectives, kinds of collectives."""
-
-LATE_SHARE: Final = 0.1
-"""A rank is reported as late if the others waited for it for this share of the whole time."""
 
 
 class RankHistory(Record, frozen=True, kw_only=True):
@@ -56,7 +54,10 @@ class History(Record, frozen=True, kw_only=True):
 
     def is_late(self, rank: RankHistory) -> bool:
         """Return whether other ranks spent a considerable share of the time waiting for this one."""
-        return rank.late_s >= LATE_SHARE * self.span_s
+        others_s = [other.late_s for other in self.ranks if other is not rank]
+        return is_late(
+            rank.late_s, max(others_s, default=0.0), self.span_s, share=WORTH_TELLING_SHARE
+        )
 
 
 def history_of(timeline: Timeline) -> History:
@@ -68,7 +69,7 @@ def history_of(timeline: Timeline) -> History:
 
     from_ns = min(span.start_ns for span in collectives)
     until_ns = timeline.until_ns or max(span.end_ns or span.start_ns for span in collectives)
-    late_ns = _lateness_ns(timeline)
+    late_s = _lateness_s(timeline)
     steps = [span for span in timeline.spans if span.kind == "step" and span.end_ns is not None]
     return History(
         from_ns=from_ns,
@@ -82,7 +83,7 @@ def history_of(timeline: Timeline) -> History:
                 cells=_cell_letters(
                     [span for span in collectives if span.process == n], from_ns, until_ns
                 ),
-                late_s=late_ns.get(n, 0) / 1e9,
+                late_s=late_s.get(n, 0.0),
             )
             for n, process in enumerate(timeline.processes)
             if process.rank is not None
@@ -95,18 +96,17 @@ def _duration_s(span: Span) -> float:
     return (span.end_ns - span.start_ns) / 1e9
 
 
-def _lateness_ns(timeline: Timeline) -> dict[int, int]:
+def _lateness_s(timeline: Timeline) -> dict[int, float]:
     """Return how long the second-to-last rank waited for each process that entered last."""
-    late: dict[int, int] = {}
+    members = len(timeline.processes)
+    met = []
 
     for spans in spans_by_collective(timeline).values():
-        starts = sorted((span.start_ns, span.process) for span in spans)
+        if len(spans) > 1:
+            found = meeting([span.start_ns for span in spans])
+            met.append(found._replace(last=spans[found.last].process))
 
-        if len(starts) > 1:
-            (previous_ns, _), (last_ns, last) = starts[-2:]
-            late[last] = late.get(last, 0) + last_ns - previous_ns
-
-    return late
+    return dict(enumerate(loss_over(met, members).lost_s)) if met else {}
 
 
 def _cell_letters(spans: Sequence[Span], from_ns: int, until_ns: int) -> str:

@@ -210,14 +210,14 @@ def _could_tell(worker: Worker) -> bool:
 
 def _ranks_in(sample: AnalysisInput, how: How, ranks: Sequence[RankPace]) -> RanksRun:
     workers = [rank.member.worker for rank in ranks]
-    places = Counter(where(rank.member) for rank in ranks)
+    places = Counter(where(rank.member) for rank in ranks).most_common(1)
     since = [rank.since_s for rank in ranks if rank.since_s is not None]
     steps = [worker.step for worker in sample.snapshot.workers if worker.step is not None]
     return RanksRun(
         how=how,
         workers=len(sample.snapshot.workers),
         ranks=rank_numbers(workers),
-        place=max(places, key=lambda place: places[place], default=None),
+        place=places[0][0] if places else None,
         step=max(steps, default=None),
         since_s=(min if how == "advance" else max)(since, default=None),
         usual_s=max((rank.usual_s for rank in ranks if rank.usual_s is not None), default=None),

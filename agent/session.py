@@ -88,7 +88,9 @@ class Session:
 
     def _as_needed(self, ask: SampleRequest) -> SampleRequest:
         """Return the request, for all that a verdict needs where the last sample left it open."""
-        if not ask.deepspeed or not needs_full_sample(self._last, time.time()):
+        is_judged = ask.deepspeed and ask.env
+
+        if not is_judged or not needs_full_sample(self._last, time.time()):
             return ask
 
         return msgspec.structs.replace(ask, recorder="always", counters=True)

@@ -82,7 +82,18 @@ def _is_unsettled(snapshot: Snapshot) -> bool:
     if snapshot.verdict.cause == "config_drift" and not snapshot.verdict.ranks:
         return True  # The odd rank out is known once another engine's config has been read.
 
-    return not snapshot.findings and snapshot.job.state == "RUNNING" and is_suspicious(snapshot)
+    return (
+        not snapshot.findings
+        and snapshot.job.state == "RUNNING"
+        and (is_suspicious(snapshot) or _is_unmeasured(snapshot))
+    )
+
+
+def _is_unmeasured(snapshot: Snapshot) -> bool:
+    """Return whether only a step that ends while samples are taken can show that ranks advance."""
+    return snapshot.verdict.state == "unknown" and any(
+        worker.step and not worker.collectives for worker in snapshot.workers
+    )
 
 
 def rest_s(snapshot: Snapshot, now: float) -> float:

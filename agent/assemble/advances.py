@@ -13,6 +13,10 @@ from dsray_inspect.agent.model import OK, Record, Worker
 
 ProcessKey = tuple[str, int]
 """The actor id and the pid of a rank: a restarted rank begins anew."""
+Arrival = tuple[int, int]
+"""The number of a collective, and when a rank came to it, Unix ns."""
+WINDOW_NS = 12_000_000_000
+"""Arrivals are kept for so long over several samples."""
 
 
 class Advance(Record, frozen=True, kw_only=True):
@@ -27,7 +31,7 @@ class Advance(Record, frozen=True, kw_only=True):
     recorder_at: float | None = None
     """When its flight recorder was last read, None where it never was."""
     longest_gap_s: float | None = None
-    arrivals: Mapping[str, Sequence[tuple[int, int]]] = {}
+    arrivals: Mapping[str, Sequence[Arrival]] = {}
 
     @property
     def at(self) -> float | None:
@@ -47,9 +51,10 @@ def advances_of(
 ) -> dict[ProcessKey, Advance]:
     """Return the advance of each rank, from this sample and what was known before it."""
     return {
-        key: _advance(member, known.get(key, NONE_SEEN), taken_at)
+        key_of(member.worker): _advance(
+            member, known.get(key_of(member.worker), NONE_SEEN), taken_at
+        )
         for member in members
-        if (key := key_of(member.worker))
     }
 
 
@@ -76,5 +81,17 @@ def _advance(member: RankContext, before: Advance, taken_at: float) -> Advance:
         entered_at=before.entered_at if age_s is None else taken_at - age_s,
         recorder_at=taken_at,
         longest_gap_s=worker.longest_gap_s,
-        arrivals=member.arrivals,
+        arrivals={
+            group: _continued(before.arrivals.get(group, ()), newer)
+            for group, newer in member.arrivals.items()
+        },
     )
+
+
+def _continued(older: Sequence[Arrival], newer: Sequence[Arrival]) -> Sequence[Arrival]:
+    """Return the arrivals, continued into the past where a full recorder tells of a moment only."""
+    if not newer or not older or newer[-1][1] - newer[0][1] >= WINDOW_NS:
+        return newer
+
+    earliest_ns = newer[-1][1] - WINDOW_NS
+    return [*(one for one in older if one[0] < newer[0][0] and one[1] >= earliest_ns), *newer]

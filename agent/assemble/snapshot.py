@@ -122,9 +122,7 @@ def assemble(
         driver=driver_seen,
         controller=controller_seen,
         earlier=msgspec.structs.replace(earlier, earlier=None) if earlier else None,
-        advances=advances_of(
-            members, earlier.advances if earlier else {}, observation.taken_at
-        ),
+        advances=advances_of(members, earlier.advances if earlier else {}, observation.taken_at),
     )
 
 

@@ -8,12 +8,19 @@ from collections.abc import Sequence
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.detectors.detection import Detection, Facts, Where, place_of
 from dsray_inspect.agent.detectors.evidence.collective_waits import Wait, waits
+from dsray_inspect.agent.detectors.evidence.common_order import (
+    Behind,
+    behind,
+    behind_each_other,
+)
 from dsray_inspect.agent.detectors.evidence.stall_attribution import Barrier
 from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.model import Collective, Record
 
 SURE_S = 1.0
 """Ranks that contradict each other will not agree later: this only covers samples that overlap."""
+
+MOST_BEHIND = 2
 
 
 class RanksIn(Record, frozen=True, kw_only=True):
@@ -29,6 +36,8 @@ class MutualWait(Facts, frozen=True, kw_only=True):
 
     waited_s: float
     parts: tuple[RanksIn, ...]
+    behind: tuple[Behind, ...] = ()
+    """The culprits that have entered fewer collectives than those that wait for them."""
 
 
 @detector(causes=("collective_mismatch", "rank_divergence"), after=("report_barrier",))
@@ -49,8 +58,17 @@ def collectives_differ(sample: AnalysisInput) -> list[Detection]:
 
     usual, number = kinds.most_common(1)[0]
     odd = [wait for wait in waiting if _kind(wait) != usual]
-    culprits = odd if number * 2 > len(waiting) else waiting
-    return [_detection(waiting, culprits)]
+    culprits = odd if number * 2 > len(waiting) else _slipped(sample, waiting)
+    return [_detection(sample, waiting, culprits)]
+
+
+def _slipped(sample: AnalysisInput, waiting: Sequence[Wait]) -> Sequence[Wait]:
+    """Return who has left the common order of collectives, everybody where that does not show."""
+    behind_since = {
+        one.rank for one in behind_each_other(sample, waiting) if one.since_step is not None
+    }
+    found = [wait for wait in waiting if wait.member.worker.rank in behind_since]
+    return found if len(found) * 2 <= len(waiting) and found else waiting
 
 
 def _contradict(waiting: Sequence[Wait]) -> bool:
@@ -88,14 +106,20 @@ def _collective_of(wait: Wait) -> Collective:
     return wait.collective
 
 
-def _detection(waiting: Sequence[Wait], culprits: Sequence[Wait]) -> Detection:
+def _detection(
+    sample: AnalysisInput, waiting: Sequence[Wait], culprits: Sequence[Wait]
+) -> Detection:
     """The same number with another operation or size is a mismatch, another number a divergence."""
     numbers = {(_collective_of(wait).group, _collective_of(wait).sequence) for wait in waiting}
     return Detection(
         cause="collective_mismatch" if len(numbers) == 1 else "rank_divergence",
         severity="error",
         ranks=tuple(sorted(wait.member.worker.rank or 0 for wait in culprits)),
-        facts=MutualWait(waited_s=max(wait.waited_s for wait in waiting), parts=_parts(waiting)),
+        facts=MutualWait(
+            waited_s=max(wait.waited_s for wait in waiting),
+            parts=_parts(waiting),
+            behind=tuple(behind(sample, culprits, waiting)[:MOST_BEHIND]),
+        ),
     )
 
 

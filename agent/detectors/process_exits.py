@@ -10,6 +10,12 @@ from dsray_inspect.agent.assemble.train_log import Failure, failures
 from dsray_inspect.agent.assemble.workers import RankContext
 from dsray_inspect.agent.detectors.detection import Detection, Facts, rank_numbers
 from dsray_inspect.agent.detectors.evidence.rank_index import in_state
+from dsray_inspect.agent.detectors.evidence.suspects import (
+    NOBODY,
+    Suspects,
+    gave_up,
+    suspects,
+)
 from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.handles import ProcessExit
 from dsray_inspect.agent.model import Cause, Record
@@ -75,6 +81,8 @@ class TrainingFailed(Facts, frozen=True, kw_only=True):
     frames: tuple[str, ...]
     is_first: bool
     """False where every error is the consequence of another rank's."""
+    suspects: Suspects
+    """Whom the errors of all ranks point at; nobody where one rank's error explains the others."""
 
 
 class DeadProcess(Record, frozen=True, kw_only=True):
@@ -114,8 +122,9 @@ def worker_dead(sample: AnalysisInput) -> list[Detection]:
     if lost:
         return [_nodes_lost(lost)]
 
+    ends = [end for member in dead if (end := _own_end(sample, member)) is not None]
     own = sorted(
-        (end for member in dead if (end := _own_end(sample, member)) is not None),
+        (end for end in ends if not gave_up(_last_words(sample, end[0]))),
         key=lambda end: end[1].ended_at or 0.0,
     )
     failed = failures(sample.observation)
@@ -123,14 +132,22 @@ def worker_dead(sample: AnalysisInput) -> list[Detection]:
     if own:
         return [_ended(sample, *own[0])]
 
-    first = [failure for failure in failed if not SECONDARY.search(failure.last_line)]
+    first = [failure for failure in failed if not _is_secondary(failure)]
 
-    if first or failed:
-        return [_raised(sample, (first or failed)[0], is_first=bool(first))]
+    if ends and not first:
+        return [_gave_up(sample, [member for member, _ in ends], failed)]
+
+    if failed:
+        pointed_at = suspects(sample, failed)
+        return [_raised(sample, (first or failed)[0], is_first=bool(first), suspects=pointed_at)]
 
     # A controller that winds a group down by itself is no failure.
     by_itself = sample.snapshot.run is None or sample.snapshot.run.state != "RUNNING"
     return [] if by_itself or not dead or job.has_ended else [_gone(sample, dead)]
+
+
+def _is_secondary(failure: Failure) -> bool:
+    return bool(SECONDARY.search(failure.last_line)) or gave_up([failure.last_line])
 
 
 def _own_end(sample: AnalysisInput, member: RankContext) -> tuple[RankContext, ProcessExit] | None:
@@ -141,10 +158,8 @@ def _own_end(sample: AnalysisInput, member: RankContext) -> tuple[RankContext, P
 
 def _ended(sample: AnalysisInput, member: RankContext, row: ProcessExit) -> Detection:
     """One process died: killed for memory, by a signal or a crash, or by its own exit."""
-    report = sample.observation.node_reports.get(member.worker.node_id)
-    post_mortem = (report.post_mortem if report is not None else None) or PostMortem()
-    lines = post_mortem.last_words.get(member.worker.worker_id, ())
-    in_kernel_log = member.worker.pid in post_mortem.oom_killed
+    lines = _last_words(sample, member)
+    in_kernel_log = member.worker.pid in _post_mortem(sample, member).oom_killed
     was_killed = row.kind == "NODE_OUT_OF_MEMORY" or in_kernel_log
     cause = "worker_oom" if was_killed else classify("\n".join(lines)) or "worker_dead"
     code = EXIT_CODE.search(row.detail)
@@ -169,6 +184,37 @@ def _ended(sample: AnalysisInput, member: RankContext, row: ProcessExit) -> Dete
     )
 
 
+def _post_mortem(sample: AnalysisInput, member: RankContext) -> PostMortem:
+    report = sample.observation.node_reports.get(member.worker.node_id)
+    return (report.post_mortem if report is not None else None) or PostMortem()
+
+
+def _last_words(sample: AnalysisInput, member: RankContext) -> tuple[str, ...]:
+    return _post_mortem(sample, member).last_words.get(member.worker.worker_id, ())
+
+
+def _gave_up(
+    sample: AnalysisInput, victims: Sequence[RankContext], failed: Sequence[Failure]
+) -> Detection:
+    """Every process that ended had waited for another rank until its group gave up."""
+    pointed_at = suspects(sample, failed)
+    lines = _last_words(sample, victims[0])
+    return Detection(
+        cause="unknown",
+        severity="error",
+        ranks=pointed_at.ranks,
+        facts=TrainingFailed(
+            submission_id=sample.snapshot.job.submission_id,
+            failed=rank_numbers(member.worker for member in victims),
+            error=(_most_telling(lines) or ("",))[0][:LONGEST_ERROR],
+            place=None,
+            frames=(),
+            is_first=False,
+            suspects=pointed_at,
+        ),
+    )
+
+
 def classify(text: str) -> Cause | None:
     """Return the cause that an error message names."""
     return next((cause for pattern, cause in BY_TEXT if pattern.search(text)), None)
@@ -181,15 +227,18 @@ def _most_telling(lines: Sequence[str]) -> tuple[str, ...]:
     return tuple(list(dict.fromkeys([*known, *plain[::-1]]))[:2])
 
 
-def _raised(sample: AnalysisInput, failure: Failure, *, is_first: bool) -> Detection:
+def _raised(
+    sample: AnalysisInput, failure: Failure, *, is_first: bool, suspects: Suspects
+) -> Detection:
     """A rank's training function raised; `is_first` is False where all errors are consequences."""
     cause: Cause = classify(failure.text) or ("worker_dead" if is_first else "unknown")
     is_certain = is_first and cause != "collective_mismatch"
+    pointed_at = NOBODY if is_certain else suspects
     frames = [line.strip() for line in failure.text.splitlines()]
     return Detection(
         cause=cause,
         severity="error",
-        ranks=failure.ranks if is_certain else (),
+        ranks=failure.ranks if is_certain else pointed_at.ranks,
         facts=TrainingFailed(
             submission_id=sample.snapshot.job.submission_id,
             failed=failure.ranks,
@@ -197,6 +246,7 @@ def _raised(sample: AnalysisInput, failure: Failure, *, is_first: bool) -> Detec
             place=_place_in(failure.text),
             frames=tuple(line for line in frames if line.startswith("File "))[-MOST_FRAMES:],
             is_first=is_first,
+            suspects=pointed_at,
         ),
     )
 

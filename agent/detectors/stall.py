@@ -202,12 +202,18 @@ def _left(member: RankContext, victims: Victims, *, in_collective: bool) -> Dete
 
 
 def _nobody_waits(sample: AnalysisInput, late: Sequence[RankContext]) -> list[Detection]:
-    """Every rank is idle outside any collective, far longer than ever before."""
+    """Every rank is idle outside any collective, far longer than ever before.
+
+    Before there is a rhythm they may prepare their data for as long as they like.
+    """
     activities = [activity_of(sample, member) for member in late]
     causes = {cause_of(member) for member in late}
     quiet = [quiet_s(member) for member in late]
 
     if len(causes) != 1 or not all(activity and activity.is_still for activity in activities):
+        return []
+
+    if any(member.worker.longest_gap_s is None for member in late):
         return []
 
     if not all(

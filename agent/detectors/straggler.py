@@ -2,64 +2,24 @@
 
 from __future__ import annotations
 
-import heapq
-import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
+from dsray_inspect.agent.assemble.advances import Arrival
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.assemble.workers import RankContext
 from dsray_inspect.agent.detectors.detection import Detection, Facts, rank_numbers
 from dsray_inspect.agent.detectors.evidence.activity import Activity, activity_of
+from dsray_inspect.agent.detectors.evidence.progress import advance_of
 from dsray_inspect.agent.detectors.registry import detector
+from dsray_inspect.agent.lateness import Meeting, loss_over, meeting
 
 Arrivals = Sequence[int]
 """When each member reached one collective, Unix ns."""
 STEADY_S = 5.0
 """It must be late for this long, in the first half and in the second: less may be chance."""
 LEAST_EVENTS = 5
-LEAST_SHARE = 0.25
-"""Of the time observed that the run must lose to one rank."""
-LEAST_LOST_S = 0.02
-"""A collective; less is noise."""
-TIMES_THE_NEXT = 3.0
 LEAST_COLLECTIVES = 12
 """At least this many of a group are considered, however far back that goes."""
-
-
-class Meeting(NamedTuple):
-    """One collective: when its first and its last rank reached it, and which rank was last."""
-
-    first_ns: int
-    last_ns: int
-    last: int
-    """The place of the last among the members."""
-    late_s: float
-    """How long the one before it waited for the last."""
-
-
-@dataclass(frozen=True)
-class Loss:
-    """What the run lost to its ranks over some collectives."""
-
-    observed_s: float
-    events: Sequence[int]
-    """How often all others waited for a rank, by its place among the members."""
-    lost_s: Sequence[float]
-
-    @property
-    def order(self) -> list[int]:
-        """The places of the members, the one that cost most first."""
-        return sorted(range(len(self.lost_s)), key=lambda place: -self.lost_s[place])
-
-    def is_by(self, place: int) -> bool:
-        """Whether the run goes at the pace of this member."""
-        next_worst = max(lost for other, lost in enumerate(self.lost_s) if other != place)
-        return (
-            self.lost_s[place] >= LEAST_SHARE * self.observed_s
-            and self.lost_s[place] >= TIMES_THE_NEXT * next_worst
-        )
 
 
 class Lateness(Facts, frozen=True, kw_only=True):
@@ -82,13 +42,17 @@ class Lateness(Facts, frozen=True, kw_only=True):
 def straggler(sample: AnalysisInput) -> list[Detection]:
     """Blame a rank by the time that the others lost to it."""
     members = [
-        member for member in sample.members if member.worker.rank is not None and member.arrivals
+        member
+        for member in sample.members
+        if member.worker.rank is not None and advance_of(sample, member).arrivals
     ]
 
     if len(members) < max(2, len(sample.members)):
         return []
 
-    for group in _groups_of(members):
+    arrivals = [advance_of(sample, member).arrivals for member in members]
+
+    for group in _groups_of(arrivals):
         found = _of_group(sample, members, group)
 
         if found is not None:
@@ -97,23 +61,23 @@ def straggler(sample: AnalysisInput) -> list[Detection]:
     return []
 
 
-def _groups_of(members: Sequence[RankContext]) -> list[str]:
+def _groups_of(arrivals: Sequence[Mapping[str, Sequence[Arrival]]]) -> list[str]:
     """Return the groups that all ranks are in, the busiest first."""
-    common = set.intersection(*(set(member.arrivals) for member in members))
-    return sorted(common, key=lambda group: -len(members[0].arrivals[group]))
+    common = set.intersection(*(set(by_group) for by_group in arrivals))
+    return sorted(common, key=lambda group: -len(arrivals[0][group]))
 
 
 def _of_group(
     sample: AnalysisInput, members: Sequence[RankContext], group: str
 ) -> Detection | None:
-    met = _steady([_meeting(arrived) for arrived in _aligned(members, group)])
+    met = _steady([meeting(arrived) for arrived in _aligned(sample, members, group)])
 
     if met is None:
         return None
 
     middle = len(met) // 2
     loss, *halves = (
-        _loss_over(part, len(members)) for part in (met, met[: middle + 1], met[middle:])
+        loss_over(part, len(members)) for part in (met, met[: middle + 1], met[middle:])
     )
     worst, next_worst = loss.order[:2]
 
@@ -146,13 +110,13 @@ def _steady(met: Sequence[Meeting]) -> Sequence[Meeting] | None:
     return None
 
 
-def _aligned(members: Sequence[RankContext], group: str) -> list[Arrivals]:
+def _aligned(sample: AnalysisInput, members: Sequence[RankContext], group: str) -> list[Arrivals]:
     """Return when each member reached each collective that all have reported, oldest first.
 
     Clocks of other hosts are set by the median: within a step all ranks go on from one
     collective to the next at the same time.
     """
-    by_member = [dict(member.arrivals[group]) for member in members]
+    by_member = [dict(advance_of(sample, member).arrivals[group]) for member in members]
     common = sorted(set.intersection(*map(set, by_member)))
     first_node = members[0].worker.node_id
     offsets = [
@@ -168,25 +132,3 @@ def _aligned(members: Sequence[RankContext], group: str) -> list[Arrivals]:
 def _offset(reference: Mapping[int, int], own: Mapping[int, int], common: Sequence[int]) -> int:
     apart = sorted(own[sequence] - reference[sequence] for sequence in common)
     return apart[len(apart) // 2] if apart else 0
-
-
-def _meeting(arrived: Arrivals) -> Meeting:
-    last, before = heapq.nlargest(2, range(len(arrived)), key=arrived.__getitem__)
-    late_s = (arrived[last] - arrived[before]) / 1e9
-    return Meeting(min(arrived), arrived[last], last, late_s)
-
-
-def _loss_over(met: Sequence[Meeting], members: int) -> Loss:
-    """Return what the run lost to each member, where that is not noise."""
-    late: list[list[float]] = [[] for _ in range(members)]
-
-    for collective in met:
-        if collective.late_s >= LEAST_LOST_S:
-            late[collective.last].append(collective.late_s)
-
-    return Loss(
-        observed_s=(met[-1].last_ns - met[0].first_ns) / 1e9,
-        events=[len(by_rank) for by_rank in late],
-        # By the median: one long pause does not make a straggler.
-        lost_s=[statistics.median(by_rank) * len(by_rank) if by_rank else 0.0 for by_rank in late],
-    )

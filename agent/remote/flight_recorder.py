@@ -29,7 +29,10 @@ READ_MS = 20.0
 KEPT = 2
 """The newest entries of each group that are reported."""
 ARRIVALS = 96
-"""So many of the newest entries of each group tell when the rank came to them."""
+"""At least so many of the newest entries of each group tell when the rank came to them."""
+ARRIVALS_NS = 12_000_000_000
+"""They go back at least so far: quick steps have many in a second."""
+MOST_ARRIVALS = 1024
 PAUSE_NS = 20_000_000
 """A collective is worth telling where a rank came to it, or to the next, so long after the last."""
 RHYTHM = 10
@@ -158,15 +161,17 @@ def around_pauses(group: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     kept: set[int] = set()
 
     for place in range(len(group) - 1, 0, -1):
-        paused_ns = group[place]["time_created_ns"] - group[place - 1]["time_created_ns"]
+        at_ns = group[place - 1]["time_created_ns"]
+        paused_ns = group[place]["time_created_ns"] - at_ns
+        span_ns = group[-1]["time_created_ns"] - at_ns
 
         if paused_ns >= PAUSE_NS:
             kept.update(range(place - 1, min(place + 3, len(group))))
 
-        if len(kept) >= ARRIVALS:
+        if len(kept) >= MOST_ARRIVALS or (len(kept) >= ARRIVALS and span_ns >= ARRIVALS_NS):
             break
 
-    return [group[place] for place in sorted(kept)[-ARRIVALS:]]
+    return [group[place] for place in sorted(kept)[-MOST_ARRIVALS:]]
 
 
 def describe(entry: dict[str, Any], now_s: float) -> dict[str, Any]:

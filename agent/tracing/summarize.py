@@ -9,6 +9,7 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 
+from dsray_inspect.agent.lateness import WORTH_TELLING_SHARE, is_late, meeting
 from dsray_inspect.agent.timeline import Span, Timeline
 from dsray_inspect.agent.tracing import names
 from dsray_inspect.agent.tracing.collectives import collective_id
@@ -21,8 +22,6 @@ from dsray_inspect.agent.tracing.summary import (
 )
 
 IN_STEP = ("phase", "checkpoint", "report", "object")
-LATE_SHARE = 0.05
-"""A rank is late if it costs the others this share of a step, and twice as much as any other rank."""
 MIN_CHANGE = 1.5
 """A change of pace is reported if steps take this many times as long as before."""
 MIN_STEPS = 4
@@ -170,14 +169,13 @@ def _lateness(timeline: Timeline) -> tuple[dict[int, float], dict[int, float]]:
         if len(spans) < 2 or len(spans) != spans[0].attributes.get(names.COLLECTIVE_GROUP_SIZE):
             continue
 
-        starts = sorted((span.start_ns, span.process) for span in spans)
-        last_ns, last = starts[-1]
+        met = meeting([span.start_ns for span in spans])
 
         for span in spans:
             if span.step is not None:
-                alone_ns = last_ns - starts[-2][0] if span.process == last else 0
-                _add(late, span, alone_ns)
-                _add(waits, span, last_ns - span.start_ns)
+                alone_s = met.late_s if span is spans[met.last] else 0.0
+                _add(late, span, round(alone_s * 1e9))
+                _add(waits, span, met.last_ns - span.start_ns)
 
     return _medians(late), _medians(waits)
 
@@ -199,10 +197,8 @@ def _late_rank(ranks: Sequence[RankSummary]) -> int | None:
         return None
 
     most, next_most = ordered[0], ordered[1]
-    is_late = (
-        most.late_ms >= LATE_SHARE * ordered[0].mean_ms and most.late_ms >= 2 * next_most.late_ms
-    )
-    return most.rank if is_late else None
+    found = is_late(most.late_ms, next_most.late_ms, ordered[0].mean_ms, share=WORTH_TELLING_SHARE)
+    return most.rank if found else None
 
 
 def _collective_summaries(spans: Iterable[Span]) -> list[CollectiveSummary]:

@@ -313,7 +313,7 @@ def came(lateness_s: Sequence[float], parts: int = 3, step_s: float = 1.0) -> di
 
 
 def at_pace(number: int, arrivals: Mapping[str, Any]) -> dict[str, Any]:
-    return {**with_progress(rank(number, IN_USER, 0.1)), "arrivals": arrivals}
+    return {**with_progress(rank(number, IN_USER, 0.1)), "collectives": [], "arrivals": arrivals}
 
 
 def late_by(late_s: float, steps: int = 8, **shape: Any) -> Snapshot:
@@ -369,6 +369,27 @@ def test_one_long_pause_makes_no_straggler() -> None:
     paused = dict(ranks[2]["arrivals"]["1"]) | {12: int(9e9)}
     ranks[2]["arrivals"] = {"1": sorted(paused.items())}
     assert twice(*ranks).findings == ()
+
+
+def test_a_straggler_is_known_in_quick_steps() -> None:
+    """Late by 40 ms in each step of 100 ms: the newest hundred arrivals cover two seconds of it."""
+    verdict = late_by(0.04, steps=150, step_s=0.1).verdict
+    assert (verdict.cause, verdict.ranks) == ("straggler", (2,))
+
+
+def test_a_straggler_is_known_over_several_samples_where_a_recorder_holds_a_moment() -> None:
+    """Hundreds of collectives a step fill a recorder in a second."""
+    arrivals = [came([0.04 * (number == 2)] * 120, step_s=0.1)["1"] for number in range(3)]
+    last = None
+
+    for until in range(30, 361, 30):
+        newest = [{"1": own[max(0, until - 60) : until]} for own in arrivals]
+        observation = look(*(at_pace(number, one) for number, one in enumerate(newest))).observation
+        observation.taken_at = 100.0 + until / 30
+        last = assemble(observation, earlier=last)
+
+    assert last is not None
+    assert (judge(last).verdict.cause, judge(last).verdict.ranks) == ("straggler", (2,))
 
 
 NAN = {"skipped_steps": 6.0, "grad_norm": "inf", "loss": "nan", "weight": 0.1}

@@ -17,7 +17,7 @@ NEVER_FREE = 0.05
 """A thread that queues for a CPU for all but this share of the time is busy, however little it ran."""
 STILL_BYTES = 1 << 20
 """Bytes a second."""
-AT_WORK = 0.2
+AT_WORK = 0.15
 """The share of a core from which on a training thread is taken to compute; a loop that asks for
 something every few milliseconds needs less."""
 

@@ -14,6 +14,7 @@ from dsray_inspect.agent.detectors.evidence.blocked_in import cause_of, where
 from dsray_inspect.agent.detectors.evidence.collective_waits import Wait, gives_up_in_s, last_of
 from dsray_inspect.agent.detectors.evidence.gil import HELD_S, gil_holder_of
 from dsray_inspect.agent.detectors.evidence.object_producers import Producer
+from dsray_inspect.agent.detectors.evidence.progress import advance_of
 from dsray_inspect.agent.model import Cause, Collective, Record
 
 AS_LONG = 0.8
@@ -96,6 +97,9 @@ def _candidate(
     is_idle = activity.is_still if activity else idle_s >= min(AS_LONG * waited_s, STALLED_S)
     still = is_idle and producer is None and not _has_moved_on(sample, member)
 
+    if _has_advanced(sample, member, waited_s):
+        return None  # in another group, or it has come at last
+
     if gil_holder_of(member) and waited_s < HELD_S:
         return None  # what it is in holds the GIL, or is about to release it
 
@@ -110,6 +114,12 @@ def _candidate(
         producer=producer,
         stalled_s=waited_s if activity or victims.is_recorded else max(idle_s, 0.0),
     )
+
+
+def _has_advanced(sample: AnalysisInput, member: RankContext, waited_s: float) -> bool:
+    """Tell whether a rank has made progress long after its peers began to wait."""
+    at = advance_of(sample, member).at
+    return at is not None and sample.snapshot.taken_at - at < (1 - AS_LONG) * waited_s
 
 
 def _has_moved_on(sample: AnalysisInput, member: RankContext) -> bool:

@@ -67,14 +67,47 @@ def training_failed(facts: TrainingFailed, detection: Detection) -> Words:
     how = how.format(its=agree(failed, "its", "their"))
     place = f" at {facts.place}" if facts.place else ""
     return Words(
-        summary=f"{who} {how}{place}: {facts.error}",
+        summary=f"{who} {how}{place}: {facts.error}{_suspicion(facts)}",
         evidence=(
             f"Ray Train's controller: {facts.error}",
             *(f"traceback: {line}" for line in facts.frames),
-            *(() if facts.is_first else ("every rank's error is the consequence of another's",)),
+            *_why_suspected(facts),
         ),
         next_step=_logs(facts.submission_id),
     )
+
+
+def _suspicion(facts: TrainingFailed) -> str:
+    """Return whom the errors point at, as a second sentence; empty where one explains the others."""
+    ranks, place = facts.suspects.ranks, facts.suspects.place
+
+    if ranks:
+        are = agree(ranks, "is", "are")
+        at = f", at {place}" if place else ""
+        return f"{_dot(facts.error)} {sentence(name_ranks(ranks))} {are} suspected{at}."
+
+    if facts.is_first:
+        return ""
+
+    return f"{_dot(facts.error)} Every error is another rank's consequence: nobody can know whose."
+
+
+def _dot(text: str) -> str:
+    return "" if text.endswith((".", "!")) else "."
+
+
+def _why_suspected(facts: TrainingFailed) -> tuple[str, ...]:
+    if facts.suspects.because is None:
+        return () if facts.is_first else ("every rank's error is the consequence of another's",)
+
+    ranks = facts.suspects.ranks
+    who, is_only = name_ranks(ranks), agree(ranks, "is the only rank", "are the only ranks")
+    has, own = agree(ranks, "has", "have"), agree(ranks, "its", "their")
+    return {
+        "silent": (f"{who} {has} no error; {own} peers waited until they gave up",),
+        "last": (f"{who} had entered fewer collectives than all others when the group gave up",),
+        "elsewhere": (f"{who} {is_only} whose error is at {facts.suspects.place}",),
+    }[facts.suspects.because]
 
 
 @words.register
