@@ -60,6 +60,9 @@ def _confidence(samples: tuple[Snapshot, ...]) -> tuple[Literal["yes", "no", "no
     if last.verdict.state == "unknown":
         return "no", confidence.UNPROVEN
 
+    if last.verdict.cause == "unknown":
+        return "no", confidence.NOT_KNOWN
+
     if len(samples) < 2 or not last.verdict.ranks:
         return "not asked", confidence.ONE_IS_ENOUGH
 

@@ -7,6 +7,7 @@ from typing import Final
 from dsray_inspect.agent.model import Verdict
 
 UNPROVEN: Final = "what was seen does not prove a cause"
+NOT_KNOWN: Final = "what is behind it is not known"
 ONE_IS_ENOUGH: Final = "one sample is enough for it"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dsray_inspect.agent.assemble.snapshot import assemble
-from dsray_inspect.agent.explanation import explain
+from dsray_inspect.agent.explain import explain
 from dsray_inspect.agent.handles import Submission
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.verdict import judge
