@@ -8,7 +8,7 @@ from types import TracebackType
 import msgspec
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
-from dsray_inspect.agent.detectors.evidence.progress import needs_full_sample
+from dsray_inspect.agent.detectors.evidence.progress import needs_counters, needs_recorders
 from dsray_inspect.agent.errors import PermissionMissing
 from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.history import MAX_RANKS, History, history_of
@@ -88,12 +88,14 @@ class Session:
 
     def _as_needed(self, ask: SampleRequest) -> SampleRequest:
         """Return the request, for all that a verdict needs where the last sample left it open."""
-        is_judged = ask.deepspeed and ask.env
+        if not (ask.deepspeed and ask.env):
+            return ask  # its snapshot is not shown as a verdict
 
-        if not is_judged or not needs_full_sample(self._last, time.time()):
-            return ask
-
-        return msgspec.structs.replace(ask, recorder="always", counters=True)
+        return msgspec.structs.replace(
+            ask,
+            counters=ask.counters or needs_counters(self._last),
+            recorder="always" if needs_recorders(self._last, time.time()) else ask.recorder,
+        )
 
     def _sampler(self) -> Sampler:
         """Return what takes samples, made when it is first needed."""

@@ -7,7 +7,11 @@ from typing import Any
 import pytest
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
-from dsray_inspect.agent.detectors.evidence.progress import needs_full_sample, paces
+from dsray_inspect.agent.detectors.evidence.progress import (
+    needs_counters,
+    needs_recorders,
+    paces,
+)
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.verdict import judge
 from tests.unit.test_histories import IN_GET, IN_REPORT, IN_SAVE, stands, waits, with_progress
@@ -196,14 +200,30 @@ def test_a_sample_without_recorders_goes_by_what_is_known() -> None:
 
 
 @pytest.mark.parametrize(
-    ("age_s", "later_s", "is_full"), [(0.2, 1.0, False), (0.2, 6.0, True), (9.0, 1.0, True)]
+    ("age_s", "counters", "later_s", "recorders"),
+    [
+        (0.2, False, 1.0, False),
+        (0.2, False, 3.0, True),
+        (3.0, True, 1.0, False),
+        (9.0, True, 1.0, True),
+    ],
 )
-def test_a_session_reads_recorders_where_progress_is_open(
-    age_s: float, later_s: float, is_full: bool
+def test_a_session_reads_more_where_progress_is_open(
+    age_s: float, counters: bool, later_s: float, recorders: bool
 ) -> None:
     last = samples(tuple(stands(number, IN_USER, age_s) for number in range(2)))
-    assert needs_full_sample(last, last.snapshot.taken_at + later_s) == is_full
-    assert needs_full_sample(None, 0.0)
+    assert needs_counters(last) == counters
+    assert needs_recorders(last, last.snapshot.taken_at + later_s) == recorders
+    assert needs_counters(None)
+    assert needs_recorders(None, 0.0)
+
+
+def test_recorders_may_be_older_where_steps_are_seen_to_end() -> None:
+    before = tuple(stands(number, IN_USER, 0.2) for number in range(2))
+    now = tuple({**one, "step": 8} for one in before)
+    last = samples(before, now)
+    assert not needs_recorders(last, last.snapshot.taken_at + 3.0)
+    assert needs_recorders(last, last.snapshot.taken_at + 6.0)
 
 
 def test_a_message_between_two_ranks_is_progress() -> None:

@@ -167,20 +167,36 @@ def usual_limit_s(gap_s: float | None) -> float:
     return max(PROMPT_S, AS_USUAL * (gap_s or 0.0))
 
 
-def needs_full_sample(last: AnalysisInput | None, now: float) -> bool:
-    """Tell whether the next sample of a session must read recorders and counters of all ranks.
+def needs_counters(last: AnalysisInput | None) -> bool:
+    """Tell whether the next sample of a session must show what ranks without progress do.
 
-    That may pause a rank that runs for some milliseconds: it is not done while steps are seen to
-    advance and what the recorders said is young.
+    That takes two samples: it is asked before their time is up.
     """
-    if last is None:
+    seen = paces(last) if last is not None else ()
+    return not seen or any(
+        rank.pace != "advances" or (rank.since_s or 0.0) > usual_limit_s(rank.usual_s) / 2
+        for rank in seen
+    )
+
+
+def needs_recorders(last: AnalysisInput | None, now: float) -> bool:
+    """Tell whether the next sample of a session must read the recorders of ranks that run, too.
+
+    That may pause them for some milliseconds: it is not done in each sample while they advance or
+    work.
+    """
+    seen = paces(last) if last is not None else ()
+
+    if last is None or not any(rank.pace in IN_MOTION for rank in seen):
         return True
 
-    seen = paces(last)
-    return not seen or any(
-        rank.pace != "advances" or _is_old(advance_of(last, rank.member), now) for rank in seen
+    return any(
+        rank.pace in ("is still", "not known") or _is_old(advance_of(last, rank.member), now)
+        for rank in seen
     )
 
 
 def _is_old(advance: Advance, now: float) -> bool:
-    return advance.recorder_at is None or now - advance.recorder_at >= RECORDER_EVERY_S
+    """Tell whether what a recorder said is too old; where steps are seen to end, it may be older."""
+    every_s = RECORDER_EVERY_S if advance.step_at is not None else RECORDER_EVERY_S / 2
+    return advance.recorder_at is None or now - advance.recorder_at >= every_s
