@@ -19,7 +19,8 @@ _INTERPRETER = frozenset(["LC_CTYPE"])
 _PER_RANK = frozenset(
     "RANK LOCAL_RANK NODE_RANK LOCAL_WORLD_SIZE GROUP_RANK ROLE_RANK ROLE_WORLD_RANK CROSS_RANK "
     "ACCELERATE_TORCH_DEVICE MEGASCALE_PORT MEGASCALE_SLICE_ID PMI_RANK PMIX_RANK "
-    "SLURM_PROCID SLURM_LOCALID SLURM_NODEID SLURM_TASK_PID SLURM_GTIDS".split()
+    "SLURM_PROCID SLURM_LOCALID SLURM_NODEID SLURM_TASK_PID SLURM_GTIDS "
+    "TORCHELASTIC_ERROR_FILE OMPI_MCA_ess_base_vpid OMPI_MCA_orte_ess_node_rank".split()
 )
 _PER_PROCESS = frozenset(
     "_ SHLVL PWD OLDPWD WINDOWID TMUX TMUX_PANE STY SSH_CLIENT SSH_CONNECTION SSH_TTY "
@@ -60,7 +61,7 @@ def explain(
     env: Mapping[str, str],
     *,
     set_after_exec: frozenset[str],
-    from_raylet: frozenset[str] | None,
+    from_parent: frozenset[str] | None,
     runtime_env: Mapping[str, str],
 ) -> dict[str, EnvVar]:
     """Return each variable with the component that set it, by name.
@@ -68,25 +69,28 @@ def explain(
     Args:
         env: The live environment.
         set_after_exec: Names whose value differs from the one at process start.
-        from_raylet: Names in the environment of the node's raylet, None if unknown.
+        from_parent: Names that the process's raylet or launcher has too, None if unknown.
         runtime_env: The `env_vars` of the job's or worker's runtime environment.
     """
+    is_rays = ray.RAYLET_PID_VARIABLE in env
+    later = _set_later if is_rays else _set_later_outside_ray
+    at_start = _set_at_start if is_rays else _set_at_start_outside_ray
     sources = {
-        name: _set_later(name, env)
+        name: later(name, env)
         if name in set_after_exec
-        else _set_at_start(name, from_raylet, runtime_env)
+        else at_start(name, from_parent, runtime_env)
         for name in env
     }
     return {name: EnvVar(value=env[name], source=sources[name]) for name in sorted(env)}
 
 
 def _set_at_start(
-    name: str, from_raylet: frozenset[str] | None, runtime_env: Mapping[str, str]
+    name: str, from_parent: frozenset[str] | None, runtime_env: Mapping[str, str]
 ) -> EnvSource:
     if name in runtime_env:
         return "runtime_env"
 
-    if from_raylet is not None and name in from_raylet:
+    if from_parent is not None and name in from_parent:
         return "inherited"
 
     if name.startswith(ray.TRAIN_VARIABLE_PREFIX) or name in _RAY_TRAIN:
@@ -97,9 +101,22 @@ def _set_at_start(
         name.startswith(ray.VARIABLE_PREFIX)
         or name in ray.WORKER_VARIABLES
         or name in _DEVICES
-        or from_raylet is not None
+        or from_parent is not None
     )
     return "ray" if by_ray else "inherited"
+
+
+def _set_at_start_outside_ray(
+    name: str, from_parent: frozenset[str] | None, runtime_env: Mapping[str, str]
+) -> EnvSource:
+    return "launcher" if from_parent is not None and name not in from_parent else "inherited"
+
+
+def _set_later_outside_ray(name: str, env: Mapping[str, str]) -> EnvSource:
+    if name in _DEEPSPEED:
+        return "deepspeed"
+
+    return "inherited" if name in _INTERPRETER else "user_code"
 
 
 def _set_later(name: str, env: Mapping[str, str]) -> EnvSource:

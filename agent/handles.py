@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 ALIVE = "ALIVE"
+DEAD = "DEAD"
 STARTING = ("DEPENDENCIES_UNREADY", "PENDING_CREATION", "RESTARTING")
 """States of a process that is to come alive; any other is the state of one that ended."""
 
@@ -96,6 +97,8 @@ class ProcessHandle(Row, frozen=True, kw_only=True):
     runtime_env_vars: dict[str, str]
     started_at: float
     death_cause: str = ""
+    rank: int | None = None
+    """Which rank its launcher made it, None where that is for others to say."""
     raw: bytes = b""
     """What its launcher needs to reach it."""
 
@@ -131,6 +134,8 @@ class RunHandle(msgspec.Struct, frozen=True, kw_only=True):
     """Which of its launcher's ways started it; only the launcher looks at it."""
     controller: ProcessHandle | None
     workers: tuple[ProcessHandle, ...]
+    name: str | None = None
+    """What it is called, where no controller has to be asked for that."""
 
     @property
     def alive(self) -> bool:

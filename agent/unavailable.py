@@ -11,6 +11,7 @@ Reason = Literal[
     "disabled",  # an option forbids it
     "unchanged",  # it is what the last answer said
     "not_running",  # its process has not started, or has ended
+    "no_door",  # its launcher has no way to run anything inside it
     "died",  # it ended between being listed and being asked
     "timeout",  # no answer in time
     "no_ptrace",  # the kernel does not let us read the process

@@ -194,7 +194,7 @@ def run_of(observation: Observation) -> Run | None:
     report = known if isinstance(known, ControllerReport) else ControllerReport()
     return Run(
         id=report.run_id,
-        name=report.run_name,
+        name=report.run_name or actors.name,
         attempt=report.attempt,
         state=report.state or run_state(observation.job, actors),
     )

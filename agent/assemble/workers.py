@@ -191,7 +191,11 @@ def _worker(
             own,
             sources.probe,
             silence=sources.silence,
-            controller=OK if known is not None else why_unknown(observation.controller),
+            controller=(
+                OK
+                if known is not None or row.rank is not None
+                else why_unknown(observation.controller)
+            ),
             stack=seen.why,
             gpu=gpu_evidence,
             has_env=bool(env),
@@ -208,9 +212,15 @@ def _worker(
 
 
 def _place_of(sources: _Sources, env: Mapping[str, EnvVar]) -> Identity:
-    """Return the place of a rank: what the controller says of it, else what its variables say."""
+    """Return the place of a rank: what the controller says of it, else what its variables say.
+
+    Where these do not say which rank it is, its launcher may know.
+    """
     own = sources.own.identity
     place = own if own != NO_IDENTITY else _identity_outside(env, sources.probe)
+
+    if place.rank is None and sources.row.rank is not None:
+        place = msgspec.structs.replace(place, rank=sources.row.rank)
 
     if sources.known is None:
         return place
@@ -301,7 +311,7 @@ def _environment_of(
     return explain(
         environ.variables,
         set_after_exec=environ.set_after_exec,
-        from_raylet=environ.from_raylet,
+        from_parent=environ.from_parent,
         runtime_env={**observation.job.runtime_env_vars, **row.runtime_env_vars},
     )
 

@@ -13,6 +13,7 @@ from dsray_inspect.agent.commands._support.options import (
     Options,
     common_options,
     lift_default_timeout,
+    local_option,
     options_of,
 )
 from dsray_inspect.agent.commands._support.output import TEXT, Printer
@@ -26,7 +27,6 @@ from dsray_inspect.agent.errors import ExitCode, InspectError, UsageError
 from dsray_inspect.agent.feed import HistoryLoaded, SampleTaken
 from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.history import History
-from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.model import OK, Snapshot
 from dsray_inspect.agent.recording import read_window
 from dsray_inspect.agent.sampling.observation import SampleRequest
@@ -65,6 +65,7 @@ _WITHOUT_HISTORY: Final = "json"
 )
 @click.option("--end-with-stdin", is_flag=True, hidden=True, help="End when stdin is closed.")
 @click.option("--columns", "as_columns", is_flag=True, hidden=True, help="Print for our own TUI.")
+@local_option
 @common_options
 def command(
     job: str | None,
@@ -102,7 +103,7 @@ def command(
         ended_with = show_live(job, options, every_s)
         return exit_code_of(ended_with) if isinstance(ended_with, Snapshot) else ended_with
 
-    with Session(choose_address(options.address), options.hint(job)) as session:
+    with Session(options.choose_address(), options.hint(job)) as session:
         candidate = session.find(job, inject=not options.no_inject)
         request = options.request(recorder="always", counters=True, start=True)
         snapshot = settle(session, candidate, request).snapshot

@@ -7,11 +7,10 @@ from typing import Any
 import click
 
 from dsray_inspect.agent.commands._support.exit_code import exit_code_of
-from dsray_inspect.agent.commands._support.options import common_options, options_of
+from dsray_inspect.agent.commands._support.options import common_options, local_option, options_of
 from dsray_inspect.agent.commands._support.output import Printer
 from dsray_inspect.agent.documents import EnvView
 from dsray_inspect.agent.errors import ExitCode
-from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.session import Session
 
 
@@ -20,13 +19,14 @@ from dsray_inspect.agent.session import Session
 @click.option(
     "--all", "show_all", is_flag=True, help="Show every variable, and show values in full."
 )
+@local_option
 @common_options
 def command(job: str | None, show_all: bool, **given: Any) -> ExitCode:
     """Show the live environment of JOB's ranks: what differs, and who set each variable."""
     options = options_of(given)
     printer = Printer(EnvView, options)
 
-    with Session(choose_address(options.address), options.hint(job)) as session:
+    with Session(options.choose_address(), options.hint(job)) as session:
         candidate = session.find(job, inject=not options.no_inject)
         snapshot = session.snapshot(candidate, options.request(deepspeed=False))
 

@@ -8,6 +8,7 @@ import click
 
 from dsray_inspect.agent.commands._support.options import (
     common_options,
+    local_option,
     options_of,
     print_message,
 )
@@ -15,7 +16,6 @@ from dsray_inspect.agent.commands._support.output import TEXT, Printer
 from dsray_inspect.agent.documents import RunList, RunRow
 from dsray_inspect.agent.errors import ExitCode
 from dsray_inspect.agent.handles import Candidate
-from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.session import Session
 
 
@@ -26,13 +26,14 @@ from dsray_inspect.agent.session import Session
     is_flag=True,
     help="Include jobs that have ended or have no Ray Train run.",
 )
+@local_option
 @common_options
 def command(show_all: bool, **given: Any) -> ExitCode:
     """List the jobs with running Ray Train runs."""
     options = options_of(given)
     printer = Printer(RunList, options)
 
-    with Session(choose_address(options.address)) as session:
+    with Session(options.choose_address()) as session:
         candidates = session.candidates(inject=not options.no_inject)
 
     runs = tuple(

@@ -10,13 +10,13 @@ import msgspec
 from dsray_inspect.agent.commands._support.exit_code import exit_code_of
 from dsray_inspect.agent.commands._support.options import (
     common_options,
+    local_option,
     options_of,
     print_message,
 )
 from dsray_inspect.agent.commands._support.output import Printer
 from dsray_inspect.agent.documents import StacksView
 from dsray_inspect.agent.errors import ExitCode, UsageError
-from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.session import Session
 
@@ -67,6 +67,7 @@ _MAX_LOG_LINES: Final = 200
     is_flag=True,
     help="Print one line per stack, for flame graph tools; same as --format collapsed.",
 )
+@local_option
 @common_options
 def command(
     job: str | None,
@@ -93,7 +94,7 @@ def command(
         plain, native=native, locals=with_locals, children=all_threads
     )
 
-    with Session(choose_address(options.address), options.hint(job)) as session:
+    with Session(options.choose_address(), options.hint(job)) as session:
         candidate = session.find(job, inject=not options.no_inject)
 
         if ranks and (request.from_outside or log_line_count):

@@ -22,7 +22,6 @@ from dsray_inspect.agent.commands._support.output import Printer
 from dsray_inspect.agent.documents import TraceView
 from dsray_inspect.agent.errors import ClusterUnreachable, ExitCode, UsageError
 from dsray_inspect.agent.formats import Renderer, renderer_of
-from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.text.style import PLAIN
 from dsray_inspect.agent.timeline import Timeline
@@ -81,7 +80,7 @@ def command(
 
     push = _span_pusher() if otlp else None
 
-    with Session(choose_address(options.address), options.hint(job)) as session:
+    with Session(options.choose_address(), options.hint(job)) as session:
         candidate = session.find(job)
         snapshot = session.snapshot(candidate, options.request(env=False, start=past))
         timeline, is_complete = session.trace(

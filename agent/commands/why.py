@@ -13,6 +13,7 @@ from dsray_inspect.agent.commands._support.exit_code import exit_code_of
 from dsray_inspect.agent.commands._support.options import (
     DEFAULT_TIMEOUT_S,
     common_options,
+    local_option,
     options_of,
 )
 from dsray_inspect.agent.commands._support.output import Printer
@@ -20,7 +21,6 @@ from dsray_inspect.agent.documents import ExplanationView
 from dsray_inspect.agent.errors import ExitCode
 from dsray_inspect.agent.explain import explain
 from dsray_inspect.agent.explanation import Explanation
-from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.settling import is_suspicious, rest_s, sample, settle
 
@@ -37,6 +37,7 @@ from dsray_inspect.agent.settling import is_suspicious, rest_s, sample, settle
 @click.option(
     "--verbose", "-v", is_flag=True, help="Also draw the wait-for graph, with its evidence."
 )
+@local_option
 @common_options
 def command(
     job: str | None, watch: bool, save: Path | None, verbose: bool, **given: Any
@@ -52,7 +53,7 @@ def command(
     printer = Printer(ExplanationView, options)
     request = options.request(recorder="always", counters=True)
 
-    with Session(choose_address(options.address), options.hint(job)) as session:
+    with Session(options.choose_address(), options.hint(job)) as session:
         candidate = session.find(job, inject=not options.no_inject)
         current = settle(session, candidate, request)
         printer.print(ExplanationView(explanation=current, with_graph=verbose))

@@ -52,6 +52,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     """The job's living processes that belong to no run."""
     log_folders: dict[str, str] = msgspec.field(default_factory=dict)
     """By node id, the folder whose `logs` has the log files; "" where it is not known."""
+    notes: list[str] = msgspec.field(default_factory=list)
+    """What a user must know of what is not there to be read."""
 
 
 class InProcessReads(Protocol):

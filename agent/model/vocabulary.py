@@ -25,7 +25,9 @@ Phase = Literal[
     "finished",
     "unknown",
 ]
-EnvSource = Literal["runtime_env", "ray", "ray_train", "deepspeed", "user_code", "inherited"]
+EnvSource = Literal[
+    "runtime_env", "ray", "ray_train", "deepspeed", "launcher", "user_code", "inherited"
+]
 WorkerState = Literal["alive", "stopped", "pending", "restarting", "dead", "unknown"]
 Role = Literal["driver", "controller", "worker", "child"]
 Severity = Literal["info", "warning", "error"]

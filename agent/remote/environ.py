@@ -13,12 +13,14 @@ import struct
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from dsray_inspect.agent.compat.launchers import RANK_VARIABLES
 from dsray_inspect.agent.compat.ray import RAYLET_PID_VARIABLE
 from dsray_inspect.agent.remote.gil import yield_gil
 from dsray_inspect.agent.remote.redaction import known_secrets, redact_pair
 
 _VARIABLES_AT_ONCE = 8
 _MAX_VARIABLES = 4096
+_MAX_ANCESTORS = 16
 _MAX_VALUE_BYTES = 32_768
 _PAGE_BYTES = 4096
 _SYMBOLS = (b"environ", b"__environ", b"_environ")
@@ -207,7 +209,8 @@ def _read_text(memory: BinaryIO, address: int) -> str:
 def compare_environ(live: dict[str, str], pid: str) -> dict[str, Any]:
     """Return the variables, redacted, and which were set after exec or are the raylet's too.
 
-    `from_raylet` is None where the raylet's own variables may not be read.
+    `from_parent` names those that whoever started the process has too: its raylet, or outside Ray
+    its launcher. It is None where their variables may not be read.
     """
     at_exec = environ_block(f"/proc/{pid}/environ") or {}
     yield_gil()
@@ -220,16 +223,41 @@ def compare_environ(live: dict[str, str], pid: str) -> dict[str, Any]:
         if number % _VARIABLES_AT_ONCE == 0:
             yield_gil()
 
-    raylet_pid = live.get(RAYLET_PID_VARIABLE)
-    raylet = environ_block(f"/proc/{raylet_pid}/environ") if raylet_pid else None
+    started_by = live.get(RAYLET_PID_VARIABLE) or _launcher_of(pid, at_exec)
+    parent = environ_block(f"/proc/{started_by}/environ")
     yield_gil()
     return {
         "variables": shown,
         "set_after_exec": [name for name, value in live.items() if at_exec.get(name) != value],
-        "from_raylet": [name for name, value in live.items() if raylet.get(name) == value]
-        if raylet
+        "from_parent": [name for name, value in live.items() if parent.get(name) == value]
+        if parent
         else None,
     }
+
+
+def _launcher_of(pid: str, at_exec: dict[str, str]) -> str:
+    """Return the nearest ancestor that was not given this process's rank: not a shell around it."""
+    names = [names.rank for names in RANK_VARIABLES if names.rank in at_exec]
+    parent = _parent_of(pid)
+
+    for _ in range(_MAX_ANCESTORS):
+        above = environ_block(f"/proc/{parent}/environ") or {}
+
+        if not names or any(above.get(name) != at_exec[name] for name in names):
+            break
+
+        parent = _parent_of(parent)
+
+    return parent
+
+
+def _parent_of(pid: str) -> str:
+    """Return the pid of a process's parent, field 4 of `/proc/PID/stat`; "0" for one that is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[1].decode()
+    except (OSError, IndexError):
+        return "0"
 
 
 def environ_block(path: str) -> dict[str, str] | None:

@@ -32,7 +32,7 @@ class Environ(Record, frozen=True, kw_only=True):
 
     variables: Mapping[str, str]
     set_after_exec: frozenset[str]
-    from_raylet: frozenset[str] | None
+    from_parent: frozenset[str] | None
     """The variables that the raylet has too; None where its own could not be read."""
 
 

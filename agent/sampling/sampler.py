@@ -87,6 +87,7 @@ class Sampler:
             helpers=layout.helpers,
             session_dirs=layout.log_folders,
             exits=layout.exits,
+            notes=list(layout.notes),
         )
         reads = self._launcher.in_process()
         SamplePass(reads, self._readers, observation, self._cache).take()
@@ -343,8 +344,11 @@ class SamplePass:
                 self._want_post_mortem_on(row.node_id, {})  # it logged the ranks it gave out
 
         if not self._observation.request.from_outside:
+            # Nobody waits for an answer of theirs, so all is read at once.
+            no_door = isinstance(self._reads, Unavailable)
+
             for row in silent:
-                self._batch.want(row.node_id, row.pid, stack=True, environ=True)
+                self._batch.want(row.node_id, row.pid, stack=True, environ=True, recorder=no_door)
 
             self._batch.start()
 

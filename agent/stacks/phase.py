@@ -16,6 +16,8 @@ _IN_AUTOGRAD_THREAD: tuple[Phase, ...] = ("zero_gather", "grad_reduce", "op_comp
 def training_thread(threads: Sequence[Thread]) -> Thread | None:
     """Return the thread that runs the user's function, or MainThread while set-up runs in it.
 
+    Outside Ray it is MainThread.
+
     When there are several processes, the first thread's is the rank and the others its children.
     """
     own = _own(threads)
@@ -29,7 +31,7 @@ def training_thread(threads: Sequence[Thread]) -> Thread | None:
                 return thread
 
     main = _main_thread(own)
-    return main if main is not None and _sets_up(main) else None
+    return main if main is not None and (_is_own_program(main) or _sets_up(main)) else None
 
 
 def phase_of(threads: Sequence[Thread]) -> Phase:
@@ -49,12 +51,12 @@ def phase_of(threads: Sequence[Thread]) -> Phase:
     if phase == "unknown" and thread.name.startswith(ray.V2_TRAINING_THREAD):
         return _phase_around_user_code(thread.frames)
 
-    # The user's code in MainThread is a set-up hook; what is imported there does not run yet.
-    sets_up = thread is _main_thread(own) and (phase == "user" or thread.stack.imports)
-    if phase == "unknown" or (sets_up and phase not in _SETUP):
-        return "starting"
+    # What is imported in MainThread does not run yet; under Ray, the user's code there is a hook.
+    if thread is _main_thread(own):
+        is_hook = phase in ("user", "unknown") and not _is_own_program(thread)
+        return "starting" if is_hook or (thread.stack.imports and phase not in _SETUP) else phase
 
-    return phase
+    return "starting" if phase == "unknown" else phase
 
 
 def _phase_of_autograd(threads: Sequence[Thread]) -> Phase | None:
@@ -108,6 +110,11 @@ def _main_thread(threads: Sequence[Thread]) -> Thread | None:
             return thread
 
     return None
+
+
+def _is_own_program(main: Thread) -> bool:
+    """Tell whether a MainThread runs a program of the user's rather than Ray's tasks."""
+    return bool(main.frames) and not any(path_of(f) in ray.LOOP_FILES for f in main.frames)
 
 
 def _sets_up(main: Thread) -> bool:

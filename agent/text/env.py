@@ -17,6 +17,7 @@ SOURCES: tuple[EnvSource, ...] = (
     "ray",
     "deepspeed",
     "runtime_env",
+    "launcher",
     "user_code",
     "inherited",
 )

@@ -22,7 +22,7 @@ def source(
     return explain(
         {**others, name: value},
         set_after_exec=frozenset([name] if later else []),
-        from_raylet=raylet,
+        from_parent=raylet,
         runtime_env=dict.fromkeys(runtime_env, "1"),
     )[name].source
 

@@ -31,7 +31,7 @@ ENGINE = {
     "process_groups": [],
     "config_digest": "d1",
 }
-ENVIRON: dict[str, Any] = {"variables": {"A": "1"}, "set_after_exec": [], "from_raylet": None}
+ENVIRON: dict[str, Any] = {"variables": {"A": "1"}, "set_after_exec": [], "from_parent": None}
 ENV: dict[str, Any] = {"environ": ENVIRON, "env_state": 5}
 FAILED = Unavailable(reason="failed", detail="no frame")
 NO_ENGINE = msgspec.to_builtins(FAILED)

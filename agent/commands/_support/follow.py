@@ -16,7 +16,6 @@ from dsray_inspect.agent.delta_codec import Writer
 from dsray_inspect.agent.documents import EventView
 from dsray_inspect.agent.errors import ExitCode
 from dsray_inspect.agent.feed import Feed, SampleTaken
-from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.session import Session
 
 _FORMAT: Final = "jsonl"
@@ -38,7 +37,7 @@ def follow(job: str | None, options: Options, every_s: float, *, as_columns: boo
     printer = Printer(EventView, options, default=_FORMAT)
     writer = Writer()
 
-    with Session(choose_address(options.address), options.hint(job)) as session:
+    with Session(options.choose_address(), options.hint(job)) as session:
         candidate = session.find(job, inject=not options.no_inject)
         # The reader at the other end keeps the window; two snapshots are enough here.
         feed = Feed(

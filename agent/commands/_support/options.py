@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from dsray_inspect.agent.errors import UsageError
+from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.sampling.observation import SampleRequest
 from dsray_inspect.agent.text.command_hint import CommandHint
 
@@ -30,6 +31,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The values of the common options."""
 
     address: str | None = None
+    local: bool = False
     format: str | None = None
     """None leaves the format to the command."""
     no_color: bool = False
@@ -54,8 +56,23 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     def hint(self, job: str | None) -> CommandHint:
         """Return how to name JOB and its cluster in the commands that are suggested."""
-        address = ("--address", self.address) if self.address else ()
-        return CommandHint(words=(*((job,) if job else ()), *address))
+        place: tuple[str, ...] = ("--local",) if self.local else ()
+
+        if self.address:
+            place = ("--address", self.address)
+
+        return CommandHint(words=(*((job,) if job else ()), *place))
+
+    def choose_address(self) -> str:
+        """Return where the job is; see `launchers.registry`.
+
+        Raises:
+            UsageError: `--local` and `--address` contradict each other.
+        """
+        if self.local and self.address:
+            raise _contradiction("--local", f"--address {self.address}")
+
+        return choose_address(self.address, is_local=self.local)
 
     def with_format(self, name: str, *, flag: str, is_given: bool) -> Options:
         """Return the options with the format that an older flag stands for, if it is given.
@@ -114,6 +131,15 @@ def common_options(command: _CommandT) -> _CommandT:
     return command
 
 
+def local_option(command: _CommandT) -> _CommandT:
+    """Add `--local` to a command that needs nothing of Ray; `options_of` takes it."""
+    return click.option(
+        "--local",
+        is_flag=True,
+        help="Look at the ranks on this machine, whoever started them; needs no Ray.",
+    )(command)
+
+
 def keep_global_options(given: dict[str, Any]) -> None:
     """Keep the options given before the command's name for `options_of`."""
     click.get_current_context().obj = {name: given[name] for name in _NAMES}
@@ -130,6 +156,7 @@ def options_of(given: dict[str, Any], *, limit_s: float | None = DEFAULT_TIMEOUT
     context = click.get_current_context().find_root()
     before = context.obj or {}
     merged = {name: given.pop(name) or before.get(name) for name in _NAMES}
+    merged["local"] = given.pop("local", None)
     as_json = merged.pop("as_json")
     options = Options(**{name: value for name, value in merged.items() if value is not None})
     options = options.with_format(_JSON, flag="--json", is_given=bool(as_json))

@@ -15,7 +15,6 @@ from dsray_inspect.agent.commands._support.output import Printer
 from dsray_inspect.agent.documents import VerdictChangeView
 from dsray_inspect.agent.errors import ClusterUnreachable, ExitCode
 from dsray_inspect.agent.feed import Ended, SampleFailed, SampleTaken
-from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.text.verdict_change import is_news
@@ -53,7 +52,7 @@ def serve(plan: ServePlan, options: Options) -> ExitCode:
     host_and_port = bind.parse(plan.listen)
     token = bind.token_of(plan.token_file, host_and_port)
     latest = LatestSample()
-    address = _retry(lambda: choose_address(options.address), plan, printer)
+    address = _retry(lambda: options.choose_address(), plan, printer)
     request = options.request(start=True)
 
     # The session ends last: there is little time to end in, and Ray may take all of it.

@@ -14,7 +14,6 @@ import click
 from dsray_inspect.agent.commands._support.options import Options, print_message
 from dsray_inspect.agent.errors import ExitCode
 from dsray_inspect.agent.feed import Event
-from dsray_inspect.agent.launchers.registry import choose_address
 from dsray_inspect.agent.model import Snapshot
 
 _OLDEST = (8, 2)
@@ -47,7 +46,7 @@ def _is_textual_usable(options: Options) -> bool:
 
 def show_live(job: str | None, options: Options, every_s: float) -> Snapshot | ExitCode:
     """Show a job until the user quits; return the last snapshot, or the exit code without one."""
-    address = choose_address(options.address)
+    address = options.choose_address()
     from_reader = _reader_arguments(options, address)
 
     # The reader joins the cluster while Textual is imported.
@@ -90,7 +89,7 @@ def show_recorded(events: Sequence[Event], job: str) -> None:
 
 def _reader_arguments(options: Options, address: str) -> list[str]:
     """Return the options of this call as arguments for the reader process."""
-    arguments = ["--address", address]
+    arguments = ["--local"] if options.local else ["--address", address]
     arguments += ["--no-inject"] if options.no_inject else []
     arguments += ["--max-pause", str(options.max_pause)] if options.max_pause is not None else []
     return arguments
