@@ -63,6 +63,7 @@ def explain(
     set_after_exec: frozenset[str],
     from_parent: frozenset[str] | None,
     runtime_env: Mapping[str, str],
+    started_by_ray: bool = True,
 ) -> dict[str, EnvVar]:
     """Return each variable with the component that set it, by name.
 
@@ -71,16 +72,25 @@ def explain(
         set_after_exec: Names whose value differs from the one at process start.
         from_parent: Names that the process's raylet or launcher has too, None if unknown.
         runtime_env: The `env_vars` of the job's or worker's runtime environment.
+        started_by_ray: Whether a raylet started the process.
     """
-    is_rays = ray.RAYLET_PID_VARIABLE in env
-    later = _set_later if is_rays else _set_later_outside_ray
-    at_start = _set_at_start if is_rays else _set_at_start_outside_ray
-    sources = {
-        name: later(name, env)
-        if name in set_after_exec
-        else at_start(name, from_parent, runtime_env)
-        for name in env
-    }
+    if not started_by_ray:
+        sources = {
+            name: _source_outside_ray(
+                name,
+                is_later=name in set_after_exec,
+                is_launchers=from_parent is not None and name not in from_parent,
+            )
+            for name in env
+        }
+    else:
+        sources = {
+            name: _set_later(name, env)
+            if name in set_after_exec
+            else _set_at_start(name, from_parent, runtime_env)
+            for name in env
+        }
+
     return {name: EnvVar(value=env[name], source=sources[name]) for name in sorted(env)}
 
 
@@ -106,13 +116,10 @@ def _set_at_start(
     return "ray" if by_ray else "inherited"
 
 
-def _set_at_start_outside_ray(
-    name: str, from_parent: frozenset[str] | None, runtime_env: Mapping[str, str]
-) -> EnvSource:
-    return "launcher" if from_parent is not None and name not in from_parent else "inherited"
+def _source_outside_ray(name: str, *, is_later: bool, is_launchers: bool) -> EnvSource:
+    if not is_later:
+        return "launcher" if is_launchers else "inherited"
 
-
-def _set_later_outside_ray(name: str, env: Mapping[str, str]) -> EnvSource:
     if name in _DEEPSPEED:
         return "deepspeed"
 

@@ -204,10 +204,8 @@ class LocalLauncher:
         if world is None or world.is_all_here or not world.missing:
             return []
 
-        return [
-            f"{len(world.missing)} of the {world.size} ranks are not on this machine; what they do "
-            "is not known."
-        ]
+        missing = f"{len(world.missing)} of {world.size} ranks"
+        return [f"{missing} are not on this machine, and what they do is not known."]
 
     def _not_found(self, worlds: list[World], name: str | None) -> TargetNotFound:
         names = ", ".join(each.name for each in worlds)
