@@ -17,7 +17,7 @@ FAULT ?=
 
 # Two processes, each with a cluster of its own: tests that wait run beside tests that compute. A
 # group (tests/ray/conftest.py) stays in one process, because its tests share jobs.
-CLUSTER_TESTS = $(BIN)/pytest -n 2 --dist loadgroup $(wildcard tests/ray tests/faults)
+CLUSTER_TESTS = $(BIN)/pytest -n 2 --dist loadgroup $(wildcard tests/local tests/ray tests/faults)
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
@@ -59,7 +59,7 @@ $(LINKED): .venv/.installed
 	@touch $@
 
 system-packages:
-	@missing=(); for pair in tmux:tmux ip:iproute2 gcc:gcc g++:g++ promtool:prometheus; do \
+	@missing=(); for pair in tmux:tmux ip:iproute2 gcc:gcc g++:g++ promtool:prometheus mpirun:openmpi-bin; do \
 	    command -v "$${pair%%:*}" >/dev/null || missing+=("$${pair##*:}"); done; \
 	if [ $${#missing[@]} -gt 0 ]; then \
 	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

@@ -122,6 +122,10 @@ def _same_lines(env: Mapping[str, EnvVar], differing: set[str], show_all: bool) 
         names = sorted(
             name for name, held in env.items() if held.source == source and name not in differing
         )
+
+        if source == "launcher" and not names:  # under Ray there is none
+            continue
+
         shown = [
             n for n in names if show_all or source != "inherited" or n.startswith(_BRIEF_INHERITED)
         ]
