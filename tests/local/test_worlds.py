@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -181,9 +180,7 @@ def test_env_says_what_the_launcher_set(job: Local) -> None:
     ranks = job.json("env", job.world())["ranks"]
     name = "OMPI_COMM_WORLD_RANK" if job.kind == "mpi" else "RANK"
     found = {rank["rank"]: rank["env"][name] for rank in ranks}
-    assert found == {
-        rank: {"value": str(rank), "source": "launcher"} for rank in range(RANKS)
-    }
+    assert found == {rank: {"value": str(rank), "source": "launcher"} for rank in range(RANKS)}
     assert ranks[0]["env"]["DS_ACCELERATOR"]["source"] == "inherited"
 
 
