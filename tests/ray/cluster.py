@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from tests.ray import dashboard, processes
 from tests.ray.jobs import Job
@@ -112,6 +112,9 @@ class Cluster:
 
     `auth="token"` writes a token to the cluster's own home folder; `token` is None otherwise.
     """
+
+    submitted: ClassVar[list[Job]] = []
+    """The jobs that were given to any cluster of this process, in order."""
 
     def __init__(
         self,
@@ -306,7 +309,9 @@ class Cluster:
         argv = submit_argv(self.url, name, out, (script, *args), env=env, runtime_env=runtime_env)
         submitted_at = time.time()
         checked(self.run(*argv, timeout=180))
-        return Job(name, out, self.call, submitted_at=submitted_at)
+        job = Job(name, out, self.call, submitted_at=submitted_at)
+        self.submitted.append(job)
+        return job
 
     def inspect(
         self, command: str, *args: str, timeout: float = 120.0, env: Mapping[str, str] | None = None

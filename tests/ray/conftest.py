@@ -6,7 +6,8 @@ change a job start one of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -36,10 +37,38 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker("ray")
-            item.add_marker(pytest.mark.timeout(600))
+            item.add_marker(pytest.mark.timeout(1200))
             if not item.get_closest_marker("xdist_group"):
                 group = GROUPS.get(item.path.stem, "shared jobs")
                 item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Iterator[None]:
+    """End the jobs that fixtures have submitted before one of them failed."""
+    before = len(Cluster.submitted)
+    try:
+        yield
+    except BaseException:
+        end_jobs(Cluster.submitted[before:])
+        raise
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """End the jobs that a test has not ended itself: they would slow down all that follow."""
+    before = len(Cluster.submitted)
+    try:
+        yield
+    finally:
+        end_jobs(Cluster.submitted[before:])
+
+
+def end_jobs(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        with contextlib.suppress(Exception):  # of a cluster that has ended there is nothing to end
+            if job.status() in ("PENDING", "RUNNING"):
+                job.stop()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 MARK = "DSRAY_TEST_RUN_ID"
 OWNER = "run_id"
-START_LIMIT_S = 180.0
+START_LIMIT_S = 420.0
 
 
 class Unmet(AssertionError):
