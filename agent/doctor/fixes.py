@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from dsray_inspect.agent.doctor.report import SYS_PTRACE, Fix, NodeCheck, NodeReport, ProcessRights
+from dsray_inspect.agent.doctor.report import SYS_PTRACE, Fix, NodeAccess, NodeCheck, ProcessRights
 from dsray_inspect.agent.model import OK
 
 KUBERAY_PTRACE = """\
@@ -73,7 +73,7 @@ _YAMA = {
 }
 
 
-def fixes(nodes: Iterable[NodeReport]) -> tuple[Fix, ...]:
+def fixes(nodes: Iterable[NodeAccess]) -> tuple[Fix, ...]:
     """Return the fixes, most important first; a fix for several nodes appears once."""
     found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
 
@@ -86,7 +86,7 @@ def fixes(nodes: Iterable[NodeReport]) -> tuple[Fix, ...]:
     )
 
 
-def _node_fixes(node: NodeReport) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _node_fixes(node: NodeAccess) -> Iterator[tuple[str, tuple[str, ...]]]:
     facts = node.facts
 
     if facts is None:
@@ -105,7 +105,7 @@ def _node_fixes(node: NodeReport) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield _no_gpu(facts, node.gpu_slots)
 
 
-def _no_agent(node: NodeReport) -> tuple[str, tuple[str, ...]]:
+def _no_agent(node: NodeAccess) -> tuple[str, tuple[str, ...]]:
     return (
         f"The node agent does not answer: {node.rungs['3'].why}.",
         (
@@ -115,7 +115,7 @@ def _no_agent(node: NodeReport) -> tuple[str, tuple[str, ...]]:
     )
 
 
-def _no_calls(node: NodeReport) -> tuple[str, tuple[str, ...]]:
+def _no_calls(node: NodeAccess) -> tuple[str, tuple[str, ...]]:
     return (
         f"Calls into actors fail: {node.rungs['2'].why}.",
         ("dsray-inspect attach --no-inject        # reads from outside only",),

@@ -19,8 +19,8 @@ from dsray_inspect.agent.doctor.report import (
     ClusterReport,
     Diagnosis,
     Fix,
+    NodeAccess,
     NodeCheck,
-    NodeReport,
     Problem,
     Rung,
     summarize,
@@ -67,14 +67,14 @@ def diagnose(address: str, found_by: str, *, inject: bool = True) -> Diagnosis:
 
 def examine(
     preflight: Preflight, rows: list[NodeHandle], *, inject: bool
-) -> tuple[tuple[NodeReport, ...], Problem | None]:
+) -> tuple[tuple[NodeAccess, ...], Problem | None]:
     """Return what each node gives, and why the cluster cannot be joined where it cannot."""
     try:
         readers = preflight.join()
     except InspectError as error:
         why = "dsray-inspect cannot join the cluster"
         return (
-            tuple(node_report(row, None, why=why) for row in rows),
+            tuple(node_access(row, None, why=why) for row in rows),
             Problem(exit_code=error.exit_code, what=str(error), fix=error.help_text),
         )
 
@@ -108,7 +108,7 @@ class _Examination:
         self._own = readers.node_id()
         self._until = time.time() + AGENT_S
 
-    def reports(self) -> tuple[NodeReport, ...]:
+    def reports(self) -> tuple[NodeAccess, ...]:
         """Ask all nodes, wait until all have answered or the time is over."""
         deadline = time.monotonic() + AGENT_S
         local = {row.node_id for row in self._rows if self._is_local(row)}
@@ -129,7 +129,7 @@ class _Examination:
         tried = {**refused, **self._readers.answers(calls, deadline - time.monotonic())}
         answers |= self._readers.answers(checks, deadline - time.monotonic())
         return tuple(
-            node_report(
+            node_access(
                 row,
                 answers.get(row.node_id),
                 seen_here=row.node_id in local,
@@ -177,14 +177,14 @@ class _Examination:
         return Rung(state="ok")
 
 
-def node_report(
+def node_access(
     row: NodeHandle,
     answer: Any,
     *,
     seen_here: bool = False,
     inside: Rung | None = None,
     why: str = "",
-) -> NodeReport:
+) -> NodeAccess:
     """Return one node's rungs.
 
     `answer` is the result of the probe there, or the reason why there is none.
@@ -198,7 +198,7 @@ def node_report(
         "3b": _rung(facts.environ) if facts else Rung(state="no", why=reason),
         "gpu": _gpu_rung(facts, slots, reason),
     }
-    return NodeReport(
+    return NodeAccess(
         node_id=row.node_id,
         ip=row.ip,
         hostname=row.hostname,

@@ -78,8 +78,8 @@ class Rung(Record, frozen=True, kw_only=True):
     why: str = ""
 
 
-class NodeReport(Record, frozen=True, kw_only=True):
-    """One node. `seen_from` is "here" if this process read it, "agent" if an actor did."""
+class NodeAccess(Record, frozen=True, kw_only=True):
+    """What one node lets us read. `seen_from` is "here" if this process read it, "agent" if an actor did."""
 
     node_id: str
     ip: str
@@ -134,7 +134,7 @@ class Diagnosis(Record, frozen=True, kw_only=True):
     took_s: float
     cluster: ClusterReport
     problem: Problem | None
-    nodes: tuple[NodeReport, ...]
+    nodes: tuple[NodeAccess, ...]
     fixes: tuple[Fix, ...]
     schema_version: Literal[1] = SCHEMA_VERSION
 
@@ -152,7 +152,7 @@ class Diagnosis(Record, frozen=True, kw_only=True):
         return ExitCode.FINDINGS if without_stacks else ExitCode.OK
 
 
-def summarize(nodes: tuple[NodeReport, ...], problem: Problem | None) -> str:
+def summarize(nodes: tuple[NodeAccess, ...], problem: Problem | None) -> str:
     """Return the answer in brief: how many nodes give everything, and what the others lack."""
     if problem is not None:
         return problem.what
@@ -177,7 +177,7 @@ def summarize(nodes: tuple[NodeReport, ...], problem: Problem | None) -> str:
     return " ".join(parts)
 
 
-def _consequence(node: NodeReport) -> str:
+def _consequence(node: NodeAccess) -> str:
     if not node.gives_stacks:
         return "Ranks there cannot be inspected."
 

@@ -7,8 +7,8 @@ from dsray_inspect.agent.doctor.report import (
     ClusterReport,
     Diagnosis,
     Fix,
+    NodeAccess,
     NodeCheck,
-    NodeReport,
     Rung,
     name_list,
 )
@@ -45,7 +45,7 @@ def _cluster_line(cluster: ClusterReport) -> str:
     return f"cluster  {cluster.address} ({cluster.found_by}) · {theirs} ({ours}) · {token}"
 
 
-def _nodes_table(nodes: tuple[NodeReport, ...], style: Style) -> list[str]:
+def _nodes_table(nodes: tuple[NodeAccess, ...], style: Style) -> list[str]:
     lines = table(HEADS, [_cells(node) for node in nodes]).split("\n")
     painted = [
         style.paint(line, "yellow" if node.gives_stacks else "red") if node.lacks else line
@@ -60,21 +60,21 @@ def _nodes_table(nodes: tuple[NodeReport, ...], style: Style) -> list[str]:
     return [style.paint(lines[0], "dim"), *painted, *(style.paint(note, "dim") for note in notes)]
 
 
-def _cells(node: NodeReport) -> tuple[str, ...]:
+def _cells(node: NodeAccess) -> tuple[str, ...]:
     return (
         node.hostname,
         *(_word(name, node.rungs[name], node) for name in RUNGS),
     )
 
 
-def _word(name: str, rung: Rung, node: NodeReport) -> str:
+def _word(name: str, rung: Rung, node: NodeAccess) -> str:
     if name == "gpu" and rung.state == "ok" and node.facts is not None:
         return str(node.facts.gpus)
 
     return WORDS[rung.state]
 
 
-def _circumstances(node: NodeReport) -> str:
+def _circumstances(node: NodeAccess) -> str:
     """Return the circumstances that decide whether a node's processes can be read."""
     facts = node.facts
 

@@ -10,14 +10,14 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from dsray_inspect.agent.doctor.fixes import fixes
-from dsray_inspect.agent.doctor.probe import examine, node_report
+from dsray_inspect.agent.doctor.probe import examine, node_access
 from dsray_inspect.agent.doctor.report import (
     RUNGS,
     SYS_PTRACE,
     ClusterReport,
     Diagnosis,
+    NodeAccess,
     NodeCheck,
-    NodeReport,
     Problem,
     ProcessRights,
     Rung,
@@ -80,10 +80,10 @@ def denied(**changes: Any) -> NodeCheck:
 
 def node(
     found: NodeCheck | None, *, slots: int = 0, name: str = "node-a", inside: str = OK
-) -> NodeReport:
+) -> NodeAccess:
     row = handle(slots=slots, name=name)
     answer = msgspec.to_builtins(found) if found else None
-    return node_report(
+    return node_access(
         row, answer, inside=Rung(state="ok") if inside == OK else Rung(state="no", why=inside)
     )
 
@@ -119,7 +119,7 @@ def test_a_whole_node_needs_nothing() -> None:
 
 
 def test_what_a_node_lacks_decides_the_exit_code() -> None:
-    def code(*nodes: NodeReport) -> int:
+    def code(*nodes: NodeAccess) -> int:
         return diagnosis(*nodes).exit_code
 
     whole, outside, blind = node(facts()), node(denied()), node(denied(), inside="no handle")
@@ -153,7 +153,7 @@ def test_a_node_that_does_not_answer() -> None:
     assert silent.lacks == ("1", "2", "3", "3b")
 
 
-def diagnosis(*nodes: NodeReport, problem: Problem | None = None) -> Diagnosis:
+def diagnosis(*nodes: NodeAccess, problem: Problem | None = None) -> Diagnosis:
     return Diagnosis(
         summary=summarize(nodes, problem),
         taken_at=0.0,
