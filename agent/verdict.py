@@ -10,6 +10,7 @@ import msgspec
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.causes import spec_of
 from dsray_inspect.agent.detectors.registry import registered
+from dsray_inspect.agent.gc_pause import without_collector
 from dsray_inspect.agent.graph import graph_of
 from dsray_inspect.agent.model import Finding, Snapshot, Verdict, VerdictState, WaitGraph
 from dsray_inspect.agent.outlook import outlook
@@ -21,6 +22,7 @@ DETECTORS: Final = registered()
 NO_HINT: Final = CommandHint()
 
 
+@without_collector
 def judge(sample: AnalysisInput, hint: CommandHint = NO_HINT) -> Snapshot:
     """Return the snapshot with its findings and verdict.
 

@@ -19,6 +19,7 @@ from dsray_inspect.agent.assemble.role_waits import (
 )
 from dsray_inspect.agent.assemble.threads import ThreadDump, threads_of
 from dsray_inspect.agent.assemble.workers import RankContext
+from dsray_inspect.agent.gc_pause import without_collector
 from dsray_inspect.agent.handles import JobHandle, ProcessHandle, RunHandle
 from dsray_inspect.agent.model import (
     Agent,
@@ -71,6 +72,7 @@ class AnalysisInput(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return found
 
 
+@without_collector
 def assemble(
     observation: Observation, *, all_threads: bool = False, earlier: AnalysisInput | None = None
 ) -> AnalysisInput:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from dsray_inspect.agent.gc_pause import without_collector
 from dsray_inspect.agent.handles import ProcessHandle
 from dsray_inspect.agent.launchers.base import CallFailed, InProcessReads, Part
 from dsray_inspect.agent.model import OK
@@ -129,6 +130,7 @@ class SamplePass:
         except CallFailed as failure:
             self._keep(row, failed_call(failure))
 
+    @without_collector
     def _collect(self, timeout_s: float, *, could_answer_only: bool = False) -> None:
         """Take the answers that come within `timeout_s`; a stopped process is not waited for."""
         waited = {
