@@ -11,11 +11,14 @@ import pickle
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from typing import Any, NamedTuple
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
+from dsray_inspect.agent.gc_pause import without_collector
 from dsray_inspect.agent.handles import NodeHandle, ProcessHandle, RunHandle
+from dsray_inspect.agent.remote.flight_recorder import ARRIVALS
 from dsray_inspect.agent.remote.threads import packed
 from dsray_inspect.agent.sampling.decode import rank_report
 from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
@@ -34,6 +37,7 @@ ZERO = f"{SITE}/deepspeed/runtime/zero/stage_1_and_2.py"
 LIMIT_S = 3.0
 SIZES = (1_000, 10_000, 100_000)
 PER_NODE = 8
+STARTED_NS, STEP_NS = 10**18, 500_000_000
 ASLEEP = 17
 RUNNER = [
     ("_bootstrap", "/usr/lib/python3.11/threading.py", 1002),
@@ -71,7 +75,13 @@ def thread(name: str, tid: int, frames: list[tuple[str, str, int]], idle_s: floa
     return {"name": name, "tid": tid, "frames": packed(named), "idle_s": idle_s, "ran_s": 12.0}
 
 
-def answer(rank: int, size: int) -> bytes:
+def arrivals(rank: int) -> list[tuple[int, int]]:
+    """Return when a rank came to as many collectives as a recorder tells of, a step apart."""
+    late_ns = rank * 7919 % 1000 * 1000
+    return [(4 + step, STARTED_NS + step * STEP_NS + late_ns) for step in range(ARRIVALS)]
+
+
+def answer(rank: int, size: int, *, with_arrivals: bool = False) -> bytes:
     """Return what one rank gives, pickled."""
     asleep = rank == ASLEEP
     collective = {
@@ -99,6 +109,7 @@ def answer(rank: int, size: int) -> bytes:
             "collectives": [collective],
             "group_ranks": {"1": {"first": 0, "end": size, "stride": 1}},
             "longest_gap_s": 0.05,
+            "arrivals": {"1": arrivals(rank)} if with_arrivals else {},
             "deepspeed": {"reason": "failed", "detail": "known"},
         }
     )
@@ -109,6 +120,16 @@ def report_of(
 ) -> RankReport | Unavailable:
     report = rank_report(pickle.loads(raw), stacks)
     return cache.completed(actor_id, report) if isinstance(report, RankReport) else report
+
+
+@without_collector
+def reports_of(
+    cache: SessionCache, stacks: StackTable, raw: list[bytes], rows: tuple[ProcessHandle, ...]
+) -> dict[str, RankReport | Unavailable]:
+    return {
+        row.actor_id: report_of(cache, stacks, row.actor_id, one)
+        for row, one in zip(rows, raw, strict=True)
+    }
 
 
 def facts_of(
@@ -125,10 +146,7 @@ def facts_of(
         nodes=nodes,
         stacks=stacks,
         request=SampleRequest(max_pause_ms=100),
-        ranks={
-            row.actor_id: report_of(cache, stacks, row.actor_id, one)
-            for row, one in zip(rows, raw, strict=True)
-        },
+        ranks=reports_of(cache, stacks, raw, rows),
         taken_at=101.0 if earlier else 100.0,
     )
     return assemble(observation, earlier=earlier)
@@ -170,8 +188,8 @@ class Measured(NamedTuple):
     """All of it for a second look, which is judged by what moved since the first."""
 
 
-def measure(size: int) -> Measured:
-    raw = [answer(rank, size) for rank in range(size)]
+def measure(size: int, *, with_arrivals: bool = False) -> Measured:
+    raw = [answer(rank, size, with_arrivals=with_arrivals) for rank in range(size)]
     rows = actor_rows(size)
     nodes = [
         NodeHandle(node_id=f"n{n}", ip="10.0.0.1", hostname=f"h{n}", alive=True, resources={})
@@ -215,6 +233,12 @@ def emulated_ranks(repeats: int) -> list[Result]:
                 ),
                 f"a second look, with what moved since the first: {found.second_s:.2f} s",
             ]
+
+        told = in_a_process(partial(measure, with_arrivals=True), size)
+        notes.append(
+            f"with {ARRIVALS} arrivals a rank, by which stragglers are found: "
+            f"{told.merge_s + told.judge_s:.2f} s; {told.cpu_s:.2f} s of CPU time"
+        )
 
         if smaller:
             growth = sorted(samples)[len(samples) // 2] / sorted(smaller)[len(smaller) // 2]
