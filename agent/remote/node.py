@@ -40,7 +40,7 @@ def read_node(request: dict[str, Any]) -> dict[str, Any]:
     """Return what was asked of this node's processes, GPUs, logs and object store.
 
     `request`: `until` (Unix seconds), `pids`, `threads`, `stacks`, `environs` and `recorders` (lists
-    of pids), `recorder_trial` (see `remote.recorder_outside`),
+    of pids), `recorder_trial` and `recorder_wait_s` (see `remote.recorder_outside`),
     `counters` (bool; see `remote.process`),
     `session_dir` of Ray, `ended` (see `remote.postmortem`), `logs` (see `remote.log_tail`), `gpus`,
     `signals` (bool: whether a process may be sent the signal it was submitted with), `native`,
@@ -88,7 +88,9 @@ def read_node(request: dict[str, Any]) -> dict[str, Any]:
     for pid in request["environs"]:
         processes.setdefault(pid, {})["environ"] = _environment(pid)
 
-    for pid, recorder in read_recorders(request["recorders"], request["recorder_trial"]).items():
+    trial, wait_s = request["recorder_trial"], request["recorder_wait_s"]
+
+    for pid, recorder in read_recorders(request["recorders"], trial, wait_s).items():
         processes.setdefault(pid, {})["recorder"] = recorder
 
     gpus, failure = read_gpus() if request["gpus"] else ([], unavailable("not_asked", "not asked"))

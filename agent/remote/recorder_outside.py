@@ -25,13 +25,16 @@ LAYOUT_S = 4.0
 """How long a sample waits for layouts that are not known yet."""
 
 
-def read_recorders(pids: list[int], trial: str) -> dict[int, dict[str, Any]]:
+def read_recorders(
+    pids: list[int], trial: str, wait_s: float = LAYOUT_S
+) -> dict[int, dict[str, Any]]:
     """Return by pid the newest collectives of each process group, and the process's usual rhythm.
 
-    `trial` is the source of `sampling.recorder_trial`. A dict with `reason` and `detail` says why
+    `trial` is the source of `sampling.recorder_trial`, for which all together wait so long where its
+    result is not known yet. A dict with `reason` and `detail` says why
     there is nothing.
     """
-    deadline = time.monotonic() + LAYOUT_S
+    deadline = time.monotonic() + wait_s
     return {pid: _read(pid, trial, max(0.0, deadline - time.monotonic())) for pid in pids}
 
 

@@ -23,7 +23,9 @@ from dsray_inspect.agent.sampling.observation import Observation
 from dsray_inspect.agent.unavailable import Unavailable
 
 PYSPY_S = 4.0
-LOCAL_S = PYSPY_S + LAYOUT_S + 2.0
+LAYOUT_ALONE_S = 20.0
+"""The same as `LAYOUT_S`, where nothing else can tell what ranks wait for."""
+MORE_S = 2.0
 AGENT_S = PYSPY_S + LAYOUT_S + 4.0
 """What starting an agent (0.7 s) and its batch of py-spy runs may take together."""
 
@@ -93,6 +95,11 @@ class ExternalReadBatch:
         self._local: list[tuple[str, Future[dict[str, Any]]]] = []
         self._remote: list[tuple[str, Any]] = []
         self._requests: dict[str, dict[str, Any]] = {}
+        self._layout_wait_s = LAYOUT_S
+
+    def have_no_other_way(self) -> None:
+        """Wait longer for what is read from memory: nothing runs inside these ranks."""
+        self._layout_wait_s = LAYOUT_ALONE_S
 
     def want(
         self,
@@ -154,12 +161,13 @@ class ExternalReadBatch:
     def take_all(self) -> None:
         """Wait for all reads; a node that does not answer is recorded as failed."""
         deadline = time.monotonic() + AGENT_S
+        local_s = PYSPY_S + self._layout_wait_s + MORE_S
 
         for node_id, future in self._local:
             try:
-                self._add(node_id, future.result(timeout=LOCAL_S))
+                self._add(node_id, future.result(timeout=local_s))
             except TimeoutError:
-                self._fail(node_id, f"reading it from here did not finish in {LOCAL_S:.0f} s")
+                self._fail(node_id, f"reading it from here did not finish in {local_s:.0f} s")
 
         for node_id, reference in self._remote:
             answer = self._readers.wait(reference, deadline - time.monotonic())
@@ -212,7 +220,7 @@ class ExternalReadBatch:
     def _empty_request(self) -> dict[str, Any]:
         request = self._observation.request
         return {
-            "until": time.time() + AGENT_S,
+            "until": time.time() + AGENT_S + self._layout_wait_s - LAYOUT_S,
             "ended": None,
             "logs": None,
             "pids": [],
@@ -220,6 +228,7 @@ class ExternalReadBatch:
             "stacks": [],
             "environs": [],
             "recorders": [],
+            "recorder_wait_s": self._layout_wait_s,
             "counters": request.counters,
             "native": request.native,
             "locals": request.locals,

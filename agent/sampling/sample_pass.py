@@ -292,6 +292,9 @@ class SamplePass:
             # Nobody waits for an answer of theirs, so all is read at once.
             no_door = isinstance(self._reads, Unavailable)
 
+            if no_door:
+                self._batch.have_no_other_way()
+
             for row in silent:
                 self._batch.want(row.node_id, row.pid, stack=True, environ=True, recorder=no_door)
 
