@@ -40,6 +40,8 @@ class RunRow(Record, frozen=True, kw_only=True):
     job_id: str
     run_id: str | None
     run_name: str | None
+    number: int | None = None
+    """Its place among the runs of its job, oldest first; None where it is the only one."""
     state: str
     ranks: int
     nodes: int

@@ -144,6 +144,11 @@ class RunHandle(msgspec.Struct, frozen=True, kw_only=True):
         return any(row.alive or row.starting for row in rows if row is not None)
 
     @property
+    def waits_for_workers(self) -> bool:
+        """Whether it lives and none of its workers does: it starts, or lacks what they need."""
+        return self.alive and not self.has_living_workers
+
+    @property
     def some_ended(self) -> bool:
         """Whether a worker of the group is no longer, or not yet, alive."""
         return not all(row.alive for row in self.workers)
@@ -174,17 +179,29 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     run_name: str | None = None
     state: str | None = None
     attempt: str | None = None
+    number: int = 1
+    """Its place among the runs of its job, oldest first."""
+    siblings: int = 0
+    """How many other runs its job has."""
+
+    @property
+    def typed_name(self) -> str:
+        """The name that a user can type and that means no other run."""
+        return f"{self.job.label}/{self.number}" if self.siblings else self.job.label
 
     @property
     def label(self) -> str:
         if self.run_name or self.run_id:
             return f"{self.run_name} ({(self.run_id or 'no id')[:8]})"
 
-        return self.job.label
+        return self.typed_name
 
     def is_called(self, name: str) -> bool:
         """Return whether `name` is this run or its job; run ids may be shortened to 6 digits."""
         if name in (self.job.submission_id, self.job.job_id, self.run_id, self.run_name):
             return True
+
+        if name in (f"{self.job.submission_id}/{self.number}", f"{self.job.job_id}/{self.number}"):
+            return self.actors is not None
 
         return bool(self.run_id and len(name) >= 6 and self.run_id.startswith(name))

@@ -21,6 +21,7 @@ from dsray_inspect.agent.startup.enrich import is_over, trains, with_start
 from dsray_inspect.agent.startup.reader import StartReader
 from dsray_inspect.agent.startup.spans import joined, start_timeline
 from dsray_inspect.agent.text.command_hint import CommandHint
+from dsray_inspect.agent.text.runs import choice_note
 from dsray_inspect.agent.timeline import Timeline
 from dsray_inspect.agent.tracing import run
 from dsray_inspect.agent.tracing.build import timeline
@@ -76,6 +77,8 @@ class Session:
         begun = ask.start and self.starts().begin(candidate.job, candidate.actors)
         request = msgspec.structs.replace(self._as_needed(ask), start=begun)
         observation = self._sampler().sample(candidate.job, candidate.actors, request)
+        choice = choice_note(candidate)
+        observation.notes += [choice] if choice else []
         earlier = self._earlier(observation)
         self._last = assemble(observation, all_threads=all_threads, earlier=earlier)
         snapshot = judge(self._last, self._hint)
@@ -193,4 +196,4 @@ class Session:
     def refreshed(self, candidate: Candidate) -> Candidate:
         """Return the run as it is now: its job's state and its present worker group."""
         job, actors = self._launcher.refresh(candidate.job, candidate.actors)
-        return Candidate(job=job, actors=actors)
+        return msgspec.structs.replace(candidate, job=job, actors=actors)

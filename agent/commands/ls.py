@@ -63,6 +63,7 @@ def _row_of(candidate: Candidate) -> RunRow:
         job_id=candidate.job.job_id,
         run_id=candidate.run_id,
         run_name=candidate.run_name,
+        number=candidate.number if candidate.siblings else None,
         state=_state_of(candidate),
         ranks=len(workers),
         nodes=len({worker.node_id for worker in workers}),

@@ -12,6 +12,7 @@ from dsray_inspect.agent.text.truncate import cut_middle
 MOST_CULPRITS = 3
 MOST_COLLECTIVES = 2
 MOST_EVIDENCE = 3
+MOST_NOTES = 2
 HEAD = 10
 HOST_WIDTH = 20
 
@@ -30,6 +31,7 @@ def _body(explanation: Explanation) -> Iterator[str]:
         and explanation.verdict.cause is None
     ):
         yield from _where(explanation)
+        yield from _notes(explanation)
         return
 
     for culprit in explanation.culprits[:MOST_CULPRITS]:
@@ -45,6 +47,12 @@ def _body(explanation: Explanation) -> Iterator[str]:
 
     if explanation.next_step:
         yield _line("next", explanation.next_step)
+
+    yield from _notes(explanation)
+
+
+def _notes(explanation: Explanation) -> Iterator[str]:
+    yield from (_line("note", note) for note in explanation.snapshot.notes[:MOST_NOTES])
 
 
 def _line(head: str, text: str) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from dsray_inspect.agent.handles import ProcessHandle, RunHandle, Submission
+from dsray_inspect.agent.errors import AmbiguousTarget, TargetNotFound
+from dsray_inspect.agent.handles import Candidate, ProcessHandle, RunHandle, Submission
 from dsray_inspect.agent.launchers.ray.adapters import present_group
-from dsray_inspect.agent.launchers.ray.resolve import without_driver
+from dsray_inspect.agent.launchers.ray.resolve import choose, without_driver
+from dsray_inspect.agent.text.runs import choice_note
+from tests.unit.test_verdict import job
 
 
 def row(
@@ -64,3 +68,64 @@ def test_says_why_a_submitted_job_has_no_driver() -> None:
 
     failed = without_driver("j1", Submission(status="FAILED", message="No such file."))
     assert str(failed) == "Job j1 ended (FAILED) before its driver joined Ray: No such file."
+
+
+def candidates(
+    job_id: str, *controllers: tuple[str, float], is_dead: bool = False
+) -> list[Candidate]:
+    """Return the runs of one job, by state and start of their controllers."""
+    handle = msgspec.structs.replace(job(), job_id=job_id, submission_id=job_id, is_dead=is_dead)
+    return [
+        Candidate(
+            job=handle,
+            actors=RunHandle(
+                generation="v2",
+                controller=row(f"c{number}", state, started_at=at),
+                workers=(row(f"w{number}", state, group="g"),) if at else (),
+            ),
+            number=number,
+            siblings=len(controllers) - 1,
+        )
+        for number, (state, at) in enumerate(controllers, start=1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("controllers", "number"),
+    [
+        ((("DEAD", 1.0), ("DEAD", 2.0)), 2),
+        ((("DEAD", 1.0), ("ALIVE", 2.0)), 2),
+        ((("ALIVE", 1.0), ("DEAD", 2.0)), 1),
+        ((("ALIVE", 1.0), ("ALIVE", 2.0)), 2),
+        ((("PENDING_CREATION", 0.0), ("ALIVE", 2.0)), 1),
+    ],
+    ids=["both ended", "the second", "the first", "the newest", "the one that waits"],
+)
+def test_a_job_with_several_runs_means_the_one_that_needs_attention(
+    controllers: tuple[tuple[str, float], ...], number: int
+) -> None:
+    chosen = choose(candidates("j1", *controllers), "j1")
+    assert chosen.number == number
+    assert chosen.typed_name == f"j1/{number}"
+
+
+def test_each_run_of_a_job_has_a_name_to_type() -> None:
+    runs = candidates("j1", ("DEAD", 1.0), ("ALIVE", 2.0))
+    assert choose(runs, "j1/1").number == 1
+    assert choose(runs, "j1/2").number == 2
+
+    with pytest.raises(TargetNotFound):
+        choose(runs, "j1/3")
+
+
+def test_runs_of_two_jobs_are_listed_with_names_that_differ() -> None:
+    runs = [*candidates("j1", ("ALIVE", 1.0), ("ALIVE", 2.0)), *candidates("j2", ("ALIVE", 3.0))]
+
+    with pytest.raises(AmbiguousTarget, match="j1/1, j1/2, j2"):
+        choose(runs, None)
+
+
+def test_says_which_run_was_chosen_and_what_the_others_are_called() -> None:
+    chosen = choose(candidates("j1", ("DEAD", 1.0), ("ALIVE", 2.0)), "j1")
+    assert choice_note(chosen) == "This is run 2 of 2 of job j1; the others: j1/1."
+    assert choice_note(candidates("j1", ("ALIVE", 1.0))[0]) is None

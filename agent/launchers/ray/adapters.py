@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
@@ -21,6 +22,11 @@ class Adapter(Protocol):
     def runs(self, actors: Sequence[ProcessHandle]) -> list[RunHandle]:
         """Return the runs among the actors of one job, oldest first."""
         ...
+
+
+def began(row: ProcessHandle) -> float:
+    """Return when an actor came alive; Ray gives no time to one that waits, which is the newest."""
+    return row.started_at or math.inf
 
 
 def present_group(workers: Iterable[ProcessHandle]) -> tuple[ProcessHandle, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import msgspec
+
 from dsray_inspect.agent.compat import ray as shelf
 from dsray_inspect.agent.errors import TargetNotFound
 from dsray_inspect.agent.handles import (
@@ -70,7 +72,10 @@ class RayLauncher:
                 continue
 
             runs = find_runs(self._gcs.actors(job.job_id))
-            found.extend(Candidate(job=job, actors=run) for run in runs)
+            found.extend(
+                Candidate(job=job, actors=run, number=number, siblings=len(runs) - 1)
+                for number, run in enumerate(runs, start=1)
+            )
 
             if not runs:
                 found.append(Candidate(job=job, actors=None))
@@ -141,10 +146,8 @@ class RayLauncher:
         running = [one for one in quick if one.actors is not None and one.actors.alive]
         by_job = [one for one in quick if name is not None and one.is_called(name)]
 
-        if inject and not (len(by_job) == 1 or (name is None and len(running) == 1)):
-            return choose(self.runs(), name)
-
-        return choose(quick, name)
+        meant = {one.job.job_id for one in (running if name is None else by_job)}
+        return choose(self.runs() if inject and len(meant) != 1 else quick, name)
 
     def _named(self, candidates: list[Candidate]) -> list[Candidate]:
         """Ask the living controllers for run id, name and state."""
@@ -195,9 +198,8 @@ def with_names(candidate: Candidate, answer: Any) -> Candidate:
     if not isinstance(answer, dict):
         return candidate
 
-    return Candidate(
-        job=candidate.job,
-        actors=candidate.actors,
+    return msgspec.structs.replace(
+        candidate,
         run_id=answer.get("run_id"),
         run_name=answer.get("run_name"),
         state=answer.get("state"),

@@ -12,9 +12,11 @@ from dsray_inspect.agent.handles import Candidate, Submission
 def choose(candidates: Sequence[Candidate], name: str | None) -> Candidate:
     """Return the one run that `name` means, or the only running one.
 
+    Of several runs of one job it is the one that needs attention; see `_foremost`.
+
     Raises:
         TargetNotFound: nothing is called so; near names are suggested.
-        AmbiguousTarget: several runs fit; they are listed.
+        AmbiguousTarget: runs of several jobs fit; they are listed.
     """
     running = [one for one in candidates if not one.job.is_dead]
 
@@ -41,17 +43,23 @@ def only(chosen: Sequence[Candidate], what: str, candidates: Sequence[Candidate]
             or "Start one with `ray job submit`, or see `ray list jobs`.",
         )
 
-    if len(chosen) > 1:
+    if len({one.job.job_id for one in chosen}) > 1:
         raise AmbiguousTarget(
             f"{len(chosen)} {what}: " + ", ".join(one.label for one in chosen) + ".",
             help_text=f"Name one, for example: dsray-inspect attach {name_of(chosen[0])}",
         )
 
-    return chosen[0]
+    return max(chosen, key=_foremost)
+
+
+def _foremost(candidate: Candidate) -> tuple[bool, int]:
+    """Return what is greatest for the run that waits for workers, else for the newest."""
+    run = candidate.actors
+    return run is not None and run.waits_for_workers, candidate.number
 
 
 def name_of(candidate: Candidate) -> str:
-    return (candidate.run_id or "")[:8] or candidate.run_name or candidate.job.label
+    return (candidate.run_id or "")[:8] or candidate.run_name or candidate.typed_name
 
 
 def known(candidates: Sequence[Candidate]) -> str:

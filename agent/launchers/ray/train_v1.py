@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dsray_inspect.agent.compat import ray as shelf
 from dsray_inspect.agent.handles import ProcessHandle, RunHandle
 from dsray_inspect.agent.launchers.base import Part
-from dsray_inspect.agent.launchers.ray.adapters import present_group
+from dsray_inspect.agent.launchers.ray.adapters import began, present_group
 
 
 class TrainV1:
@@ -28,7 +28,8 @@ class TrainV1:
             ):
                 by_owner.setdefault(actor.owner_worker_id, []).append(actor)
 
-        return [
+        runs = [
             RunHandle(generation=self.generation, controller=None, workers=present_group(workers))
             for workers in by_owner.values()
         ]
+        return sorted(runs, key=lambda run: min(map(began, run.workers)))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dsray_inspect.agent.compat import ray as shelf
 from dsray_inspect.agent.handles import ProcessHandle, RunHandle
 from dsray_inspect.agent.launchers.base import Part
-from dsray_inspect.agent.launchers.ray.adapters import present_group
+from dsray_inspect.agent.launchers.ray.adapters import began, present_group
 from dsray_inspect.agent.remote import controller as controller_read
 
 
@@ -39,5 +39,5 @@ class TrainV2:
                     row for row in workers if row.owner_worker_id == controller.worker_id
                 ),
             )
-            for controller in sorted(controllers, key=lambda row: row.started_at)
+            for controller in sorted(controllers, key=began)
         ]
