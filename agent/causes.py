@@ -248,8 +248,8 @@ CAUSES: Final = (
         code="driver_blocked",
         family="driver and controller",
         severity="error",
-        meaning="the driver is blocked in your code before it reaches fit()",
-        evidence="the driver's stack and CPU time in two samples, no Train run yet",
+        meaning="the driver is blocked in your code before, between or after its fit() calls",
+        evidence="the driver's stack and CPU time in two samples, no living Train run",
         needs=("ray_train",),
     ),
     CauseSpec(

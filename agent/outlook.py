@@ -48,7 +48,10 @@ class JobEnded(Facts, frozen=True, kw_only=True):
 
 
 class RunEnded(Facts, frozen=True, kw_only=True):
+    """A run that has ended in a job that has not."""
+
     state: str
+    driver_at: Place | None = None
 
 
 class WaitingForWorkers(Facts, frozen=True, kw_only=True):
@@ -113,7 +116,9 @@ def outlook(sample: AnalysisInput) -> tuple[VerdictState, Facts]:
         return "failed" if snapshot.job.state == "FAILED" else "finished", ended
 
     if run is not None and run.state in ("FINISHED", "ERRORED", "ABORTED"):
-        return "failed" if run.state == "ERRORED" else "finished", RunEnded(state=run.state)
+        return "failed" if run.state == "ERRORED" else "finished", RunEnded(
+            state=run.state, driver_at=_driver_at(sample)
+        )
 
     if not snapshot.workers:
         return "starting", _before_workers(sample)
@@ -157,9 +162,13 @@ def _before_workers(sample: AnalysisInput) -> Facts:
     if controller is not None:
         return WaitingForWorkers(controller_waits_on=controller.waiting_on)
 
+    return BeforeTraining(driver_at=_driver_at(sample))
+
+
+def _driver_at(sample: AnalysisInput) -> Place | None:
     thread = main_thread(sample.driver.threads)
     inside = thread.stack.user_function if thread else None
-    return BeforeTraining(driver_at=place_of(inside) if inside else None)
+    return place_of(inside) if inside else None
 
 
 def _ranks_run(sample: AnalysisInput) -> tuple[VerdictState, RanksRun]:

@@ -33,7 +33,7 @@ def settle(session: Session, candidate: Candidate, request: SampleRequest) -> Ex
     """Take two samples, and more while what they show is too recent to be judged."""
     samples: tuple[Snapshot, ...] = (sample(session, candidate, request),)
 
-    if samples[0].verdict.state == "finished" or samples[0].job.has_ended:
+    if samples[0].job.has_ended:
         return explain(samples)
 
     until = time.monotonic() + _UNSETTLED_S
@@ -114,7 +114,7 @@ def rest_s(snapshot: Snapshot, now: float) -> float:
 
 def is_suspicious(snapshot: Snapshot) -> bool:
     """Return whether ranks have been waiting for one another for longer than they usually do."""
-    if snapshot.verdict.state not in ("healthy", "unknown", "starting"):
+    if snapshot.verdict.state not in ("healthy", "unknown", "starting", "finished"):
         return True
 
     return any(

@@ -78,7 +78,7 @@ def _state_for(snapshot: Snapshot, finding: Finding) -> VerdictState:
     if snapshot.job.has_ended or spec.ends_run:
         return "failed"
 
-    if is_error and snapshot.workers and all_dead:
+    if is_error and snapshot.workers and all_dead and spec.family != "driver and controller":
         return "failed"  # the finding is about a group that has ended
 
     if finding.cause == "resources_pending" or (not is_error and spec.in_setup):

@@ -46,11 +46,8 @@ def driver_waits_on(threads: Sequence[Thread]) -> str | None:
 
     users = [frame for frame in thread.frames if frame.layer == "user"]
     place = f" at {short(users[-1].file)}:{users[-1].line}" if users else ""
-    names = {frame.name for frame in thread.frames}
 
-    if ray.FIT[0] in names and any(
-        ray.TRAIN_FOLDER in frame.file or ray.TUNE_FOLDER in frame.file for frame in thread.frames
-    ):
+    if is_fitting(thread):
         return f"fit() waits for the TrainController{place}"
 
     if any(frame.name == ray.GET[0] and ray.GET[1] in frame.file for frame in thread.frames):
@@ -58,6 +55,14 @@ def driver_waits_on(threads: Sequence[Thread]) -> str | None:
 
     inner = thread.frames[-1] if thread.frames else None
     return f"{inner.name}{place}" if inner else None
+
+
+def is_fitting(thread: Thread) -> bool:
+    """Return whether a thread of the driver is in the `fit()` of Ray Train or Tune."""
+    folders = (ray.TRAIN_FOLDER, ray.TUNE_FOLDER)
+    return any(frame.name == ray.FIT[0] for frame in thread.frames) and any(
+        folder in frame.file for frame in thread.frames for folder in folders
+    )
 
 
 def controller_waits_on(

@@ -1,9 +1,12 @@
-"""What is above the ranks: a driver that does not reach `fit()`, a controller that is blocked."""
+"""What is above the ranks: a driver that hangs before or after `fit()`, a blocked controller."""
 
 from __future__ import annotations
 
-from dsray_inspect.agent.assemble.role_waits import main_thread
+from typing import Literal
+
+from dsray_inspect.agent.assemble.role_waits import is_fitting, main_thread
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
+from dsray_inspect.agent.assemble.train_log import failures
 from dsray_inspect.agent.detectors.detection import (
     STALLED_S,
     Detection,
@@ -12,6 +15,7 @@ from dsray_inspect.agent.detectors.detection import (
     place_of,
 )
 from dsray_inspect.agent.detectors.evidence.activity import between
+from dsray_inspect.agent.detectors.evidence.object_producers import producers_of
 from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.stacks.thread import Thread
 from dsray_inspect.agent.unavailable import Unavailable
@@ -20,7 +24,7 @@ LEAST_AGE_S = 8.0
 
 
 class DriverBlocked(Facts, frozen=True, kw_only=True):
-    """A driver that is idle in the user's code before `fit()`."""
+    """A driver that is idle in the user's code outside `fit()`."""
 
     pid: int
     node_ip: str
@@ -28,6 +32,8 @@ class DriverBlocked(Facts, frozen=True, kw_only=True):
     innermost: str
     idle_s: float | None
     job_age_s: float
+    run_before: Literal["none", "finished", "failed"]
+    """How the run ended that it started last."""
 
 
 class ControllerBlocked(Facts, frozen=True, kw_only=True):
@@ -41,18 +47,21 @@ class ControllerBlocked(Facts, frozen=True, kw_only=True):
 
 @detector(causes=("driver_blocked",), after=("resources_pending",))
 def driver_blocked(sample: AnalysisInput) -> list[Detection]:
-    """The job runs, has no Train run yet, and its driver is idle in its own code."""
+    """The job runs, none of its Train runs does, and its driver is idle in its own code."""
     job, actors = sample.observation.job, sample.observation.actors
     thread = main_thread(sample.driver.threads)
     age_s = sample.snapshot.taken_at - job.started_at
 
-    if actors is not None or job.is_dead or thread is None or age_s < LEAST_AGE_S:
+    if (actors is not None and actors.alive) or job.is_dead:
+        return []
+
+    if thread is None or age_s < LEAST_AGE_S:
         return []
 
     mine = [frame for frame in thread.frames if frame.layer == "user"]
     importing = any(frame.file.startswith("<frozen importlib") for frame in thread.frames)
 
-    if not mine or importing or _is_elsewhere(thread) or not _is_idle(sample, thread):
+    if not mine or importing or _is_elsewhere(sample, thread) or not _is_idle(sample, thread):
         return []
 
     return [
@@ -67,15 +76,27 @@ def driver_blocked(sample: AnalysisInput) -> list[Detection]:
                 innermost=thread.frames[-1].name,
                 idle_s=thread.idle_s,
                 job_age_s=age_s,
+                run_before=_run_before(sample),
             ),
         )
     ]
 
 
-def _is_elsewhere(thread: Thread) -> bool:
-    """Tell whether the driver waits for others: in `fit()`, or for a short time in Ray."""
-    layers = {frame.layer for frame in thread.frames}
-    return "ray_train" in layers or ("ray" in layers and (thread.idle_s or 0.0) < STALLED_S)
+def _run_before(sample: AnalysisInput) -> Literal["none", "finished", "failed"]:
+    if sample.observation.actors is None:
+        return "none"
+
+    return "failed" if failures(sample.observation) else "finished"
+
+
+def _is_elsewhere(sample: AnalysisInput, thread: Thread) -> bool:
+    """Tell whether the driver waits for others: in a `fit()`, or in Ray while these are at work."""
+    if any(is_fitting(one) for one in sample.driver.threads):
+        return True
+
+    is_in_ray = any(frame.layer == "ray" for frame in thread.frames)
+    has_producer = any(producer.is_busy for producer in producers_of(sample))
+    return is_in_ray and (has_producer or (thread.idle_s or 0.0) < STALLED_S)
 
 
 def _is_idle(sample: AnalysisInput, thread: Thread) -> bool:

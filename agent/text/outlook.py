@@ -39,7 +39,8 @@ def job_ended(facts: JobEnded) -> str:
 
 @outlook_sentence.register
 def run_ended(facts: RunEnded) -> str:
-    return f"The run has ended: {facts.state}."
+    where = f"; its driver is in {where_name(facts.driver_at)}" if facts.driver_at else ""
+    return f"The run has ended: {facts.state}{where}."
 
 
 @outlook_sentence.register

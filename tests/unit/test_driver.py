@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
-from dsray_inspect.agent.handles import NodeHandle
+from dsray_inspect.agent.handles import NodeHandle, RunHandle
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
 from dsray_inspect.agent.verdict import judge
-from tests.unit.test_verdict import SITE, job, node
+from tests.unit.test_verdict import SITE, actor, job, node
 
 PID = 10
 APART_S = 1.0
 DOING: dict[str, Any] = {"cpu_s": 10.0, "moved_bytes": 0, "children": [], "dials": []}
 MAIN = ("main", "/app/train.py", 40)
 DOWNLOAD = ("download", "/app/train.py", 12)
+PUBLISH = ("publish", "/app/train.py", 70)
+WAIT = ("wait", "/usr/lib/python3.11/threading.py", 320)
 FIT = ("fit", f"{SITE}/ray/train/v2/api/data_parallel_trainer.py", 180)
 GET = ("get", f"{SITE}/ray/_private/worker.py", 3009)
 
@@ -38,10 +41,15 @@ def driver(
     }
 
 
-def look(process: dict[str, Any], at: float, earlier: AnalysisInput | None = None) -> AnalysisInput:
+def look(
+    process: dict[str, Any],
+    at: float,
+    earlier: AnalysisInput | None = None,
+    run: RunHandle | None = None,
+) -> AnalysisInput:
     observation = Observation(
         job=job(),
-        actors=None,
+        actors=run,
         nodes=[NodeHandle(node_id="n1", ip="10.0.0.1", hostname="h", alive=True, resources={})],
         request=SampleRequest(max_pause_ms=100),
         node_reports={"n1": node({"processes": {PID: process}})},
@@ -50,8 +58,17 @@ def look(process: dict[str, Any], at: float, earlier: AnalysisInput | None = Non
     return assemble(observation, earlier=earlier)
 
 
-def judged(before: dict[str, Any], now: dict[str, Any]) -> Snapshot:
-    return judge(look(now, 100.0 + APART_S, earlier=look(before, 100.0)))
+def judged(before: dict[str, Any], now: dict[str, Any], run: RunHandle | None = None) -> Snapshot:
+    return judge(look(now, 100.0 + APART_S, look(before, 100.0, run=run), run))
+
+
+def run_of(state: str) -> RunHandle:
+    """Return a run of which every actor is in this state."""
+    rows = [
+        msgspec.structs.replace(actor(number), state=state, worker_id=f"w{number}")
+        for number in range(3)
+    ]
+    return RunHandle(generation="v2", controller=rows[0], workers=tuple(rows[1:]))
 
 
 def test_a_driver_that_does_nothing_in_its_own_code_is_blocked() -> None:
@@ -88,3 +105,23 @@ def test_a_driver_in_fit_waits_for_its_controller() -> None:
 def test_a_driver_in_ray_get_is_given_time(idle_s: float, cause: str | None) -> None:
     one = driver(MAIN, DOWNLOAD, GET, idle_s=idle_s)
     assert judged(one, one).verdict.cause == cause
+
+
+def test_a_driver_that_hangs_after_fit_is_found_although_its_run_has_finished() -> None:
+    stands = driver(MAIN, PUBLISH, WAIT)
+    snapshot = judged(stands, stands, run_of("DEAD"))
+    assert (snapshot.verdict.state, snapshot.verdict.cause) == ("hung", "driver_blocked")
+    assert snapshot.verdict.summary == (
+        "The run has finished, the job has not: its driver is blocked in publish (train.py:70)."
+    )
+
+
+def test_a_driver_is_not_blocked_while_its_run_lives() -> None:
+    stands = driver(MAIN, PUBLISH, WAIT)
+    assert judged(stands, stands, run_of("ALIVE")).verdict.cause != "driver_blocked"
+
+
+def test_a_driver_that_works_after_fit_is_said_to_be_there() -> None:
+    snapshot = judged(driver(MAIN, PUBLISH), driver(MAIN, PUBLISH, ran_s=5.8), run_of("DEAD"))
+    assert (snapshot.verdict.state, snapshot.findings) == ("finished", ())
+    assert "its driver is in publish (train.py:70)" in snapshot.verdict.summary

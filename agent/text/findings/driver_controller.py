@@ -13,12 +13,18 @@ from dsray_inspect.agent.text.humanize import duration
 def driver_blocked(facts: DriverBlocked, _detection: Detection) -> Words:
     place = where_name(facts.place)
     idle = f"last ran {duration(facts.idle_s)} ago" if facts.idle_s is not None else "is idle"
+    summary = (
+        f"The driver is blocked in {place} and has not reached fit(), so no workers have been "
+        "requested."
+        if facts.run_before == "none"
+        else f"The run has {facts.run_before}, the job has not: its driver is blocked in {place}."
+    )
+    runs = "no TrainController" if facts.run_before == "none" else "no run that is alive"
     return Words(
-        summary=f"The driver is blocked in {place} and has not reached fit(), so no workers have "
-        "been requested.",
+        summary=summary,
         evidence=(
             f"pid {facts.pid}: {idle}, in {facts.innermost} below {place}",
-            f"the job is {duration(facts.job_age_s)} old and has no TrainController",
+            f"the job is {duration(facts.job_age_s)} old and has {runs}",
         ),
         next_step=f"py-spy dump --pid {facts.pid}   (on {facts.node_ip})",
     )
