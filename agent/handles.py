@@ -6,6 +6,8 @@ its own: `generation`, `raw`.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 ALIVE = "ALIVE"
@@ -82,6 +84,8 @@ class ProcessHandle(Row, frozen=True, kw_only=True):
 
     actor_id: str
     job_id: str
+    name: str = ""
+    """What its owner calls it."""
     class_name: str = ""
     module: str = ""
     state: str
@@ -99,6 +103,8 @@ class ProcessHandle(Row, frozen=True, kw_only=True):
     death_cause: str = ""
     rank: int | None = None
     """Which rank its launcher made it, None where that is for others to say."""
+    required: dict[str, float] = msgspec.field(default_factory=dict)
+    """The resources it holds, or waits for."""
     raw: bytes = b""
     """What its launcher needs to reach it."""
 
@@ -116,8 +122,41 @@ class Bundle(Row, frozen=True, kw_only=True):
     node_id: str | None
 
 
+class TaskHandle(Row, frozen=True, kw_only=True):
+    """One task that runs, of no actor or of an operator's actor."""
+
+    task_id: str
+    name: str
+    job_id: str
+    node_id: str
+    pid: int
+    started_at: float
+    actor_id: str = ""
+    required: dict[str, float] = msgspec.field(default_factory=dict)
+    placement_group_id: str | None = None
+
+
+class Holder(Row, frozen=True, kw_only=True):
+    """Something that holds resources of the cluster; nobody else can have them."""
+
+    kind: Literal["placement group", "actor", "task"]
+    id: str
+    name: str = ""
+    """What its owner calls it."""
+    members: str
+    """The class of an actor, a task's function, or the actors in a placement group."""
+    job: str
+    """The name of its job that a user would type."""
+    job_id: str
+    job_is_dead: bool
+    pid: int = 0
+    node_ids: tuple[str, ...]
+    resources: dict[str, float]
+
+
 class PlacementGroup(Row, frozen=True, kw_only=True):
     placement_group_id: str
+    name: str = ""
     job_id: str
     state: str
     strategy: str

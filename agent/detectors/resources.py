@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from dsray_inspect.agent.assemble.role_waits import needs
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.detectors.detection import Detection, Facts
+from dsray_inspect.agent.detectors.evidence.holders import (
+    HeldBy,
+    Shortage,
+    held_by,
+    shortages_of,
+)
 from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.handles import PlacementGroup
-from dsray_inspect.agent.model import Record
-
-
-class Shortage(Record, frozen=True, kw_only=True):
-    """A resource of which less is free than the placement group needs."""
-
-    name: str
-    needed: float
-    free: float
-    total: float
 
 
 class ResourcesPending(Facts, frozen=True, kw_only=True):
@@ -25,7 +23,10 @@ class ResourcesPending(Facts, frozen=True, kw_only=True):
     placement_group_id: str
     state: str
     bundles: str
+    waiting: int
+    """How many placement groups of the job wait."""
     shortages: tuple[Shortage, ...]
+    holders: tuple[HeldBy, ...]
 
 
 @detector(causes=("resources_pending",), after=("gil_held",))
@@ -39,10 +40,13 @@ def resources_pending(sample: AnalysisInput) -> list[Detection]:
     waiting = [
         group for group in answers.placement_groups if group.state in ("PENDING", "RESCHEDULING")
     ]
-    return [_detection(sample, group) for group in waiting[-1:]]
+    return [_detection(sample, group, waiting=len(waiting)) for group in waiting[-1:]]
 
 
-def _detection(sample: AnalysisInput, group: PlacementGroup) -> Detection:
+def _detection(sample: AnalysisInput, group: PlacementGroup, *, waiting: int) -> Detection:
+    needed = _needed(group)
+    shortages = shortages_of(sample, needed)
+    missing = frozenset(one.name for one in shortages) or frozenset(needed)
     return Detection(
         cause="resources_pending",
         severity="error",
@@ -51,26 +55,17 @@ def _detection(sample: AnalysisInput, group: PlacementGroup) -> Detection:
             placement_group_id=group.placement_group_id,
             state=group.state,
             bundles=needs(group),
-            shortages=_shortages(sample, group),
+            waiting=waiting,
+            shortages=shortages,
+            holders=held_by(sample, missing),
         ),
     )
 
 
-def _shortages(sample: AnalysisInput, group: PlacementGroup) -> tuple[Shortage, ...]:
-    needed: dict[str, float] = {}
-    total: dict[str, float] = {}
-    free = sample.observation.available
+def _needed(group: PlacementGroup) -> dict[str, float]:
+    needed: Counter[str] = Counter()
 
     for bundle in group.bundles:
-        for name, amount in bundle.resources.items():
-            needed[name] = needed.get(name, 0.0) + amount
+        needed.update(bundle.resources)
 
-    for node in sample.observation.nodes:
-        for name, amount in node.resources.items():
-            total[name] = total.get(name, 0.0) + (amount if node.alive else 0.0)
-
-    return tuple(
-        Shortage(name=name, needed=amount, free=free.get(name, 0.0), total=total.get(name, 0.0))
-        for name, amount in sorted(needed.items())
-        if amount > free.get(name, 0.0)
-    )
+    return dict(needed)

@@ -28,6 +28,11 @@ from dsray_inspect.agent.detectors.evidence.collective_waits import (
     stall_s,
     waits,
 )
+from dsray_inspect.agent.detectors.evidence.input_pipeline import (
+    ShardWait,
+    in_ray_data,
+    input_pipeline,
+)
 from dsray_inspect.agent.detectors.evidence.object_producers import Producer, producers_of
 from dsray_inspect.agent.detectors.evidence.stall_attribution import (
     StallCandidate,
@@ -75,6 +80,8 @@ class StalledRanks(Facts, frozen=True, kw_only=True):
     producer: Producer | None
     """The actor that still produces what they wait for."""
     producers: tuple[Producer, ...] = ()
+    shard_wait: ShardWait | None = None
+    """Whom the dataset shard waits for that they wait for."""
 
 
 class LeftTraining(Facts, frozen=True, kw_only=True):
@@ -103,7 +110,7 @@ class EveryRankBlocked(Facts, frozen=True, kw_only=True):
         "rank_divergence",
         "report_barrier",
     ),
-    after=("rendezvous_wait",),
+    after=("rendezvous_wait", "input_starved"),
 )
 def blocked_outside_collective(sample: AnalysisInput) -> list[Detection]:
     """Some ranks wait for others, and these are somewhere else."""
@@ -140,13 +147,23 @@ def blame(sample: AnalysisInput, late: Sequence[RankContext], victims: Victims) 
     Ranks that are blocked at one place for one reason are reported together.
     """
     producers = producers_of(sample)
+    pipeline = sample.view(input_pipeline)
+    shard_wait = pipeline.shard_wait if pipeline else None
+
+    if pipeline is not None and pipeline.is_at_fault:
+        late = [member for member in late if not in_ray_data(member)]
+
     return [
-        _stalled(same, victims, producers) for same in candidates(sample, late, victims, producers)
+        _stalled(same, victims, producers, shard_wait)
+        for same in candidates(sample, late, victims, producers)
     ]
 
 
 def _stalled(
-    same: Sequence[StallCandidate], victims: Victims, producers: Sequence[Producer]
+    same: Sequence[StallCandidate],
+    victims: Victims,
+    producers: Sequence[Producer],
+    shard_wait: ShardWait | None,
 ) -> Detection:
     first = same[0]
     is_named = first.is_still or stall_spec(first.cause).named_while_active
@@ -162,6 +179,7 @@ def _stalled(
             victims=victims,
             producer=first.producer,
             producers=tuple(producers[:MOST_PRODUCERS]) if first.cause == "object_wait" else (),
+            shard_wait=shard_wait if in_ray_data(first.member) else None,
         ),
     )
 
@@ -209,6 +227,11 @@ def _nobody_waits(sample: AnalysisInput, late: Sequence[RankContext]) -> list[De
     activities = [activity_of(sample, member) for member in late]
     causes = {cause_of(member) for member in late}
     quiet = [quiet_s(member) for member in late]
+
+    pipeline = sample.view(input_pipeline)
+
+    if pipeline is not None and pipeline.is_at_fault:
+        return []  # the detector of the input has the reason
 
     if len(causes) != 1 or not all(activity and activity.is_still for activity in activities):
         return []

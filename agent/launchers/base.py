@@ -13,6 +13,7 @@ import msgspec
 
 from dsray_inspect.agent.handles import (
     Candidate,
+    Holder,
     JobHandle,
     NodeHandle,
     PlacementGroup,
@@ -20,6 +21,7 @@ from dsray_inspect.agent.handles import (
     ProcessHandle,
     RunHandle,
     Submission,
+    TaskHandle,
 )
 from dsray_inspect.agent.launchers.start import Milestones, StartFacts
 from dsray_inspect.agent.unavailable import Unavailable
@@ -39,13 +41,19 @@ class CallFailed(Exception):
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
     """Where a run is and how it stands with its launcher, before any process is asked.
 
-    `placement_groups` and `available` (free resources by name) are read while a run has no
-    living worker, `exits` (by worker id) when one has ended, `submission` once the job is over.
+    `placement_groups`, `available` (free resources by name) and `holders` are read while
+    something of the job waits for resources, `exits` (by worker id) when one has ended, `submission` once the job is over.
     """
 
     nodes: list[NodeHandle]
     placement_groups: list[PlacementGroup] = msgspec.field(default_factory=list)
     available: dict[str, float] = msgspec.field(default_factory=dict)
+    holders: list[Holder] = msgspec.field(default_factory=list)
+    """Who holds the cluster's resources, whichever job is theirs."""
+    pending: list[ProcessHandle] = msgspec.field(default_factory=list)
+    """The job's processes that wait to be placed and belong to no run."""
+    tasks: list[TaskHandle] | None = None
+    """The job's running tasks, oldest first; None where they were not read."""
     submission: Submission | None = None
     exits: dict[str, ProcessExit] = msgspec.field(default_factory=dict)
     helpers: list[ProcessHandle] = msgspec.field(default_factory=list)

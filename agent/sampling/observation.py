@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from dsray_inspect.agent.handles import (
+    Holder,
     JobHandle,
     NodeHandle,
     PlacementGroup,
@@ -14,6 +15,7 @@ from dsray_inspect.agent.handles import (
     ProcessHandle,
     RunHandle,
     Submission,
+    TaskHandle,
 )
 from dsray_inspect.agent.model import Agent
 from dsray_inspect.agent.sampling.node_report import NodeReport
@@ -73,6 +75,12 @@ class Observation(msgspec.Struct, kw_only=True):
     """The job's living actors that belong to no run, which ranks may wait for; for `counters`."""
     placement_groups: list[PlacementGroup] = []
     available: dict[str, float] = {}
+    holders: list[Holder] = []
+    """Who holds the cluster's resources; read while something of the job waits for them."""
+    pending: list[ProcessHandle] = []
+    """The job's actors that wait to be placed and belong to no run."""
+    tasks: list[TaskHandle] | None = None
+    """The job's running tasks, oldest first; None where they were not read."""
     controller: ControllerReport | Unavailable = NOT_ASKED
     ranks: dict[str, RankReport | Unavailable] = {}
     """By actor id."""

@@ -97,6 +97,18 @@ class StackInfo:
         )
 
     @cached_property
+    def in_ray_data(self) -> bool:
+        """Whether it reads from Ray Data or asks for its shard of a dataset."""
+        return self.asks_for_shard or any(
+            path_of(frame).startswith(ray.DATA_FOLDER) for frame in self.frames
+        )
+
+    @cached_property
+    def asks_for_shard(self) -> bool:
+        """Whether it waits for the first answer to `ray.train.get_dataset_shard`."""
+        return self.holds(*ray.ASK_FOR_SHARD)
+
+    @cached_property
     def lock_wait(self) -> bool:
         """Whether it waits for a lock of torch's extension compiler."""
         return any(

@@ -56,7 +56,7 @@ def main() -> None:
             workers=tuple(plain(row) for row in run.workers),
         ),
         history=own(read_history(args.address, job.job_id), run),
-        groups=tuple(gcs.placement_groups(job.job_id)),
+        groups=tuple(group for group in gcs.placement_groups() if group.job_id == job.job_id),
         log=tuple(telling_lines(log)),
         driver=start_record(job.driver_pid),
         controller=start_record(run.controller.pid),

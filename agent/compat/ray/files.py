@@ -8,6 +8,10 @@ from dsray_inspect.agent.compat.rows import Convention, FilePatterns, Files, Mod
 
 RAY_FOLDER: Annotated[str, Files("Frames below it have the layer `ray`.")] = "ray/"
 TRAIN_FOLDER: Annotated[str, Files("Frames below it have the layer `ray_train`.")] = "ray/train/"
+DATA_FOLDER: Annotated[str, Files("A rank below it waits for Ray Data.")] = "ray/data/"
+SPLIT_FILE: Annotated[str, Files("Splits a dataset among the ranks.")] = (
+    "ray/data/_internal/iterator/stream_split_iterator.py"
+)
 TUNE_FOLDER: Annotated[str, Files("A driver's `fit()` stands there too.")] = "ray/tune/"
 PRIVATE_FOLDERS: Annotated[
     tuple[str, ...], Files("Ray's own wrappers around a task; skipped when it is named.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from dsray_inspect.agent.compat.ray.files import (
+    SPLIT_FILE,
     TORCH_BACKEND_FILE,
     V1_SESSION_FILE,
     V1_UTILS_FILE,
@@ -117,9 +118,18 @@ SHUTDOWN_GROUP: Annotated[
     "_shutdown_worker_group",
     V2_CONTROLLER_FILE,
 )
+ASK_FOR_SHARD: Annotated[
+    Function, Functions("A rank waits for its shard of a dataset.", since="2.46")
+] = ("get_dataset_shard", "ray/train/v2/_internal/callbacks/datasets.py")
+EPOCH_BARRIER: Annotated[
+    Function, Functions("An epoch begins once every rank has asked for it.")
+] = ("_barrier", SPLIT_FILE)
 FRAME_RULES: Annotated[tuple[FrameRule, ...], FrameRules("The phase of a rank, by its frames.")] = (
     FrameRule("init_process_group", r"ray/train/torch/config\.py", "_setup_torch_process_group"),
     FrameRule("data", r"ray/data/.*"),
+    FrameRule(
+        "data", r"ray/train/v2/_internal/callbacks/datasets\.py", "get_dataset_shard", since="2.46"
+    ),
     FrameRule(
         "data",
         r"ray/train/torch/train_loop_utils\.py",

@@ -139,6 +139,7 @@ MESSAGES: Annotated[
         "death_cause",
         "ray_namespace",
         "name",
+        "required_resources",
     ),
     "ray.rpc.ActorHandle": (
         "actor_id",
@@ -166,6 +167,7 @@ MESSAGES: Annotated[
     "ray.rpc.AvailableResources": ("resources_available",),
     "ray.rpc.PlacementGroupTableData": (
         "placement_group_id",
+        "name",
         "creator_job_id",
         "state",
         "strategy",
@@ -177,8 +179,16 @@ MESSAGES: Annotated[
         "end_to_end_creation_latency_us",
     ),
     "ray.rpc.TaskEvents": ("task_id", "task_info", "state_updates", "profile_events"),
-    "ray.rpc.TaskInfoEntry": ("name", "type", "actor_id", "parent_task_id"),
-    "ray.rpc.TaskStateUpdate": ("state_ts_ns",),
+    "ray.rpc.TaskInfoEntry": (
+        "name",
+        "type",
+        "actor_id",
+        "parent_task_id",
+        "job_id",
+        "required_resources",
+        "placement_group_id",
+    ),
+    "ray.rpc.TaskStateUpdate": ("state_ts_ns", "node_id", "worker_pid"),
     "ray.rpc.GetAllWorkerInfoRequest": ("limit", "filters"),
     "ray.rpc.GetNodeStatsReply": ("store_stats",),
     "ray.rpc.ObjectStoreStats": (
@@ -192,6 +202,10 @@ TASK_FILTERS: Annotated[
     dict[str, tuple[str, ...]],
     Fields("By these a job's tasks are chosen at the source.", since="2.41"),
 ] = {"ray.rpc.GetTaskEventsRequest.Filters": ("job_filters", "task_name_filters")}
+RUNNING_FILTERS: Annotated[
+    dict[str, tuple[str, ...]],
+    Fields("By these the running tasks are chosen; without them none is read.", since="2.41"),
+] = {"ray.rpc.GetTaskEventsRequest.Filters": ("state_filters", "exclude_driver")}
 ADDRESS_NODE: Annotated[
     dict[str, tuple[str, ...]],
     Fields(

@@ -6,12 +6,23 @@ from typing import Annotated
 
 from dsray_inspect.agent.compat.ray.files import (
     RAYLET_MODULE,
+    SPLIT_FILE,
     V1_WORKER_FILE,
     V2_CONTROLLER_FILE,
     V2_WORKER_FILE,
 )
 from dsray_inspect.agent.compat.rows import EnumValues, Modules, Names, Texts
 
+SPLIT_COORDINATOR: Annotated[
+    str, Texts("The actor that splits a dataset among the ranks.", files=(SPLIT_FILE,))
+] = "SplitCoordinator"
+MAP_WORKER: Annotated[
+    str,
+    Texts(
+        "How the tasks of an operator's actors begin.",
+        files=("ray/data/_internal/execution/operators/actor_pool_map_operator.py",),
+    ),
+] = "MapWorker("
 V1_MODULE: Annotated[str, Modules("A V1 worker's class comes from below it.")] = (
     "ray.train._internal"
 )

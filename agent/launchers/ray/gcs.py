@@ -57,12 +57,13 @@ class Gcs:
         rows = [job_row(JobTableData.FromString(raw)) for raw in self._accessor.get_job_table()]
         return sorted(rows, key=lambda row: row.job_id)
 
-    def actors(self, job_id: str) -> list[ProcessHandle]:
-        """Return every actor of a job, dead ones too."""
+    def actors(self, job_id: str | None) -> list[ProcessHandle]:
+        """Return every actor of a job, dead ones too; with None those of all jobs."""
         from ray._raylet import JobID
         from ray.core.generated.gcs_pb2 import ActorTableData
 
-        raws = self._accessor.get_actor_table(JobID(bytes.fromhex(job_id)), None)
+        job = None if job_id is None else JobID(bytes.fromhex(job_id))
+        raws = self._accessor.get_actor_table(job, None)
         return [actor_row(ActorTableData.FromString(raw), raw) for raw in raws]
 
     def nodes(self) -> list[NodeHandle]:
@@ -113,17 +114,14 @@ class Gcs:
 
         return free
 
-    def placement_groups(self, job_id: str) -> list[PlacementGroup]:
+    def placement_groups(self) -> list[PlacementGroup]:
+        """Return the placement groups of all jobs."""
         from ray.core.generated.gcs_pb2 import PlacementGroupTableData
 
         messages = map(
             PlacementGroupTableData.FromString, self._accessor.get_placement_group_table()
         )
-        return [
-            placement_group_row(message)
-            for message in messages
-            if message.creator_job_id.hex() == job_id
-        ]
+        return [placement_group_row(message) for message in messages]
 
 
 def submission_row(raw: bytes) -> Submission | None:
@@ -177,6 +175,7 @@ def actor_row(message: Any, raw: bytes) -> ProcessHandle:
     return ProcessHandle(
         actor_id=message.actor_id.hex(),
         job_id=message.job_id.hex(),
+        name=message.name,
         class_name=message.class_name or descriptor.class_name,
         module=descriptor.module_name,
         state=message.ActorState.Name(message.state),
@@ -191,6 +190,7 @@ def actor_row(message: Any, raw: bytes) -> ProcessHandle:
         runtime_env_vars=env_vars(message.serialized_runtime_env),
         started_at=message.start_time / 1000,
         death_cause=death_cause(message.death_cause),
+        required=dict(message.required_resources),
         raw=raw,
     )
 
@@ -235,6 +235,7 @@ def death_cause(message: Any) -> str:
 def placement_group_row(message: Any) -> PlacementGroup:
     return PlacementGroup(
         placement_group_id=message.placement_group_id.hex(),
+        name=message.name,
         job_id=message.creator_job_id.hex(),
         state=message.PlacementGroupState.Name(message.state),
         strategy=str(message.strategy),

@@ -11,18 +11,23 @@ from dsray_inspect.agent.compat import ray as shelf
 from dsray_inspect.agent.errors import TargetNotFound
 from dsray_inspect.agent.handles import (
     Candidate,
+    Holder,
     JobHandle,
     NodeHandle,
+    PlacementGroup,
     ProcessHandle,
     RunHandle,
+    TaskHandle,
 )
 from dsray_inspect.agent.launchers.base import CallFailed, Layout
 from dsray_inspect.agent.launchers.ray.actor_calls import NAMESPACE, ActorCalls
 from dsray_inspect.agent.launchers.ray.connect import connect
 from dsray_inspect.agent.launchers.ray.gcs import Gcs
+from dsray_inspect.agent.launchers.ray.holders import holders
 from dsray_inspect.agent.launchers.ray.join_check import check_membership
 from dsray_inspect.agent.launchers.ray.milestones import from_log
 from dsray_inspect.agent.launchers.ray.resolve import choose, without_driver
+from dsray_inspect.agent.launchers.ray.running_tasks import running_tasks
 from dsray_inspect.agent.launchers.ray.start import read_start
 from dsray_inspect.agent.launchers.ray.train import find_runs
 from dsray_inspect.agent.launchers.ray.versions import check_versions
@@ -107,14 +112,21 @@ class RayLauncher:
 
     def layout(self, job: JobHandle, run: RunHandle | None, *, helpers: bool = False) -> Layout:
         nodes = self._gcs.nodes()
+        others = self._others(job) if run is not None and helpers and not job.is_dead else []
+        pending = [row for row in others if row.starting and any(row.required.values())]
         waits = run is not None and run.controller is not None and not run.has_living_workers
+        groups = self._gcs.placement_groups() if waits or pending else []
+        tasks = running_tasks(self.address) if waits or others else None
         is_over = job.is_dead and job.submission_id is not None
         return Layout(
             nodes=nodes,
-            placement_groups=self._gcs.placement_groups(job.job_id) if waits else [],
-            available=self._gcs.available() if waits else {},
+            placement_groups=[group for group in groups if group.job_id == job.job_id],
+            available=self._gcs.available() if waits or pending else {},
+            holders=self._holders(groups, tasks) if waits or pending else [],
+            pending=pending,
+            tasks=None if tasks is None else [row for row in tasks if row.job_id == job.job_id],
             submission=self._gcs.submission(str(job.submission_id)) if is_over else None,
-            helpers=self._helpers(job) if run is not None and helpers else [],
+            helpers=[row for row in others if row.alive][:MOST_HELPERS],
             log_folders=self._folders_of(nodes) if run is not None else {},
             exits=self._gcs.exits() if run is not None and run.some_ended else {},
         )
@@ -175,12 +187,18 @@ class RayLauncher:
             for number, candidate in enumerate(candidates)
         ]
 
-    def _helpers(self, job: JobHandle) -> list[ProcessHandle]:
+    def _others(self, job: JobHandle) -> list[ProcessHandle]:
+        """Return the job's actors that belong to no run."""
         rows = self._gcs.actors(job.job_id)
         known = {
             row.actor_id for run in find_runs(rows) for row in (run.controller, *run.workers) if row
         }
-        return [row for row in rows if row.alive and row.actor_id not in known][:MOST_HELPERS]
+        return [row for row in rows if row.actor_id not in known]
+
+    def _holders(
+        self, groups: list[PlacementGroup], tasks: list[TaskHandle] | None
+    ) -> list[Holder]:
+        return holders(self._gcs.jobs(), groups, self._gcs.actors(None), tasks or [])
 
     def _folders_of(self, nodes: list[NodeHandle]) -> dict[str, str]:
         if any(node.alive and node.node_id not in self._log_folders for node in nodes):

@@ -26,7 +26,7 @@ def read_start(gcs: Gcs, job: JobHandle, run: RunHandle) -> StartFacts:
     on = {process.node_id for process in run.workers}
     nodes = [node for node in gcs.nodes() if node.alive and node.node_id in on]
     history = read_history(gcs.address, job.job_id, nodes)
-    groups = gcs.placement_groups(job.job_id)
+    groups = [group for group in gcs.placement_groups() if group.job_id == job.job_id]
     marks = from_history(history, run, groups)
     return msgspec.structs.replace(facts_of(history, run), marks=marks)
 

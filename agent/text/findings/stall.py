@@ -12,6 +12,7 @@ from dsray_inspect.agent.detectors.stall import (
     LeftTraining,
     StalledRanks,
 )
+from dsray_inspect.agent.text.findings.input_pipeline import shard_line
 from dsray_inspect.agent.text.findings.phrases import (
     activity_text,
     blocked_place,
@@ -59,6 +60,9 @@ def stalled_ranks(facts: StalledRanks, detection: Detection) -> Words:
 def _evidence(facts: StalledRanks) -> Iterator[str]:
     """Yield what is known of each rank; what the victims wait in after the first."""
     waits, gives_up = victims_lines(facts.victims)
+
+    if facts.shard_wait is not None:
+        yield shard_line(facts.shard_wait)
 
     for number, late in enumerate(facts.late):
         yield from _idle_lines(late)
