@@ -56,6 +56,15 @@ class Child(Record, frozen=True, kw_only=True):
     place: Place
 
 
+class LockWait(Record, frozen=True, kw_only=True):
+    """A file lock that a rank is blocked on; without `holder_rank` no rank has it."""
+
+    path: str | None
+    holder_pid: int
+    holder_name: str
+    holder_rank: int | None
+
+
 class LateRank(Record, frozen=True, kw_only=True):
     """A rank that others wait for."""
 
@@ -67,6 +76,9 @@ class LateRank(Record, frozen=True, kw_only=True):
     last_sequence: int | None = None
     """Its last collective in the group of those that wait, where it is behind them."""
     children: tuple[Child, ...] = ()
+    file_locks: tuple[LockWait, ...] = ()
+    awaited: tuple[Place, ...] = ()
+    """The coroutines that its event loop waits for, outermost first."""
 
 
 class StalledRanks(Facts, frozen=True, kw_only=True):
@@ -154,12 +166,13 @@ def blame(sample: AnalysisInput, late: Sequence[RankContext], victims: Victims) 
         late = [member for member in late if not in_ray_data(member)]
 
     return [
-        _stalled(same, victims, producers, shard_wait)
+        _stalled(sample, same, victims, producers, shard_wait)
         for same in candidates(sample, late, victims, producers)
     ]
 
 
 def _stalled(
+    sample: AnalysisInput,
     same: Sequence[StallCandidate],
     victims: Victims,
     producers: Sequence[Producer],
@@ -173,7 +186,7 @@ def _stalled(
         ranks=rank_numbers(candidate.member.worker for candidate in same),
         facts=StalledRanks(
             blocked_by=first.cause,
-            late=tuple(_late_rank(candidate, victims) for candidate in same),
+            late=tuple(_late_rank(sample, candidate, victims) for candidate in same),
             is_still=first.is_still,
             stalled_s=max(candidate.stalled_s for candidate in same),
             victims=victims,
@@ -184,8 +197,9 @@ def _stalled(
     )
 
 
-def _late_rank(candidate: StallCandidate, victims: Victims) -> LateRank:
+def _late_rank(sample: AnalysisInput, candidate: StallCandidate, victims: Victims) -> LateRank:
     member = candidate.member
+    awaited = member.training.stack.awaited if member.training else ()
     return LateRank(
         rank=member.worker.rank,
         pid=member.worker.pid,
@@ -194,6 +208,24 @@ def _late_rank(candidate: StallCandidate, victims: Victims) -> LateRank:
         idle_s=member.worker.idle_s or 0.0,
         last_sequence=sequence_behind(member, victims),
         children=_children_of(member) if member.worker.phase == "data" else (),
+        file_locks=_file_locks(sample, member),
+        awaited=tuple(place_of(frame) for frame in awaited),
+    )
+
+
+def _file_locks(sample: AnalysisInput, member: RankContext) -> tuple[LockWait, ...]:
+    """Return the locks that a rank is blocked on, with the rank that holds each."""
+    ranks = {
+        (other.worker.node_id, other.worker.pid): other.worker.rank for other in sample.members
+    }
+    return tuple(
+        LockWait(
+            path=lock.path,
+            holder_pid=lock.holder,
+            holder_name=lock.holder_name,
+            holder_rank=ranks.get((member.worker.node_id, lock.holder)),
+        )
+        for lock in (member.counters.file_locks if member.counters else ())
     )
 
 

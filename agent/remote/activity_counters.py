@@ -9,6 +9,7 @@ import os
 import re
 from typing import Any
 
+from dsray_inspect.agent.remote.file_locks import awaited_file_locks
 from dsray_inspect.agent.remote.gil import yield_gil
 from dsray_inspect.agent.remote.limits import memory_limits
 from dsray_inspect.agent.remote.sockets import Tables, traffic
@@ -22,7 +23,8 @@ GENERATIONS = 4
 def activity_counters(
     pid: int, tables: Tables | None = None, *, threads: bool = True
 ) -> dict[str, Any]:
-    """Return CPU seconds, bytes moved, children, who traces it, what it dials, and its memory.
+    """Return CPU seconds, bytes moved, children, who traces it, and what it dials; its memory, and
+    the file locks that it waits for.
 
     Each thread has children of its own: without `threads` none are looked for.
     `tables` is shared by the processes of one sample. A process that reads itself gives none: it
@@ -40,6 +42,7 @@ def activity_counters(
         "children": children(pid) if threads else [],
         "dials": dials,
         "memory": memory_limits(pid) or None,
+        "file_locks": awaited_file_locks(pid),
     }
 
 

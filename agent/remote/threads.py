@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any
 
+from dsray_inspect.agent.remote.coroutines import awaited, loop_call
 from dsray_inspect.agent.remote.gil import yield_gil
 
 MAX_FRAMES = 400
@@ -18,16 +19,29 @@ SEPARATOR = "\0"
 
 
 def frames_of(frame: FrameType | None) -> str:
-    """Return name, qualified name, file and line of each frame, outermost first, as `packed` does."""
-    found: list[tuple[str, str, str, int]] = []
+    """Return name, qualified name, file and line of each frame, outermost first, as `packed` does.
 
-    for inner in walk(frame):
-        code = inner.f_code
-        qualname = getattr(code, "co_qualname", code.co_name)
-        found.append((code.co_name, qualname, code.co_filename, inner.f_lineno or 0))
+    Of an idle event loop the coroutines that it waits for are returned instead of its own frames.
+    """
+    frames = list(walk(frame))
+    place = loop_call(frames)
 
-    found.reverse()
-    return packed(found)
+    if place is None:
+        return packed([described(inner) for inner in reversed(frames)])
+
+    try:
+        inside = [described(inner) for inner in awaited(frames[place])]
+    except Exception:
+        inside = []  # another asyncio keeps its tasks differently
+
+    shown = frames[place:] if inside else frames
+    return packed([*(described(inner) for inner in reversed(shown)), *inside])
+
+
+def described(frame: FrameType) -> tuple[str, str, str, int]:
+    code = frame.f_code
+    qualname = getattr(code, "co_qualname", code.co_name)
+    return code.co_name, qualname, code.co_filename, frame.f_lineno or 0
 
 
 def packed(frames: Sequence[tuple[str, str, str, int]]) -> str:

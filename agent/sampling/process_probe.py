@@ -54,6 +54,17 @@ class MemoryLimits(Record, frozen=True, kw_only=True):
     oom_kills: int = 0
 
 
+class FileLockWait(Record, frozen=True, kw_only=True):
+    """A file lock that a process is blocked on."""
+
+    kind: str
+    """"flock", "posix" or "ofdlck"."""
+    path: str | None
+    holder: int
+    """The pid of whoever has it, 0 where the kernel does not say."""
+    holder_name: str
+
+
 class ActivityCounters(Record, frozen=True, kw_only=True):
     """What a process has done since it started; two of these tell what it did in between."""
 
@@ -66,6 +77,7 @@ class ActivityCounters(Record, frozen=True, kw_only=True):
     dials: tuple[str, ...] = ()
     """Addresses that it tries to connect to."""
     memory: MemoryLimits | None = None
+    file_locks: tuple[FileLockWait, ...] = ()
 
 
 class StackDump(Record, frozen=True, kw_only=True):

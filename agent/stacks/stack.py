@@ -7,6 +7,7 @@ from functools import cached_property
 
 from dsray_inspect.agent.compat import deepspeed, ray, torch
 from dsray_inspect.agent.model import Frame, Function, Phase
+from dsray_inspect.agent.remote.coroutines import RUN as LOOP_CALL
 from dsray_inspect.agent.stacks.frame_rules import Mark, mark_of, path_of
 
 # The first of these that any frame is marked with names the phase, wherever the frame stands.
@@ -107,6 +108,18 @@ class StackInfo:
     def asks_for_shard(self) -> bool:
         """Whether it waits for the first answer to `ray.train.get_dataset_shard`."""
         return self.holds(*ray.ASK_FOR_SHARD)
+
+    @cached_property
+    def awaited(self) -> tuple[Frame, ...]:
+        """The user's coroutines that an idle event loop waits for, outermost first."""
+        runs = [
+            place
+            for place, frame in enumerate(self.frames)
+            if frame.name == LOOP_CALL[0] and frame.file.endswith(LOOP_CALL[1])
+        ]
+        inside = self.frames[runs[-1] + 1 :] if runs else ()
+        is_idle = bool(inside) and inside[0].name != "run_forever"
+        return tuple(frame for frame in inside if frame.layer == "user") if is_idle else ()
 
     @cached_property
     def lock_wait(self) -> bool:

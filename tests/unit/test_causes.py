@@ -80,6 +80,7 @@ def test_the_detectors_run_in_the_order_in_which_one_explains_the_next() -> None
         "op_compile_lock",
         "op_compile_slow",
         "rendezvous_wait",
+        "input_starved",
         "blocked_outside_collective",
         "report_barrier",
         "collectives_differ",

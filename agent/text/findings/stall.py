@@ -10,6 +10,7 @@ from dsray_inspect.agent.detectors.stall import (
     EveryRankBlocked,
     LateRank,
     LeftTraining,
+    LockWait,
     StalledRanks,
 )
 from dsray_inspect.agent.text.findings.input_pipeline import shard_line
@@ -65,6 +66,7 @@ def _evidence(facts: StalledRanks) -> Iterator[str]:
         yield shard_line(facts.shard_wait)
 
     for number, late in enumerate(facts.late):
+        yield from _owner_lines(late)
         yield from _idle_lines(late)
 
         if number == 0:
@@ -87,6 +89,30 @@ def _idle_lines(late: LateRank) -> Iterator[str]:
 
     idle = duration(late.idle_s)
     yield f"{name_ranks([late.rank])}: last ran {idle} ago (/proc/{late.pid}/task)"
+
+
+def _owner_lines(late: LateRank) -> Iterator[str]:
+    """Yield who has what a rank waits for, where that is known."""
+    who = name_ranks([late.rank])
+
+    for lock in late.file_locks:
+        path = lock.path or "a file whose name is not known"
+        yield f"{who}: waits for the file lock of {path}, held by {_holder(lock)}"
+
+    if late.awaited:
+        inner, *outer = reversed(late.awaited)
+        chain = "".join(f", awaited by {where_name(place)}" for place in outer)
+        yield f"{who}: its event loop waits for coroutine {where_name(inner)}{chain}"
+
+
+def _holder(lock: LockWait) -> str:
+    if lock.holder_rank is not None:
+        return f"{name_ranks([lock.holder_rank])} (pid {lock.holder_pid})"
+
+    if lock.holder_pid:
+        return f"pid {lock.holder_pid} ({lock.holder_name or 'gone'}), which is no rank"
+
+    return "a process that the kernel does not name"
 
 
 def _behind_line(rank: int | None, last_sequence: int | None) -> Iterator[str]:
