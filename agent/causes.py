@@ -221,6 +221,16 @@ CAUSES: Final = (
         in_setup=True,
     ),
     CauseSpec(
+        code="restart_loop",
+        family="exit",
+        severity="error",
+        badge="FAILS AGAIN",
+        meaning="Ray Train starts the run again and again, and it fails of the same each time",
+        evidence="Ray Train's log: at least three failures in a row with one error at one place, all "
+        "retried, and an attempt that has not outlived them",
+        needs=("ray_train",),
+    ),
+    CauseSpec(
         code="worker_dead",
         family="exit",
         severity="error",

@@ -175,6 +175,8 @@ class RunHandle(msgspec.Struct, frozen=True, kw_only=True):
     workers: tuple[ProcessHandle, ...]
     name: str | None = None
     """What it is called, where no controller has to be asked for that."""
+    past_groups: int = 0
+    """How many worker groups it had before this one, as far as its launcher remembers."""
 
     @property
     def alive(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from dsray_inspect.agent.assemble.role_waits import main_thread
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
+from dsray_inspect.agent.assemble.train_log import failed_attempts, last_failure
 from dsray_inspect.agent.detectors.detection import (
     Facts,
     Place,
@@ -25,6 +26,7 @@ from dsray_inspect.agent.detectors.evidence.progress import (
 )
 from dsray_inspect.agent.model import OK, Phase, VerdictState, Worker
 
+LONGEST_ERROR = 160
 PENDING = ("pending", "restarting")
 SETUP_PHASES = ("starting", "init_process_group", "deepspeed_init", "op_compile")
 How = Literal[
@@ -45,6 +47,13 @@ class JobEnded(Facts, frozen=True, kw_only=True):
     state: str
     message: str
     """What Ray's job manager says of it."""
+
+
+class RunRetried(Facts, frozen=True, kw_only=True):
+    """A run whose newest attempt failed, and that Ray Train starts again."""
+
+    attempt: int
+    error: str
 
 
 class RunEnded(Facts, frozen=True, kw_only=True):
@@ -119,6 +128,13 @@ def outlook(sample: AnalysisInput) -> tuple[VerdictState, Facts]:
         return "failed" if run.state == "ERRORED" else "finished", RunEnded(
             state=run.state, driver_at=_driver_at(sample)
         )
+
+    last = last_failure(sample.observation)
+
+    if last is not None and last.is_retried:
+        failed = len(failed_attempts(sample.observation))
+        error = last.failures[0].last_line[:LONGEST_ERROR]
+        return "starting", RunRetried(attempt=failed + 1, error=error)
 
     if not snapshot.workers:
         return "starting", _before_workers(sample)

@@ -12,7 +12,7 @@ from dsray_inspect.agent.causes import spec_of
 from dsray_inspect.agent.detectors.registry import registered
 from dsray_inspect.agent.gc_pause import without_collector
 from dsray_inspect.agent.graph import graph_of
-from dsray_inspect.agent.model import Finding, Snapshot, Verdict, VerdictState, WaitGraph
+from dsray_inspect.agent.model import Cause, Finding, Snapshot, Verdict, VerdictState, WaitGraph
 from dsray_inspect.agent.outlook import outlook
 from dsray_inspect.agent.text.command_hint import CommandHint
 from dsray_inspect.agent.text.findings.wording import finding_of
@@ -20,6 +20,8 @@ from dsray_inspect.agent.text.outlook import outlook_sentence
 
 DETECTORS: Final = registered()
 NO_HINT: Final = CommandHint()
+GOES_ON: Final[tuple[Cause, ...]] = ("config_drift", "restart_loop")
+"""What is an error and yet lets the run go on."""
 
 
 @without_collector
@@ -71,6 +73,12 @@ def verdict_of(sample: AnalysisInput, findings: Sequence[Finding]) -> Verdict:
     return Verdict(state=state, cause=None, ranks=(), summary=outlook_sentence(rests_on))
 
 
+def _is_outside(finding: Finding) -> bool:
+    """Tell whether a finding is about more than the present worker group."""
+    family = spec_of(finding.cause).family
+    return family == "driver and controller" or finding.cause == "restart_loop"
+
+
 def _state_for(snapshot: Snapshot, finding: Finding) -> VerdictState:
     spec, is_error = spec_of(finding.cause), finding.severity == "error"
     all_dead = all(worker.state == "dead" for worker in snapshot.workers)
@@ -78,10 +86,10 @@ def _state_for(snapshot: Snapshot, finding: Finding) -> VerdictState:
     if snapshot.job.has_ended or spec.ends_run:
         return "failed"
 
-    if is_error and snapshot.workers and all_dead and spec.family != "driver and controller":
+    if is_error and snapshot.workers and all_dead and not _is_outside(finding):
         return "failed"  # the finding is about a group that has ended
 
     if finding.cause == "resources_pending" or (not is_error and spec.in_setup):
         return "starting"
 
-    return "hung" if is_error and finding.cause != "config_drift" else "degraded"
+    return "hung" if is_error and finding.cause not in GOES_ON else "degraded"

@@ -6,9 +6,20 @@ import re
 from collections.abc import Sequence
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
-from dsray_inspect.agent.assemble.train_log import Failure, failures
+from dsray_inspect.agent.assemble.train_log import (
+    Failure,
+    failed_attempts,
+    failures,
+    last_failure,
+)
 from dsray_inspect.agent.assemble.workers import RankContext
-from dsray_inspect.agent.detectors.detection import Detection, Facts, rank_numbers
+from dsray_inspect.agent.compat import ray
+from dsray_inspect.agent.detectors.detection import Detection, Facts, Place, rank_numbers
+from dsray_inspect.agent.detectors.evidence.interfaces import (
+    MISSING_INTERFACE,
+    MissingInterface,
+    interface_of,
+)
 from dsray_inspect.agent.detectors.evidence.rank_index import in_state
 from dsray_inspect.agent.detectors.evidence.suspects import (
     NOBODY,
@@ -16,17 +27,12 @@ from dsray_inspect.agent.detectors.evidence.suspects import (
     gave_up,
     suspects,
 )
+from dsray_inspect.agent.detectors.evidence.tracebacks import SECONDARY, user_place
 from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.handles import ProcessExit
 from dsray_inspect.agent.model import Cause, Record
 from dsray_inspect.agent.sampling.node_report import PostMortem
 
-SECONDARY = re.compile(
-    r"Connection (?:reset|closed) by peer|remote process exited|Broken pipe|NCCL.*remote"
-    r"|Timed out waiting .*(?:recv|send)|A worker health check failed|DistStoreError"
-    r"|ActorDiedError|WorkerCrashedError"
-)
-"""Errors of a rank that another rank causes."""
 BY_TEXT: tuple[tuple[re.Pattern[str], Cause], ...] = (
     (re.compile(r"data size doesn't match expected size"), "collective_mismatch"),
     (re.compile(r"connectFullMesh.*127\.0\.0\.1"), "network_unreachable"),
@@ -34,6 +40,7 @@ BY_TEXT: tuple[tuple[re.Pattern[str], Cause], ...] = (
         re.compile(r"DistNetworkError|No route to host|Network is unreachable"),
         "network_unreachable",
     ),
+    (MISSING_INTERFACE, "network_unreachable"),
     (re.compile(r"clients joined|DistStoreError"), "rendezvous_wait"),
     (re.compile(r"out of memory|can't allocate memory|MemoryError"), "worker_oom"),
 )
@@ -49,6 +56,15 @@ LONGEST_LINE = 200
 class NodesLost(Facts, frozen=True, kw_only=True):
     hostnames: tuple[str, ...]
     node_ids: tuple[str, ...]
+
+
+class MemoryFigures(Record, frozen=True, kw_only=True):
+    """A node's memory as Ray's memory monitor saw it when it ended a process."""
+
+    used_bytes: int
+    limit_bytes: int
+    threshold: float
+    """The share of the limit above which it ends processes."""
 
 
 class ProcessEnded(Facts, frozen=True, kw_only=True):
@@ -67,6 +83,8 @@ class ProcessEnded(Facts, frozen=True, kw_only=True):
     is_in_kernel_log: bool
     stderr: tuple[str, ...]
     """The lines that say most."""
+    memory: MemoryFigures | None = None
+    """What Ray's memory monitor measured."""
 
 
 class TrainingFailed(Facts, frozen=True, kw_only=True):
@@ -77,12 +95,16 @@ class TrainingFailed(Facts, frozen=True, kw_only=True):
     """Empty where the log names no rank."""
     error: str
     place: str | None
-    """ "train.py:25" of the innermost frame outside any installed package."""
+    """ "train.py:25" of the innermost frame of the user's own code."""
     frames: tuple[str, ...]
     is_first: bool
     """False where every error is the consequence of another rank's."""
     suspects: Suspects
     """Whom the errors of all ranks point at; nobody where one rank's error explains the others."""
+    attempts: int = 1
+    """How many failed until Ray Train gave up, as far as its log reaches back."""
+    interface: MissingInterface | None = None
+    """The network interface that the error is about."""
 
 
 class DeadProcess(Record, frozen=True, kw_only=True):
@@ -114,6 +136,11 @@ def worker_dead(sample: AnalysisInput) -> list[Detection]:
 
     if job.has_ended and job.state != "FAILED":
         return []
+
+    last = last_failure(sample.observation)
+
+    if last is not None and last.is_retried and not job.has_ended:
+        return []  # the run goes on with another attempt
 
     dead = in_state(sample, "dead")
     ended_nodes = {node.node_id for node in sample.observation.nodes if not node.alive}
@@ -180,6 +207,7 @@ def _ended(sample: AnalysisInput, member: RankContext, row: ProcessExit) -> Dete
             was_killed_for_memory=was_killed,
             is_in_kernel_log=in_kernel_log,
             stderr=_most_telling(lines),
+            memory=memory_figures(row.detail),
         ),
     )
 
@@ -215,6 +243,25 @@ def _gave_up(
     )
 
 
+def memory_figures(detail: str) -> MemoryFigures | None:
+    """Return the figures in the reason that Ray gives for ending a process."""
+    if found := re.search(ray.MEMORY_EXCEEDED, detail):
+        used, _, percent, limit = found.groups()
+        return MemoryFigures(
+            used_bytes=int(used), limit_bytes=int(limit), threshold=float(percent) / 100
+        )
+
+    if found := re.search(ray.OLDER_MEMORY_EXCEEDED, detail):
+        used, limit, _, share = found.groups()
+        return MemoryFigures(
+            used_bytes=int(float(used) * 2**30),
+            limit_bytes=int(float(limit) * 2**30),
+            threshold=float(share),
+        )
+
+    return None
+
+
 def classify(text: str) -> Cause | None:
     """Return the cause that an error message names."""
     return next((cause for pattern, cause in BY_TEXT if pattern.search(text)), None)
@@ -243,18 +290,18 @@ def _raised(
             submission_id=sample.snapshot.job.submission_id,
             failed=failure.ranks,
             error=failure.last_line[:LONGEST_ERROR],
-            place=_place_in(failure.text),
+            place=_line_of(user_place(failure.text)),
             frames=tuple(line for line in frames if line.startswith("File "))[-MOST_FRAMES:],
             is_first=is_first,
             suspects=pointed_at,
+            attempts=len(failed_attempts(sample.observation)),
+            interface=interface_of(sample, failure.text),
         ),
     )
 
 
-def _place_in(text: str) -> str | None:
-    frames = re.findall(r'File "([^"]+)", line (\d+)', text)
-    own = [(file, line) for file, line in frames if "/site-packages/" not in file]
-    return f"{own[-1][0].rpartition('/')[2]}:{own[-1][1]}" if own else None
+def _line_of(place: Place | None) -> str | None:
+    return f"{place.file}:{place.line}" if place else None
 
 
 def _nodes_lost(lost: Sequence[RankContext]) -> Detection:

@@ -47,6 +47,7 @@ Cause = Literal[
     "report_barrier",
     "object_wait",
     "resources_pending",
+    "restart_loop",
     "worker_dead",
     "worker_oom",
     "node_lost",

@@ -8,6 +8,7 @@ import glob
 import json
 import os
 import re
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -50,7 +51,16 @@ def post_mortem(request: dict[str, Any]) -> dict[str, Any]:
             for worker_id, pid in request["workers"].items()
         },
         "oom_killed": sorted(oom_killed() & set(request["workers"].values())),
+        "interfaces": interfaces(),
     }
+
+
+def interfaces() -> list[str]:
+    """Return the names of this node's network interfaces."""
+    try:
+        return sorted(name for _, name in socket.if_nameindex())
+    except OSError:
+        return []
 
 
 def redactor() -> Callable[[str], str]:

@@ -42,6 +42,8 @@ class PostMortem(Record, frozen=True, kw_only=True):
     """By worker id: the telling lines at the end of its stderr."""
     oom_killed: frozenset[int] = frozenset()
     """The pids that the kernel killed for memory."""
+    interfaces: tuple[str, ...] = ()
+    """The node's network interfaces."""
 
 
 class NodeReport(Record, frozen=True, kw_only=True):

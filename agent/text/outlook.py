@@ -14,6 +14,7 @@ from dsray_inspect.agent.outlook import (
     RanksRun,
     RanksUnseen,
     RunEnded,
+    RunRetried,
     WaitingForWorkers,
     WorkersStarting,
 )
@@ -35,6 +36,11 @@ def job_ended(facts: JobEnded) -> str:
         return f"The job has failed: {facts.message}"
 
     return ENDINGS.get(facts.state, "The job has ended.")
+
+
+@outlook_sentence.register
+def run_retried(facts: RunRetried) -> str:
+    return f"Ray Train starts attempt {facts.attempt}; the last one failed: {facts.error}"
 
 
 @outlook_sentence.register

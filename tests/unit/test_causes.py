@@ -72,6 +72,7 @@ def test_the_detectors_run_in_the_order_in_which_one_explains_the_next() -> None
     assert [one.name for one in registered()] == [
         "worker_dead",
         "network_unreachable",
+        "restart_loop",
         "stopped",
         "controller_blocked",
         "gil_held",

@@ -652,3 +652,122 @@ def test_who_holds_its_gil_is_told_by_that_and_not_before(
     snapshot = judge(msgspec.structs.replace(held(101.0), earlier=held(100.0)))
     assert snapshot.verdict.cause == cause
     assert bool(snapshot.findings) == bool(cause)
+
+
+# Runs that Ray Train starts again
+
+
+def retry(*snippets: tuple[str, str], decision: str = "RETRY") -> str:
+    return policy(*snippets).replace("RAISE", decision, 1)
+
+
+def again(*log: tuple[float, str], at: float, workers: str = "DEAD") -> Snapshot:
+    """Return the verdict at a time on a run with this log, whose workers are in this state."""
+    account = [{"at": seconds, "message": message} for seconds, message in log]
+    told = {"processes": {}, "post_mortem": {"train_log": account}}
+    if workers == "DEAD":
+        ranks: tuple[Any, ...] = ("the actor is dead", "the actor is dead")
+    else:
+        ranks = (rank(0, IN_USER, 0.1), rank(1, IN_USER, 0.1))
+
+    changes = {number: {"state": workers} for number in range(2)}
+    facts = look(*ranks, actors=changes, looks={"n1": told})
+    facts.observation.taken_at = at
+    return judge(assemble(facts.observation))
+
+
+def parse(value: str) -> tuple[str, str]:
+    frame = 'File "/app/train.py", line 12, in parse_record\n    return int(x)\n'
+    stdlib = 'File "/usr/lib/python3.11/json/decoder.py", line 355, in raw_decode\n    raise\n'
+    return "1", f"{frame}{stdlib}ValueError: {value}"
+
+
+LOOP = [
+    entry
+    for number in range(4)
+    for entry in (
+        (100.0 + 30 * number, ACCOUNT),
+        (109.0 + 30 * number, retry(("0", PEER), parse(str(number)))),
+    )
+]
+
+
+@pytest.mark.parametrize("workers", ["DEAD", "ALIVE"])
+def test_a_run_that_fails_of_the_same_each_time_is_in_a_loop(workers: str) -> None:
+    log = LOOP if workers == "DEAD" else [*LOOP, (220.0, ACCOUNT)]
+    snapshot = again(*log, at=225.0, workers=workers)
+    assert (snapshot.verdict.state, snapshot.verdict.cause) == ("degraded", "restart_loop")
+    assert snapshot.verdict.ranks == (1,)
+    assert snapshot.verdict.summary == (
+        "The run is at attempt 5; the last 4 failed within 9.0 s in parse_record (train.py:12) on "
+        "rank 1: ValueError: 3"
+    )
+
+
+def test_an_attempt_that_has_outlived_those_before_it_has_left_the_loop() -> None:
+    assert again(*LOOP, (220.0, ACCOUNT), at=400.0, workers="ALIVE").findings == ()
+
+
+def test_failures_that_differ_are_no_loop() -> None:
+    other = ("1", 'File "/app/train.py", line 90, in save\n    x\nOSError: full')
+    log = [*LOOP[:6], (190.0, ACCOUNT), (199.0, retry(other))]
+    assert again(*log, at=205.0).findings == ()
+
+
+def test_a_run_that_ray_train_retries_has_not_failed() -> None:
+    snapshot = again(*LOOP[:2], at=111.0)
+    assert (snapshot.verdict.state, snapshot.verdict.cause) == ("starting", None)
+    assert snapshot.verdict.summary == (
+        "Ray Train starts attempt 2; the last one failed: "
+        "RuntimeError: Read error [127.0.0.1]:1: Connection reset by peer. GLHF!"
+    )
+
+
+def test_a_run_that_ray_train_gives_up_has_failed_after_so_many_attempts() -> None:
+    log = [*LOOP, (220.0, ACCOUNT), (229.0, retry(parse("4"), decision="RAISE"))]
+    snapshot = again(*log, at=231.0)
+    assert (snapshot.verdict.state, snapshot.verdict.cause) == ("failed", "worker_dead")
+    assert "train.py:12" in snapshot.verdict.summary
+    assert "Ray Train gave up after 5 attempts" in snapshot.findings[0].evidence
+
+
+# Last words
+
+
+def test_an_interface_that_is_not_there_is_told_with_its_variable() -> None:
+    text = "RuntimeError: [enforce fail at device.cc:84] ifa != nullptr. Unable to find address for: ib9"
+    told = {
+        "processes": {},
+        "post_mortem": {
+            "train_log": [{"at": 1.0, "message": policy(("0,1", text))}],
+            "interfaces": ["eth0", "lo"],
+        },
+    }
+    facts = look(
+        "the actor is dead",
+        actors={0: {"state": "DEAD"}},
+        job=job(is_dead=True, runtime_env_vars={"GLOO_SOCKET_IFNAME": "ib9", "FOO": "ib9"}),
+        submission=Submission(status="FAILED", message="exit code 1"),
+        looks={"n1": told},
+    )
+    snapshot = judge(assemble(facts.observation))
+    assert snapshot.verdict.cause == "network_unreachable"
+    assert "(GLOO_SOCKET_IFNAME=ib9 names no interface of the node)" in snapshot.verdict.summary
+    assert snapshot.findings[0].evidence[1] == (
+        "GLOO_SOCKET_IFNAME was set by the job's runtime_env; the node's interfaces: eth0, lo"
+    )
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [
+        "Memory usage 8053063680B exceeded threshold of 7650410496B (95.0% of 8053063680B limit)",
+        "Memory on the node was 7.50GB / 7.50GB (1.00), which exceeds the memory usage threshold of 0.95.",
+    ],
+)
+def test_ray_says_how_much_memory_was_used(detail: str) -> None:
+    exits = {"w1": ended(1, "NODE_OUT_OF_MEMORY", 5.0, detail)}
+    snapshot = post_mortem(ACCOUNT, exits=exits)
+    assert snapshot.findings[0].evidence[0] == (
+        "Ray's memory monitor: 7.5 GiB of 7.5 GiB used on the node, above its threshold of 95 %"
+    )

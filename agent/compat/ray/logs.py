@@ -61,6 +61,24 @@ FAILURE_POLICY: Annotated[
         files=("ray/train/v2/_internal/execution/failure_handling/default.py",),
     ),
 ] = "[FailurePolicy]"
+MEMORY_EXCEEDED: Annotated[
+    str,
+    Convention("What the memory monitor measured: used, threshold, its share, limit; a pattern."),
+] = r"Memory usage (\d+)B exceeded threshold of (\d+)B \(([\d.]+)% of (\d+)B limit\)"
+OLDER_MEMORY_EXCEEDED: Annotated[
+    str, Convention("The same in older versions: used, limit, share, and the threshold's share.")
+] = (
+    r"was ([\d.]+)GB / ([\d.]+)GB \(([\d.]+)\), "
+    r"which exceeds the memory usage threshold of (\d+(?:\.\d+)?)"
+)
+RETRY_DECISION: Annotated[
+    str,
+    Texts(
+        "It starts the worker group again.",
+        since="2.49",
+        files=("ray/train/v2/_internal/execution/failure_handling/failure_policy.py",),
+    ),
+] = "RETRY"
 ERROR_SNIPPET: Annotated[
     str, Convention("The head of what some ranks failed of, as a pattern.")
 ] = r"^\[Rank ([\d,]+) Error Snippet\]:$"

@@ -32,12 +32,18 @@ class TrainV2:
             and actor.module.startswith(f"{shelf.V2_MODULE}.")
         ]
         return [
-            RunHandle(
-                generation=self.generation,
-                controller=controller,
-                workers=present_group(
-                    row for row in workers if row.owner_worker_id == controller.worker_id
-                ),
-            )
+            self._run(controller, [row for row in workers if is_owned(row, controller)])
             for controller in sorted(controllers, key=began)
         ]
+
+    def _run(self, controller: ProcessHandle, workers: Sequence[ProcessHandle]) -> RunHandle:
+        return RunHandle(
+            generation=self.generation,
+            controller=controller,
+            workers=present_group(workers),
+            past_groups=max(0, len({row.placement_group_id for row in workers}) - 1),
+        )
+
+
+def is_owned(row: ProcessHandle, controller: ProcessHandle) -> bool:
+    return row.owner_worker_id == controller.worker_id

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dsray_inspect.agent.detectors.detection import Detection
+from dsray_inspect.agent.detectors.evidence.interfaces import MissingInterface
 from dsray_inspect.agent.detectors.process_exits import (
+    MemoryFigures,
     NodesLost,
     ProcessEnded,
     ProcessesGone,
     TrainingFailed,
 )
-from dsray_inspect.agent.model import Cause
+from dsray_inspect.agent.model import Cause, EnvSource
 from dsray_inspect.agent.text.findings.wording import Words, words
-from dsray_inspect.agent.text.humanize import agree, name_ranks, sentence
+from dsray_inspect.agent.text.humanize import agree, name_ranks, sentence, size
 
 RAISED: dict[Cause, str] = {
     "collective_mismatch": "met a collective whose size differs from {its} peers'",
@@ -20,6 +22,14 @@ RAISED: dict[Cause, str] = {
     "worker_oom": "ran out of memory",
 }
 """What a rank did whose error names the cause."""
+SOURCES: dict[EnvSource, str] = {
+    "runtime_env": "the job's runtime_env",
+    "ray": "Ray",
+    "ray_train": "Ray Train",
+    "deepspeed": "DeepSpeed",
+    "user_code": "your code",
+    "inherited": "the node's own environment",
+}
 
 
 @words.register
@@ -31,6 +41,7 @@ def process_ended(facts: ProcessEnded, detection: Detection) -> Words:
         summary=f"{sentence(who)} (pid {facts.pid} on {facts.hostname}) "
         f"{_how(facts, detection.cause)}{consequence}.",
         evidence=(
+            *([_memory_line(facts.memory)] if facts.memory else []),
             f"Ray's worker table: {facts.kind}, the first of the group: {facts.detail}",
             *(f"its stderr: {line}" for line in facts.stderr),
             *(
@@ -41,6 +52,13 @@ def process_ended(facts: ProcessEnded, detection: Detection) -> Words:
         ),
         next_step=_logs(facts.submission_id),
     )
+
+
+def _memory_line(memory: MemoryFigures) -> str:
+    return (
+        f"Ray's memory monitor: {size(memory.used_bytes)} of {size(memory.limit_bytes)} used on the "
+        f"node, above its threshold of {memory.threshold:.0%}"
+    ).replace("%", " %")
 
 
 def _how(facts: ProcessEnded, cause: Cause) -> str:
@@ -66,10 +84,14 @@ def training_failed(facts: TrainingFailed, detection: Detection) -> Words:
     how = RAISED.get(detection.cause, "raised an exception" if failed else "failed")
     how = how.format(its=agree(failed, "its", "their"))
     place = f" at {facts.place}" if facts.place else ""
+    interface = interface_lines(facts.interface) if facts.interface else ()
+    summary = f"{who} {how}{place}: {facts.error}"
     return Words(
-        summary=f"{who} {how}{place}: {facts.error}{_suspicion(facts)}",
+        summary=f"{summary} ({interface[0]})" if interface else f"{summary}{_suspicion(facts)}",
         evidence=(
+            *interface,
             f"Ray Train's controller: {facts.error}",
+            *([f"Ray Train gave up after {facts.attempts} attempts"] if facts.attempts > 1 else []),
             *(f"traceback: {line}" for line in facts.frames),
             *_why_suspected(facts),
         ),
@@ -108,6 +130,21 @@ def _why_suspected(facts: TrainingFailed) -> tuple[str, ...]:
         "last": (f"{who} had entered fewer collectives than all others when the group gave up",),
         "elsewhere": (f"{who} {is_only} whose error is at {facts.suspects.place}",),
     }[facts.suspects.because]
+
+
+def interface_lines(interface: MissingInterface) -> tuple[str, ...]:
+    """Return which interface is missing and why it was looked for, and those that are there."""
+    there = ", ".join(interface.interfaces) or "not known"
+
+    if interface.variable is None:
+        what = f"no interface is called {interface.name}" if interface.name else "no interface fits"
+        return what, f"the node's interfaces: {there}"
+
+    setter = SOURCES.get(interface.source or "inherited", interface.source)
+    return (
+        f"{interface.variable}={interface.value} names no interface of the node",
+        f"{interface.variable} was set by {setter}; the node's interfaces: {there}",
+    )
 
 
 @words.register
