@@ -25,6 +25,7 @@ from dsray_inspect.agent.detectors.evidence.progress import (
     wait_in_vain,
 )
 from dsray_inspect.agent.model import OK, Phase, VerdictState, Worker
+from dsray_inspect.agent.sampling.rank_report import ControllerReport
 
 LONGEST_ERROR = 160
 PENDING = ("pending", "restarting")
@@ -53,7 +54,10 @@ class RunRetried(Facts, frozen=True, kw_only=True):
     """A run whose newest attempt failed, and that Ray Train starts again."""
 
     attempt: int
-    error: str
+    error: str | None
+    """None where Ray Train has not told yet."""
+    ended: int = 0
+    """How many processes of the last attempt have ended."""
 
 
 class RunEnded(Facts, frozen=True, kw_only=True):
@@ -129,12 +133,8 @@ def outlook(sample: AnalysisInput) -> tuple[VerdictState, Facts]:
             state=run.state, driver_at=_driver_at(sample)
         )
 
-    last = last_failure(sample.observation)
-
-    if last is not None and last.is_retried:
-        failed = len(failed_attempts(sample.observation))
-        error = last.failures[0].last_line[:LONGEST_ERROR]
-        return "starting", RunRetried(attempt=failed + 1, error=error)
+    if (retried := _retried(sample)) is not None:
+        return "starting", retried
 
     if not snapshot.workers:
         return "starting", _before_workers(sample)
@@ -154,6 +154,23 @@ def outlook(sample: AnalysisInput) -> tuple[VerdictState, Facts]:
         return "starting", RanksInSetup(phases=phases)
 
     return _ranks_run(sample)
+
+
+def _retried(sample: AnalysisInput) -> RunRetried | None:
+    """Return the attempt that Ray Train is about to start, None where it is not."""
+    last, failed = last_failure(sample.observation), failed_attempts(sample.observation)
+
+    if last is not None:
+        error = last.failures[0].last_line[:LONGEST_ERROR]
+        return RunRetried(attempt=len(failed) + 1, error=error) if last.is_retried else None
+
+    ended = sum(worker.state == "dead" for worker in sample.snapshot.workers)
+    controller = sample.observation.controller
+
+    if not ended or not isinstance(controller, ControllerReport) or not controller.retries:
+        return None
+
+    return RunRetried(attempt=(controller.failures or 0) + 2, error=None, ended=ended)
 
 
 def _is_unseen(worker: Worker) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
-from dsray_inspect.agent.detectors.detection import Detection, Facts
+from dsray_inspect.agent.detectors.detection import STALLED_S, Detection, Facts
 from dsray_inspect.agent.detectors.evidence.activity import activity_of
 from dsray_inspect.agent.detectors.evidence.collective_waits import waits
 from dsray_inspect.agent.detectors.evidence.holders import (
@@ -106,14 +106,16 @@ def _actors_pending(
 
 
 def _task_stuck(pipeline: InputPipeline, waited_s: float) -> list[Detection]:
-    """A task that computes is slow at most."""
-    if not pipeline.tasks:
+    """A task that computes is slow at most, and is given time."""
+    is_still = all(task.is_still for task in pipeline.tasks)
+
+    if not pipeline.tasks or not (is_still or waited_s >= STALLED_S):
         return []
 
     return [
         Detection(
             cause="data_stall",
-            severity="error" if all(task.is_still for task in pipeline.tasks) else "warning",
+            severity="error" if is_still else "warning",
             ranks=(),
             facts=InputTaskStuck(waiting=pipeline.ranks, waited_s=waited_s, tasks=pipeline.tasks),
         )

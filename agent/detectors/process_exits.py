@@ -32,6 +32,7 @@ from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.handles import ProcessExit
 from dsray_inspect.agent.model import Cause, Record
 from dsray_inspect.agent.sampling.node_report import PostMortem
+from dsray_inspect.agent.sampling.rank_report import ControllerReport
 
 BY_TEXT: tuple[tuple[re.Pattern[str], Cause], ...] = (
     (re.compile(r"data size doesn't match expected size"), "collective_mismatch"),
@@ -47,6 +48,8 @@ BY_TEXT: tuple[tuple[re.Pattern[str], Cause], ...] = (
 OWN_ENDS = ("SYSTEM_ERROR", "USER_ERROR", "NODE_OUT_OF_MEMORY")
 EXIT_CODE = re.compile(r"exit code (-?\d+)")
 LOG_HEAD = re.compile(r"\A\[[^\]]*\] [\w.]+:\d+: ")
+DECISION_S = 15.0
+"""For so long the controller may take to notice that a process has ended; it polls every 2 s."""
 MOST_FRAMES = 3
 MOST_NODES = 3
 LONGEST_ERROR = 160
@@ -137,12 +140,10 @@ def worker_dead(sample: AnalysisInput) -> list[Detection]:
     if job.has_ended and job.state != "FAILED":
         return []
 
-    last = last_failure(sample.observation)
-
-    if last is not None and last.is_retried and not job.has_ended:
-        return []  # the run goes on with another attempt
-
     dead = in_state(sample, "dead")
+
+    if not job.has_ended and _is_retried(sample, dead):
+        return []  # the run goes on with another attempt
     ended_nodes = {node.node_id for node in sample.observation.nodes if not node.alive}
     lost = [member for member in dead if member.worker.node_id in ended_nodes]
 
@@ -175,6 +176,18 @@ def worker_dead(sample: AnalysisInput) -> list[Detection]:
 
 def _is_secondary(failure: Failure) -> bool:
     return bool(SECONDARY.search(failure.last_line)) or gave_up([failure.last_line])
+
+
+def _is_retried(sample: AnalysisInput, dead: Sequence[RankContext]) -> bool:
+    """Tell whether Ray Train starts another worker group for this one, or is about to."""
+    last, controller = last_failure(sample.observation), sample.observation.controller
+
+    if last is not None:
+        return last.is_retried
+
+    ends = [end[1].ended_at for member in dead if (end := _own_end(sample, member)) is not None]
+    is_new = all(at is not None and sample.snapshot.taken_at - at < DECISION_S for at in ends)
+    return isinstance(controller, ControllerReport) and controller.retries and bool(ends) and is_new
 
 
 def _own_end(sample: AnalysisInput, member: RankContext) -> tuple[RankContext, ProcessExit] | None:

@@ -104,12 +104,19 @@ def controller_report(answer: Wire, table: StackTable) -> ControllerReport | Una
             run_name=_text(answer.get("run_name")),
             state=_text(answer.get("state")),
             attempt=_text(answer.get("attempt")),
+            failures=_whole(answer.get("failures")),
+            max_failures=_whole(answer.get("max_failures")),
             workers=msgspec.convert(answer.get("workers") or (), tuple[ControllerWorker, ...]),
             threads=threads_inside(answer, table),
             start=answer.get("start"),
         )
     except (msgspec.ValidationError, LookupError, TypeError, ValueError) as error:
         return _malformed(error)
+
+
+def _whole(value: object) -> int | None:
+    """Return a whole number, None for anything else, which another Ray may have there."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def node_report(answer: Wire, table: StackTable) -> NodeReport:

@@ -95,7 +95,19 @@ class ControllerReport(Record, frozen=True, kw_only=True):
     run_name: str | None = None
     state: str | None = None
     attempt: str | None = None
+    failures: int | None = None
+    """How many of its worker groups have failed so far."""
+    max_failures: int | None = None
+    """After how many more than these the run has failed; -1 for any number."""
     workers: tuple[ControllerWorker, ...] = ()
     threads: tuple[Thread, ...] = ()
     start: str | None = None
     """The record of its start; see `remote.startup_record`."""
+
+    @property
+    def retries(self) -> bool:
+        """Whether it starts another worker group when this one fails."""
+        if self.failures is None or self.max_failures is None:
+            return False
+
+        return self.max_failures < 0 or self.failures < self.max_failures

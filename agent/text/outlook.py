@@ -40,6 +40,10 @@ def job_ended(facts: JobEnded) -> str:
 
 @outlook_sentence.register
 def run_retried(facts: RunRetried) -> str:
+    if facts.error is None:
+        ended = count(facts.ended, "worker process has", "worker processes have")
+        return f"{ended} ended; Ray Train is about to start attempt {facts.attempt}."
+
     return f"Ray Train starts attempt {facts.attempt}; the last one failed: {facts.error}"
 
 

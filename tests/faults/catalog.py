@@ -79,6 +79,14 @@ def launch(name: str, *causes: str, **more: object) -> Case:
     return Case(f"launch/{name}", "launch.py", name, causes, **more)  # type: ignore[arg-type]
 
 
+def pipelines(name: str, *causes: str, **more: object) -> Case:
+    return Case(f"pipelines/{name}", "pipelines.py", name, causes, **more)  # type: ignore[arg-type]
+
+
+def outside(name: str, *causes: str, **more: object) -> Case:
+    return Case(f"outside/{name}", "outside.py", name, causes, **more)  # type: ignore[arg-type]
+
+
 USER = "rank_blocked_in_user_code"
 CASES: tuple[Case, ...] = (
     # A rank that does not come.
@@ -139,6 +147,25 @@ CASES: tuple[Case, ...] = (
     launch("driver", "driver_blocked", culprits="none", in_ci=True),
     launch("callback", "controller_blocked", culprits="none"),
     launch("one-gpu", "device_conflict", culprits="all"),
+    # Ray Data feeds the ranks.
+    pipelines("map-hangs", "data_stall", culprits="none", settle_s=50),
+    pipelines("actor-hangs", "data_stall", culprits="none", settle_s=50),
+    pipelines("shard-alone", "data_stall"),
+    pipelines("epoch-alone", "data_stall"),
+    pipelines("starved", "data_stall", culprits="none", settle_s=20),
+    # The reason is no rank.
+    outside("flock", USER),
+    outside("lockf", USER),
+    outside("coroutine", USER),
+    outside("gather", USER),
+    outside("after-fit", "driver_blocked", culprits="none", in_ci=True),
+    outside("between-fits", "driver_blocked", culprits="none"),
+    outside("crash-loop", "restart_loop", in_ci=True),
+    outside("exit-loop", "restart_loop"),
+    outside("taken", "resources_pending", culprits="none"),
+    outside("other-job", "resources_pending", culprits="none"),
+    outside("ifname", "network_unreachable", culprits="none"),
+    outside("resume", "worker_dead", culprits="not scored"),
     # Healthy, but scary.
     vision("none"),
     finetune("none"),
@@ -156,6 +183,9 @@ CASES: tuple[Case, ...] = (
     rollouts("restart"),
     rollouts("reports"),
     launch("download"),
+    pipelines("slow-map"),
+    outside("two-fits"),
+    outside("event-loop"),
 )
 
 

@@ -12,6 +12,7 @@ from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
 from dsray_inspect.agent.handles import NodeHandle, ProcessExit, Submission
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.remote import flight_recorder
+from dsray_inspect.agent.sampling.rank_report import ControllerReport
 from dsray_inspect.agent.unavailable import Unavailable
 from dsray_inspect.agent.verdict import judge
 from tests.unit.test_verdict import (
@@ -771,3 +772,27 @@ def test_ray_says_how_much_memory_was_used(detail: str) -> None:
     assert snapshot.findings[0].evidence[0] == (
         "Ray's memory monitor: 7.5 GiB of 7.5 GiB used on the node, above its threshold of 95 %"
     )
+
+
+@pytest.mark.parametrize(
+    ("failures", "most", "state"),
+    [(0, 1, "starting"), (7, -1, "starting"), (1, 1, "failed"), (None, None, "failed")],
+)
+def test_a_worker_that_ends_is_the_end_only_where_ray_train_gives_up(
+    failures: int | None, most: int | None, state: str
+) -> None:
+    facts = look(
+        "the actor is dead",
+        rank(1, IN_USER, 0.1),
+        actors={0: {"state": "DEAD"}},
+        exits={"w0": ended(0, "SYSTEM_ERROR", 99.0)},
+    )
+    facts.observation.taken_at = 100.0
+    facts.observation.controller = ControllerReport(
+        state="RUNNING", failures=failures, max_failures=most
+    )
+    snapshot = judge(assemble(facts.observation))
+    assert snapshot.verdict.state == state
+
+    facts.observation.taken_at = 150.0  # the controller should have told by now
+    assert judge(assemble(facts.observation)).verdict.state == "failed"

@@ -17,6 +17,8 @@ CONTROLLER_PATHS: Annotated[
             "ray/train/v2/_internal/execution/context.py",
             "ray/train/v2/_internal/execution/controller/state.py",
             "ray/train/v2/api/config.py",
+            "ray/train/v2/_internal/execution/failure_handling/default.py",
+            "ray/train/v2/_internal/execution/failure_handling/failure_policy.py",
         ),
     ),
 ] = {
@@ -24,6 +26,8 @@ CONTROLLER_PATHS: Annotated[
     "run_name": "_train_run_context.run_config.name",
     "state": "_state._state_type.state_name",
     "attempt": "_run_attempt_id",
+    "failures": "_failure_policy._worker_group_failures",
+    "max_failures": "_failure_policy.failure_config.max_failures",
 }
 WORKER_GROUP_PATHS: Annotated[
     dict[str, str],
