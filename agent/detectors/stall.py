@@ -44,6 +44,7 @@ from dsray_inspect.agent.detectors.evidence.stall_attribution import (
 )
 from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.model import Cause, Record
+from dsray_inspect.agent.sampling.process_probe import ChildProcess
 
 MOST_CHILDREN = 4
 MOST_PRODUCERS = 3
@@ -77,6 +78,8 @@ class LateRank(Record, frozen=True, kw_only=True):
     """Its last collective in the group of those that wait, where it is behind them."""
     children: tuple[Child, ...] = ()
     file_locks: tuple[LockWait, ...] = ()
+    child_processes: tuple[ChildProcess, ...] = ()
+    """Those that it waits for."""
     awaited: tuple[Place, ...] = ()
     """The coroutines that its event loop waits for, outermost first."""
 
@@ -209,8 +212,14 @@ def _late_rank(sample: AnalysisInput, candidate: StallCandidate, victims: Victim
         last_sequence=sequence_behind(member, victims),
         children=_children_of(member) if member.worker.phase == "data" else (),
         file_locks=_file_locks(sample, member),
+        child_processes=_awaited_children(member),
         awaited=tuple(place_of(frame) for frame in awaited),
     )
+
+
+def _awaited_children(member: RankContext) -> tuple[ChildProcess, ...]:
+    waits_for_them = member.training is not None and member.training.stack.child_wait
+    return tuple(member.child_processes[:MOST_CHILDREN]) if waits_for_them else ()
 
 
 def _file_locks(sample: AnalysisInput, member: RankContext) -> tuple[LockWait, ...]:

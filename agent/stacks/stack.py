@@ -22,6 +22,11 @@ _SPECIFIC: tuple[Phase, ...] = (
     "report",
 )
 _STEP: tuple[Phase, ...] = ("forward", "backward", "optimizer_step")
+CHILD_WAITS = (
+    ("/subprocess.py", ("_wait", "_communicate")),
+    ("multiprocessing/popen_fork.py", ("poll", "wait")),
+)
+"""Where the standard library waits for a child process."""
 _NAMELESS = frozenset(["<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>", "<lambda>"])
 
 
@@ -120,6 +125,15 @@ class StackInfo:
         inside = self.frames[runs[-1] + 1 :] if runs else ()
         is_idle = bool(inside) and inside[0].name != "run_forever"
         return tuple(frame for frame in inside if frame.layer == "user") if is_idle else ()
+
+    @cached_property
+    def child_wait(self) -> bool:
+        """Whether it waits for a child process, to end or to say something."""
+        return any(
+            frame.layer == "python" and frame.file.endswith(path) and frame.name in names
+            for frame in self.frames
+            for path, names in CHILD_WAITS
+        )
 
     @cached_property
     def lock_wait(self) -> bool:

@@ -176,3 +176,15 @@ def test_a_rank_that_waits_for_a_file_lock_says_whose_it_is(
     assert snapshot.findings[0].evidence[0] == (
         f"rank 0: waits for the file lock of /data/cache.lock, {owner}"
     )
+
+
+COMMUNICATE = ("_communicate", "Popen._communicate", "/usr/lib/python3.11/subprocess.py", 2108)
+
+
+@pytest.mark.parametrize(("inner", "is_named"), [(COMMUNICATE, True), (EVENT, False)])
+def test_a_rank_that_waits_for_a_child_process_names_it(inner: Any, is_named: bool) -> None:
+    children = [{"pid": 99, "name": "rsync", "state": "S", "cpu_s": 0.1}]
+    frames = (RUNNER, TEACH, ("copy", "copy", "/app/train.py", 44), inner)
+    snapshot = twice(waits(0), stands(1, frames, children=children), waits(2))
+    line = "rank 1: waits for its child rsync, pid 99, state S"
+    assert (line in snapshot.findings[0].evidence) is is_named

@@ -99,6 +99,9 @@ def _owner_lines(late: LateRank) -> Iterator[str]:
         path = lock.path or "a file whose name is not known"
         yield f"{who}: waits for the file lock of {path}, held by {_holder(lock)}"
 
+    for child in late.child_processes:
+        yield f"{who}: waits for its child {child.name}, pid {child.pid}, state {child.state}"
+
     if late.awaited:
         inner, *outer = reversed(late.awaited)
         chain = "".join(f", awaited by {where_name(place)}" for place in outer)
