@@ -17,6 +17,7 @@ from dsray_inspect.agent.detectors.evidence.blocked_in import (
 )
 from dsray_inspect.agent.detectors.evidence.collective_waits import Wait, waits
 from dsray_inspect.agent.detectors.evidence.compile_locks import waits_for_lock
+from dsray_inspect.agent.detectors.evidence.file_locks import file_lock_waits
 from dsray_inspect.agent.model import Group, NodeKind, WaitEdge, WaitGraph, WaitNode
 from dsray_inspect.agent.text import wait_graph as words
 
@@ -64,7 +65,7 @@ def graph_of(sample: AnalysisInput) -> WaitGraph:
     _gather_at(builder, sample, "init_process_group", "rendezvous", joining)
 
     for member in outside:
-        _by_itself(builder, member)
+        _by_itself(builder, sample, member)
 
     _above(builder, sample)
     return builder.graph()
@@ -165,7 +166,7 @@ def _gather_at(
             )
 
 
-def _by_itself(builder: _Builder, member: RankContext) -> None:
+def _by_itself(builder: _Builder, sample: AnalysisInput, member: RankContext) -> None:
     """Add what a rank waits for that is no other rank."""
     own, pid = words.rank_name(member), member.worker.pid
     tracer = member.tracer
@@ -182,6 +183,16 @@ def _by_itself(builder: _Builder, member: RankContext) -> None:
         for path in [lock.path for lock in member.locks] or [words.SOME_LOCK]:
             node = builder.node(path, "lock")
             builder.edge(own, node, words.AWAITS_REMOVAL, words.LOCK_STACK)
+
+    for lock in file_lock_waits(sample, member):
+        node = builder.node(lock.path or "a file lock", "lock")
+        builder.edge(own, node, "waits for this file lock", "/proc/locks")
+
+        if lock.holder_pid:
+            rank = lock.holder_rank
+            holder = f"rank {rank}" if rank is not None else f"pid {lock.holder_pid}"
+            builder.node(holder, "rank" if rank is not None else "child", lock.holder_name)
+            builder.edge(node, holder, "held by it", "/proc/locks")
 
     if member.worker.phase in ("data", "op_compile") and not waits_for_lock(member):
         for child in member.child_processes[:8]:

@@ -28,6 +28,7 @@ from dsray_inspect.agent.detectors.evidence.collective_waits import (
     stall_s,
     waits,
 )
+from dsray_inspect.agent.detectors.evidence.file_locks import LockWait, file_lock_waits
 from dsray_inspect.agent.detectors.evidence.input_pipeline import (
     ShardWait,
     in_ray_data,
@@ -55,15 +56,6 @@ class Child(Record, frozen=True, kw_only=True):
 
     pid: int | None
     place: Place
-
-
-class LockWait(Record, frozen=True, kw_only=True):
-    """A file lock that a rank is blocked on; without `holder_rank` no rank has it."""
-
-    path: str | None
-    holder_pid: int
-    holder_name: str
-    holder_rank: int | None
 
 
 class LateRank(Record, frozen=True, kw_only=True):
@@ -211,7 +203,7 @@ def _late_rank(sample: AnalysisInput, candidate: StallCandidate, victims: Victim
         idle_s=member.worker.idle_s or 0.0,
         last_sequence=sequence_behind(member, victims),
         children=_children_of(member) if member.worker.phase == "data" else (),
-        file_locks=_file_locks(sample, member),
+        file_locks=file_lock_waits(sample, member),
         child_processes=_awaited_children(member),
         awaited=tuple(place_of(frame) for frame in awaited),
     )
@@ -220,22 +212,6 @@ def _late_rank(sample: AnalysisInput, candidate: StallCandidate, victims: Victim
 def _awaited_children(member: RankContext) -> tuple[ChildProcess, ...]:
     waits_for_them = member.training is not None and member.training.stack.child_wait
     return tuple(member.child_processes[:MOST_CHILDREN]) if waits_for_them else ()
-
-
-def _file_locks(sample: AnalysisInput, member: RankContext) -> tuple[LockWait, ...]:
-    """Return the locks that a rank is blocked on, with the rank that holds each."""
-    ranks = {
-        (other.worker.node_id, other.worker.pid): other.worker.rank for other in sample.members
-    }
-    return tuple(
-        LockWait(
-            path=lock.path,
-            holder_pid=lock.holder,
-            holder_name=lock.holder_name,
-            holder_rank=ranks.get((member.worker.node_id, lock.holder)),
-        )
-        for lock in (member.counters.file_locks if member.counters else ())
-    )
 
 
 def _children_of(member: RankContext) -> tuple[Child, ...]:

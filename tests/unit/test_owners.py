@@ -188,3 +188,11 @@ def test_a_rank_that_waits_for_a_child_process_names_it(inner: Any, is_named: bo
     snapshot = twice(waits(0), stands(1, frames, children=children), waits(2))
     line = "rank 1: waits for its child rsync, pid 99, state S"
     assert (line in snapshot.findings[0].evidence) is is_named
+
+
+def test_the_graph_leads_from_a_lock_to_the_rank_that_holds_it() -> None:
+    frames = (RUNNER, TEACH, ("build_cache", "build_cache", "/app/train.py", 30))
+    snapshot = twice(stands(0, frames, file_locks=[LOCKED]), waits(1), waits(2))
+    edges = [(edge.waiter, edge.awaited) for edge in snapshot.graph.edges]
+    assert ("rank 0", "/data/cache.lock") in edges
+    assert ("/data/cache.lock", "rank 1") in edges

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from dsray_inspect.agent.causes import spec_of
 from dsray_inspect.agent.detectors.detection import Detection
+from dsray_inspect.agent.detectors.evidence.file_locks import LockWait
 from dsray_inspect.agent.detectors.stall import (
     EveryRankBlocked,
     LateRank,
     LeftTraining,
-    LockWait,
     StalledRanks,
 )
 from dsray_inspect.agent.text.findings.input_pipeline import shard_line
