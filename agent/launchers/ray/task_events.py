@@ -31,7 +31,7 @@ _START = (_CREATE_CONTROLLER, CREATE_WORKER, INIT_CONTEXT, JOIN_GROUP, START_TRA
 _MAX_TASKS = 10_000
 _MAX_PROCESSES = 10_000
 _MAX_NODES = 32
-_CALL_S = 3.0
+CALL_S = 3.0
 _STORE_S = 1.0
 _NEVER_MS = 2**63
 """Times that were never set come as 2^64-1."""
@@ -43,7 +43,7 @@ def read_history(address: str, job_id: str, nodes: Sequence[NodeHandle] = ()) ->
     Never raises: what cannot be read is said in `why`.
     """
     try:
-        with _channel(address) as open_channel:
+        with channel(address) as open_channel:
             tasks, left_out = _read_tasks(open_channel, job_id)
             return TaskHistory(
                 tasks=tuple(tasks),
@@ -57,7 +57,7 @@ def read_history(address: str, job_id: str, nodes: Sequence[NodeHandle] = ()) ->
 
 
 @contextlib.contextmanager
-def _channel(address: str) -> Iterator[Any]:
+def channel(address: str) -> Iterator[Any]:
     from ray._private.grpc_utils import init_grpc_channel
 
     opened = init_grpc_channel(address, options=(("grpc.enable_http_proxy", 0),))
@@ -81,7 +81,7 @@ def _read_tasks(open_channel: Any, job_id: str) -> tuple[list[TaskRow], int]:
         chosen = gcs_service_pb2.FilterPredicate.Value(predicate)
         filters.task_name_filters.add(task_name=name, predicate=chosen)
         request = gcs_service_pb2.GetTaskEventsRequest(limit=_MAX_TASKS, filters=filters)
-        return stub.GetTaskEvents(request, timeout=_CALL_S)
+        return stub.GetTaskEvents(request, timeout=CALL_S)
 
     reply = ask(_POLLS, "NOT_EQUAL")
 
@@ -102,7 +102,7 @@ def _read_processes(open_channel: Any) -> dict[str, ProcessTimes]:
         limit=_MAX_PROCESSES,
         filters=gcs_service_pb2.GetAllWorkerInfoRequest.Filters(is_alive=True),
     )
-    reply = stub.GetAllWorkerInfo(request, timeout=_CALL_S)
+    reply = stub.GetAllWorkerInfo(request, timeout=CALL_S)
     return {
         row.worker_address.worker_id.hex(): ProcessTimes(
             launched_ns=row.worker_launch_time_ms * 1_000_000,
@@ -122,7 +122,7 @@ def _read_stores(nodes: Sequence[NodeHandle]) -> StoreTotals | None:
     with contextlib.ExitStack() as stack:
         stubs = [
             node_manager_pb2_grpc.NodeManagerServiceStub(
-                stack.enter_context(_channel(f"{node.ip}:{node.port}"))
+                stack.enter_context(channel(f"{node.ip}:{node.port}"))
             )
             for node in nodes[:_MAX_NODES]
         ]
