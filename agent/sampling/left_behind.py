@@ -5,12 +5,15 @@ from __future__ import annotations
 from dsray_inspect.agent.sampling.node_readers import ExternalReadBatch
 from dsray_inspect.agent.sampling.observation import Observation
 
+LOOP_GROUPS = 2
+"""A run that has had so many worker groups before may fail again and again: its log tells."""
+
 
 def want_post_mortem(batch: ExternalReadBatch, observation: Observation) -> None:
     """Read what is left of workers that have ended, and of a controller that has."""
     actors = observation.actors
 
-    if actors is None or not actors.some_ended:
+    if actors is None or not (actors.some_ended or actors.past_groups >= LOOP_GROUPS):
         return
 
     gone: dict[str, dict[str, int]] = {}

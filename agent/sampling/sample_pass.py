@@ -28,6 +28,7 @@ from dsray_inspect.agent.sampling.left_behind import (
 from dsray_inspect.agent.sampling.node_readers import ExternalReadBatch, NodeReaders
 from dsray_inspect.agent.sampling.observation import NO_INJECT, Observation
 from dsray_inspect.agent.sampling.process_probe import StackDump
+from dsray_inspect.agent.sampling.producers import producing_processes
 from dsray_inspect.agent.sampling.rank_report import ControllerReport, RankReport
 from dsray_inspect.agent.sampling.reachability import knock
 from dsray_inspect.agent.sampling.session_cache import SessionCache
@@ -66,6 +67,7 @@ class SamplePass:
         self._read_known_outside()
         self._collect(HEDGE_S)
         self._batch.take_done()
+        self._read_producers()
         self._knock()
 
         if self._read_silent_outside():
@@ -260,8 +262,9 @@ class SamplePass:
                 self._batch.want_gpus(row.node_id)
 
         if not job.is_dead:
-            # Of a driver without a run, what it does now is all there is to go by.
-            alone = self._observation.actors is None
+            # Of a driver without a living run, what it does now is all there is to go by.
+            actors = self._observation.actors
+            alone = actors is None or not actors.alive
             self._batch.want(
                 job.driver_node_id,
                 job.driver_pid,
@@ -301,6 +304,13 @@ class SamplePass:
             self._batch.start()
 
         return bool(silent)
+
+    def _read_producers(self) -> None:
+        """Look into the processes that ranks wait for which are no ranks."""
+        for node_id, pid in producing_processes(self._observation):
+            self._batch.want(node_id, pid, threads=True, stack=True)
+
+        self._batch.start()
 
     def _read_unanswered_outside(self) -> None:
         """Read the recorders of ranks without an answer; dump those again whose GIL seems to be held.
