@@ -265,16 +265,17 @@ def test_one_job_with_two_runs(cluster: Cluster) -> None:
 
     try:
         listed = job.wait_for("both controllers to answer", lambda: named_runs(cluster, job))
-        unclear = cluster.inspect("attach", job.submission_id)
+        unnamed = take_snapshot(cluster, job.submission_id)
+        numbered = [take_snapshot(cluster, f"{job.submission_id}/{n}") for n in (1, 2)]
         named = take_snapshot(cluster, "pair-1")
         by_id = take_snapshot(cluster, listed[0]["run_id"][:8])
     finally:
         job.stop()
 
     assert {run["run_name"] for run in listed} == {"pair-0", "pair-1"}
-    assert unclear.returncode == 2
-    assert "pair-0" in unclear.stderr
-    assert "pair-1" in unclear.stderr
+    assert {one["run"]["name"] for one in numbered} == {"pair-0", "pair-1"}
+    assert unnamed["run"]["id"] == numbered[1]["run"]["id"], "the newest"
+    assert any(f"{job.submission_id}/1" in note for note in unnamed["notes"])
     assert named["run"]["name"] == "pair-1"
     assert by_id["run"]["id"] == listed[0]["run_id"]
     assert {w["pid"] for w in named["workers"]} == set(job.run(1).pids().values())

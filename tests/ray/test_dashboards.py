@@ -15,17 +15,17 @@ from tests.receiver import receiving
 pytestmark = needs_prometheus
 
 ELSEWHERE = {
-    # Needs a rank that stands still in a collective.
-    *("Collectives entered and not left", "In the oldest of them for"),
+    # Needs a rank that waits in a collective.
+    *("Collectives entered and not left", "Time in the oldest of them"),
     # Needs GPUs, and DCGM's exporter.
-    *("Utilisation by rank", "Memory by rank", "Utilisation by rank, as Ray has it"),
-    *("Utilisation by rank, as DCGM has it", "XID errors by rank", "Temperature by rank"),
+    *("Utilization by rank", "Memory by rank", "Utilization by rank, from Ray"),
+    *("Utilization by rank, from DCGM", "XID errors by rank", "Temperature by rank"),
     "GPUs of the nodes",
     "GPUs of the ranks",
     # Needs dsray-inspect submit.
-    "DeepSpeed's initialisation",
-    # Nobody needs to look at a node from outside while its ranks answer.
-    "Nodes that could be looked at",
+    "DeepSpeed initialization",
+    # Nobody needs to read a node from outside while its ranks answer.
+    "Nodes readable from outside",
 }
 """Panels that a healthy job on CPUs may leave empty; the histories in tests/promql fill them."""
 
