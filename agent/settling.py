@@ -15,6 +15,7 @@ from dsray_inspect.agent.sampling.observation import SampleRequest
 from dsray_inspect.agent.session import Session
 
 _APART_S: Final = 0.6
+_DEEPSPEED: Final = "deepspeed"
 _WATCH_S: Final = 1.0
 """Longest rest between two samples of a watch; a sample itself takes about as long."""
 _MIN_REST_S: Final = 0.3
@@ -85,7 +86,18 @@ def _is_unsettled(snapshot: Snapshot) -> bool:
     return (
         not snapshot.findings
         and snapshot.job.state == "RUNNING"
-        and (is_suspicious(snapshot) or _is_unmeasured(snapshot))
+        and (is_suspicious(snapshot) or _is_unmeasured(snapshot) or _is_engine_unseen(snapshot))
+    )
+
+
+def _is_engine_unseen(snapshot: Snapshot) -> bool:
+    """Return whether a rank that trains has DeepSpeed, and no engine has been seen at work.
+
+    An engine is found while one of its methods runs; without it, the loss is not known.
+    """
+    return any(
+        worker.state == "alive" and worker.deepspeed is None and _DEEPSPEED in worker.versions
+        for worker in snapshot.workers
     )
 
 

@@ -71,6 +71,27 @@ def test_a_drift_waits_for_the_engine_that_decides_it() -> None:
     assert session.taken == 4
 
 
+def test_an_engine_that_no_sample_has_seen_at_work_is_waited_for() -> None:
+    healthy = recorded("healthy")
+    unseen = replace(
+        healthy,
+        workers=tuple(
+            replace(worker, deepspeed=None, versions={"deepspeed": "0.19.1"})
+            for worker in healthy.workers
+        ),
+    )
+    session = Session(unseen, unseen, unseen, healthy)
+    told(session)
+    assert session.taken == 4
+
+    without_deepspeed = replace(
+        unseen, workers=tuple(replace(worker, versions={}) for worker in unseen.workers)
+    )
+    session = Session(without_deepspeed)
+    told(session)
+    assert session.taken == 2
+
+
 def test_it_does_not_wait_for_ever() -> None:
     session = Session(drift())
     assert settled(session) == ()
