@@ -85,7 +85,7 @@ def trains(snapshot: Snapshot, back: int) -> Snapshot:
         state="healthy",
         cause=None,
         ranks=(),
-        summary=f"{len(snapshot.workers)} ranks at step {step}; last active 10 ms ago.",
+        summary=f"{len(snapshot.workers)} ranks at step {step}; last progress 10 ms ago.",
     )
     return each_worker(snapshot, earlier, findings=(), verdict=fine, graph=WaitGraph())
 
