@@ -113,7 +113,8 @@ def test_reads_the_ranks_of_both_hosts(two_hosts: TwoHosts, spread_job: Job) -> 
         assert worker["env"]["RANK"] == {"value": str(rank), "source": "ray_train"}
         assert worker["env"]["GLOO_SOCKET_IFNAME"] == {"value": "eth0", "source": "runtime_env"}
         assert {"ray_train", "user"} <= set(layers_entered(training_frames(snapshot)[rank]))
-        assert worker["stack_source"] == "in-process"
+        # On a busy machine a stack may be read from outside before the rank answers.
+        assert worker["stack_source"] in ("in-process", "py-spy")
 
 
 def test_reads_from_outside_through_an_agent_on_the_other_host(
