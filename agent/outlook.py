@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from dsray_inspect.agent.assemble.role_waits import main_thread
-from dsray_inspect.agent.assemble.snapshot import AnalysisInput
+from dsray_inspect.agent.assemble.snapshot import RUN_ENDINGS, AnalysisInput
 from dsray_inspect.agent.assemble.train_log import failed_attempts, last_failure
 from dsray_inspect.agent.detectors.detection import (
     Facts,
@@ -128,7 +128,7 @@ def outlook(sample: AnalysisInput) -> tuple[VerdictState, Facts]:
         ended = JobEnded(state=snapshot.job.state, message=submission.message if submission else "")
         return "failed" if snapshot.job.state == "FAILED" else "finished", ended
 
-    if run is not None and run.state in ("FINISHED", "ERRORED", "ABORTED"):
+    if run is not None and run.state in RUN_ENDINGS:
         return "failed" if run.state == "ERRORED" else "finished", RunEnded(
             state=run.state, driver_at=_driver_at(sample)
         )

@@ -45,6 +45,8 @@ from dsray_inspect.agent.unavailable import Unavailable
 T = TypeVar("T")
 
 ENDINGS = ("SUCCEEDED", "FAILED", "STOPPED")
+RUN_ENDINGS = ("FINISHED", "ERRORED", "ABORTED")
+"""States of a run that is over, though its controller may still be there to say so."""
 NOT_JUDGED = Verdict(state="unknown", cause=None, ranks=(), summary="not judged")
 
 

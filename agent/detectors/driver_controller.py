@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from dsray_inspect.agent.assemble.role_waits import is_fitting, main_thread
-from dsray_inspect.agent.assemble.snapshot import AnalysisInput
+from dsray_inspect.agent.assemble.snapshot import RUN_ENDINGS, AnalysisInput
 from dsray_inspect.agent.assemble.train_log import failures
 from dsray_inspect.agent.detectors.detection import (
     STALLED_S,
@@ -52,7 +52,7 @@ def driver_blocked(sample: AnalysisInput) -> list[Detection]:
     thread = main_thread(sample.driver.threads)
     age_s = sample.snapshot.taken_at - job.started_at
 
-    if (actors is not None and actors.alive) or job.is_dead:
+    if job.is_dead or (actors is not None and actors.alive and not _is_run_over(sample)):
         return []
 
     if thread is None or age_s < LEAST_AGE_S:
@@ -80,6 +80,12 @@ def driver_blocked(sample: AnalysisInput) -> list[Detection]:
             ),
         )
     ]
+
+
+def _is_run_over(sample: AnalysisInput) -> bool:
+    """Tell whether a run has ended whose controller is still there."""
+    run = sample.snapshot.run
+    return run is not None and run.state in RUN_ENDINGS
 
 
 def _run_before(sample: AnalysisInput) -> Literal["none", "finished", "failed"]:

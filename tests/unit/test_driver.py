@@ -12,6 +12,7 @@ from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
 from dsray_inspect.agent.handles import NodeHandle, RunHandle
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
+from dsray_inspect.agent.sampling.rank_report import ControllerReport
 from dsray_inspect.agent.verdict import judge
 from tests.unit.test_verdict import SITE, actor, job, node
 
@@ -46,6 +47,7 @@ def look(
     at: float,
     earlier: AnalysisInput | None = None,
     run: RunHandle | None = None,
+    run_state: str | None = None,
 ) -> AnalysisInput:
     observation = Observation(
         job=job(),
@@ -55,11 +57,21 @@ def look(
         node_reports={"n1": node({"processes": {PID: process}})},
         taken_at=at,
     )
+
+    if run_state is not None:
+        observation.controller = ControllerReport(state=run_state)
+
     return assemble(observation, earlier=earlier)
 
 
-def judged(before: dict[str, Any], now: dict[str, Any], run: RunHandle | None = None) -> Snapshot:
-    return judge(look(now, 100.0 + APART_S, look(before, 100.0, run=run), run))
+def judged(
+    before: dict[str, Any],
+    now: dict[str, Any],
+    run: RunHandle | None = None,
+    run_state: str | None = None,
+) -> Snapshot:
+    earlier = look(before, 100.0, run=run, run_state=run_state)
+    return judge(look(now, 100.0 + APART_S, earlier, run, run_state))
 
 
 def run_of(state: str) -> RunHandle:
@@ -114,6 +126,15 @@ def test_a_driver_that_hangs_after_fit_is_found_although_its_run_has_finished() 
     assert snapshot.verdict.summary == (
         "The run has finished, the job has not: its driver is blocked in publish (train.py:70)."
     )
+
+
+@pytest.mark.parametrize(
+    ("run_state", "cause"), [("FINISHED", "driver_blocked"), ("RUNNING", None)]
+)
+def test_a_controller_may_outlive_its_run(run_state: str, cause: str | None) -> None:
+    stands = driver(MAIN, PUBLISH, WAIT)
+    snapshot = judged(stands, stands, run_of("ALIVE"), run_state)
+    assert ("driver_blocked" if snapshot.verdict.cause == "driver_blocked" else None) == cause
 
 
 def test_a_driver_is_not_blocked_while_its_run_lives() -> None:
