@@ -96,6 +96,8 @@ class ExternalReadBatch:
         self._remote: list[tuple[str, Any]] = []
         self._requests: dict[str, dict[str, Any]] = {}
         self._layout_wait_s = LAYOUT_S
+        self._failed: set[str] = set()
+        """The nodes that gave no answer in this sample: they are not waited for again."""
 
     def have_no_other_way(self) -> None:
         """Wait longer for what is read from memory: nothing runs inside these ranks."""
@@ -196,6 +198,7 @@ class ExternalReadBatch:
             self._fail(node.node_id, f"{type(error).__name__}: {error}"[:200])
 
     def _fail(self, node_id: str, why: str) -> None:
+        self._failed.add(node_id)
         self._observation.agents[node_id] = Agent(state="failed", detail=why)
 
     def _add(self, node_id: str, answer: dict[str, Any]) -> None:
@@ -212,7 +215,7 @@ class ExternalReadBatch:
         """Return the next request to a node, None where nobody could answer it."""
         node = self._nodes.get(node_id)
 
-        if node is None or not node.alive:
+        if node is None or not node.alive or node_id in self._failed:
             return None
 
         return self._requests.setdefault(node_id, self._empty_request())
