@@ -8,6 +8,7 @@ from typing import Literal
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.assemble.train_log import Failure, ranks_of
+from dsray_inspect.agent.detectors.evidence.tracebacks import user_place
 from dsray_inspect.agent.model import Record
 
 COLLECTIVE_TIMEOUT = re.compile(
@@ -16,9 +17,6 @@ COLLECTIVE_TIMEOUT = re.compile(
 )
 """Errors of ranks that have waited for another in a collective until its group gave up."""
 LAST_ENQUEUED = re.compile(r"last enqueued (?:NCCL )?work: (\d+)")
-FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
-INSTALLED = re.compile(r"/(?:site|dist)-packages/|/lib/python3\.\d+/")
-
 
 Because = Literal["silent", "last", "elsewhere"]
 """They are the only ranks without an error; or were last to the group, by its count of collectives;
@@ -64,14 +62,13 @@ def _elsewhere(failed: Sequence[Failure]) -> Suspects:
     places: dict[str, str] = {}
 
     for failure in failed:
-        place = user_frame(failure.text)
+        place = user_place(failure.text)
 
         if place is None:
             return NOBODY
 
-        file, line, function = place
-        by_function.setdefault(function, []).extend(failure.ranks)
-        places[function] = f"{file}:{line}, in {function}"
+        by_function.setdefault(place.name, []).extend(failure.ranks)
+        places[place.name] = f"{place.file}:{place.line}, in {place.name}"
 
     if len(by_function) != 2:
         return NOBODY
@@ -80,18 +77,6 @@ def _elsewhere(failed: Sequence[Failure]) -> Suspects:
     is_clear = len(by_function[few]) < len(by_function[many])
     found = tuple(sorted(by_function[few]))
     return Suspects(ranks=found, because="elsewhere", place=places[few]) if is_clear else NOBODY
-
-
-def user_frame(traceback: str) -> tuple[str, str, str] | None:
-    """Return file, line and function of the innermost frame of the user's code."""
-    frames: list[tuple[str, str, str]] = FRAME.findall(traceback)
-    own = [frame for frame in frames if not INSTALLED.search(frame[0])]
-
-    if not own:
-        return None
-
-    file, line, function = own[-1]
-    return file.rpartition("/")[2], line, function
 
 
 def gave_up(lines: Sequence[str]) -> bool:
