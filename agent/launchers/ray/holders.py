@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from dsray_inspect.agent.handles import (
     Holder,
@@ -25,9 +26,22 @@ def holders(
 ) -> list[Holder]:
     """Return everything that holds resources, whoever's it is, the largest share first."""
     by_id = {job.job_id: job for job in jobs}
+    inside: dict[str, list[ProcessHandle]] = {}
+    outside: list[Holder] = []
+
+    for row in actors:
+        if row.alive and row.placement_group_id:
+            inside.setdefault(row.placement_group_id, []).append(row)
+        elif row.alive:
+            outside.append(_of_actor(row, by_id))
+
     found = [
-        *(_of_group(group, actors, by_id) for group in groups if group.state in PLACED),
-        *(_of_actor(row, by_id) for row in actors if row.alive and not row.placement_group_id),
+        *(
+            _of_group(group, inside.get(group.placement_group_id, ()), by_id)
+            for group in groups
+            if group.state in PLACED
+        ),
+        *outside,
         *(_of_task(row, by_id) for row in tasks if _holds_itself(row)),
     ]
     held = [holder for holder in found if any(holder.resources.values())]
@@ -35,7 +49,7 @@ def holders(
 
 
 def _of_group(
-    group: PlacementGroup, actors: Iterable[ProcessHandle], jobs: Mapping[str, JobHandle]
+    group: PlacementGroup, inside: Sequence[ProcessHandle], jobs: Mapping[str, JobHandle]
 ) -> Holder:
     placed = [bundle for bundle in group.bundles if bundle.node_id]
     resources: Counter[str] = Counter()
@@ -43,9 +57,6 @@ def _of_group(
     for bundle in placed:
         resources.update(bundle.resources)
 
-    inside = [
-        row for row in actors if row.placement_group_id == group.placement_group_id and row.alive
-    ]
     return Holder(
         kind="placement group",
         id=group.placement_group_id,
@@ -66,25 +77,29 @@ def _members(inside: Sequence[ProcessHandle]) -> str:
 
 
 def _of_actor(row: ProcessHandle, jobs: Mapping[str, JobHandle]) -> Holder:
-    return Holder(
-        kind="actor",
-        id=row.actor_id,
-        name=row.name,
-        members=row.class_name,
-        job=_label(row.job_id, jobs),
-        job_id=row.job_id,
-        job_is_dead=_is_dead(row.job_id, jobs),
-        pid=row.pid,
-        node_ids=(row.node_id,),
-        resources=dict(row.required),
+    return _of_process(
+        row, jobs, kind="actor", identity=row.actor_id, name=row.name, members=row.class_name
     )
 
 
 def _of_task(row: TaskHandle, jobs: Mapping[str, JobHandle]) -> Holder:
+    return _of_process(row, jobs, kind="task", identity=row.task_id, members=row.name)
+
+
+def _of_process(
+    row: ProcessHandle | TaskHandle,
+    jobs: Mapping[str, JobHandle],
+    *,
+    kind: Literal["actor", "task"],
+    identity: str,
+    members: str,
+    name: str = "",
+) -> Holder:
     return Holder(
-        kind="task",
-        id=row.task_id,
-        members=row.name,
+        kind=kind,
+        id=identity,
+        name=name,
+        members=members,
         job=_label(row.job_id, jobs),
         job_id=row.job_id,
         job_is_dead=_is_dead(row.job_id, jobs),
