@@ -17,10 +17,9 @@ class RankVariables(NamedTuple):
 
     rank: str
     world_size: str
-    local_rank: str
-    node_rank: str = ""
 
 
+SLURM_RANK: Annotated[str, Convention("The number of a task in a step of Slurm.")] = "SLURM_PROCID"
 RANK_VARIABLES: Annotated[
     tuple[RankVariables, ...],
     Convention(
@@ -28,15 +27,10 @@ RANK_VARIABLES: Annotated[
         "Ray Train), Open MPI, MPICH and Intel MPI, Slurm."
     ),
 ] = (
-    RankVariables("RANK", "WORLD_SIZE", "LOCAL_RANK", "GROUP_RANK"),
-    RankVariables(
-        "OMPI_COMM_WORLD_RANK",
-        "OMPI_COMM_WORLD_SIZE",
-        "OMPI_COMM_WORLD_LOCAL_RANK",
-        "OMPI_COMM_WORLD_NODE_RANK",
-    ),
-    RankVariables("PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"),
-    RankVariables("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NODEID"),
+    RankVariables("RANK", "WORLD_SIZE"),
+    RankVariables("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    RankVariables("PMI_RANK", "PMI_SIZE"),
+    RankVariables(SLURM_RANK, "SLURM_NTASKS"),
 )
 MASTER: Annotated[
     tuple[str, str], Convention("Where torch's ranks meet; the same for all of one world.")

@@ -223,7 +223,7 @@ def compare_environ(live: dict[str, str], pid: str) -> dict[str, Any]:
         if number % _VARIABLES_AT_ONCE == 0:
             yield_gil()
 
-    started_by = live.get(RAYLET_PID_VARIABLE) or _launcher_of(pid, at_exec)
+    started_by = live.get(RAYLET_PID_VARIABLE) or launcher_of(pid, at_exec)
     parent = environ_block(f"/proc/{started_by}/environ")
     yield_gil()
     return {
@@ -235,10 +235,10 @@ def compare_environ(live: dict[str, str], pid: str) -> dict[str, Any]:
     }
 
 
-def _launcher_of(pid: str, at_exec: dict[str, str]) -> str:
+def launcher_of(pid: str, at_exec: dict[str, str]) -> str:
     """Return the nearest ancestor that was not given this process's rank: not a shell around it."""
     names = [names.rank for names in RANK_VARIABLES if names.rank in at_exec]
-    parent = _parent_of(pid)
+    parent = parent_of(pid)
 
     for _ in range(_MAX_ANCESTORS):
         above = environ_block(f"/proc/{parent}/environ") or {}
@@ -246,12 +246,12 @@ def _launcher_of(pid: str, at_exec: dict[str, str]) -> str:
         if not names or any(above.get(name) != at_exec[name] for name in names):
             break
 
-        parent = _parent_of(parent)
+        parent = parent_of(parent)
 
     return parent
 
 
-def _parent_of(pid: str) -> str:
+def parent_of(pid: str) -> str:
     """Return the pid of a process's parent, field 4 of `/proc/PID/stat`; "0" for one that is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:

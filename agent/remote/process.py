@@ -36,13 +36,13 @@ def probe(pid: int, tables: Tables, *, threads: bool, counters: bool) -> dict[st
     return {
         "state": _STATES.get(letter, "alive"),
         "rss_bytes": _kilobytes(status.get("VmRSS", "")),
-        "command": _shown_command(pid, command),
+        "command": shown_command(pid, command),
         **({"idle_s": _idle_times(pid), "cpu_times_s": _thread_times(pid)} if threads else {}),
         **({"counters": activity_counters(pid, tables, threads=threads)} if counters else {}),
     }
 
 
-def _shown_command(pid: int, command: bytes) -> str:
+def shown_command(pid: int, command: bytes) -> str:
     """Return a command line without secrets; only the program where these are not known."""
     argv = command.decode("utf-8", "replace").rstrip("\0 ").split("\0")
 

@@ -1,71 +1,76 @@
-"""The ranks of torch.distributed on a machine, found from its processes (stdlib only).
-
-A launcher sets a rank's variables before it starts the process, or the program sets them itself.
-Only a process that has libtorch mapped can be a rank; the live variables of each are read.
-"""
+"""The processes of a machine that have torch loaded, and who started each (stdlib only)."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
-from dsray_inspect.agent.remote.environ import EnvironUnreadable, environ_block, live_environ
-from dsray_inspect.agent.remote.process_secrets import exec_secrets
-from dsray_inspect.agent.remote.redaction import redact_argv
+from dsray_inspect.agent.remote.environ import (
+    EnvironUnreadable,
+    environ_block,
+    launcher_of,
+    live_environ,
+    parent_of,
+)
+from dsray_inspect.agent.remote.process import shown_command
+from dsray_inspect.agent.remote.recorder_layout import LIBRARY
+from dsray_inspect.agent.remote.startup_record import started_at
 
-LIBRARY = "libtorch_cpu.so"
-_ANCESTORS = 16
+_MAX_ANCESTORS = 32
 
 
-def rank_processes() -> dict[str, Any]:
-    """Return `processes`, those that may be ranks, and how many were `hidden` from us.
+def torch_processes() -> dict[str, Any]:
+    """Return `processes`, and the number of those that are `hidden` from us.
 
-    Each has its pid, start (Unix seconds), variables and ancestors (nearest first, as dicts of pid,
-    command and variables). Variables are not redacted: they stay in the process that called this.
+    Each has its pid, start (Unix seconds), command, live variables, the pids of its ancestors,
+    nearest first, and its launcher, if that is still there. Variables are not redacted: they stay
+    in the process that called this.
     """
-    boot = _boot_time_s()
+    launchers: dict[str, dict[str, Any] | None] = {}
     found, hidden = [], 0
 
-    for pid in _pids():
+    for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
         maps = _maps(pid)
 
         if maps is None:
             hidden += 1
         elif LIBRARY in maps:
-            found.append(_described(pid, boot))
+            described = _described(pid)
 
-    return {"processes": [each for each in found if each is not None], "hidden": hidden}
+            if described is not None:
+                launcher = launcher_of(str(pid), environ_block(f"/proc/{pid}/environ") or {})
+                launchers.setdefault(launcher, _described(int(launcher)))
+                found.append(
+                    {
+                        **described,
+                        "variables": _variables(pid),
+                        "ancestors": _ancestors(pid),
+                        "launcher": launchers[launcher],
+                    }
+                )
+
+    return {"processes": found, "hidden": hidden}
 
 
-def command_of(pid: int) -> str:
-    """Return a process's command line without secrets, "" for one that is gone."""
+def is_running(pid: int, started: float) -> bool:
+    """Return whether a process is still the one that began then, give or take a second."""
     try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            argv = file.read().decode("utf-8", "replace").rstrip("\0").split("\0")
-    except OSError:
-        return ""
+        return abs(started_at(pid) - started) < 1.0
+    except (OSError, ValueError):
+        return False
 
+
+def _described(pid: int) -> dict[str, Any] | None:
+    """Return pid, start and command of a process, None for one that is gone."""
     try:
-        known = exec_secrets(pid)
-    except EnvironUnreadable:
-        return argv[0]
-
-    return redact_argv(argv, known)
-
-
-def _described(pid: int, boot_s: float) -> dict[str, Any] | None:
-    parent, started_s = _parent_and_start(pid)
-
-    if started_s is None:
+        return {"pid": pid, "started_at": started_at(pid), "command": _command(pid)}
+    except (OSError, ValueError):
         return None
 
-    return {
-        "pid": pid,
-        "started_at": boot_s + started_s,
-        "command": command_of(pid),
-        "variables": _variables(pid),
-        "ancestors": [_ancestor(each) for each in _ancestors(parent)],
-    }
+
+def _command(pid: int) -> str:
+    with open(f"/proc/{pid}/cmdline", "rb") as file:
+        return shown_command(pid, file.read())
 
 
 def _variables(pid: int) -> dict[str, str]:
@@ -75,31 +80,19 @@ def _variables(pid: int) -> dict[str, str]:
         return environ_block(f"/proc/{pid}/environ") or {}
 
 
-def _ancestor(pid: int) -> dict[str, Any]:
-    return {
-        "pid": pid,
-        "command": command_of(pid),
-        "variables": environ_block(f"/proc/{pid}/environ") or {},
-        "started_at": _boot_time_s() + (_parent_and_start(pid)[1] or 0.0),
-    }
-
-
 def _ancestors(pid: int) -> list[int]:
     found: list[int] = []
+    above = int(parent_of(str(pid)))
 
-    while pid > 1 and len(found) < _ANCESTORS:
-        found.append(pid)
-        pid, _ = _parent_and_start(pid)
+    while above > 1 and len(found) < _MAX_ANCESTORS:
+        found.append(above)
+        above = int(parent_of(str(above)))
 
     return found
 
 
-def _pids() -> list[int]:
-    return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
-
-
 def _maps(pid: int) -> str | None:
-    """Return what a process has mapped, "" for a kernel thread, None where it is not ours to see."""
+    """Return what a process has mapped, "" for one that is gone, None where it is not ours to see."""
     try:
         with open(f"/proc/{pid}/maps") as file:
             return file.read()
@@ -107,22 +100,3 @@ def _maps(pid: int) -> str | None:
         return None
     except OSError:
         return ""
-
-
-def _parent_and_start(pid: int) -> tuple[int, float | None]:
-    """Return the parent's pid and the start in seconds after boot; (0, None) for one that is gone.
-
-    Fields 4 and 22 of `/proc/PID/stat` (proc_pid_stat(5)).
-    """
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return 0, None
-
-    return int(fields[1]), int(fields[19]) / os.sysconf("SC_CLK_TCK")
-
-
-def _boot_time_s() -> float:
-    with open("/proc/stat") as file:
-        return next(float(line.split()[1]) for line in file if line.startswith("btime "))

@@ -17,11 +17,11 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-_LIBRARY = "libtorch_cpu.so"
+LIBRARY = "libtorch_cpu.so"
 _TRIAL_S = 60.0
 _VERSION = 1
 """Of the layout's form: another one is made anew."""
-_KEPT_VARIABLES = ("LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", "HOME", "TMPDIR", "LANG", "PYTHONHOME")
+_KEPT_VARIABLES = ("LDLIBRARY_PATH", "LD_PRELOAD", "PATH", "HOME", "TMPDIR", "LANG", "PYTHONHOME")
 
 
 class LayoutUnknown(Exception):
@@ -37,7 +37,7 @@ def torch_library(pid: int) -> tuple[str, int] | None:
     try:
         with open(f"/proc/{pid}/maps") as lines:
             for line in lines:
-                if line.rstrip().endswith("/" + _LIBRARY):
+                if line.rstrip().endswith("/" + LIBRARY):
                     fields = line.split(maxsplit=5)
 
                     if int(fields[2], 16) == 0:
@@ -60,7 +60,7 @@ def build_id(path: str) -> str:
         head = file.read(64)
 
         if head[:5] != b"\x7fELF\x02":
-            raise LayoutUnknown(f"{_LIBRARY} is no 64-bit library")
+            raise LayoutUnknown(f"{LIBRARY} is no 64-bit library")
 
         headers_at = struct.unpack_from("<Q", head, 0x20)[0]
         size, count = struct.unpack_from("<HH", head, 0x36)
@@ -77,7 +77,7 @@ def build_id(path: str) -> str:
                 if found:
                     return found
 
-    raise LayoutUnknown(f"{_LIBRARY} has no build id")
+    raise LayoutUnknown(f"{LIBRARY} has no build id")
 
 
 def _note(data: bytes) -> str | None:
@@ -109,7 +109,7 @@ def layout_of(pid: int, path: str, trial: str, wait_s: float = _TRIAL_S) -> Mapp
     try:
         key = build_id(f"/proc/{pid}/root{path}")
     except OSError as error:
-        raise LayoutUnknown(f"its {_LIBRARY} cannot be read: {error.strerror}") from error
+        raise LayoutUnknown(f"its {LIBRARY} cannot be read: {error.strerror}") from error
 
     kept_at = os.path.join(_cache_folder(), f"recorder-{key}.json")
     found = _kept(kept_at) or _experiment(pid, path, trial, kept_at=kept_at, wait_s=wait_s)

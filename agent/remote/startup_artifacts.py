@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import sys
-import time
 from typing import Any
 
 from dsray_inspect.agent.compat.deepspeed import (
@@ -20,7 +19,7 @@ from dsray_inspect.agent.compat.ray import (
     GROUP_INITIALIZATION,
     TRAIN_LOGGER,
 )
-from dsray_inspect.agent.remote.startup_record import start_record, start_ticks
+from dsray_inspect.agent.remote.startup_record import start_record, started_at
 
 _END_BYTES = 512 * 1024
 _MAX_LINES = 200
@@ -87,13 +86,7 @@ def _built(name: str, library: str | None) -> dict[str, Any] | None:
         return None
 
     seconds = int(ends[-1]) / 1000
-    return {"name": name, "seconds": seconds, "in_this_process": at >= _started_at()}
-
-
-def _started_at() -> float:
-    """Return when this process began, as Unix seconds."""
-    since_boot = time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.time() - since_boot + start_ticks("self") / os.sysconf("SC_CLK_TCK")
+    return {"name": name, "seconds": seconds, "in_this_process": at >= started_at("self")}
 
 
 def controller_log(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:

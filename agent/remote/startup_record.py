@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 FOLDERS = ("/dev/shm", "/tmp")
 PREFIX = "dsray-start"
@@ -17,6 +18,12 @@ def start_ticks(pid: int | str) -> int:
     """Return when a process began, in ticks since boot: with its pid it names it for good."""
     with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
         return int(stat.read().rpartition(")")[2].split()[19])
+
+
+def started_at(pid: int | str) -> float:
+    """Return when a process began, as Unix seconds."""
+    since_boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.time() - since_boot_s + start_ticks(pid) / os.sysconf("SC_CLK_TCK")
 
 
 def start_record(pid: int) -> str | None:

@@ -21,7 +21,7 @@ from dsray_inspect.agent.handles import (
 from dsray_inspect.agent.launchers.base import CallFailed, Layout
 from dsray_inspect.agent.launchers.local.worlds import TorchProcess, World, worlds_of
 from dsray_inspect.agent.launchers.start import Milestones
-from dsray_inspect.agent.remote.rank_processes import command_of, rank_processes
+from dsray_inspect.agent.remote.rank_processes import is_running, torch_processes
 from dsray_inspect.agent.unavailable import Unavailable
 
 LOOPBACK = "127.0.0.1"
@@ -91,7 +91,13 @@ class LocalLauncher:
         raise self._not_found(worlds, name)
 
     def refresh(self, job: JobHandle, run: RunHandle | None) -> tuple[JobHandle, RunHandle | None]:
-        """Return the run as it is now; ranks that were there before and are gone have ended."""
+        """Return the run as it is now; ranks that were there before and are gone have ended.
+
+        As long as all of its ranks are there, the processes of the machine are not searched.
+        """
+        if run is not None and all(is_running(row.pid, row.started_at) for row in run.workers):
+            return job, run
+
         now = next((each for each in self.runs() if each.job.job_id == job.job_id), None)
 
         if now is None or now.actors is None or run is None:
@@ -112,6 +118,9 @@ class LocalLauncher:
         )
         return Layout(nodes=[node], notes=self._notes(job))
 
+    def running_tasks(self, job: JobHandle) -> None:
+        return None
+
     def in_process(self) -> Unavailable:
         return NO_DOOR
 
@@ -125,7 +134,7 @@ class LocalLauncher:
         return None
 
     def _worlds(self) -> list[World]:
-        found = rank_processes()
+        found = torch_processes()
         self._hidden = found["hidden"]
         worlds = worlds_of([msgspec.convert(each, TorchProcess) for each in found["processes"]])
         self._last = {world.name: world for world in worlds}
@@ -189,7 +198,7 @@ class LocalLauncher:
 
     def _ended(self, job: JobHandle, run: RunHandle | None) -> tuple[JobHandle, RunHandle | None]:
         """Return a run of which no rank is left; its launcher may still restart it."""
-        is_over = job.driver_pid == 0 or not command_of(job.driver_pid)
+        is_over = not is_running(job.driver_pid, job.started_at)
         job = msgspec.structs.replace(job, is_dead=is_over)
 
         if run is None:

@@ -3,40 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from dsray_inspect.agent.compat import launchers as shelf
 from dsray_inspect.agent.compat.ray import RAYLET_PID_VARIABLE, WORKER_CLASS
 from dsray_inspect.agent.model import Record
 
 Kind = Literal["torchrun", "deepspeed", "mpi", "slurm", "ray_train", "ray_actors", "processes"]
+_OF_SEVERAL_WORLDS: Final[tuple[Kind, ...]] = ("ray_train", "ray_actors", "processes")
+"""Kinds whose launcher, a raylet or a shell, may have started more than one world."""
 
 
-class Ancestor(Record, frozen=True, kw_only=True):
-    """A process above a rank."""
+class Launcher(Record, frozen=True, kw_only=True):
+    """The process that started a rank."""
 
     pid: int
     command: str
-    variables: dict[str, str]
     started_at: float
 
 
 class TorchProcess(Record, frozen=True, kw_only=True):
-    """A process that has torch in memory; its ancestors stand nearest first."""
+    """A process that has torch loaded; the pids of its ancestors stand nearest first."""
 
     pid: int
     started_at: float
     command: str
     variables: dict[str, str]
-    ancestors: tuple[Ancestor, ...]
+    ancestors: tuple[int, ...]
+    launcher: Launcher | None
 
 
 class Place(Record, frozen=True, kw_only=True):
-    """Which rank a process is; `world_size` and `local_rank` are None where nobody set them."""
+    """Which rank a process is; `world_size` is None where nobody set it."""
 
     rank: int
     world_size: int | None
-    local_rank: int | None
 
 
 class World(Record, frozen=True, kw_only=True):
@@ -47,7 +48,7 @@ class World(Record, frozen=True, kw_only=True):
     """What a user types: the kind and the launcher's pid."""
     run_id: str
     """What the launcher calls the run; "" for nothing."""
-    launcher: Ancestor | None
+    launcher: Launcher | None
     size: int
     ranks: dict[int, TorchProcess]
     started_here: int | None
@@ -64,52 +65,49 @@ class World(Record, frozen=True, kw_only=True):
         return self.started_here == self.size
 
 
+def worlds_of(processes: Sequence[TorchProcess]) -> list[World]:
+    """Return the worlds that these processes form, the newest last."""
+    places = {
+        process.pid: place
+        for process in processes
+        if (place := place_of(process.variables)) is not None
+    }
+    grouped: dict[tuple[object, ...], dict[int, TorchProcess]] = {}
+
+    # Of two processes with one rank, the newer one is the rank: the other is on its way out.
+    for process in sorted(processes, key=lambda one: one.started_at):
+        place = places.get(process.pid)
+
+        if place is None or _is_helper(process, places) or _starts_ranks(process, processes):
+            continue
+
+        kind = kind_of(process)
+        launcher_pid = process.launcher.pid if process.launcher else 0
+        grouped.setdefault((kind, launcher_pid, _master(process, kind)), {})[place.rank] = process
+
+    worlds = [_world(ranks, places) for ranks in grouped.values()]
+    return sorted(worlds, key=lambda world: max(one.started_at for one in world.ranks.values()))
+
+
 def place_of(variables: Mapping[str, str]) -> Place | None:
-    """Return a process's place, None for one that no launcher gave one."""
-    for names in shelf.RANK_VARIABLES:
+    """Return a process's place, None for one that no launcher gave one.
+
+    What Ray starts inherits the variables of the launcher that started Ray, and is no rank by them.
+    """
+    is_rays = RAYLET_PID_VARIABLE in variables
+
+    for names in shelf.RANK_VARIABLES[:1] if is_rays else shelf.RANK_VARIABLES:
         rank = _number(variables.get(names.rank))
 
         if rank is not None:
-            return Place(
-                rank=rank,
-                world_size=_number(variables.get(names.world_size)),
-                local_rank=_number(variables.get(names.local_rank)),
-            )
+            return Place(rank=rank, world_size=_number(variables.get(names.world_size)))
 
     return None
 
 
-def worlds_of(processes: Sequence[TorchProcess]) -> list[World]:
-    """Return the worlds that these processes form, the newest last."""
-    places = {process.pid: place_of(process.variables) for process in processes}
-    grouped: dict[tuple[object, ...], list[TorchProcess]] = {}
-
-    for process in processes:
-        place = places[process.pid]
-
-        if place is None or _is_helper(process, places):
-            continue
-
-        launcher = launcher_of(process, place)
-        kind = kind_of(process, launcher)
-        key = (kind, launcher.pid if launcher else 0, _master(process, kind))
-        grouped.setdefault(key, []).append(process)
-
-    worlds = [_world(members) for members in grouped.values()]
-    return sorted(worlds, key=lambda world: max(one.started_at for one in world.ranks.values()))
-
-
-def launcher_of(process: TorchProcess, place: Place) -> Ancestor | None:
-    """Return the nearest ancestor that is not this rank itself (a shell around it, say)."""
-    return next(
-        (each for each in process.ancestors if place_of(each.variables) != place),
-        None,
-    )
-
-
-def kind_of(process: TorchProcess, launcher: Ancestor | None) -> Kind:
+def kind_of(process: TorchProcess) -> Kind:
     """Return who started a rank, the nearest launcher first: torchrun may itself run in Slurm."""
-    variables, command = process.variables, launcher.command if launcher else ""
+    variables, command = process.variables, process.launcher.command if process.launcher else ""
 
     if RAYLET_PID_VARIABLE in variables:
         return "ray_train" if WORKER_CLASS in process.command else "ray_actors"
@@ -123,51 +121,44 @@ def kind_of(process: TorchProcess, launcher: Ancestor | None) -> Kind:
     if any(name.startswith(shelf.MPI_PREFIXES) for name in variables):
         return "mpi"
 
-    return "slurm" if shelf.RANK_VARIABLES[-1].rank in variables else "processes"
+    return "slurm" if shelf.SLURM_RANK in variables else "processes"
 
 
-def _is_helper(process: TorchProcess, places: Mapping[int, Place | None]) -> bool:
+def _is_helper(process: TorchProcess, places: Mapping[int, Place]) -> bool:
     """Return whether it is a child of a rank, such as a DataLoader's, which has its variables."""
-    own = places[process.pid]
-    return any(places.get(each.pid) == own for each in process.ancestors if each.pid in places)
+    return any(places.get(pid) == places[process.pid] for pid in process.ancestors)
+
+
+def _starts_ranks(process: TorchProcess, others: Sequence[TorchProcess]) -> bool:
+    """Return whether it is itself a launcher, such as the torchrun that Slurm gave a rank."""
+    has_own_rank = shelf.RANK_VARIABLES[0].rank in process.variables
+    return not has_own_rank and any(
+        other.launcher is not None and other.launcher.pid == process.pid for other in others
+    )
 
 
 def _master(process: TorchProcess, kind: Kind) -> str:
     """Return what tells the worlds of one launcher apart, "" where it has only one."""
-    if kind not in ("ray_train", "ray_actors", "processes"):
+    if kind not in _OF_SEVERAL_WORLDS:
         return ""
 
     return ":".join(process.variables.get(name, "") for name in shelf.MASTER)
 
 
-def _world(members: list[TorchProcess]) -> World:
-    first = members[0]
-    place = place_of(first.variables)
-    assert place is not None
-    launcher = launcher_of(first, place)
-    kind = kind_of(first, launcher)
-    # Of two processes with one rank, the newer one is the rank: the other is on its way out.
-    newest_last = sorted(members, key=lambda one: one.started_at)
-    ranks = {found.rank: one for one in newest_last if (found := place_of(one.variables))}
-    sizes = [found.world_size or 0 for one in members if (found := place_of(one.variables))]
-    started_here = _number(first.variables.get(shelf.LOCAL_WORLD_SIZE))
+def _world(ranks: Mapping[int, TorchProcess], places: Mapping[int, Place]) -> World:
+    first = ranks[min(ranks)]
+    kind = kind_of(first)
+    named_after = first if first.launcher is None or kind in _OF_SEVERAL_WORLDS else first.launcher
+    sizes = [places[process.pid].world_size or 0 for process in ranks.values()]
     return World(
         kind=kind,
-        name=f"{kind.replace('_', '-')}-{_named_after(kind, launcher, ranks)}",
+        name=f"{kind.replace('_', '-')}-{named_after.pid}",
         run_id=_run_id(first.variables),
-        launcher=launcher,
+        launcher=first.launcher,
         size=max([*sizes, max(ranks) + 1]),
         ranks=dict(sorted(ranks.items())),
-        started_here=started_here,
+        started_here=_number(first.variables.get(shelf.LOCAL_WORLD_SIZE)),
     )
-
-
-def _named_after(kind: Kind, launcher: Ancestor | None, ranks: Mapping[int, TorchProcess]) -> int:
-    """Return the pid of the launcher, or of the first rank where a launcher has several worlds."""
-    if launcher is None or kind in ("ray_train", "ray_actors"):
-        return ranks[min(ranks)].pid
-
-    return launcher.pid
 
 
 def _run_id(variables: Mapping[str, str]) -> str:
