@@ -41,8 +41,9 @@ class CallFailed(Exception):
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
     """Where a run is and how it stands with its launcher, before any process is asked.
 
-    `placement_groups`, `available` (free resources by name) and `holders` are read while
-    something of the job waits for resources, `exits` (by worker id) when one has ended, `submission` once the job is over.
+    `placement_groups`, `available` (free resources by name) and `holders` are read while something
+    of the job waits for resources, `exits` (by worker id) when one has ended, `submission` once the
+    job is over.
     """
 
     nodes: list[NodeHandle]
@@ -52,8 +53,6 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     """Who holds the cluster's resources, whichever job is theirs."""
     pending: list[ProcessHandle] = msgspec.field(default_factory=list)
     """The job's processes that wait to be placed and belong to no run."""
-    tasks: list[TaskHandle] | None = None
-    """The job's running tasks, oldest first; None where they were not read."""
     submission: Submission | None = None
     exits: dict[str, ProcessExit] = msgspec.field(default_factory=dict)
     helpers: list[ProcessHandle] = msgspec.field(default_factory=list)
@@ -134,6 +133,10 @@ class Launcher(Protocol):
 
     def layout(self, job: JobHandle, run: RunHandle | None, *, helpers: bool = False) -> Layout:
         """Return where a run is; `helpers` are listed only where that is asked for."""
+        ...
+
+    def running_tasks(self, job: JobHandle) -> list[TaskHandle] | None:
+        """Return the job's tasks that run, oldest first; None where they cannot be read."""
         ...
 
     def in_process(self) -> InProcessReads | Unavailable:

@@ -15,11 +15,13 @@ MOST_TASKS = 4
 MOST_COORDINATORS = 4
 
 
+def wait_for_input(observation: Observation) -> bool:
+    """Tell whether any rank has waited for Ray Data or an object of Ray's for a while."""
+    return any(_waits_for_input(report) for report in observation.ranks.values())
+
+
 def producing_processes(observation: Observation) -> list[tuple[str, int]]:
     """Return node and pid of what Ray Data and tasks do for ranks that wait for them."""
-    if not any(_waits_for_input(report) for report in observation.ranks.values()):
-        return []
-
     return list(dict.fromkeys((*_tasks(observation), *_coordinators(observation))))
 
 

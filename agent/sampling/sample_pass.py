@@ -11,11 +11,11 @@ Whether a GIL is held shows only in two dumps, so a second is taken of whoever s
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from dsray_inspect.agent.gc_pause import without_collector
-from dsray_inspect.agent.handles import ProcessHandle
+from dsray_inspect.agent.handles import ProcessHandle, TaskHandle
 from dsray_inspect.agent.launchers.base import CallFailed, InProcessReads, Part
 from dsray_inspect.agent.model import OK
 from dsray_inspect.agent.remote.startup_artifacts import own_record
@@ -28,7 +28,7 @@ from dsray_inspect.agent.sampling.left_behind import (
 from dsray_inspect.agent.sampling.node_readers import ExternalReadBatch, NodeReaders
 from dsray_inspect.agent.sampling.observation import NO_INJECT, Observation
 from dsray_inspect.agent.sampling.process_probe import StackDump
-from dsray_inspect.agent.sampling.producers import producing_processes
+from dsray_inspect.agent.sampling.producers import producing_processes, wait_for_input
 from dsray_inspect.agent.sampling.rank_report import ControllerReport, RankReport
 from dsray_inspect.agent.sampling.reachability import knock
 from dsray_inspect.agent.sampling.session_cache import SessionCache
@@ -52,11 +52,13 @@ class SamplePass:
         readers: NodeReaders,
         observation: Observation,
         cache: SessionCache,
+        running_tasks: Callable[[], list[TaskHandle] | None],
     ) -> None:
         self._reads = reads
         self._readers = readers
         self._observation = observation
         self._cache = cache
+        self._running_tasks = running_tasks
         self._batch = ExternalReadBatch(readers, observation)
         self._pending: dict[str, tuple[ProcessHandle, Any]] = {}
         """By actor id: calls without an answer so far."""
@@ -307,6 +309,11 @@ class SamplePass:
 
     def _read_producers(self) -> None:
         """Look into the processes that ranks wait for which are no ranks."""
+        if not wait_for_input(self._observation):
+            return
+
+        self._observation.tasks = self._running_tasks()
+
         for node_id, pid in producing_processes(self._observation):
             self._batch.want(node_id, pid, threads=True, stack=True)
 

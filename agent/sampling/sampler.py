@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 
 from dsray_inspect.agent.handles import JobHandle, RunHandle
@@ -61,7 +62,6 @@ class Sampler:
             available=layout.available,
             holders=layout.holders,
             pending=layout.pending,
-            tasks=layout.tasks,
             submission=layout.submission,
             helpers=layout.helpers,
             session_dirs=layout.log_folders,
@@ -69,7 +69,8 @@ class Sampler:
             notes=list(layout.notes),
         )
         reads = self._launcher.in_process()
-        SamplePass(reads, self._readers, observation, self._cache).take()
+        tasks = functools.partial(self._launcher.running_tasks, job)
+        SamplePass(reads, self._readers, observation, self._cache, tasks).take()
         self._cache.complete_driver(observation)
         return observation
 

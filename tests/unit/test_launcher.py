@@ -101,6 +101,9 @@ class LocalLauncher:
         node = NodeHandle(node_id=HERE, ip="127.0.0.1", hostname="me", alive=True, resources={})
         return Layout(nodes=[node])
 
+    def running_tasks(self, job: JobHandle) -> None:
+        return None
+
     def in_process(self) -> InProcessReads | Unavailable:
         return NO_WAY_IN
 

@@ -116,20 +116,22 @@ class RayLauncher:
         pending = [row for row in others if row.starting and any(row.required.values())]
         waits = run is not None and run.controller is not None and not run.has_living_workers
         groups = self._gcs.placement_groups() if waits or pending else []
-        tasks = running_tasks(self.address) if waits or others else None
         is_over = job.is_dead and job.submission_id is not None
         return Layout(
             nodes=nodes,
             placement_groups=[group for group in groups if group.job_id == job.job_id],
             available=self._gcs.available() if waits or pending else {},
-            holders=self._holders(groups, tasks) if waits or pending else [],
+            holders=self._holders(groups) if waits or pending else [],
             pending=pending,
-            tasks=None if tasks is None else [row for row in tasks if row.job_id == job.job_id],
             submission=self._gcs.submission(str(job.submission_id)) if is_over else None,
             helpers=[row for row in others if row.alive][:MOST_HELPERS],
             log_folders=self._folders_of(nodes) if run is not None else {},
             exits=self._gcs.exits() if run is not None and run.some_ended else {},
         )
+
+    def running_tasks(self, job: JobHandle) -> list[TaskHandle] | None:
+        tasks = running_tasks(self.address)
+        return None if tasks is None else [row for row in tasks if row.job_id == job.job_id]
 
     def start(self, job: JobHandle, run: RunHandle) -> StartFacts | Unavailable:
         if run.controller is None:
@@ -195,10 +197,9 @@ class RayLauncher:
         }
         return [row for row in rows if row.actor_id not in known]
 
-    def _holders(
-        self, groups: list[PlacementGroup], tasks: list[TaskHandle] | None
-    ) -> list[Holder]:
-        return holders(self._gcs.jobs(), groups, self._gcs.actors(None), tasks or [])
+    def _holders(self, groups: list[PlacementGroup]) -> list[Holder]:
+        tasks = running_tasks(self.address) or []
+        return holders(self._gcs.jobs(), groups, self._gcs.actors(None), tasks)
 
     def _folders_of(self, nodes: list[NodeHandle]) -> dict[str, str]:
         if any(node.alive and node.node_id not in self._log_folders for node in nodes):
