@@ -26,22 +26,15 @@ _UNSETTLED_S: Final = 6.5
 """How long a first call keeps sampling what may soon become a stall."""
 _JOB_MANAGER_LAG_S: Final = 10.0
 """Ray's job manager notices the end of a driver some seconds after the GCS."""
-_SLOW_S: Final = 5.0
 _SUSPECT_S: Final = 1.5
 """A wait of this length is worth another sample."""
 
 
-def settle(
-    session: Session, candidate: Candidate, request: SampleRequest, *, is_brief: bool = False
-) -> Explanation:
-    """Take two samples, and more while what they show is too recent to be judged.
-
-    With `is_brief` a slow first sample is the only one: it waited for hosts in vain, and so would
-    the next.
-    """
+def settle(session: Session, candidate: Candidate, request: SampleRequest) -> Explanation:
+    """Take two samples, and more while what they show is too recent to be judged."""
     samples: tuple[Snapshot, ...] = (sample(session, candidate, request),)
 
-    if samples[0].job.has_ended or (is_brief and samples[0].took_s > _SLOW_S):
+    if samples[0].job.has_ended:
         return explain(samples)
 
     until = time.monotonic() + _UNSETTLED_S

@@ -106,7 +106,7 @@ def command(
     with Session(options.choose_address(), options.hint(job)) as session:
         candidate = session.find(job, inject=not options.no_inject)
         request = options.request(recorder="always", counters=True, start=True)
-        snapshot = settle(session, candidate, request, is_brief=True).snapshot
+        snapshot = settle(session, candidate, request).snapshot
         history = (
             None
             if printer.format == _WITHOUT_HISTORY

@@ -6,6 +6,7 @@ import functools
 import inspect
 import os
 import time
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -159,6 +160,14 @@ class ExternalReadBatch:
 
         for node_id, future in done:
             self._add(node_id, future.result())
+
+    def give_up(self, whys: Mapping[str, str]) -> None:
+        """Wait no longer for the readers of these nodes, for these reasons."""
+        for node_id, why in whys.items():
+            self._readers.forget(node_id)
+            self._fail(node_id, why)
+
+        self._remote = [pair for pair in self._remote if pair[0] not in whys]
 
     def take_all(self) -> None:
         """Wait for all reads; a node that does not answer is recorded as failed."""

@@ -219,6 +219,9 @@ class SamplePass:
             if node.node_id in silent and node.alive and node.port
         }
         self._observation.reachable = knock(places)
+        self._batch.give_up(
+            {node: why for node, why in self._observation.reachable.items() if why != OK}
+        )
 
     def _is_reachable(self, row: ProcessHandle) -> bool:
         return self._observation.reachable.get(row.node_id, OK) == OK

@@ -92,14 +92,6 @@ def test_an_engine_that_no_sample_has_seen_at_work_is_waited_for() -> None:
     assert session.taken == 2
 
 
-@pytest.mark.parametrize(("is_brief", "taken"), [(True, 1), (False, 2)])
-def test_a_slow_sample_is_not_repeated_for_attach(is_brief: bool, taken: int) -> None:
-    session = Session(replace(recorded("healthy"), took_s=9.0))
-    candidate: Any = SimpleNamespace(job=SimpleNamespace(ended_at=None))
-    settling.settle(session, candidate, None, is_brief=is_brief)  # type: ignore[arg-type]
-    assert session.taken == taken
-
-
 def test_it_does_not_wait_for_ever() -> None:
     session = Session(drift())
     assert settled(session) == ()
