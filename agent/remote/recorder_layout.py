@@ -12,16 +12,17 @@ import os
 import shutil
 import struct
 import subprocess
-import tempfile
 import threading
 from collections.abc import Mapping
 from typing import Any
 
 LIBRARY = "libtorch_cpu.so"
 _TRIAL_S = 60.0
-_VERSION = 1
+_VERSION = 2
 """Of the layout's form: another one is made anew."""
-_KEPT_VARIABLES = ("LDLIBRARY_PATH", "LD_PRELOAD", "PATH", "HOME", "TMPDIR", "LANG", "PYTHONHOME")
+_FOUND: dict[str, Mapping[str, Any]] = {}
+"""The layouts by the files they should be kept in: some cannot be written."""
+_KEPT_VARIABLES = ("LDLIBRARY_PATH", "LD_PRELOAD", "PATH", "HOME", "LANG", "PYTHONHOME")
 
 
 class LayoutUnknown(Exception):
@@ -111,7 +112,7 @@ def layout_of(pid: int, path: str, trial: str, wait_s: float = _TRIAL_S) -> Mapp
     except OSError as error:
         raise LayoutUnknown(f"its {LIBRARY} cannot be read: {error.strerror}") from error
 
-    kept_at = os.path.join(_cache_folder(), f"recorder-{key}.json")
+    kept_at = os.path.join(_cache_folder(), f"recorder-{_VERSION}-{key}.json")
     found = _kept(kept_at) or _experiment(pid, path, trial, kept_at=kept_at, wait_s=wait_s)
 
     if "error" in found:
@@ -123,17 +124,17 @@ def layout_of(pid: int, path: str, trial: str, wait_s: float = _TRIAL_S) -> Mapp
 def _experiment(
     pid: int, path: str, trial: str, *, kept_at: str, wait_s: float
 ) -> Mapping[str, Any]:
-    """Run the experiment, or wait for the one that runs already; one at a time for each library."""
+    """Start the experiment, or wait for the one of this process that runs already."""
     name = f"dsray-{os.path.basename(kept_at)}"
     running = next((thread for thread in threading.enumerate() if thread.name == name), None)
     answer: list[Mapping[str, Any]] = []
 
     def run() -> None:
-        found = {**_run_trial(pid, path, trial), "version": _VERSION}
+        found = _run_trial(pid, path, trial, kept_at)
         answer.append(found)
 
         if "error" not in found or found.get("is_final"):
-            _keep(kept_at, found)
+            _FOUND[kept_at] = found
 
     if running is None:
         running = threading.Thread(target=run, name=name, daemon=True)
@@ -155,61 +156,44 @@ def _cache_folder() -> str:
     return os.path.join(root, "dsray-inspect")
 
 
-def _kept(path: str) -> dict[str, Any] | None:
+def _kept(path: str) -> Mapping[str, Any] | None:
+    """Return what an experiment wrote there, or found where it could not write."""
     try:
         with open(path) as file:
             found = json.load(file)
     except (OSError, ValueError):
-        return None
+        return _FOUND.get(path)
 
-    return found if isinstance(found, dict) and found.get("version") == _VERSION else None
-
-
-def _keep(path: str, found: Mapping[str, Any]) -> None:
-    """Write the layout down where that can be done; the next process to look needs no experiment."""
-    try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-
-        with tempfile.NamedTemporaryFile("w", dir=os.path.dirname(path), delete=False) as file:
-            json.dump(found, file)
-
-        os.replace(file.name, path)
-    except OSError:
-        return
+    return found if isinstance(found, dict) else None
 
 
-def _run_trial(pid: int, path: str, trial: str) -> dict[str, Any]:
-    """Run the experiment in the process's own Python with its own torch; it ends with this call."""
-    try:
-        python = os.readlink(f"/proc/{pid}/exe")
-        folder = tempfile.mkdtemp(prefix="dsray-inspect-")
-    except OSError as error:
-        return {"error": f"its Python cannot be run: {error.strerror}"}
+def _run_trial(pid: int, path: str, trial: str, kept_at: str) -> Mapping[str, Any]:
+    """Run the experiment in the process's own Python with its own torch.
 
+    It goes on when the caller ends, so that a machine on which it takes longer than a command does
+    gets its layout with the first command.
+    """
     packages = os.path.dirname(os.path.dirname(os.path.dirname(path)))
     variables = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     priority = ["nice", "-n", "5"] if shutil.which("nice") else []
 
     try:
+        python = os.readlink(f"/proc/{pid}/exe")
         done = subprocess.run(
-            [*priority, python, "-c", trial, folder],
+            [*priority, python, "-", kept_at],
             env={
                 **variables,
                 "CUDA_VISIBLE_DEVICES": "",
                 "PYTHONPATH": packages,
                 "PYTHONDONTWRITEBYTECODE": "1",
             },
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
+            input=trial,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             text=True,
-            timeout=_TRIAL_S,
             start_new_session=True,
-            cwd=folder,
+            cwd="/",
         )
-        found = json.loads(done.stdout.splitlines()[-1])
-    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as error:
+        return dict(json.loads(done.stdout.splitlines()[-1]))
+    except (OSError, ValueError, IndexError) as error:
         return {"error": f"the layout of its recorder could not be found: {type(error).__name__}"}
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-    return dict(found)

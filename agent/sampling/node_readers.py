@@ -26,9 +26,12 @@ from dsray_inspect.agent.unavailable import Unavailable
 PYSPY_S = 4.0
 LAYOUT_ALONE_S = 20.0
 """The same as `LAYOUT_S`, where nothing else can tell what ranks wait for."""
-MORE_S = 2.0
-AGENT_S = PYSPY_S + LAYOUT_S + 4.0
-"""What starting an agent (0.7 s) and its batch of py-spy runs may take together."""
+MORE_S = 12.0
+"""What starting an agent (0.7 s when idle) and everything but py-spy may take on a busy machine.
+
+A node that cannot be reached does not cost it: it is given up after a knock.
+"""
+AGENT_S = PYSPY_S + LAYOUT_S + MORE_S
 
 
 class NodeReaders:

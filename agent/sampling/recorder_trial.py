@@ -8,19 +8,25 @@ and when no other does. What is found holds for every process with the same libr
 
 It is longer than other modules because it is sent and run as one self-contained script.
 
-    python recorder_trial.py FOLDER
+    python recorder_trial.py FILE
 
-FOLDER is an empty one to meet in. Prints a JSON object: `stride`, `columns` (offset of each field in
+Writes a JSON object to FILE, where it can, and prints it: `stride`, `columns` (offset of each field in
 a record), `dtypes` (names by torch's number for them), and where the vector's three pointers lie:
 `at`, relative to the library's load address, and `inside`, relative to what is pointed to there
 (null where the vector itself lies at `at`); or `error`, why it cannot be told, and whether that
-`is_final`. Standard library and torch only. Layouts: `std::string`, `std::vector` (libstdc++), `c10::SmallVector`; little endian.
+`is_final`. An error that is not final is not written. Whoever starts it may end before it does: the
+next one finds FILE. Of several that are started at once, one does the work.
+
+Standard library and torch only. Layouts: `std::string`, `std::vector` (libstdc++),
+`c10::SmallVector`; little endian.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import datetime
+import fcntl
 import json
 import os
 import pickle
@@ -69,45 +75,84 @@ class Memory:
 
 
 def main() -> None:
-    end_with_parent()
+    signal.alarm(LIMIT_S)
     os.environ.update(GLOO_SOCKET_IFNAME="lo", TORCH_FR_BUFFER_SIZE="256", OMP_NUM_THREADS="1")
+    path = sys.argv[1]
 
-    try:
-        found: dict[str, Any] = layout(sys.argv[1])
-    except Unknown as why:
-        found = {"error": str(why), "is_final": True}
-    except Exception as error:
-        found = {"error": f"{type(error).__name__}: {error}"[:300]}
+    with alone(os.path.dirname(path)):
+        text = written(path) or json.dumps(findings(path))
 
-    sys.stdout.write(json.dumps(found) + "\n")
-    sys.stdout.flush()
+    with contextlib.suppress(BrokenPipeError):  # whoever started it did not wait
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
     os._exit(0)
 
 
-def end_with_parent() -> None:
-    """Let the kernel end this process with whoever started it, and after `LIMIT_S` in any case."""
-    signal.alarm(LIMIT_S)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+@contextlib.contextmanager
+def alone(folder: str) -> Iterator[None]:
+    """Hold the lock on a folder, which others who write there wait for; none where there is none."""
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        lock = os.open(folder, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    except OSError:
+        yield
+        return
+
+    yield
+    os.close(lock)
 
 
-def layout(folder: str) -> dict[str, Any]:
+def written(path: str) -> str:
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def findings(path: str) -> dict[str, Any]:
+    """Return the layout, or why there is none; write it down where that can be done."""
+    try:
+        found: dict[str, Any] = layout()
+    except Unknown as why:
+        found = {"error": str(why), "is_final": True}
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"[:300]}
+
+    with contextlib.suppress(OSError):
+        beside = f"{path}.{os.getpid()}"
+
+        with open(beside, "w") as file:
+            json.dump(found, file)
+
+        os.replace(beside, path)
+
+    return found
+
+
+def layout() -> dict[str, Any]:
     """Return the layout; see the head of this module."""
+    # A file in memory to meet in, which both inherit: nothing is left where one of them is killed.
+    meeting = f"/proc/self/fd/{os.memfd_create('dsray-inspect')}"
     other = os.fork()
 
     if other == 0:
-        end_with_parent()
-        run_collectives(folder, rank=1)
+        signal.alarm(LIMIT_S)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        run_collectives(meeting, rank=1)
         signal.pause()
 
     try:
-        pending = run_collectives(folder, rank=0)
+        pending = run_collectives(meeting, rank=0)
         return layout_of(settled_dump())
     finally:
         os.kill(other, signal.SIGKILL)
         pending = None  # noqa: F841
 
 
-def run_collectives(folder: str, *, rank: int) -> Any:
+def run_collectives(meeting: str, *, rank: int) -> Any:
     """Run collectives of which no two are alike; rank 0 is left with one that does not end."""
     import torch
     import torch._C._distributed_c10d
@@ -115,7 +160,7 @@ def run_collectives(folder: str, *, rank: int) -> Any:
 
     dist.init_process_group(
         "gloo",
-        store=torch._C._distributed_c10d.FileStore(os.path.join(folder, "store"), 2),
+        store=torch._C._distributed_c10d.FileStore(meeting, 2),
         rank=rank,
         world_size=2,
         timeout=datetime.timedelta(seconds=TIMEOUTS_S[0]),

@@ -19,6 +19,7 @@ from dsray_inspect.agent.remote import recorder_layout
 from dsray_inspect.agent.remote.recorder_layout import LayoutUnknown, layout_of, torch_library
 from dsray_inspect.agent.remote.recorder_memory import RecorderUnreadable, recorded_in
 from dsray_inspect.agent.sampling import recorder_trial
+from tests.ray.processes import wait_for
 
 JOB = Path(__file__).parents[1] / "jobs" / "collectives.py"
 TRIAL = Path(str(recorder_trial.__file__)).read_text()
@@ -160,7 +161,7 @@ def test_a_layout_is_found_once_and_kept_by_build_id(
     first = layout_of(pid, path, TRIAL)
     again = layout_of(pid, path, "raise SystemExit('an experiment that is not needed')")
     assert first == again
-    kept = f"recorder-{recorder_layout.build_id(path)}.json"
+    kept = f"recorder-{recorder_layout._VERSION}-{recorder_layout.build_id(path)}.json"
     assert [file.name for file in cache.iterdir()] == [kept]
 
 
@@ -187,6 +188,55 @@ def test_an_experiment_that_takes_longer_than_a_sample_is_waited_for_by_the_next
         layout_of(pid, path, slow, 0.0)
 
     assert layout_of(pid, path, "raise SystemExit(1)")["stride"] == 8
+
+
+def test_an_experiment_goes_on_when_the_command_that_began_it_is_killed(
+    standing: tuple[int, Path], tmp_path: Path
+) -> None:
+    pid, (path, _) = standing[0], torch_library(standing[0]) or ("", 0)
+    go, begun = tmp_path / "go", tmp_path / "begun"
+    slow = f"""
+import pathlib, sys, time
+pathlib.Path({str(begun)!r}).touch()
+while not pathlib.Path({str(go)!r}).exists():
+    time.sleep(0.02)
+pathlib.Path(sys.argv[1]).parent.mkdir(parents=True)
+pathlib.Path(sys.argv[1]).write_text('{{"stride": 8}}')
+"""
+    ask = (
+        "from dsray_inspect.agent.remote.recorder_layout import layout_of;"
+        f"layout_of({pid}, {path!r}, {slow!r})"
+    )
+    env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+
+    with subprocess.Popen([sys.executable, "-c", ask], env=env) as command:
+        wait_for("the experiment to begin", begun.exists)
+        command.kill()
+
+    go.touch()
+    kept = tmp_path / "cache" / "dsray-inspect"
+    wait_for("its result", lambda: [file for file in kept.glob("*") if file.read_text()])
+
+
+def test_of_two_experiments_at_once_one_does_the_work(
+    tmp_path: Path,
+) -> None:
+    kept_at = tmp_path / "cache" / "found.json"
+    counted = TRIAL.replace(
+        "def layout() -> dict[str, Any]:",
+        f"def layout():\n    open({str(tmp_path / 'runs')!r}, 'a').write('x')\n"
+        "    time.sleep(0.3)\n    return {'stride': 8}\n\n"
+        "def unused() -> dict[str, Any]:",
+    )
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", counted, str(kept_at)], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    assert [run.communicate()[0] for run in runs] == ['{"stride": 8}\n'] * 2
+    assert (tmp_path / "runs").read_text() == "x"
+    assert [file.name for file in kept_at.parent.iterdir()] == ["found.json"]
 
 
 def test_a_layout_that_does_not_fit_gives_nothing_rather_than_something(
