@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import Final
 
@@ -24,6 +25,8 @@ _READ_S: Final = 0.1
 """A rank reads its flight recorder at most this long after the sample has begun."""
 _UNSETTLED_S: Final = 6.5
 """How long a first call keeps sampling what may soon become a stall."""
+_UNSETTLED_SAMPLES: Final = 4
+"""It takes as many where samples are slow: what shows by chance wants more than one try."""
 _JOB_MANAGER_LAG_S: Final = 10.0
 """Ray's job manager notices the end of a driver some seconds after the GCS."""
 _SUSPECT_S: Final = 1.5
@@ -39,13 +42,16 @@ def settle(session: Session, candidate: Candidate, request: SampleRequest) -> Ex
 
     until = time.monotonic() + _UNSETTLED_S
 
-    while True:
+    for number in itertools.count(2):
         time.sleep(_APART_S)
         candidate = session.refreshed(candidate)
         samples = (samples[-1], sample(session, candidate, request))
+        is_enough = number >= _UNSETTLED_SAMPLES and time.monotonic() > until
 
-        if time.monotonic() > until or not (_is_unsettled(samples[-1]) or _is_new(*samples)):
-            return explain(samples)
+        if is_enough or not (_is_unsettled(samples[-1]) or _is_new(*samples)):
+            break
+
+    return explain(samples)
 
 
 def sample(session: Session, candidate: Candidate, request: SampleRequest) -> Snapshot:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,11 +20,13 @@ replace = msgspec.structs.replace
 class Session:
     """Gives one look after another, the last one again and again."""
 
-    def __init__(self, *looks: Snapshot) -> None:
+    def __init__(self, *looks: Snapshot, takes_s: float = 0.0) -> None:
         self._looks = list(looks)
+        self._takes_s = takes_s
         self.taken = 0
 
     def snapshot(self, _candidate: Any, _ask: Any) -> Snapshot:
+        time.sleep(self._takes_s)
         self.taken += 1
         return self._looks.pop(0) if len(self._looks) > 1 else self._looks[0]
 
@@ -96,6 +99,15 @@ def test_it_does_not_wait_for_ever() -> None:
     session = Session(drift())
     assert settled(session) == ()
     assert session.taken > 3
+
+
+def test_slow_samples_leave_a_chance_to_what_shows_now_and_then() -> None:
+    session = Session(drift(), drift(), drift(), drift(2), takes_s=5.0)
+    assert settled(session) == (2,)
+
+    session = Session(drift(), takes_s=5.0)
+    assert settled(session) == ()
+    assert session.taken == 4
 
 
 def test_two_looks_that_agree_are_enough() -> None:
