@@ -49,6 +49,12 @@ while sleep 3600; do :; done
 """
 
 _names = itertools.count(1)
+PATIENT = {
+    # Ray gives up connections after 20 s without an answer, and a node soon after. A command on a
+    # busy machine holds a cut for longer, and the job must be there when the link is back.
+    "RAY_grpc_keepalive_timeout_ms": "900000",
+    "RAY_health_check_failure_threshold": "300",
+}
 
 
 def why_not() -> str | None:
@@ -67,7 +73,7 @@ class Host:
         self.ip = ip
         self.dir = folder / name
         # Ray's own folder is the host's, whatever TMPDIR says.
-        self.env = environment(self.dir / "home", mark, {"RAY_TMPDIR": "/tmp"})
+        self.env = environment(self.dir / "home", mark, {"RAY_TMPDIR": "/tmp", **PATIENT})
 
     def __enter__(self) -> Host:
         self.start()
