@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
-
 import pytest
 
-from tests.faults import catalog
-from tests.faults.run import Score
+from tests.faults import catalog, tools
+from tests.faults.catalog import Case
+from tests.faults.run import run
+from tests.ray.cluster import Cluster
+
+SEED = 1
 
 
-@pytest.mark.parametrize("name", [case.name for case in catalog.named([], ci=True)])
-def test_the_verdict_is_right(scores: dict[str, Future[list[Score]]], name: str) -> None:
-    [score] = scores[name].result()
+@pytest.mark.parametrize("case", catalog.named([], ci=True), ids=lambda case: case.name)
+def test_the_verdict_is_right(cluster: Cluster, case: Case) -> None:
+    [score] = run(cluster, case, {"dsray-inspect": tools.tool("dsray-inspect")}, SEED)
     assert score.cause_is_right, score
     assert score.culprit_is_right is not False, score
     assert not score.is_false_alarm, score

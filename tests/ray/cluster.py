@@ -95,6 +95,7 @@ def environment(home: Path, mark: str, extra: Mapping[str, str] | None = None) -
         "RAY_AUTH_MODE": "disabled",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_memory_monitor_refresh_ms": "0",
+        "RAY_prestart_worker_first_driver": "0",  # one idle process per CPU slot, 16 in most tests
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",  # or SIGTERM waits 30 s for detached actors
         MARK: mark,
         **(extra or {}),
