@@ -347,11 +347,11 @@ def test_a_stack_over_all_processes(cluster: Cluster, hung_job: Job) -> None:
 
 
 def test_native_frames(cluster: Cluster, hung_job: Job) -> None:
-    def with_native() -> dict[str, Any] | None:
-        """Return the stacks; None where py-spy was too slow: a rank is stopped for 4 s at most."""
+    def with_native() -> dict[str, Any]:
+        """Return the stacks; none where py-spy was too slow: a rank is stopped for 4 s at most."""
         done = cluster.inspect("stacks", hung_job.submission_id, "--native", "--json")
         stacks: dict[str, Any] = json.loads(done.stdout)
-        return stacks if training_frames({"stacks": stacks})[0][-1]["layer"] == "native" else None
+        return stacks if training_frames({"stacks": stacks})[0][-1]["layer"] == "native" else {}
 
     native = cluster.wait_for("native frames of rank 0", with_native, timeout=300)
     assert native["pause_ms"]["0"] > 0
