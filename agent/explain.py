@@ -63,7 +63,7 @@ def _confidence(samples: tuple[Snapshot, ...]) -> tuple[Literal["yes", "no", "no
     if last.verdict.cause == "unknown":
         return "no", confidence.NOT_KNOWN
 
-    if len(samples) < 2 or not last.verdict.ranks:
+    if len(samples) < 2 or last.verdict.cause is None:
         return "not asked", confidence.ONE_IS_ENOUGH
 
     first = samples[0]
@@ -71,6 +71,9 @@ def _confidence(samples: tuple[Snapshot, ...]) -> tuple[Literal["yes", "no", "no
 
     if (first.verdict.cause, first.verdict.ranks) != (last.verdict.cause, last.verdict.ranks):
         return "no", confidence.said_otherwise(first.verdict, apart_s)
+
+    if not last.verdict.ranks:
+        return "yes", confidence.agreed(apart_s)
 
     before, now = _stacks_of(first), _stacks_of(last)
 

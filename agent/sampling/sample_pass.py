@@ -62,6 +62,7 @@ class SamplePass:
         self._batch = ExternalReadBatch(readers, observation)
         self._pending: dict[str, tuple[ProcessHandle, Any]] = {}
         """By actor id: calls without an answer so far."""
+        self._has_read_producers = False
 
     def take(self) -> None:
         started = time.monotonic()
@@ -74,6 +75,7 @@ class SamplePass:
 
         if self._read_silent_outside():
             self._collect(self._answer_s() - (time.monotonic() - started))
+            self._read_producers()
 
         self._batch.take_all()
         self._read_unanswered_outside()
@@ -311,9 +313,11 @@ class SamplePass:
         return bool(silent)
 
     def _read_producers(self) -> None:
-        """Look into the processes that ranks wait for which are no ranks."""
-        if not wait_for_input(self._observation):
+        """Look into the processes that ranks wait for which are no ranks, once it is known."""
+        if self._has_read_producers or not wait_for_input(self._observation):
             return
+
+        self._has_read_producers = True
 
         self._observation.tasks = self._running_tasks()
 

@@ -19,5 +19,9 @@ def stack_changed(apart_s: float) -> str:
     return f"its stack changed within {apart_s:.1f} s: it is slow or polling"
 
 
+def agreed(apart_s: float) -> str:
+    return f"the same verdict in 2 samples, {apart_s:.1f} s apart"
+
+
 def confirmed(apart_s: float) -> str:
     return f"the same verdict and the same stack in 2 samples, {apart_s:.1f} s apart"

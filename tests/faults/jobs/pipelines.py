@@ -17,7 +17,7 @@ from trip import Trip, arguments, leave_ops_uncompiled
 
 FAULTS = {
     "none": "train on",
-    "map-hangs": "a map task of the pipeline polls for ever",
+    "map-hangs": "from one block on, each map task of the pipeline polls for ever",
     "actor-hangs": "an actor of the pipeline reads from a pipe that nobody writes to",
     "shard-alone": "the rank alone asks for the validation shard",
     "epoch-alone": "the rank alone begins another epoch of the training shard",
@@ -38,8 +38,9 @@ def cleaner(options: dict[str, Any]) -> Any:
     fault, path = options["fault"], mark(options)
 
     def clean(batch: Any) -> Any:
-        if fault == "map-hangs" and HANGS_AT in batch["id"]:
-            path.write_text(repr(time.time()))
+        if fault == "map-hangs" and max(batch["id"]) >= HANGS_AT:
+            if not path.exists():
+                path.write_text(repr(time.time()))
             while True:
                 time.sleep(2)
         if fault == "slow-map":
