@@ -200,6 +200,9 @@ class RunHandle(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_same(self, other: RunHandle) -> bool:
         """Return whether both are one run, perhaps at different attempts."""
+        if self.name != other.name:
+            return False
+
         if self.controller is not None and other.controller is not None:
             return self.controller.actor_id == other.controller.actor_id
 

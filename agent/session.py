@@ -10,7 +10,7 @@ import msgspec
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
 from dsray_inspect.agent.detectors.evidence.progress import needs_counters, needs_recorders
 from dsray_inspect.agent.errors import PermissionMissing
-from dsray_inspect.agent.handles import Candidate
+from dsray_inspect.agent.handles import Candidate, RunHandle
 from dsray_inspect.agent.history import MAX_RANKS, History, history_of
 from dsray_inspect.agent.launchers.base import InProcessReads
 from dsray_inspect.agent.launchers.registry import open_launcher
@@ -144,7 +144,7 @@ class Session:
         actors = candidate.actors.workers if candidate.actors else ()
         rows = {row.actor_id: row for row in actors}
         capture.ranks = [rank for rank in capture.ranks if rank.worker.actor_id in rows]
-        reads, whole = self.reads(), True
+        reads, whole = self.reads(candidate.actors), True
 
         if seconds is None:
             run.read_past(reads, rows, capture, max_pause_ms=ask.max_pause_ms)
@@ -162,13 +162,13 @@ class Session:
         start = self.start_timeline(candidate, snapshot) if seconds is None else None
         return (joined(spans, start) if start is not None else spans), whole
 
-    def reads(self) -> InProcessReads:
+    def reads(self, actors: RunHandle | None = None) -> InProcessReads:
         """Return what reads inside the ranks.
 
         Raises:
             PermissionMissing: this launcher has no way in.
         """
-        reads = self._launcher.in_process()
+        reads = self._launcher.in_process(actors)
 
         if isinstance(reads, Unavailable):
             raise PermissionMissing(f"No rank can be traced: {reads}.")

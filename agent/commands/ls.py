@@ -24,7 +24,7 @@ from dsray_inspect.agent.session import Session
     "--all",
     "show_all",
     is_flag=True,
-    help="Include jobs that have ended or have no Ray Train run.",
+    help="Include jobs that have ended or have no training run.",
 )
 @local_option
 @common_options
@@ -45,7 +45,7 @@ def command(show_all: bool, **given: Any) -> ExitCode:
     else:
         print_message(
             options,
-            "No Ray Train run is active. `dsray-inspect ls --all` includes those that have ended.",
+            "No training run is active. `dsray-inspect ls --all` includes those that have ended.",
         )
 
     return ExitCode.OK

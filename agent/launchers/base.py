@@ -139,8 +139,8 @@ class Launcher(Protocol):
         """Return the job's tasks that run, oldest first; None where they cannot be read."""
         ...
 
-    def in_process(self) -> InProcessReads | Unavailable:
-        """Return what reads inside processes; connects when it is first needed."""
+    def in_process(self, run: RunHandle | None = None) -> InProcessReads | Unavailable:
+        """Return what reads inside the processes of a run; connects when it is first needed."""
         ...
 
     def node_readers(self) -> NodeReaderHost | Unavailable:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from dsray_inspect.agent.remote.node import read_node
+from dsray_inspect.agent.remote.rank_processes import places_of
 
 
 class NodeAgent:
@@ -12,3 +14,10 @@ class NodeAgent:
 
     def read(self, request: dict[str, Any]) -> dict[str, Any]:
         return read_node(request)
+
+    def places(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the `names` among the live variables of those `pids` that are ranks, by pid."""
+        if time.time() > request["until"]:
+            return {"late": True}
+
+        return {"places": places_of(request["pids"], request["names"])}

@@ -52,6 +52,28 @@ def torch_processes() -> dict[str, Any]:
     return {"processes": found, "hidden": hidden}
 
 
+def places_of(pids: list[int], names: list[str]) -> dict[int, dict[str, str]]:
+    """Return these live variables of each process that has torch loaded.
+
+    A process whose parent has the same values has only inherited them: whoever started Ray was a
+    rank itself, or a task of Slurm.
+    """
+    found: dict[int, dict[str, str]] = {}
+
+    for pid in pids:
+        if LIBRARY not in (_maps(pid) or ""):
+            continue
+
+        above = environ_block(f"/proc/{parent_of(str(pid))}/environ") or {}
+        live = _variables(pid)
+        place = {name: live[name] for name in names if name in live}
+
+        if any(above.get(name) != value for name, value in place.items()):
+            found[pid] = place
+
+    return found
+
+
 def is_running(pid: int, started: float) -> bool:
     """Return whether a process is still the one that began then, give or take a second."""
     try:

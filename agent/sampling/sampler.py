@@ -68,7 +68,7 @@ class Sampler:
             exits=layout.exits,
             notes=list(layout.notes),
         )
-        reads = self._launcher.in_process()
+        reads = self._launcher.in_process(actors)
         tasks = functools.partial(self._launcher.running_tasks, job)
         SamplePass(reads, self._readers, observation, self._cache, tasks).take()
         self._cache.complete_driver(observation)

@@ -16,7 +16,7 @@ _IN_AUTOGRAD_THREAD: tuple[Phase, ...] = ("zero_gather", "grad_reduce", "op_comp
 def training_thread(threads: Sequence[Thread]) -> Thread | None:
     """Return the thread that runs the user's function, or MainThread while set-up runs in it.
 
-    Outside Ray it is MainThread.
+    Outside Ray, and in an actor of the user's own, it is MainThread.
 
     When there are several processes, the first thread's is the rank and the others its children.
     """
@@ -113,8 +113,17 @@ def _main_thread(threads: Sequence[Thread]) -> Thread | None:
 
 
 def _is_own_program(main: Thread) -> bool:
-    """Tell whether a MainThread runs a program of the user's rather than Ray's tasks."""
+    """Tell whether a MainThread runs a program or an actor of the user's rather than Ray's tasks."""
+    if main.stack.holds(*ray.ACTOR_METHOD):
+        return not any(_is_rays_or_ours(frame) for frame in main.frames)
+
     return bool(main.frames) and not any(path_of(f) in ray.LOOP_FILES for f in main.frames)
+
+
+def _is_rays_or_ours(frame: Frame) -> bool:
+    """Tell whether a frame is of a task of Ray Train's, or of a read of ours."""
+    is_ours = (frame.name, path_of(frame)) == ray.RUN_INSIDE
+    return is_ours or path_of(frame).startswith(ray.TRAIN_FOLDER)
 
 
 def _sets_up(main: Thread) -> bool:

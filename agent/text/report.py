@@ -63,7 +63,7 @@ def _title(snapshot: Snapshot, style: Style) -> str:
         parts += [f"attempt {run.attempt[:8]}"] if run.attempt else []
         parts.append(run.state)
     else:
-        parts.append(f"no Ray Train run, {job.state}")
+        parts.append(f"no training run, {job.state}")
 
     return style.paint(" · ".join(parts), "dim")
 

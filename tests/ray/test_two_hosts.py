@@ -236,6 +236,20 @@ def test_why_blames_the_host_behind_a_cut_link(two_hosts: TwoHosts, spread_job: 
     spread_job.assert_moving(ranks=RANKS)
 
 
+def test_finds_the_ranks_among_plain_actors_of_both_hosts(two_hosts: TwoHosts) -> None:
+    job = two_hosts.submit("--gpus", "0.5", "--fault-rank", "1", script="actors.py")
+    job.wait_until_step(1, 5)
+    job.wait_until_stuck(ranks=RANKS)
+    ranks = workers_by_rank(take_snapshot(two_hosts, job))
+    assert {rank: worker["pid"] for rank, worker in ranks.items()} == job.pids()
+    assert {worker["hostname"] for worker in ranks.values()} == {"host-a", "host-b"}
+    done = two_hosts.inspect("why", job.submission_id, "--json")
+    verdict = json.loads(done.stdout)["verdict"]
+    assert (verdict["cause"], verdict["ranks"]) == ("rank_blocked_in_user_code", [1])
+    assert job.stop() == "STOPPED"
+    two_hosts.wait_until_gone("NodeAgent")
+
+
 def test_traces_the_ranks_of_both_hosts(two_hosts: TwoHosts, spread_job: Job) -> None:
     nodes = {actor.pid: actor.node_id for actor in spread_job.actors()}
     done = two_hosts.inspect("trace", spread_job.submission_id, "--json", "--seconds", "4")

@@ -104,7 +104,7 @@ class LocalLauncher:
     def running_tasks(self, job: JobHandle) -> None:
         return None
 
-    def in_process(self) -> InProcessReads | Unavailable:
+    def in_process(self, run: RunHandle | None = None) -> InProcessReads | Unavailable:
         return NO_WAY_IN
 
     def node_readers(self) -> ThisMachine:

@@ -54,6 +54,14 @@ USER_CALLERS: Annotated[
     ("train_fn", V1_UTILS_FILE),
     ("discard_return_wrapper", V1_UTILS_FILE),
 )
+ACTOR_METHOD: Annotated[Function, Functions("Ray's loop calls a method of an actor.")] = (
+    "actor_method_executor",
+    "ray/_private/function_manager.py",
+)
+RUN_INSIDE: Annotated[Function, Functions("It runs a function in an actor; our reads do.")] = (
+    "__ray_call__",
+    "ray/actor.py",
+)
 V1_TRAIN_FUNCTION: Annotated[
     Function, Functions("In V1 the thread with this frame runs the user's function.")
 ] = ("train_fn", V1_UTILS_FILE)

@@ -121,7 +121,7 @@ class LocalLauncher:
     def running_tasks(self, job: JobHandle) -> None:
         return None
 
-    def in_process(self) -> Unavailable:
+    def in_process(self, run: RunHandle | None = None) -> Unavailable:
         return NO_DOOR
 
     def node_readers(self) -> ThisMachine:

@@ -1,4 +1,4 @@
-"""Ray as a launcher: runs of Ray Train V1 and V2 on one cluster."""
+"""Ray as a launcher: runs of Ray Train V1 and V2, and worlds of plain actors, on one cluster."""
 
 from __future__ import annotations
 
@@ -26,10 +26,12 @@ from dsray_inspect.agent.launchers.ray.gcs import Gcs
 from dsray_inspect.agent.launchers.ray.holders import holders
 from dsray_inspect.agent.launchers.ray.join_check import check_membership
 from dsray_inspect.agent.launchers.ray.milestones import from_log
+from dsray_inspect.agent.launchers.ray.places import ActorPlaces
+from dsray_inspect.agent.launchers.ray.plain_actors import missing_note
 from dsray_inspect.agent.launchers.ray.resolve import choose, without_driver
 from dsray_inspect.agent.launchers.ray.running_tasks import running_tasks
 from dsray_inspect.agent.launchers.ray.start import read_start
-from dsray_inspect.agent.launchers.ray.train import find_runs
+from dsray_inspect.agent.launchers.ray.train import PLAIN, find_runs
 from dsray_inspect.agent.launchers.ray.versions import check_versions
 from dsray_inspect.agent.launchers.start import Milestones, StartFacts
 from dsray_inspect.agent.remote.startup_artifacts import controller_log
@@ -38,7 +40,10 @@ from dsray_inspect.agent.unavailable import Unavailable
 NAMING_S = 6.0
 LOG_S = 2.0
 MOST_HELPERS = 64
-WITHOUT_CONTROLLER = Unavailable(reason="not_running", detail="it is not rebuilt for Ray Train V1")
+WITHOUT_CONTROLLER = Unavailable(reason="not_running", detail="no controller keeps how it started")
+BUSY_ACTORS = Unavailable(
+    reason="no_door", detail="a read inside a plain actor would wait behind the actor's own methods"
+)
 
 
 class RayLauncher:
@@ -53,21 +58,19 @@ class RayLauncher:
         self._gcs = Gcs(address)
         self._calls: ActorCalls | None = None
         self._log_folders: dict[str, str] = {}
+        self._places = ActorPlaces(self.node_readers)
 
     def close(self) -> None:
         if self._calls is not None:
             self._calls.close()
 
-    def in_process(self) -> ActorCalls:
-        """Return our own connection as a driver, made when it is first needed."""
-        if self._calls is None:
-            check_membership(self._gcs.nodes())
-            self._calls = ActorCalls(self.address)
-
-        return self._calls
+    def in_process(self, run: RunHandle | None = None) -> ActorCalls | Unavailable:
+        """Return what reads inside actors; those of the user's own are left to their methods."""
+        is_plain = run is not None and run.generation == PLAIN.generation
+        return BUSY_ACTORS if is_plain else self._connection()
 
     def node_readers(self) -> ActorCalls:
-        return self.in_process()
+        return self._connection()
 
     def runs(self, *, inject: bool = True) -> list[Candidate]:
         found: list[Candidate] = []
@@ -76,14 +79,7 @@ class RayLauncher:
             if is_our_own(job):
                 continue
 
-            runs = find_runs(self._gcs.actors(job.job_id))
-            found.extend(
-                Candidate(job=job, actors=run, number=number, siblings=len(runs) - 1)
-                for number, run in enumerate(runs, start=1)
-            )
-
-            if not runs:
-                found.append(Candidate(job=job, actors=None))
+            found.extend(self._of_job(job, everywhere=inject))
 
         return self._named(found) if inject else found
 
@@ -106,7 +102,7 @@ class RayLauncher:
 
     def refresh(self, job: JobHandle, run: RunHandle | None) -> tuple[JobHandle, RunHandle | None]:
         jobs = {row.job_id: row for row in self._gcs.jobs()}
-        runs = find_runs(self._gcs.actors(job.job_id))
+        runs = self._runs_of(job, self._gcs.actors(job.job_id), everywhere=False)
         same = [other for other in runs if run is not None and other.is_same(run)]
         return jobs.get(job.job_id, job), same[0] if same else run
 
@@ -127,6 +123,7 @@ class RayLauncher:
             helpers=[row for row in others if row.alive][:MOST_HELPERS],
             log_folders=self._folders_of(nodes) if run is not None else {},
             exits=self._gcs.exits() if run is not None and run.some_ended else {},
+            notes=self._notes(run),
         )
 
     def running_tasks(self, job: JobHandle) -> list[TaskHandle] | None:
@@ -147,13 +144,51 @@ class RayLauncher:
 
         try:
             request = {"until": time.time() + LOG_S}
-            reference = self.in_process().send(controller, (controller_log,), request)
+            reference = self._connection().send(controller, (controller_log,), request)
         except CallFailed:
             return None
 
-        answer = self.in_process().answers({"": reference}, LOG_S).get("")
+        answer = self._connection().answers({"": reference}, LOG_S).get("")
         lines = answer.get("log", ()) if isinstance(answer, dict) else ()
         return from_log([(int(at_ns), str(text)) for at_ns, text in lines]) if lines else None
+
+    def _connection(self) -> ActorCalls:
+        """Return our own connection as a driver, made when it is first needed."""
+        if self._calls is None:
+            check_membership(self._gcs.nodes())
+            self._calls = ActorCalls(self.address)
+
+        return self._calls
+
+    def _of_job(self, job: JobHandle, *, everywhere: bool) -> list[Candidate]:
+        """Return the runs of a job, or the job alone."""
+        runs = self._runs_of(job, self._gcs.actors(job.job_id), everywhere=everywhere)
+        return [
+            Candidate(
+                job=job,
+                actors=run,
+                run_name=run.name,
+                state=_state_of(run),
+                number=number,
+                siblings=len(runs) - 1,
+            )
+            for number, run in enumerate(runs, start=1)
+        ] or [Candidate(job=job, actors=None)]
+
+    def _runs_of(
+        self, job: JobHandle, actors: list[ProcessHandle], *, everywhere: bool
+    ) -> list[RunHandle]:
+        """Return a job's runs of Ray Train; where it has none, the worlds of its own actors.
+
+        Which actors are ranks is asked on other nodes only `everywhere`.
+        """
+        runs = find_runs(actors)
+
+        if runs:
+            return runs
+
+        places = self._places.of([] if job.is_dead else actors, everywhere=everywhere)
+        return PLAIN.worlds(actors, places)
 
     def _find(self, name: str | None, *, inject: bool) -> Candidate:
         quick = self.runs(inject=False)
@@ -161,7 +196,12 @@ class RayLauncher:
         by_job = [one for one in quick if name is not None and one.is_called(name)]
 
         meant = {one.job.job_id for one in (running if name is None else by_job)}
-        return choose(self.runs() if inject and len(meant) != 1 else quick, name)
+        found = choose(self.runs() if inject and len(meant) != 1 else quick, name)
+
+        if found.actors is not None or found.job.is_dead or not inject:
+            return found
+
+        return choose(self._of_job(found.job, everywhere=True), name)
 
     def _named(self, candidates: list[Candidate]) -> list[Candidate]:
         """Ask the living controllers for run id, name and state."""
@@ -173,17 +213,17 @@ class RayLauncher:
             if run is None or run.controller is None or not run.controller.alive:
                 continue
 
-            parts = self.in_process().controller_parts(run)
+            parts = self._connection().controller_parts(run)
 
             if not isinstance(parts, Unavailable):
                 try:
-                    references[str(number)] = self.in_process().send(
+                    references[str(number)] = self._connection().send(
                         run.controller, parts, {"until": time.time() + NAMING_S + 1}
                     )
                 except CallFailed:
                     continue
 
-        answers = self.in_process().answers(references, NAMING_S) if references else {}
+        answers = self._connection().answers(references, NAMING_S) if references else {}
         return [
             with_names(candidate, answers.get(str(number)))
             for number, candidate in enumerate(candidates)
@@ -192,10 +232,16 @@ class RayLauncher:
     def _others(self, job: JobHandle) -> list[ProcessHandle]:
         """Return the job's actors that belong to no run."""
         rows = self._gcs.actors(job.job_id)
-        known = {
-            row.actor_id for run in find_runs(rows) for row in (run.controller, *run.workers) if row
-        }
+        runs = self._runs_of(job, rows, everywhere=False)
+        known = {row.actor_id for run in runs for row in (run.controller, *run.workers) if row}
         return [row for row in rows if row.actor_id not in known]
+
+    def _notes(self, run: RunHandle | None) -> list[str]:
+        if run is None or run.generation != PLAIN.generation:
+            return []
+
+        note = missing_note(run, self._places.world_size(run.workers))
+        return [note] if note else []
 
     def _holders(self, groups: list[PlacementGroup]) -> list[Holder]:
         tasks = running_tasks(self.address) or []
@@ -211,6 +257,11 @@ class RayLauncher:
 def is_our_own(job: JobHandle) -> bool:
     """Return whether a driver is a dsray-inspect or a part of Ray itself."""
     return job.namespace == NAMESPACE or job.entrypoint.startswith(shelf.PROCESS_TITLE)
+
+
+def _state_of(run: RunHandle) -> str | None:
+    """Return the state of a world that has no controller to ask."""
+    return "RUNNING" if run.generation == PLAIN.generation and run.alive else None
 
 
 def with_names(candidate: Candidate, answer: Any) -> Candidate:

@@ -22,7 +22,7 @@ def choose(candidates: Sequence[Candidate], name: str | None) -> Candidate:
 
     if name is None:
         with_runs = [one for one in running if one.actors is not None and one.actors.alive]
-        return only(with_runs, "Ray Train runs are running", candidates)
+        return only(with_runs, "training runs are running", candidates)
 
     fitting = [one for one in candidates if one.is_called(name)]
 
@@ -38,7 +38,7 @@ def choose(candidates: Sequence[Candidate], name: str | None) -> Candidate:
 def only(chosen: Sequence[Candidate], what: str, candidates: Sequence[Candidate]) -> Candidate:
     if not chosen:
         raise TargetNotFound(
-            "No Ray Train run is running in this cluster.",
+            "No training run is running in this cluster.",
             help_text=known(candidates)
             or "Start one with `ray job submit`, or see `ray list jobs`.",
         )

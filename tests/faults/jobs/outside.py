@@ -141,7 +141,7 @@ def fit(options: dict[str, Any], workers: int, cpus: float = 0.1) -> None:
     ).fit()
 
 
-@ray.remote(num_cpus=6)
+@ray.remote
 class Sweep:
     """Holds CPUs."""
 
@@ -171,16 +171,23 @@ OTHER_JOB = """
 import ray, sys
 from ray.util.placement_group import placement_group
 ray.init(address="auto", log_to_driver=False)
-ray.get(placement_group([{"CPU": 6}], name="nightly").ready())
+ray.get(placement_group([{"CPU": int(sys.argv[1])}], name="nightly").ready())
 print("held", flush=True)
 sys.stdin.read()
 """
 
 
+def almost_all_cpus() -> int:
+    """Return as many as leave too few for three ranks, and some for other jobs of the suite."""
+    return int(ray.cluster_resources()["CPU"]) - 2
+
+
 def start_other_job() -> subprocess.Popen[bytes]:
     """Start a driver that holds CPUs; it ends with this process."""
     other = subprocess.Popen(
-        [sys.executable, "-c", OTHER_JOB], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", OTHER_JOB, str(almost_all_cpus())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     assert other.stdout is not None
     other.stdout.readline()
@@ -195,7 +202,8 @@ def main() -> None:
     ray.init(runtime_env={"env_vars": env})
     holder = hold_lock(trip.out / "cache.lock", fault) if fault in ("flock", "lockf") else None
     if fault == "taken":
-        held: Any = Sweep.options(name="sweep").remote()  # type: ignore[attr-defined]
+        options_of_sweep = {"name": "sweep", "num_cpus": almost_all_cpus()}
+        held: Any = Sweep.options(**options_of_sweep).remote()  # type: ignore[attr-defined]
         ray.get(held.ready.remote())
     other = start_other_job() if fault == "other-job" else None
     if fault in ("taken", "other-job", "ifname"):

@@ -74,11 +74,13 @@ def pipeline(options: dict[str, Any]) -> Any:
     rows = ray.data.range(ROWS, override_num_blocks=ROWS // 40)
     if options["fault"] in ("actor-hangs", "starved"):
         given = (options["fault"], mark(options))
-        cpus = 4.0 if options["fault"] == "starved" else 0.1
+        cpus = 12.0 if options["fault"] == "starved" else 0.1
         return rows.map_batches(
             Tokenize, fn_constructor_args=given, concurrency=1, batch_size=20, num_cpus=cpus
         )
-    return rows.map_batches(cleaner(options), batch_size=20, num_cpus=0.1)
+    # A task that computes has a CPU of this machine to itself, of which there may be two.
+    cpus = 6.0 if options["fault"] == "slow-map" else 0.1
+    return rows.map_batches(cleaner(options), batch_size=20, num_cpus=cpus)
 
 
 def train(options: dict[str, Any]) -> None:

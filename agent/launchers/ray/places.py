@@ -1,0 +1,97 @@
+"""Asks the nodes which actors of a job are ranks, by the variables in their processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from dsray_inspect.agent.compat import ray as shelf
+from dsray_inspect.agent.errors import InspectError
+from dsray_inspect.agent.handles import ProcessHandle
+from dsray_inspect.agent.launchers.base import NodeReaderHost
+from dsray_inspect.agent.launchers.ray.local import raylets
+from dsray_inspect.agent.launchers.ray.plain_actors import (
+    PLACE_VARIABLES,
+    RANK,
+    WORLD_SIZE,
+    unknown_places,
+)
+from dsray_inspect.agent.remote.environ import parent_of
+from dsray_inspect.agent.remote.node_agent import NodeAgent
+from dsray_inspect.agent.remote.rank_processes import places_of
+
+_NODES_S: Final = 8.0
+
+
+class ActorPlaces:
+    """The places of actors, read once each: a process that is a rank stays that rank."""
+
+    def __init__(self, readers: Callable[[], NodeReaderHost]) -> None:
+        self._readers = readers
+        self._known: dict[str, dict[str, str]] = {}
+
+    def of(
+        self, actors: Iterable[ProcessHandle], *, everywhere: bool
+    ) -> Mapping[str, Mapping[str, str]]:
+        """Return what is known by actor id; other nodes are asked only `everywhere`."""
+        own = _own_raylets()
+        here: dict[int, str] = {}
+        elsewhere: dict[str, dict[int, str]] = {}
+
+        for row in unknown_places(actors, self._known):
+            # In another namespace its pid means another process.
+            if parent_of(str(row.pid)) == own.get(row.node_id):
+                here[row.pid] = row.actor_id
+            else:
+                elsewhere.setdefault(row.node_id, {})[row.pid] = row.actor_id
+
+        self._add(here, places_of(list(here), list(PLACE_VARIABLES)))
+
+        if elsewhere and everywhere:
+            self._ask(elsewhere)
+
+        return self._known
+
+    def world_size(self, ranks: Iterable[ProcessHandle]) -> int:
+        """Return how many ranks there are, by what these ranks were told; 0 where nobody was."""
+        told = (
+            {**row.runtime_env_vars, **self._known.get(row.actor_id, {})}.get(WORLD_SIZE, "")
+            for row in ranks
+        )
+        return max((int(text) for text in told if text.isdigit()), default=0)
+
+    def _ask(self, by_node: Mapping[str, Mapping[int, str]]) -> None:
+        """Ask the other nodes, all at once; one that does not answer tells nothing."""
+        try:
+            readers = self._readers()
+        except InspectError:
+            return
+
+        request = {"until": time.time() + _NODES_S, "names": list(PLACE_VARIABLES)}
+        references: dict[str, Any] = {}
+        agents = []
+
+        for node_id, pids in by_node.items():
+            agents.append(readers.start_reader(node_id, NodeAgent))
+            references[node_id] = readers.ask_reader(
+                agents[-1], "places", {**request, "pids": list(pids)}
+            )
+
+        for node_id, answer in readers.answers(references, _NODES_S).items():
+            if isinstance(answer, dict):
+                self._add(by_node[node_id], answer.get("places", {}))
+
+    def _add(self, actor_ids: Mapping[int, str], places: Mapping[int, dict[str, str]]) -> None:
+        self._known |= {actor_ids[pid]: place for pid, place in places.items() if RANK in place}
+
+
+def _own_raylets() -> dict[str, str]:
+    """Return the pids of the raylets that can be seen from here, by the ids of their nodes."""
+    found = {}
+
+    for pid, command in raylets():
+        flags = dict(word.partition("=")[::2] for word in command.split() if word.startswith("--"))
+        found[flags.get(shelf.NODE_ID_FLAG, "")] = str(pid)
+
+    return found
