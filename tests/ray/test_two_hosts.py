@@ -237,7 +237,7 @@ def test_why_blames_the_host_behind_a_cut_link(two_hosts: TwoHosts, spread_job: 
 
 
 def test_finds_the_ranks_among_plain_actors_of_both_hosts(two_hosts: TwoHosts) -> None:
-    job = two_hosts.submit("--gpus", "0.5", "--fault-rank", "1", script="actors.py")
+    job = two_hosts.submit("--fault-rank", "1", script="actors.py")
     job.wait_until_step(1, 5)
     job.wait_until_stuck(ranks=RANKS)
     ranks = workers_by_rank(take_snapshot(two_hosts, job))

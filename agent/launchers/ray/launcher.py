@@ -59,6 +59,7 @@ class RayLauncher:
         self._calls: ActorCalls | None = None
         self._log_folders: dict[str, str] = {}
         self._places = ActorPlaces(self.node_readers)
+        self._may_start_actors = True
 
     def close(self) -> None:
         if self._calls is not None:
@@ -90,6 +91,8 @@ class RayLauncher:
             TargetNotFound: nothing is called so, or a submission whose driver has not joined Ray.
             AmbiguousTarget: several runs fit.
         """
+        self._may_start_actors = inject
+
         try:
             return self._find(name, inject=inject)
         except TargetNotFound:
@@ -102,7 +105,8 @@ class RayLauncher:
 
     def refresh(self, job: JobHandle, run: RunHandle | None) -> tuple[JobHandle, RunHandle | None]:
         jobs = {row.job_id: row for row in self._gcs.jobs()}
-        runs = self._runs_of(job, self._gcs.actors(job.job_id), everywhere=False)
+        everywhere = self._may_start_actors and self._may_have_more_ranks(run)
+        runs = self._runs_of(job, self._gcs.actors(job.job_id), everywhere=everywhere)
         same = [other for other in runs if run is not None and other.is_same(run)]
         return jobs.get(job.job_id, job), same[0] if same else run
 
@@ -198,7 +202,7 @@ class RayLauncher:
         meant = {one.job.job_id for one in (running if name is None else by_job)}
         found = choose(self.runs() if inject and len(meant) != 1 else quick, name)
 
-        if found.actors is not None or found.job.is_dead or not inject:
+        if found.job.is_dead or not inject or not self._may_have_more_ranks(found.actors):
             return found
 
         return choose(self._of_job(found.job, everywhere=True), name)
@@ -236,7 +240,12 @@ class RayLauncher:
         known = {row.actor_id for run in runs for row in (run.controller, *run.workers) if row}
         return [row for row in rows if row.actor_id not in known]
 
+    def _may_have_more_ranks(self, run: RunHandle | None) -> bool:
+        """Return whether actors of other nodes may be ranks that are not known yet."""
+        return run is None or bool(self._notes(run))
+
     def _notes(self, run: RunHandle | None) -> list[str]:
+        """Return which ranks of a world of plain actors are not known."""
         if run is None or run.generation != PLAIN.generation:
             return []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -22,6 +23,8 @@ from dsray_inspect.agent.remote.node_agent import NodeAgent
 from dsray_inspect.agent.remote.rank_processes import places_of
 
 _NODES_S: Final = 8.0
+_AGAIN_S: Final = 10.0
+"""Other nodes are not asked more often than that: most of the actors never become ranks."""
 
 
 class ActorPlaces:
@@ -30,6 +33,8 @@ class ActorPlaces:
     def __init__(self, readers: Callable[[], NodeReaderHost]) -> None:
         self._readers = readers
         self._known: dict[str, dict[str, str]] = {}
+        self._asked_at: dict[str, float] = {}
+        """By actor id, when its node was last asked."""
 
     def of(
         self, actors: Iterable[ProcessHandle], *, everywhere: bool
@@ -43,15 +48,25 @@ class ActorPlaces:
             # In another namespace its pid means another process.
             if parent_of(str(row.pid)) == own.get(row.node_id):
                 here[row.pid] = row.actor_id
-            else:
+            elif everywhere and self._is_due(row.actor_id):
                 elsewhere.setdefault(row.node_id, {})[row.pid] = row.actor_id
 
         self._add(here, places_of(list(here), list(PLACE_VARIABLES)))
 
-        if elsewhere and everywhere:
+        if elsewhere:
             self._ask(elsewhere)
 
         return self._known
+
+    def _is_due(self, actor_id: str) -> bool:
+        """Return whether to ask of an actor on another node, and remember that it was."""
+        now = time.monotonic()
+
+        if now - self._asked_at.get(actor_id, -math.inf) < _AGAIN_S:
+            return False
+
+        self._asked_at[actor_id] = now
+        return True
 
     def world_size(self, ranks: Iterable[ProcessHandle]) -> int:
         """Return how many ranks there are, by what these ranks were told; 0 where nobody was."""
