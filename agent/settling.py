@@ -92,7 +92,19 @@ def _is_unsettled(snapshot: Snapshot) -> bool:
     return (
         not snapshot.findings
         and snapshot.job.state == "RUNNING"
-        and (is_suspicious(snapshot) or _is_unmeasured(snapshot) or _is_engine_unseen(snapshot))
+        and (
+            is_suspicious(snapshot)
+            or _is_unmeasured(snapshot)
+            or _is_engine_unseen(snapshot)
+            or _is_input_unread(snapshot)
+        )
+    )
+
+
+def _is_input_unread(snapshot: Snapshot) -> bool:
+    """Return whether ranks wait for input, and what brings it may not have been seen twice yet."""
+    return snapshot.verdict.state == "unknown" and any(
+        worker.phase == "data" for worker in snapshot.workers
     )
 
 

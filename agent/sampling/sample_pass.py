@@ -82,6 +82,8 @@ class SamplePass:
 
         if self._pending:
             self._collect(PATIENCE_S - (time.monotonic() - started), could_answer_only=True)
+            self._read_producers()
+            self._batch.take_all()
 
         self._give_up(time.monotonic() - started)
 

@@ -101,6 +101,18 @@ def test_it_does_not_wait_for_ever() -> None:
     assert session.taken > 3
 
 
+def test_ranks_that_wait_for_input_are_looked_at_until_it_is_known_what_brings_it() -> None:
+    hung = recorded("hung")
+    waiting = replace(
+        hung,
+        findings=(),
+        verdict=Verdict(state="unknown", cause=None, ranks=(), summary="No new step for 1 min."),
+        workers=tuple(replace(worker, phase="data") for worker in hung.workers),
+    )
+    session = Session(waiting, waiting, waiting, drift(2))
+    assert settled(session) == (2,)
+
+
 def test_slow_samples_leave_a_chance_to_what_shows_now_and_then() -> None:
     session = Session(drift(), drift(), drift(), drift(2), takes_s=5.0)
     assert settled(session) == (2,)

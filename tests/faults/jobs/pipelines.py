@@ -78,9 +78,9 @@ def pipeline(options: dict[str, Any]) -> Any:
         return rows.map_batches(
             Tokenize, fn_constructor_args=given, concurrency=1, batch_size=20, num_cpus=cpus
         )
-    # A task that computes has a CPU of this machine to itself, of which there may be two.
-    cpus = 6.0 if options["fault"] == "slow-map" else 0.1
-    return rows.map_batches(cleaner(options), batch_size=20, num_cpus=cpus)
+    # Each task is a process, and this machine may have two CPUs.
+    tasks = 2 if options["fault"] == "slow-map" else 4
+    return rows.map_batches(cleaner(options), batch_size=20, num_cpus=0.1, concurrency=tasks)
 
 
 def train(options: dict[str, Any]) -> None:
