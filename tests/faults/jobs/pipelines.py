@@ -71,7 +71,7 @@ class Tokenize:
 
 
 def pipeline(options: dict[str, Any]) -> Any:
-    rows = ray.data.range(ROWS, override_num_blocks=ROWS // 40)
+    rows = ray.data.range(ROWS, override_num_blocks=ROWS // 40, concurrency=2)
     if options["fault"] in ("actor-hangs", "starved"):
         given = (options["fault"], mark(options))
         cpus = 12.0 if options["fault"] == "starved" else 0.1
