@@ -26,7 +26,12 @@ from dsray_inspect.agent.launchers.ray.gcs import Gcs
 from dsray_inspect.agent.launchers.ray.holders import holders
 from dsray_inspect.agent.launchers.ray.join_check import check_membership
 from dsray_inspect.agent.launchers.ray.milestones import from_log
-from dsray_inspect.agent.launchers.ray.places import ActorPlaces
+from dsray_inspect.agent.launchers.ray.places import (
+    EVERYWHERE,
+    NOWHERE,
+    SOME_NODES,
+    ActorPlaces,
+)
 from dsray_inspect.agent.launchers.ray.plain_actors import missing_note
 from dsray_inspect.agent.launchers.ray.resolve import choose, without_driver
 from dsray_inspect.agent.launchers.ray.running_tasks import running_tasks
@@ -80,7 +85,7 @@ class RayLauncher:
             if is_our_own(job):
                 continue
 
-            found.extend(self._of_job(job, everywhere=inject))
+            found.extend(self._of_job(job, most_nodes=SOME_NODES if inject else NOWHERE))
 
         return self._named(found) if inject else found
 
@@ -105,8 +110,9 @@ class RayLauncher:
 
     def refresh(self, job: JobHandle, run: RunHandle | None) -> tuple[JobHandle, RunHandle | None]:
         jobs = {row.job_id: row for row in self._gcs.jobs()}
-        everywhere = self._may_start_actors and self._may_have_more_ranks(run)
-        runs = self._runs_of(job, self._gcs.actors(job.job_id), everywhere=everywhere)
+        is_wanted = self._may_start_actors and self._may_have_more_ranks(run)
+        most_nodes = EVERYWHERE if is_wanted else NOWHERE
+        runs = self._runs_of(job, self._gcs.actors(job.job_id), most_nodes=most_nodes)
         same = [other for other in runs if run is not None and other.is_same(run)]
         return jobs.get(job.job_id, job), same[0] if same else run
 
@@ -164,9 +170,9 @@ class RayLauncher:
 
         return self._calls
 
-    def _of_job(self, job: JobHandle, *, everywhere: bool) -> list[Candidate]:
+    def _of_job(self, job: JobHandle, *, most_nodes: int) -> list[Candidate]:
         """Return the runs of a job, or the job alone."""
-        runs = self._runs_of(job, self._gcs.actors(job.job_id), everywhere=everywhere)
+        runs = self._runs_of(job, self._gcs.actors(job.job_id), most_nodes=most_nodes)
         return [
             Candidate(
                 job=job,
@@ -180,18 +186,18 @@ class RayLauncher:
         ] or [Candidate(job=job, actors=None)]
 
     def _runs_of(
-        self, job: JobHandle, actors: list[ProcessHandle], *, everywhere: bool
+        self, job: JobHandle, actors: list[ProcessHandle], *, most_nodes: int
     ) -> list[RunHandle]:
         """Return a job's runs of Ray Train; where it has none, the worlds of its own actors.
 
-        Which actors are ranks is asked on other nodes only `everywhere`.
+        Which actors are ranks is asked on so many other nodes.
         """
         runs = find_runs(actors)
 
         if runs:
             return runs
 
-        places = self._places.of([] if job.is_dead else actors, everywhere=everywhere)
+        places = self._places.of([] if job.is_dead else actors, most_nodes=most_nodes)
         return PLAIN.worlds(actors, places)
 
     def _find(self, name: str | None, *, inject: bool) -> Candidate:
@@ -205,7 +211,7 @@ class RayLauncher:
         if found.job.is_dead or not inject or not self._may_have_more_ranks(found.actors):
             return found
 
-        return choose(self._of_job(found.job, everywhere=True), name)
+        return choose(self._of_job(found.job, most_nodes=EVERYWHERE), name)
 
     def _named(self, candidates: list[Candidate]) -> list[Candidate]:
         """Ask the living controllers for run id, name and state."""
@@ -236,7 +242,7 @@ class RayLauncher:
     def _others(self, job: JobHandle) -> list[ProcessHandle]:
         """Return the job's actors that belong to no run."""
         rows = self._gcs.actors(job.job_id)
-        runs = self._runs_of(job, rows, everywhere=False)
+        runs = self._runs_of(job, rows, most_nodes=NOWHERE)
         known = {row.actor_id for run in runs for row in (run.controller, *run.workers) if row}
         return [row for row in rows if row.actor_id not in known]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -22,6 +23,10 @@ from dsray_inspect.agent.remote.environ import parent_of
 from dsray_inspect.agent.remote.node_agent import NodeAgent
 from dsray_inspect.agent.remote.rank_processes import places_of
 
+NOWHERE: Final = 0
+SOME_NODES: Final = 16
+"""Enough to see of many jobs which have ranks: one of each world will do."""
+EVERYWHERE: Final = sys.maxsize
 _NODES_S: Final = 8.0
 _AGAIN_S: Final = 10.0
 """Other nodes are not asked more often than that: most of the actors never become ranks."""
@@ -37,9 +42,9 @@ class ActorPlaces:
         """By actor id, when its node was last asked."""
 
     def of(
-        self, actors: Iterable[ProcessHandle], *, everywhere: bool
+        self, actors: Iterable[ProcessHandle], *, most_nodes: int
     ) -> Mapping[str, Mapping[str, str]]:
-        """Return what is known by actor id; other nodes are asked only `everywhere`."""
+        """Return what is known by actor id; so many other nodes are asked, the first ones."""
         own = _own_raylets()
         here: dict[int, str] = {}
         elsewhere: dict[str, dict[int, str]] = {}
@@ -48,7 +53,9 @@ class ActorPlaces:
             # In another namespace its pid means another process.
             if parent_of(str(row.pid)) == own.get(row.node_id):
                 here[row.pid] = row.actor_id
-            elif everywhere and self._is_due(row.actor_id):
+            elif (row.node_id in elsewhere or len(elsewhere) < most_nodes) and self._is_due(
+                row.actor_id
+            ):
                 elsewhere.setdefault(row.node_id, {})[row.pid] = row.actor_id
 
         self._add(here, places_of(list(here), list(PLACE_VARIABLES)))
