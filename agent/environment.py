@@ -64,6 +64,7 @@ def explain(
     from_parent: frozenset[str] | None,
     runtime_env: Mapping[str, str],
     started_by_ray: bool = True,
+    is_ray_trains: bool = True,
 ) -> dict[str, EnvVar]:
     """Return each variable with the component that set it, by name.
 
@@ -73,6 +74,7 @@ def explain(
         from_parent: Names that the process's raylet or launcher has too, None if unknown.
         runtime_env: The `env_vars` of the job's or worker's runtime environment.
         started_by_ray: Whether a raylet started the process.
+        is_ray_trains: Whether it is a worker of Ray Train, and no actor of the user's own.
     """
     if not started_by_ray:
         sources = {
@@ -85,7 +87,7 @@ def explain(
         }
     else:
         sources = {
-            name: _set_later(name, env)
+            name: _set_later(name, env, is_ray_trains=is_ray_trains)
             if name in set_after_exec
             else _set_at_start(name, from_parent, runtime_env)
             for name in env
@@ -126,12 +128,12 @@ def _source_outside_ray(name: str, *, is_later: bool, is_launchers: bool) -> Env
     return "inherited" if name in _INTERPRETER else "user_code"
 
 
-def _set_later(name: str, env: Mapping[str, str]) -> EnvSource:
-    if name in _RAY_TRAIN or name.startswith(ray.TRAIN_VARIABLE_PREFIX):
+def _set_later(name: str, env: Mapping[str, str], *, is_ray_trains: bool) -> EnvSource:
+    if is_ray_trains and (name in _RAY_TRAIN or name.startswith(ray.TRAIN_VARIABLE_PREFIX)):
         return "ray_train"
 
     if name in _DEVICES:
-        return "ray_train" if _is_shared(env[name], env) else "ray"
+        return "ray_train" if is_ray_trains and _is_shared(env[name], env) else "ray"
 
     if name in ray.WORKER_VARIABLES or name.startswith(ray.VARIABLE_PREFIX):
         return "ray"

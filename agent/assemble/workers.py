@@ -10,7 +10,7 @@ from dsray_inspect.agent.assemble.groups import group_ids_of
 from dsray_inspect.agent.assemble.rank_evidence import evidence_of, why_unknown
 from dsray_inspect.agent.assemble.rank_gpus import gpus_of
 from dsray_inspect.agent.assemble.threads import ThreadDump, children_of, threads_of
-from dsray_inspect.agent.compat.ray import RAYLET_PID_VARIABLE
+from dsray_inspect.agent.compat.ray import RAYLET_PID_VARIABLE, V1_MODULE, V2_MODULE
 from dsray_inspect.agent.environment import explain
 from dsray_inspect.agent.handles import NodeHandle, ProcessHandle
 from dsray_inspect.agent.model import (
@@ -314,6 +314,7 @@ def _environment_of(
         set_after_exec=environ.set_after_exec,
         from_parent=environ.from_parent,
         started_by_ray=RAYLET_PID_VARIABLE in environ.variables,
+        is_ray_trains=not row.module or row.module.startswith((V1_MODULE, V2_MODULE)),
         runtime_env={**observation.job.runtime_env_vars, **row.runtime_env_vars},
     )
 

@@ -38,7 +38,9 @@ def test_every_rank_is_found_in_its_actor(cluster: Cluster, hung_actors: Job) ->
     by_rank = workers_by_rank(snapshot)
     assert {rank: worker["pid"] for rank, worker in by_rank.items()} == hung_actors.pids()
     assert {worker["pid"] for worker in by_rank.values()} == actors
-    assert all(worker["env"]["RANK"]["value"] == str(rank) for rank, worker in by_rank.items())
+    assert {rank: worker["env"]["RANK"] for rank, worker in by_rank.items()} == {
+        rank: {"value": str(rank), "source": "user_code"} for rank in range(RANKS)
+    }
     assert by_rank[1]["function"]["name"] == "load_batch"
     assert snapshot["driver"]["waiting_on"].startswith("ray.get at actors.py")
 

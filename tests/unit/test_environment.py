@@ -10,6 +10,22 @@ from dsray_inspect.agent.environment import Difference, ValueOnRanks, difference
 from dsray_inspect.agent.model import EnvSource, EnvVar
 
 
+def test_in_a_plain_actor_the_users_code_sets_the_place() -> None:
+    env = {"RANK": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1", "CUDA_VISIBLE_DEVICES": "0"}
+    told = explain(
+        env,
+        set_after_exec=frozenset(env),
+        from_parent=frozenset(),
+        runtime_env={},
+        is_ray_trains=False,
+    )
+    assert {name: variable.source for name, variable in told.items()} == {
+        "RANK": "user_code",
+        "PYTORCH_NVML_BASED_CUDA_CHECK": "deepspeed",
+        "CUDA_VISIBLE_DEVICES": "ray",
+    }
+
+
 def source(
     name: str,
     *,
