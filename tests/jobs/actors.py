@@ -75,17 +75,21 @@ class RolloutActor(PolicyActor):
             time.sleep(0.5)
 
 
-def place(rank: int, workers: int, address: str) -> dict[str, str]:
+def places_at(address: str, workers: int) -> list[dict[str, str]]:
+    """Return the variables of each rank."""
     host, _, port = address.partition(":")
-    return {
-        "RANK": str(rank),
-        "WORLD_SIZE": str(workers),
-        "LOCAL_RANK": "0",
-        "MASTER_ADDR": host,
-        "MASTER_PORT": port,
-        "DS_ACCELERATOR": "cpu",
-        "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo"),
-    }
+    return [
+        {
+            "RANK": str(rank),
+            "WORLD_SIZE": str(workers),
+            "LOCAL_RANK": "0",
+            "MASTER_ADDR": host,
+            "MASTER_PORT": port,
+            "DS_ACCELERATOR": "cpu",
+            "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo"),
+        }
+        for rank in range(workers)
+    ]
 
 
 def main() -> None:
@@ -106,12 +110,13 @@ def main() -> None:
     )
     rollout: Any = ray.remote(num_cpus=0.1)(RolloutActor)
     rollout = rollout.remote({})
-    address = ray.get(rollout.address.remote())
-    places = [place(rank, workers, address) for rank in range(workers)]
 
     if options["by"] == "environ":
-        ranks = [actor.remote({}) for _ in places]
+        ranks = [actor.remote({}) for _ in range(workers)]
+        # Ranks meet where rank 0 is.
+        places = places_at(ray.get(ranks[0].address.remote()), workers)
     else:
+        places = places_at(ray.get(rollout.address.remote()), workers)
         ranks = [
             actor.options(runtime_env={"env_vars": variables}).remote({}) for variables in places
         ]
