@@ -22,7 +22,7 @@ _VERSION = 2
 """Of the layout's form: another one is made anew."""
 _FOUND: dict[str, Mapping[str, Any]] = {}
 """The layouts by the files they should be kept in: some cannot be written."""
-_KEPT_VARIABLES = ("LDLIBRARY_PATH", "LD_PRELOAD", "PATH", "HOME", "LANG", "PYTHONHOME")
+_KEPT_VARIABLES = ("LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", "HOME", "LANG", "PYTHONHOME")
 
 
 class LayoutUnknown(Exception):

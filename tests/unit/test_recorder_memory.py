@@ -190,6 +190,19 @@ def test_an_experiment_that_takes_longer_than_a_sample_is_waited_for_by_the_next
     assert layout_of(pid, path, "raise SystemExit(1)")["stride"] == 8
 
 
+def test_an_experiment_finds_the_libraries_that_the_rank_finds(
+    standing: tuple[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/cuda/lib64")
+    monkeypatch.setenv("RAY_JOB_ID", "02000000")
+    pid, (path, _) = standing[0], torch_library(standing[0]) or ("", 0)
+    tell = "import json, os; print(json.dumps(dict(os.environ)))"
+    seen = layout_of(pid, path, tell)
+    assert seen["LD_LIBRARY_PATH"] == "/opt/cuda/lib64"
+    assert "RAY_JOB_ID" not in seen
+
+
 def test_an_experiment_goes_on_when_the_command_that_began_it_is_killed(
     standing: tuple[int, Path], tmp_path: Path
 ) -> None:
@@ -218,9 +231,7 @@ pathlib.Path(sys.argv[1]).write_text('{{"stride": 8}}')
     wait_for("its result", lambda: [file for file in kept.glob("*") if file.read_text()])
 
 
-def test_of_two_experiments_at_once_one_does_the_work(
-    tmp_path: Path,
-) -> None:
+def test_of_two_experiments_at_once_one_does_the_work(tmp_path: Path) -> None:
     kept_at = tmp_path / "cache" / "found.json"
     counted = TRIAL.replace(
         "def layout() -> dict[str, Any]:",
