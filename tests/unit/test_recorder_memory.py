@@ -233,6 +233,8 @@ pathlib.Path(sys.argv[1]).write_text('{{"stride": 8}}')
 
 def test_of_two_experiments_at_once_one_does_the_work(tmp_path: Path) -> None:
     kept_at = tmp_path / "cache" / "found.json"
+    kept_at.parent.mkdir()
+    kept_at.write_text("a file that a full disk has cut off")
     counted = TRIAL.replace(
         "def layout() -> dict[str, Any]:",
         f"def layout():\n    open({str(tmp_path / 'runs')!r}, 'a').write('x')\n"
