@@ -25,11 +25,11 @@ from dsray_inspect.agent.detectors.evidence.progress import (
     wait_in_vain,
 )
 from dsray_inspect.agent.model import OK, Phase, VerdictState, Worker
+from dsray_inspect.agent.model.vocabulary import SETUP_PHASES
 from dsray_inspect.agent.sampling.rank_report import ControllerReport
 
 LONGEST_ERROR = 160
 PENDING = ("pending", "restarting")
-SETUP_PHASES = ("starting", "init_process_group", "deepspeed_init", "op_compile")
 How = Literal[
     "advance",
     "work",

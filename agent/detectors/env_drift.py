@@ -8,7 +8,7 @@ from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.detectors.detection import Detection, Facts, rank_numbers
 from dsray_inspect.agent.detectors.registry import detector
 from dsray_inspect.agent.environment import Difference, differences
-from dsray_inspect.agent.model.vocabulary import EnvSource, Phase
+from dsray_inspect.agent.model.vocabulary import SETUP_PHASES, EnvSource
 from dsray_inspect.agent.unavailable import Unavailable
 
 MATTERS = re.compile(
@@ -16,8 +16,7 @@ MATTERS = re.compile(
     r"|TRANSFORMERS|TOKENIZERS)_\w+|LD_LIBRARY_PATH|LD_PRELOAD|PYTHONPATH|PATH|PYTHONHASHSEED"
 )
 FOR_TRAINING = re.compile(r"(?:NCCL|GLOO|TORCH|DS|DEEPSPEED|UCX|FI)_\w+")
-SET_UP: tuple[Phase, ...] = ("starting", "init_process_group", "deepspeed_init", "op_compile")
-SET_LATER: tuple[EnvSource, ...] = ("ray_train", "deepspeed", "user_code")
+SET_LATER: frozenset[EnvSource] = frozenset(["ray_train", "deepspeed", "user_code"])
 """Who sets variables in a process that runs already, in one rank sooner than in another."""
 STUCK_S = 10.0
 """A rank that has been idle for so long in its set-up is not about to set anything."""
@@ -85,18 +84,16 @@ def _may_still_come(sample: AnalysisInput, difference: Difference) -> bool:
     """Tell whether ranks that are on their way through the set-up lack it, and others set it there."""
     lacking = {rank for value in difference.values if value.value is None for rank in value.ranks}
     workers = [worker for worker in sample.snapshot.workers if worker.rank is not None]
-    is_set_up = all(
-        worker.phase in SET_UP and (worker.idle_s or 0.0) < STUCK_S
-        for worker in workers
-        if worker.rank in lacking
-    )
+    sources = {
+        worker.env[difference.name].source for worker in workers if difference.name in worker.env
+    }
     return (
         bool(lacking)
-        and is_set_up
+        and sources <= SET_LATER
         and all(
-            worker.env[difference.name].source in SET_LATER
+            worker.phase in SETUP_PHASES and (worker.idle_s or 0.0) < STUCK_S
             for worker in workers
-            if difference.name in worker.env
+            if worker.rank in lacking
         )
     )
 

@@ -90,6 +90,13 @@ CostName = Literal[
 StartUntil = Literal["first_step", "train_func", "now", "partly"]
 LAYERS: tuple[Layer, ...] = get_args(Layer)
 PHASES: tuple[Phase, ...] = get_args(Phase)
+SETUP_PHASES: tuple[Phase, ...] = (
+    "starting",
+    "init_process_group",
+    "deepspeed_init",
+    "op_compile",
+)
+"""What a rank goes through before it trains."""
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 OK = "ok"
 NodeKind = Literal[

@@ -59,16 +59,21 @@ def places_of(pids: list[int], names: list[str]) -> dict[int, dict[str, str]]:
     rank itself, or a task of Slurm.
     """
     found: dict[int, dict[str, str]] = {}
+    above: dict[str, dict[str, str]] = {}
 
     for pid in pids:
         if LIBRARY not in (_maps(pid) or ""):
             continue
 
-        above = environ_block(f"/proc/{parent_of(str(pid))}/environ") or {}
+        parent = parent_of(str(pid))
+
+        if parent not in above:
+            above[parent] = environ_block(f"/proc/{parent}/environ") or {}
+
         live = _variables(pid)
         place = {name: live[name] for name in names if name in live}
 
-        if any(above.get(name) != value for name, value in place.items()):
+        if any(above[parent].get(name) != value for name, value in place.items()):
             found[pid] = place
 
     return found

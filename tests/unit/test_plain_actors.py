@@ -8,6 +8,7 @@ from dsray_inspect.agent.handles import ALIVE, DEAD, ProcessHandle, RunHandle
 from dsray_inspect.agent.launchers.ray.plain_actors import (
     PlainActors,
     missing_note,
+    missing_ranks,
     unknown_places,
 )
 
@@ -48,10 +49,15 @@ def test_a_runtime_env_tells_the_rank() -> None:
     )
     assert ranks(world) == [(0, "a2"), (1, "a1")]
     assert world.name == "Policy"
-    assert missing_note(world, 3) == (
-        "1 of 3 ranks are no actor of this job that has come so far: 2."
-    )
-    assert missing_note(world, 2) is None
+    assert missing_ranks(world, {}) == [2]
+    assert missing_note([2], 2) == "1 of 3 ranks are no actor of this job that has come so far: 2."
+
+
+def test_a_world_of_two_has_two_ranks() -> None:
+    rows = [actor(number) for number in (0, 1)]
+    places = {f"a{number}": place(number, size=2) for number in (0, 1)}
+    [world] = PlainActors().runs(rows, places)
+    assert missing_ranks(world, places) == []
 
 
 def test_worlds_that_meet_in_two_places_are_two() -> None:
@@ -63,15 +69,15 @@ def test_worlds_that_meet_in_two_places_are_two() -> None:
         "a4": place(1, port=29501),
         "a5": place(0, port=29502),
     }
-    worlds = PlainActors().worlds(rows, places)
+    worlds = PlainActors().runs(rows, places)
     assert [world.name for world in worlds] == ["Policy", "Critic", "Policy-2"]
     assert not worlds[0].is_same(worlds[1]), "one driver owns them, and they are two"
-    assert worlds[0].is_same(PlainActors().worlds(rows, places)[0])
+    assert worlds[0].is_same(PlainActors().runs(rows, places)[0])
 
 
 def test_a_rank_that_was_replaced_is_the_newer_actor() -> None:
     rows = [actor(1, state=DEAD), actor(2), actor(3)]
-    [world] = PlainActors().worlds(rows, {"a1": place(0), "a2": place(1), "a3": place(0)})
+    [world] = PlainActors().runs(rows, {"a1": place(0), "a2": place(1), "a3": place(0)})
     assert ranks(world) == [(0, "a3"), (1, "a2")]
 
 

@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from dsray_inspect.agent.compat import launchers as shelf
 from dsray_inspect.agent.compat.ray import RAYLET_PID_VARIABLE, WORKER_CLASS
+from dsray_inspect.agent.launchers.rank_place import Place, number_in, place_of
 from dsray_inspect.agent.model import Record
 
 Kind = Literal["torchrun", "deepspeed", "mpi", "slurm", "ray_train", "ray_actors", "processes"]
@@ -31,13 +32,6 @@ class TorchProcess(Record, frozen=True, kw_only=True):
     variables: dict[str, str]
     ancestors: tuple[int, ...]
     launcher: Launcher | None
-
-
-class Place(Record, frozen=True, kw_only=True):
-    """Which rank a process is; `world_size` is None where nobody set it."""
-
-    rank: int
-    world_size: int | None
 
 
 class World(Record, frozen=True, kw_only=True):
@@ -68,9 +62,7 @@ class World(Record, frozen=True, kw_only=True):
 def worlds_of(processes: Sequence[TorchProcess]) -> list[World]:
     """Return the worlds that these processes form, the newest last."""
     places = {
-        process.pid: place
-        for process in processes
-        if (place := place_of(process.variables)) is not None
+        process.pid: place for process in processes if (place := _place_of(process)) is not None
     }
     grouped: dict[tuple[object, ...], dict[int, TorchProcess]] = {}
 
@@ -89,20 +81,13 @@ def worlds_of(processes: Sequence[TorchProcess]) -> list[World]:
     return sorted(worlds, key=lambda world: max(one.started_at for one in world.ranks.values()))
 
 
-def place_of(variables: Mapping[str, str]) -> Place | None:
+def _place_of(process: TorchProcess) -> Place | None:
     """Return a process's place, None for one that no launcher gave one.
 
     What Ray starts inherits the variables of the launcher that started Ray, and is no rank by them.
     """
-    is_rays = RAYLET_PID_VARIABLE in variables
-
-    for names in shelf.RANK_VARIABLES[:1] if is_rays else shelf.RANK_VARIABLES:
-        rank = _number(variables.get(names.rank))
-
-        if rank is not None:
-            return Place(rank=rank, world_size=_number(variables.get(names.world_size)))
-
-    return None
+    is_rays = RAYLET_PID_VARIABLE in process.variables
+    return place_of(process.variables, shelf.RANK_VARIABLES[: 1 if is_rays else None])
 
 
 def kind_of(process: TorchProcess) -> Kind:
@@ -157,14 +142,10 @@ def _world(ranks: Mapping[int, TorchProcess], places: Mapping[int, Place]) -> Wo
         launcher=first.launcher,
         size=max([*sizes, max(ranks) + 1]),
         ranks=dict(sorted(ranks.items())),
-        started_here=_number(first.variables.get(shelf.LOCAL_WORLD_SIZE)),
+        started_here=number_in(first.variables.get(shelf.LOCAL_WORLD_SIZE)),
     )
 
 
 def _run_id(variables: Mapping[str, str]) -> str:
     run_id = variables.get(shelf.RUN_ID, "")
     return run_id if run_id not in ("", "none") else variables.get(shelf.SLURM_JOB, "")
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdigit() else None

@@ -11,22 +11,11 @@ import os
 import socket
 from collections.abc import Iterable
 
-import msgspec
-
-from dsray_inspect.agent.compat import ray as shelf
 from dsray_inspect.agent.errors import ClusterUnreachable, InspectError, PermissionMissing
 from dsray_inspect.agent.handles import NodeHandle
-from dsray_inspect.agent.launchers.ray.local import raylets
+from dsray_inspect.agent.launchers.ray.local import Raylet, raylets
 
 _SOCKET_S = 2.0
-
-
-class Raylet(msgspec.Struct, frozen=True, kw_only=True):
-    """A raylet that can be seen from here."""
-
-    pid: int
-    node_id: str
-    socket: str
 
 
 def check_membership(nodes: Iterable[NodeHandle]) -> None:
@@ -37,7 +26,7 @@ def check_membership(nodes: Iterable[NodeHandle]) -> None:
         PermissionMissing: the raylet is another user's.
     """
     alive = {node.node_id for node in nodes if node.alive}
-    seen = list(_seen_raylets())
+    seen = list(raylets())
 
     if seen and not all(raylet.node_id for raylet in seen):
         return  # an older Ray, which finds its node by other means
@@ -56,16 +45,6 @@ def check_membership(nodes: Iterable[NodeHandle]) -> None:
 
     if len(failures) == len(ours):
         raise failures[0]
-
-
-def _seen_raylets() -> Iterable[Raylet]:
-    for pid, command in raylets():
-        flags = dict(word.partition("=")[::2] for word in command.split() if word.startswith("--"))
-        yield Raylet(
-            pid=pid,
-            node_id=flags.get(shelf.NODE_ID_FLAG, ""),
-            socket=flags.get(shelf.RAYLET_SOCKET_FLAG, ""),
-        )
 
 
 def _socket_error(raylet: Raylet) -> InspectError | None:

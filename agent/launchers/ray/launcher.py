@@ -32,7 +32,7 @@ from dsray_inspect.agent.launchers.ray.places import (
     SOME_NODES,
     ActorPlaces,
 )
-from dsray_inspect.agent.launchers.ray.plain_actors import missing_note
+from dsray_inspect.agent.launchers.ray.plain_actors import missing_note, missing_ranks
 from dsray_inspect.agent.launchers.ray.resolve import choose, without_driver
 from dsray_inspect.agent.launchers.ray.running_tasks import running_tasks
 from dsray_inspect.agent.launchers.ray.start import read_start
@@ -194,11 +194,10 @@ class RayLauncher:
         """
         runs = find_runs(actors)
 
-        if runs:
-            return runs
+        if not runs and not job.is_dead:
+            self._places.read(actors, most_nodes=most_nodes)
 
-        places = self._places.of([] if job.is_dead else actors, most_nodes=most_nodes)
-        return PLAIN.worlds(actors, places)
+        return runs or PLAIN.runs(actors, self._places.known)
 
     def _find(self, name: str | None, *, inject: bool) -> Candidate:
         quick = self.runs(inject=False)
@@ -242,21 +241,22 @@ class RayLauncher:
     def _others(self, job: JobHandle) -> list[ProcessHandle]:
         """Return the job's actors that belong to no run."""
         rows = self._gcs.actors(job.job_id)
-        runs = self._runs_of(job, rows, most_nodes=NOWHERE)
+        runs = find_runs(rows) or PLAIN.runs(rows, self._places.known)
         known = {row.actor_id for run in runs for row in (run.controller, *run.workers) if row}
         return [row for row in rows if row.actor_id not in known]
 
     def _may_have_more_ranks(self, run: RunHandle | None) -> bool:
         """Return whether actors of other nodes may be ranks that are not known yet."""
-        return run is None or bool(self._notes(run))
+        return run is None or bool(self._missing_ranks(run))
 
     def _notes(self, run: RunHandle | None) -> list[str]:
-        """Return which ranks of a world of plain actors are not known."""
-        if run is None or run.generation != PLAIN.generation:
-            return []
+        missing = self._missing_ranks(run)
+        return [missing_note(missing, len(run.workers))] if run is not None and missing else []
 
-        note = missing_note(run, self._places.world_size(run.workers))
-        return [note] if note else []
+    def _missing_ranks(self, run: RunHandle | None) -> list[int]:
+        """Return the ranks of a world of plain actors that are not known."""
+        is_plain = run is not None and run.generation == PLAIN.generation
+        return missing_ranks(run, self._places.known) if run is not None and is_plain else []
 
     def _holders(self, groups: list[PlacementGroup]) -> list[Holder]:
         tasks = running_tasks(self.address) or []

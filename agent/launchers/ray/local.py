@@ -22,20 +22,29 @@ class LocalCluster(msgspec.Struct, frozen=True, kw_only=True):
     logs: str | None
 
 
+class Raylet(msgspec.Struct, frozen=True, kw_only=True):
+    """A raylet on this machine; an older Ray's does not say its node, nor its socket."""
+
+    pid: int
+    node_id: str
+    socket: str
+    command: str
+
+
 def find_clusters() -> list[LocalCluster]:
     """Return the clusters whose raylets share our network namespace, one entry each."""
     found: dict[str, LocalCluster] = {}
 
-    for pid, command in raylets():
-        address = _GCS_ADDRESS.search(command)
+    for raylet in raylets():
+        address = _GCS_ADDRESS.search(raylet.command)
 
-        if address and _same_network(pid):
-            logs = _LOG_FOLDER.search(command)
+        if address and _same_network(raylet.pid):
+            logs = _LOG_FOLDER.search(raylet.command)
             found.setdefault(
                 address.group(1),
                 LocalCluster(
                     address=address.group(1),
-                    raylet_pid=pid,
+                    raylet_pid=raylet.pid,
                     logs=logs.group(1) if logs else None,
                 ),
             )
@@ -57,7 +66,8 @@ def tokens_of(cluster: LocalCluster) -> Iterator[dict[str, str]]:
         yield {shelf.TOKEN_PATH_VARIABLE: path}
 
 
-def raylets() -> Iterator[tuple[int, str]]:
+def raylets() -> Iterator[Raylet]:
+    """Yield the raylets that can be seen from here."""
     for entry in os.listdir("/proc"):
         if not entry.isdigit():
             continue
@@ -69,7 +79,14 @@ def raylets() -> Iterator[tuple[int, str]]:
             continue
 
         if arguments[0].endswith(shelf.RAYLET_PROGRAM.encode()):
-            yield int(entry), b" ".join(arguments).decode("utf-8", "replace")
+            words = [word.decode("utf-8", "replace") for word in arguments]
+            flags = dict(word.partition("=")[::2] for word in words if word.startswith("--"))
+            yield Raylet(
+                pid=int(entry),
+                node_id=flags.get(shelf.NODE_ID_FLAG, ""),
+                socket=flags.get(shelf.RAYLET_SOCKET_FLAG, ""),
+                command=" ".join(words),
+            )
 
 
 def _same_network(pid: int) -> bool:

@@ -8,17 +8,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from dsray_inspect.agent.compat import ray as shelf
 from dsray_inspect.agent.errors import InspectError
 from dsray_inspect.agent.handles import ProcessHandle
 from dsray_inspect.agent.launchers.base import NodeReaderHost
 from dsray_inspect.agent.launchers.ray.local import raylets
-from dsray_inspect.agent.launchers.ray.plain_actors import (
-    PLACE_VARIABLES,
-    RANK,
-    WORLD_SIZE,
-    unknown_places,
-)
+from dsray_inspect.agent.launchers.ray.plain_actors import PLACE_VARIABLES, Places, unknown_places
 from dsray_inspect.agent.remote.environ import parent_of
 from dsray_inspect.agent.remote.node_agent import NodeAgent
 from dsray_inspect.agent.remote.rank_processes import places_of
@@ -41,17 +35,20 @@ class ActorPlaces:
         self._asked_at: dict[str, float] = {}
         """By actor id, when its node was last asked."""
 
-    def of(
-        self, actors: Iterable[ProcessHandle], *, most_nodes: int
-    ) -> Mapping[str, Mapping[str, str]]:
-        """Return what is known by actor id; so many other nodes are asked, the first ones."""
-        own = _own_raylets()
+    @property
+    def known(self) -> Places:
+        return self._known
+
+    def read(self, actors: Iterable[ProcessHandle], *, most_nodes: int) -> None:
+        """Read the places of actors that are not known yet; so many other nodes are asked."""
+        unknown = unknown_places(actors, self._known)
+        raylet_of = {one.node_id: str(one.pid) for one in raylets()} if unknown else {}
         here: dict[int, str] = {}
         elsewhere: dict[str, dict[int, str]] = {}
 
-        for row in unknown_places(actors, self._known):
+        for row in unknown:
             # In another namespace its pid means another process.
-            if parent_of(str(row.pid)) == own.get(row.node_id):
+            if parent_of(str(row.pid)) == raylet_of.get(row.node_id):
                 here[row.pid] = row.actor_id
             elif (row.node_id in elsewhere or len(elsewhere) < most_nodes) and self._is_due(
                 row.actor_id
@@ -63,8 +60,6 @@ class ActorPlaces:
         if elsewhere:
             self._ask(elsewhere)
 
-        return self._known
-
     def _is_due(self, actor_id: str) -> bool:
         """Return whether to ask of an actor on another node, and remember that it was."""
         now = time.monotonic()
@@ -74,14 +69,6 @@ class ActorPlaces:
 
         self._asked_at[actor_id] = now
         return True
-
-    def world_size(self, ranks: Iterable[ProcessHandle]) -> int:
-        """Return how many ranks there are, by what these ranks were told; 0 where nobody was."""
-        told = (
-            {**row.runtime_env_vars, **self._known.get(row.actor_id, {})}.get(WORLD_SIZE, "")
-            for row in ranks
-        )
-        return max((int(text) for text in told if text.isdigit()), default=0)
 
     def _ask(self, by_node: Mapping[str, Mapping[int, str]]) -> None:
         """Ask the other nodes, all at once; one that does not answer tells nothing."""
@@ -105,15 +92,4 @@ class ActorPlaces:
                 self._add(by_node[node_id], answer.get("places", {}))
 
     def _add(self, actor_ids: Mapping[int, str], places: Mapping[int, dict[str, str]]) -> None:
-        self._known |= {actor_ids[pid]: place for pid, place in places.items() if RANK in place}
-
-
-def _own_raylets() -> dict[str, str]:
-    """Return the pids of the raylets that can be seen from here, by the ids of their nodes."""
-    found = {}
-
-    for pid, command in raylets():
-        flags = dict(word.partition("=")[::2] for word in command.split() if word.startswith("--"))
-        found[flags.get(shelf.NODE_ID_FLAG, "")] = str(pid)
-
-    return found
+        self._known |= {actor_ids[pid]: place for pid, place in places.items()}
