@@ -62,9 +62,11 @@ class Stage:
     def __init__(self) -> None:
         self.open: asyncio.Event | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.is_set = threading.Event()
 
     async def label(self) -> None:
         self.loop, self.open = asyncio.get_running_loop(), self.open or asyncio.Event()
+        self.is_set.set()
         await self.open.wait()
 
     async def by_wait(self) -> None:
@@ -88,6 +90,7 @@ def running(stage: Stage, call: Callable[[], Coroutine[Any, Any, None]]) -> Iter
     try:
         yield
     finally:
+        assert stage.is_set.wait(20)
         assert stage.loop is not None
         assert stage.open is not None
         stage.loop.call_soon_threadsafe(stage.open.set)
