@@ -289,6 +289,29 @@ def test_ray_train_v1() -> None:
     assert phase_of([idle_main(), runner]) == "backward"
 
 
+CALLED = ("actor_method_executor", "ray/_private/function_manager.py")
+FIT = ("fit", "/home/user/actors.py")
+
+
+def test_a_method_of_the_users_own_actor_trains_in_the_main_thread() -> None:
+    busy = main(CALLED, FIT, ("load_batch", "/home/user/actors.py"))
+    assert training_thread([busy]) is busy
+    assert phase_of([busy]) == "user"
+    assert phase_of([main(CALLED, FIT, ("all_reduce", C10D))]) == "collective"
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        [("poll_status", "ray/train/v2/_internal/execution/worker_group/worker.py")],
+        [("__execute", "ray/train/_internal/worker_group.py"), ("get_next", "/opt/hooks.py")],
+        [("__ray_call__", "ray/actor.py"), ("run", "/opt/dsray_inspect/agent/remote/reads.py")],
+    ],
+)
+def test_a_task_of_ray_train_and_a_read_of_ours_train_nothing(calls: list[Call]) -> None:
+    assert phase_of([main(CALLED, *calls)]) == "starting"
+
+
 def test_a_checkout_of_deepspeed_is_read_by_its_layer() -> None:
     step = Frame(name="step", file="/src/ds/deepspeed/runtime/engine.py", line=1, layer="deepspeed")
     worker = Thread(name=V2_NAME, tid=2, stack=StackInfo((*frames(*RUNNER, TEACH), step)))
