@@ -42,5 +42,5 @@ def nothing_left() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def cluster(nothing_left: None) -> Iterator[Cluster]:
     """One node with 16 CPUs and 8 GPU slots; stop your jobs and leave it as it was."""
-    with Cluster(num_cpus=16, num_gpus=8) as shared:
+    with Cluster(num_cpus=16, num_gpus=8, warm=True) as shared:
         yield shared

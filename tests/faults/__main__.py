@@ -51,7 +51,7 @@ def main() -> None:
     processes.sweep()
     found: list[Score] = []
 
-    with Cluster(num_cpus=16, num_gpus=8) as cluster:
+    with Cluster(num_cpus=16, num_gpus=8, warm=True) as cluster:
         for several in run_all(cluster, cases, asked, options):
             found.extend(several)
             print("\n".join(map(scores.line, several)), flush=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Literal, TypeVar
 
-from tests.ray import dashboard, processes
+from tests.ray import dashboard, processes, warm
 from tests.ray.jobs import Job
 from tests.ray.processes import BIN, MARK, ROOT
 
@@ -112,6 +112,7 @@ class Cluster:
     """Start a cluster, give jobs to it, look at it with the real `dsray-inspect`, and end it.
 
     `auth="token"` writes a token to the cluster's own home folder; `token` is None otherwise.
+    `warm` clusters fork the workers of their jobs, see `tests.ray.warm`.
     """
 
     submitted: ClassVar[list[Job]] = []
@@ -124,8 +125,10 @@ class Cluster:
         num_gpus: int = 8,
         second_node: bool = False,
         auth: Literal["disabled", "token"] = "disabled",
+        warm: bool = False,
         env: Mapping[str, str] | None = None,
     ) -> None:
+        self.warm = warm
         self.num_cpus = num_cpus
         self.num_gpus = num_gpus
         self.second_node = second_node
@@ -133,6 +136,7 @@ class Cluster:
         self.mark = f"{processes.run_id()}/{next(_names)}"
         self._extra = {"RAY_AUTH_MODE": auth, **(env or {})}
         self._nodes: list[subprocess.Popen[bytes]] = []
+        self._warm: subprocess.Popen[bytes] | None = None
         self._ids = itertools.count(1)
 
     # Life
@@ -171,6 +175,9 @@ class Cluster:
                 self._ports = Ports()
         if self.second_node:
             self.add_node()
+        if self.warm:
+            with (self.dir / "warm.log").open("wb") as log:
+                self._warm = warm.start(outlived_by_none([]), self.mark, self.env, log)
 
     def __exit__(
         self,
@@ -284,6 +291,9 @@ class Cluster:
                 os.killpg(node.pid, signal.SIGKILL)
             node.wait()
         self._nodes.clear()
+        if self._warm:
+            self._warm.kill()
+            self._warm.wait()
         processes.end(self.mark)
         # Who is killed cannot remove what it recorded; that it may do so has tests of its own.
         for path in processes.in_shared_memory(pids):
@@ -302,8 +312,14 @@ class Cluster:
         submission_id: str | None = None,
         env: Mapping[str, str] | None = None,
         runtime_env: Mapping[str, Any] | None = None,
+        cold: bool = False,
     ) -> Job:
-        """Submit a script of tests/jobs by the real `ray job submit`; `env` goes to every worker."""
+        """Submit a script of tests/jobs by the real `ray job submit`; `env` goes to every worker.
+
+        A `cold` job's workers are started as Ray starts them, in a warm cluster too.
+        """
+        if self.warm and not cold:
+            runtime_env = {"py_executable": warm.py_executable(self.mark), **(runtime_env or {})}
         name = submission_id or f"{Path(script).stem}-{next(self._ids)}"
         out = self.dir / "out" / name
         out.mkdir(parents=True)

@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from tests.ray import processes
+from tests.ray import processes, warm
 from tests.ray.cluster import (
     EXTENSIONS,
     START_TRIES,
@@ -160,6 +160,11 @@ class Host:
                 self.inside(*argv), env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
+    def start_warm(self, mark: str) -> None:
+        """Start the process that forks the host's workers, see `tests.ray.warm`."""
+        with (self.dir / "warm.log").open("wb") as log:
+            self.warm = warm.start(self.inside(), mark, self.env, log)
+
     def stacks(self, pid: int) -> dict[str, list[str]]:
         """Return the stacks of a process of the host, by the pid it has there."""
         return processes.parse_stacks(self.run(*processes.py_spy(pid)))
@@ -224,6 +229,8 @@ class TwoHosts:
         self._wait_until_alive(self.a)
         self.b.start_ray(f"--address={self.address}", **slots)
         self._wait_until_alive(self.a, self.b)
+        for host in (self.a, self.b):
+            host.start_warm(self.mark)
 
     def _wait_until_alive(self, *hosts: Host) -> None:
         def alive() -> bool:
@@ -240,8 +247,9 @@ class TwoHosts:
         """End both hosts, and with them their namespaces and the link."""
         for host in (self.b, self.a):
             host.stop()
-            if hasattr(host, "ray"):
-                host.ray.wait()
+            for process in ("ray", "warm"):
+                if hasattr(host, process):
+                    getattr(host, process).wait()
         processes.end(self.mark)
         shutil.rmtree(self.dir, ignore_errors=True)
 
@@ -279,7 +287,9 @@ class TwoHosts:
         out.mkdir(parents=True)
         own = {"GLOO_SOCKET_IFNAME": gloo_interface} if gloo_interface else {}
         argv = submit_argv(
-            URL, name, out, (script, *args), env={**own, **(env or {})}, runtime_env=runtime_env
+            *(URL, name, out, (script, *args)),
+            env={**own, **(env or {})},
+            runtime_env={"py_executable": warm.py_executable(self.mark), **(runtime_env or {})},
         )
         submitted_at = time.time()
         checked(self.a.run(*argv, timeout=180))

@@ -11,9 +11,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.ray import processes
+from tests.ray import processes, scenarios, warm
 from tests.ray.drivers import LocalDriver
 from tests.ray.hosts import why_not
 from tests.ray.jobs import Job
@@ -21,7 +22,7 @@ from tests.ray.jobs import Job
 KILLED_RUN = """
 import os, signal
 from tests.ray.cluster import Cluster
-Cluster().__enter__()
+Cluster(warm=True).__enter__()
 print(flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -31,6 +32,22 @@ def test_a_stuck_job_is_stuck_where_it_should_be(hung_job: Job) -> None:
     pids = hung_job.pids()
     processes.wait_for("rank 0 to wait", lambda: processes.is_in(pids[0], "all_reduce"))
     assert processes.is_in(pids[1], "load_batch")
+
+
+def test_a_forked_worker_is_as_one_that_was_started(hung_job: Job) -> None:
+    for pid in hung_job.pids().values():
+        worker = psutil.Process(pid)
+        parent = worker.parent()
+        assert parent is not None
+        assert parent.environ()[warm.SOCKET], "it was not forked"
+        environ = worker.environ()
+        assert environ.items() >= scenarios.SECRETS.items()
+        assert "RAY_JOB_ID" in environ
+        assert environ.keys().isdisjoint((warm.SOCKET, "PYTHONPATH"))
+        assert worker.cmdline()[0].startswith("ray::RayTrainWorker")
+        *_, loop, outermost = processes.stacks(pid)["MainThread"]
+        assert loop.endswith("main_loop")
+        assert outermost == "<module>"
 
 
 @pytest.mark.skipif(why_not() is None, reason="test_laptop.py checks it on a host of its own")

@@ -51,7 +51,7 @@ def submit(cluster: Cluster, *args: str, **runtime_env: Any) -> Job:
 @pytest.fixture(scope="module")
 def plain_job(cluster: Cluster) -> Iterator[Job]:
     """A job that `ray job submit` started; it builds DeepSpeed's op, as `recorded` does."""
-    job = cluster.submit(*SHAPE)
+    job = cluster.submit(*SHAPE, cold=True)
     for rank in (0, 1):
         job.wait_until_step(rank, STEPS, timeout=COMPILE_LIMIT_S)
     yield job

@@ -16,7 +16,7 @@ from tests.ray.test_doctor import diagnosis_of, run_doctor
 @pytest.fixture(scope="module")
 def two_nodes() -> Iterator[Cluster]:
     """Two nodes with a token and one GPU slot each; both see the machine's first device."""
-    with Cluster(num_cpus=2, num_gpus=1, auth="token", second_node=True) as cluster:
+    with Cluster(num_cpus=2, num_gpus=1, auth="token", second_node=True, warm=True) as cluster:
         yield cluster
     assert not processes.with_mark(cluster.mark)
     assert not cluster.dir.exists()
