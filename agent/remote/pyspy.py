@@ -21,10 +21,12 @@ from dsray_inspect.agent.remote.rights import denial, stop_refusal
 from dsray_inspect.agent.remote.threads import start_of
 from dsray_inspect.agent.remote.unavailable import unavailable
 
-_ATTEMPTS = 3
+_ATTEMPTS = 10
+"""How often a process that runs may change its frames while they are read."""
 _PARALLEL = 8
 _STARTS = ("<module>", "_run_module_as_main")
 """The outermost function of a main thread: that of a script, or of `python -m`."""
+TORN = "it ran and changed its frames whenever they were read; --native stops it to read them"
 CUT_SHORT = "its main thread ran while it was read, and the stack has lost its outermost frames"
 FILE_CAPABILITIES = "py-spy does not start, because its file has capabilities (setcap) that this container may not have"
 
@@ -169,6 +171,9 @@ def explain(stderr: str, pid: int) -> dict[str, Any]:
 
     if "failed to find a python version" in text or "unsupported version" in text:
         return _final("failed", "py-spy does not know this Python version")
+
+    if "failed to copy" in text:
+        return unavailable("failed", TORN)
 
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     return unavailable("failed", f"py-spy: {lines[0][:160] if lines else 'no output'}")

@@ -14,7 +14,7 @@ SYS_PTRACE = 1 << 19
 """CAP_SYS_PTRACE in `/proc/PID/status` (linux/capability.h)."""
 YAMA = "/proc/sys/kernel/yama/ptrace_scope"
 _TITLE = 80
-_DENIED = "no ptrace access to it ({})"
+_DENIED = "no ptrace access ({})"
 _FILTERED = 2
 """The seccomp mode of a process under a filter."""
 
@@ -59,16 +59,16 @@ def denied_by(me: dict[str, Any], other: dict[str, Any], scope: int | None) -> s
 
     if not me["cap_effective"] & SYS_PTRACE:
         if me["uid"] != other["uid"]:
-            return f"it runs as user {other['uid']}, its reader as user {me['uid']}"
+            return f"the process runs as user {other['uid']}, its reader as user {me['uid']}"
 
         if me["gid"] != other["gid"]:
-            return f"it runs as group {other['gid']}, its reader as group {me['gid']}"
+            return f"the process runs as group {other['gid']}, its reader as group {me['gid']}"
 
         if other["dumpable"] is False:
-            return "it is not dumpable, so only SYS_PTRACE may read it"
+            return "the process is not dumpable, so only SYS_PTRACE may read it"
 
         if other["cap_permitted"] & ~me["cap_effective"]:
-            return "it has capabilities that its reader lacks"
+            return "the process has capabilities that its reader lacks"
 
         if scope:
             return f"Yama restricts it (kernel.yama.ptrace_scope={scope})"
@@ -76,7 +76,7 @@ def denied_by(me: dict[str, Any], other: dict[str, Any], scope: int | None) -> s
     if None not in (me["user_namespace"], other["user_namespace"]) and (
         me["user_namespace"] != other["user_namespace"]
     ):
-        return "it is in another user namespace"
+        return "the process is in another user namespace"
 
     return "the kernel refuses, perhaps by AppArmor or SELinux"
 
