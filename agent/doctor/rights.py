@@ -116,7 +116,7 @@ def _refused_by_restricted(me: ProcessRights) -> Iterator[str]:
         yield "user 0"
 
     if not me.no_new_privs:
-        yield "no no_new_privs"
+        yield "privilege escalation allowed"
 
     if me.seccomp == 0:
         yield "no seccomp filter"

@@ -169,15 +169,15 @@ def _users(facts: NodeCheck) -> str:
 
 
 def _fix_lines(fix: Fix, of: int, style: Style) -> list[str]:
-    """Return what is wrong, then the lines to paste, indented, and what they would give."""
+    """Return what is wrong, what the smallest change would give, and the lines to paste for it."""
     where = "" if of == 1 or not fix.nodes else f"{name_list(list(fix.nodes))}: "
-    gain = [
+    gain = (
         f"gives {listed([_GIVEN[name] for name in fix.gives])}" if fix.gives else "",
         f"admitted at the Pod Security level {fix.admitted_at}" if fix.admitted_at else "",
-    ]
-    said = " · ".join(part for part in gain if part)
+    )
+    said = _joined(gain)
     return [
         style.paint(f"{where}{fix.what}", "bold"),
+        *([style.paint(f"  smallest change: {said}", "dim")] if said else []),
         *(f"  {line}".rstrip() for line in fix.lines),
-        *([style.paint(f"  → {said}", "dim")] if said else []),
     ]

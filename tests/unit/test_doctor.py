@@ -237,7 +237,7 @@ def test_everything_is_said_in_text() -> None:
     text = diagnosis_text(diagnosis(node(facts()), node(denied(yama=1), name="node-b")))
     assert "node-b: A process may read only its own descendants" in text
     assert "Yama 1" in text
-    assert "→ gives stacks, native stacks, memory reads and the environment" in text
+    assert "smallest change: gives stacks, native stacks, memory reads and the environment" in text
     assert "\033" not in text
 
 
@@ -435,7 +435,10 @@ def test_native_frames_in_a_pod_need_another_filter() -> None:
     (ray,) = document("\n".join(fix.lines))["template"]["spec"]["containers"]
     assert ray["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
     text = diagnosis_text(diagnosis(node(filtered)))
-    assert "→ gives native stacks · admitted at the Pod Security level restricted" in text
+    assert (
+        "smallest change: gives native stacks, admitted at the Pod Security level restricted"
+        in text
+    )
 
     docker = msgspec.structs.replace(filtered, container="container")
     assert "seccomp=builtin" in prescribed(docker)[1]

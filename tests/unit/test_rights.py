@@ -313,7 +313,7 @@ def process(**changes: Any) -> ProcessRights:
         ({}, "unknown", "restricted", ()),
         ({"cap_bounding": 1 << 10}, "unknown", "restricted", ()),
         ({"uid": 0}, "unknown", "baseline", ("user 0",)),
-        ({"no_new_privs": False}, "unknown", "baseline", ("no no_new_privs",)),
+        ({"no_new_privs": False}, "unknown", "baseline", ("privilege escalation allowed",)),
         ({"seccomp": 0}, "unknown", "baseline", ("no seccomp filter",)),
         ({"cap_bounding": 0xA80425FB}, "unknown", "baseline", ("capabilities not dropped",)),
         ({"cap_bounding": SYS_PTRACE}, "privileged", "privileged", ("capabilities SYS_PTRACE",)),
