@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from dsray_inspect.agent.doctor.facts import NodeCheck, ProcessRights
 from dsray_inspect.agent.doctor.report import Fix
 from dsray_inspect.agent.doctor.rights import Level
@@ -15,6 +17,7 @@ from dsray_inspect.agent.doctor.snippets import (
     kuberay_sidecar,
 )
 from dsray_inspect.agent.model import OK
+from dsray_inspect.agent.remote.rights import denying_check
 
 OUTSIDE = ("stacks", "native_stacks", "memory", "environ")
 _YAMA = {
@@ -25,36 +28,21 @@ _YAMA = {
 
 
 def denial_fix(facts: NodeCheck, target: ProcessRights) -> Fix:
-    """Return why reading a worker is denied, in the order of the kernel's own checks.
+    """Return why the kernel denies reading a worker, and what would allow it."""
+    me, other = msgspec.structs.asdict(facts.me), msgspec.structs.asdict(target)
+    check = denying_check(me, other, facts.yama)
 
-    `remote.rights.denied_by` has the same order.
-    """
-    me = facts.me
+    if check in ("user", "group"):
+        return _another_user(facts, target, check)
 
-    if facts.yama == 3:
-        return _allowed(facts, f"{_YAMA[3]} (kernel.yama.ptrace_scope=3).", REBOOT)
-
-    if not me.may_ptrace:
-        if (me.uid, me.gid) != (target.uid, target.gid):
-            return _another_user(facts, target)
-
-        if target.dumpable is False:
-            return _not_dumpable(facts, target)
-
-        if target.cap_permitted & ~me.cap_effective:
-            return _fewer_capabilities(facts, target)
-
-        if facts.yama:
-            return _yama(facts, facts.yama)
-
-    if (
-        None not in (me.user_namespace, target.user_namespace)
-        and me.user_namespace != target.user_namespace
-    ):
-        what = f"The workers are in another user namespace, so {_named(target)} cannot be read."
-        return _allowed(facts, what, _in_rays_container(facts))
-
-    return _security_module(facts, target)
+    return {
+        "yama_off": _yama_off,
+        "dumpable": _not_dumpable,
+        "capabilities": _fewer_capabilities,
+        "yama": _yama,
+        "user_namespace": _another_namespace,
+        "module": _security_module,
+    }[check](facts, target)
 
 
 def _allowed(
@@ -75,24 +63,19 @@ def gives(facts: NodeCheck, rungs: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in rungs if name != "native_stacks" or facts.ptrace_call == OK)
 
 
-def _another_user(facts: NodeCheck, target: ProcessRights) -> Fix:
+def _another_user(facts: NodeCheck, target: ProcessRights, kind: str) -> Fix:
     me = facts.me
-    is_other_user = me.uid != target.uid
-    kind, mine, other = (
-        ("user", me.uid, target.uid) if is_other_user else ("group", me.gid, target.gid)
-    )
-    what = f"dsray-inspect runs as {kind} {mine}, the workers as {kind} {other}."
+    mine, other = (me.uid, target.uid) if kind == "user" else (me.gid, target.gid)
+    what = f"dsray-inspect runs as {kind} {mine}, the workers as {kind} {other}"
+    level: Level = "restricted" if target.uid else "baseline"
 
-    if facts.yama:
-        what = f"{what[:-1]}, and Yama restricts reading (kernel.yama.ptrace_scope={facts.yama})."
+    if not facts.yama:
+        return _allowed(facts, f"{what}.", _as_user(facts, target), level)
 
-    fix = _allowed(facts, what, _as_user(facts, target), "restricted" if target.uid else "baseline")
-    # For Yama, too, something has to change; that is said once the user is right.
-    return fix if not facts.yama else _without_gain(fix)
-
-
-def _without_gain(fix: Fix) -> Fix:
-    return Fix(nodes=(), what=fix.what, lines=fix.lines, admitted_at=fix.admitted_at)
+    what = f"{what}, and Yama restricts reading (kernel.yama.ptrace_scope={facts.yama})."
+    # What Yama takes is said once the user is right.
+    fix = _allowed(facts, what, _as_user(facts, target), level)
+    return msgspec.structs.replace(fix, gives=())
 
 
 def _as_user(facts: NodeCheck, target: ProcessRights) -> tuple[str, ...]:
@@ -123,8 +106,18 @@ def _fewer_capabilities(facts: NodeCheck, target: ProcessRights) -> Fix:
     return _allowed(facts, what, _in_rays_container(facts), "restricted")
 
 
-def _yama(facts: NodeCheck, scope: int) -> Fix:
+def _another_namespace(facts: NodeCheck, target: ProcessRights) -> Fix:
+    what = f"The workers are in another user namespace, so {_named(target)} cannot be read."
+    return _allowed(facts, what, _in_rays_container(facts))
+
+
+def _yama_off(facts: NodeCheck, _target: ProcessRights) -> Fix:
+    return _allowed(facts, f"{_YAMA[3]} (kernel.yama.ptrace_scope=3).", REBOOT)
+
+
+def _yama(facts: NodeCheck, _target: ProcessRights) -> Fix:
     """Return what helps against Yama: the ranks' own permission, the node's setting, a capability."""
+    scope = facts.yama or 0
     what = f"{_YAMA[scope]} (kernel.yama.ptrace_scope={scope})."
     by_ranks = (
         "# the ranks can allow it themselves, in the training function; dsray-inspect does not do it for them:",

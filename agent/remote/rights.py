@@ -8,8 +8,11 @@ reader has every capability that it has, and Yama does not restrict attaching.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
+Credentials = Mapping[str, Any]
+"""What `credentials` returns."""
 SYS_PTRACE = 1 << 19
 """CAP_SYS_PTRACE in `/proc/PID/status` (linux/capability.h)."""
 YAMA = "/proc/sys/kernel/yama/ptrace_scope"
@@ -52,33 +55,47 @@ def denial(pid: int) -> str:
     return _DENIED.format(denied_by(me, other, yama()))
 
 
-def denied_by(me: dict[str, Any], other: dict[str, Any], scope: int | None) -> str:
-    """Return the check that denies access, of two processes' credentials and Yama's scope."""
+def denied_by(me: Credentials, other: Credentials, scope: int | None) -> str:
+    """Return the check that denies access, as a sentence without its end; see `denying_check`."""
+    return {
+        "yama_off": "no process may read others (kernel.yama.ptrace_scope=3)",
+        "user": f"the process runs as user {other['uid']}, its reader as user {me['uid']}",
+        "group": f"the process runs as group {other['gid']}, its reader as group {me['gid']}",
+        "dumpable": "the process is not dumpable, so only SYS_PTRACE may read it",
+        "capabilities": "the process has capabilities that its reader lacks",
+        "yama": f"Yama restricts it (kernel.yama.ptrace_scope={scope})",
+        "user_namespace": "the process is in another user namespace",
+        "module": "the kernel refuses, perhaps by AppArmor or SELinux",
+    }[denying_check(me, other, scope)]
+
+
+def denying_check(me: Credentials, other: Credentials, scope: int | None) -> str:
+    """Return the name of the check that denies one process to read another, in the kernel's order.
+
+    `scope` is Yama's. That reading is denied is known; "module" is what is left.
+    """
     if scope == 3:
-        return "no process may read others (kernel.yama.ptrace_scope=3)"
+        return "yama_off"
 
     if not me["cap_effective"] & SYS_PTRACE:
         if me["uid"] != other["uid"]:
-            return f"the process runs as user {other['uid']}, its reader as user {me['uid']}"
+            return "user"
 
         if me["gid"] != other["gid"]:
-            return f"the process runs as group {other['gid']}, its reader as group {me['gid']}"
+            return "group"
 
         if other["dumpable"] is False:
-            return "the process is not dumpable, so only SYS_PTRACE may read it"
+            return "dumpable"
 
         if other["cap_permitted"] & ~me["cap_effective"]:
-            return "the process has capabilities that its reader lacks"
+            return "capabilities"
 
         if scope:
-            return f"Yama restricts it (kernel.yama.ptrace_scope={scope})"
+            return "yama"
 
-    if None not in (me["user_namespace"], other["user_namespace"]) and (
-        me["user_namespace"] != other["user_namespace"]
-    ):
-        return "the process is in another user namespace"
-
-    return "the kernel refuses, perhaps by AppArmor or SELinux"
+    namespaces = (me["user_namespace"], other["user_namespace"])
+    is_apart = None not in namespaces and namespaces[0] != namespaces[1]
+    return "user_namespace" if is_apart else "module"
 
 
 def stop_refusal(pid: int) -> str:

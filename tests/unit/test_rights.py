@@ -206,6 +206,15 @@ def test_a_process_that_is_not_dumpable() -> None:
 
 
 @needs_root
+def test_nobody_is_taken_for_an_example_of_others() -> None:
+    """A process may read its own memory whatever others may."""
+    itself = ATTEMPTS.replace("int(sys.argv[1])", "os.getpid()")
+    not_dumpable = f"import ctypes; ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)\n{itself}"
+    found = run(not_dumpable, 0, pyspy(), before=confined(uid=RAY))
+    assert "the process is not dumpable" in denial_of(found)
+
+
+@needs_root
 def test_a_process_with_more_capabilities() -> None:
     with running(SLEEP) as pid:
         found = run(ATTEMPTS, pid, pyspy(), before=confined(drop="sys_ptrace"))
