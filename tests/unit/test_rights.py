@@ -16,8 +16,12 @@ from typing import Any
 import pytest
 
 from dsray_inspect.agent.doctor.facts import ProcessRights
-from dsray_inspect.agent.doctor.rights import names_of, pod_security
+from dsray_inspect.agent.doctor.fixes import fixes
+from dsray_inspect.agent.doctor.probe import node_access
+from dsray_inspect.agent.doctor.report import NodeAccess, Rung
+from dsray_inspect.agent.doctor.rights import NodeRights, PodSecurity, names_of, pod_security
 from dsray_inspect.agent.doctor.snippets import ALLOW_ANY
+from dsray_inspect.agent.handles import NodeHandle
 from dsray_inspect.agent.remote import rights
 from dsray_inspect.agent.remote.pyspy import CUT_SHORT, FILE_CAPABILITIES, dump, find_pyspy
 from dsray_inspect.agent.remote.rights import SYS_PTRACE, credentials, denied_by
@@ -69,6 +73,25 @@ while True:
 IMPORTS = "import json, ctypes, dsray_inspect.agent.remote.doctor_probe"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(rights.__file__).absolute().parents[3])}
 PYTHON = python_of(IMPORTS, *confined(uid=RAY), env=ENVIRONMENT) if os.geteuid() == 0 else None
+POD = """
+import json, subprocess, sys, time
+from dsray_inspect.agent.compat.ray import NODE_ID_FLAG, PROCESS_TITLE, RAYLET_PROGRAM, WORKER_CLASS
+from dsray_inspect.agent.remote.doctor_probe import check
+
+WORKER = "print('ready', flush=True); import time; time.sleep(600)"
+RAYLET = (
+    "import subprocess, sys; "
+    "subprocess.run([sys.argv[2], '-c', sys.argv[3]], executable=sys.argv[4])"
+)
+title, raylet = PROCESS_TITLE + WORKER_CLASS, "/ray/" + RAYLET_PROGRAM.lstrip("/")
+argv = [raylet, "-c", RAYLET, NODE_ID_FLAG + "=here", title, WORKER, sys.executable]
+started = subprocess.Popen(argv, executable=sys.executable, stdout=subprocess.PIPE)
+started.stdout.readline()
+request = {"until": time.time() + 60, "here": True, "timeout_s": 20.0}
+print(json.dumps({name: check({**request, "node_id": name}) for name in ("here", "elsewhere")}))
+"""
+APART = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child")
+READ_ONLY = ("sh", "-c", 'mount -o remount,bind,ro / && exec "$@"', "sh")
 needs_root = pytest.mark.skipif(PYTHON is None, reason="starts processes of other users")
 needs_filters = pytest.mark.skipif(
     python_of("", *confined(refuse=RUNTIME_DEFAULT)) is None, reason="no seccomp filters here"
@@ -95,9 +118,13 @@ def running(code: str, *before: str, argument: str = "") -> Iterator[int]:
             process.kill()
 
 
-def run(code: str, *arguments: object, before: tuple[str, ...] = ()) -> dict[str, Any]:
+def run(
+    code: str, *arguments: object, before: tuple[str, ...] = (), **variables: str
+) -> dict[str, Any]:
     argv = [*before, PYTHON or sys.executable, "-c", code, *map(str, arguments)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=True, env=ENVIRONMENT)
+    done = subprocess.run(
+        argv, capture_output=True, text=True, check=True, env={**ENVIRONMENT, **variables}
+    )
     return dict(json.loads(done.stdout))
 
 
@@ -282,15 +309,52 @@ def test_a_stack_is_whole_or_said_to_be_cut_short() -> None:
 # What surrounds a process
 
 
-@needs_root
-@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs util-linux")
-def test_a_read_only_root_and_a_process_namespace_of_its_own() -> None:
-    remount = 'mount -o remount,bind,ro / && exec "$@"'
-    apart = ("unshare", "--mount", "--pid", "--fork", "--mount-proc")
-    found = run(CONFINEMENT, before=(*apart, "sh", "-c", remount, "sh"))
-    assert found["root_read_only"] is True
-    assert found["first_process"].startswith("python")
-    assert run(CONFINEMENT)["root_read_only"] is False
+@pytest.fixture(scope="module")
+def in_pod() -> dict[str, dict[str, Any]]:
+    """Return what the probe finds in a pod of the level restricted, where one node's raylet is."""
+    if PYTHON is None or shutil.which("unshare") is None:
+        pytest.skip("makes namespaces")
+
+    before = (*APART, *READ_ONLY, *confined(uid=RAY, refuse=RUNTIME_DEFAULT))
+    path = os.pathsep.join([os.path.dirname(pyspy()), os.environ["PATH"]])
+    return run(POD, before=before, PATH=path, KUBERNETES_SERVICE_HOST="10.96.0.1")
+
+
+def access(answer: dict[str, Any]) -> NodeAccess:
+    row = NodeHandle(node_id="n", ip="10.0.0.1", hostname="pod", alive=True, resources={})
+    return node_access(row, answer, inside=Rung(state="ok"))
+
+
+def test_a_restricted_pod_lacks_nothing(in_pod: dict[str, dict[str, Any]]) -> None:
+    node = access(in_pod["here"])
+    assert node.lacks == ()
+    assert node.rungs["native_stacks"].state == "ok"
+    assert node.facts is not None
+    assert node.facts.target is not None
+    assert node.facts.target.title == "ray::RayTrainWorker"
+    assert fixes([node]) == ()
+    assert node.rights == NodeRights(
+        uid=RAY,
+        gid=RAY,
+        capabilities=(),
+        no_new_privs=True,
+        seccomp="filter",
+        yama=node.facts.yama,
+        sees_ray=True,
+        shares_processes=False,
+        root_read_only=True,
+        security_label=node.facts.security_label,
+        pod_security=PodSecurity(level="unknown", at_most="restricted", because=()),
+    )
+
+
+def test_a_pod_beside_rays_is_told_how_to_see_it(in_pod: dict[str, dict[str, Any]]) -> None:
+    node = access(in_pod["elsewhere"])
+    assert node.rights is not None
+    assert node.rights.sees_ray is False
+    (fix,) = fixes([node])
+    assert "another pid namespace" in fix.what
+    assert fix.admitted_at == "restricted"
 
 
 def test_what_a_rank_may_run_against_yama_does_no_harm_without_yama() -> None:
