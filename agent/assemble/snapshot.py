@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from dsray_inspect.agent.assemble.advances import Advance, ProcessKey, advances_of
+from dsray_inspect.agent.assemble.dump_notes import dump_notes
 from dsray_inspect.agent.assemble.groups import groups_of
 from dsray_inspect.agent.assemble.ranks import members_of
 from dsray_inspect.agent.assemble.role_waits import (
@@ -36,7 +37,7 @@ from dsray_inspect.agent.model import (
 )
 from dsray_inspect.agent.sampling.node_report import NodeReport
 from dsray_inspect.agent.sampling.observation import Observation
-from dsray_inspect.agent.sampling.process_probe import NOT_PROBED, StackDump
+from dsray_inspect.agent.sampling.process_probe import NOT_PROBED
 from dsray_inspect.agent.sampling.rank_report import ControllerReport
 from dsray_inspect.agent.stacks.merge import Entry, group
 from dsray_inspect.agent.stacks.thread import Thread
@@ -116,7 +117,7 @@ def assemble(
         notes=(
             *observation.notes,
             *driver_notes(observation, driver_seen),
-            *dump_notes(observation),
+            *dump_notes(observation.node_reports.values()),
         ),
     )
     return AnalysisInput(
@@ -153,17 +154,6 @@ def driver_notes(observation: Observation, seen: ThreadDump) -> list[str]:
         return []
 
     return [f"The driver's stack was not seen: {seen.why}."]
-
-
-def dump_notes(observation: Observation) -> list[str]:
-    """Return what py-spy could not read of a process although it read the rest."""
-    notes = {
-        f"pid {pid} on {report.hostname}: {probe.stack.note}"
-        for report in observation.node_reports.values()
-        for pid, probe in report.processes.items()
-        if isinstance(probe.stack, StackDump) and probe.stack.note
-    }
-    return sorted(notes)
 
 
 def role_entries(role: Role, pid: int, seen: ThreadDump, all_threads: bool) -> list[Entry]:

@@ -13,25 +13,27 @@ from typing import Any
 
 import msgspec
 
-from dsray_inspect.agent.doctor.fixes import beside, fixes
+from dsray_inspect.agent.doctor.denials import beside
+from dsray_inspect.agent.doctor.facts import NodeCheck
+from dsray_inspect.agent.doctor.fixes import fixes
 from dsray_inspect.agent.doctor.report import (
-    RUNGS,
     ClusterReport,
     Diagnosis,
     Fix,
     NodeAccess,
-    NodeCheck,
     Problem,
     Rung,
     summarize,
 )
+from dsray_inspect.agent.doctor.rights import rights_of
+from dsray_inspect.agent.doctor.rungs import rungs_of, silent_rungs
 from dsray_inspect.agent.errors import ExitCode, InspectError
 from dsray_inspect.agent.handles import NodeHandle
 from dsray_inspect.agent.launchers.base import CallFailed, NodeReaderHost
 from dsray_inspect.agent.launchers.preflight import Preflight
 from dsray_inspect.agent.launchers.registry import open_preflight
-from dsray_inspect.agent.model import OK
-from dsray_inspect.agent.remote.doctor_probe import Examiner, check, container, find_raylet
+from dsray_inspect.agent.remote.confinement import container
+from dsray_inspect.agent.remote.doctor_probe import Examiner, check, find_raylet
 
 AGENT_S = 20.0
 """How long starting an agent on a busy node and its check may take."""
@@ -86,8 +88,7 @@ def _sidecar_fixes(problem: Problem) -> tuple[Fix, ...]:
     if problem.exit_code != ExitCode.NOT_FOUND or not container():
         return ()
 
-    lines = beside(container(), os.geteuid())
-    return (Fix(nodes=(), what="If this is a container beside Ray's:", lines=lines),)
+    return (beside(container(), os.geteuid(), "If this is a container beside Ray's:"),)
 
 
 class _Examination:
@@ -193,31 +194,13 @@ def node_access(
     reason = why or str(answer or f"no answer within {AGENT_S:.0f} s")
     slots = int(row.resources.get("GPU", 0))
     inside = inside or Rung(state="no", why=reason)
-    outside = {
-        "3": _rung(facts.stacks) if facts else Rung(state="no", why=reason),
-        "3b": _rung(facts.environ) if facts else Rung(state="no", why=reason),
-        "gpu": _gpu_rung(facts, slots, reason),
-    }
     return NodeAccess(
         node_id=row.node_id,
         ip=row.ip,
         hostname=row.hostname,
         gpu_slots=slots,
         seen_from=("here" if seen_here else "agent") if facts else "",
-        rungs=dict(zip(RUNGS, (Rung(state="ok"), inside, inside, *outside.values()), strict=True)),
+        rungs=rungs_of(facts, inside, slots) if facts else silent_rungs(inside, slots, reason),
+        rights=rights_of(facts) if facts else None,
         facts=facts,
     )
-
-
-def _rung(why: str) -> Rung:
-    return Rung(state="ok") if why == OK else Rung(state="no", why=why)
-
-
-def _gpu_rung(facts: NodeCheck | None, slots: int, reason: str) -> Rung:
-    if facts is None:
-        return Rung(state="no" if slots else "none", why=reason)
-
-    if facts.gpus:
-        return Rung(state="ok")
-
-    return Rung(state="no" if slots else "none", why=facts.gpu_why)

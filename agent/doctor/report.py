@@ -4,73 +4,31 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-import msgspec
-
+from dsray_inspect.agent.doctor.facts import NodeCheck, Record
+from dsray_inspect.agent.doctor.rights import Level, NodeRights
 from dsray_inspect.agent.errors import ExitCode
 
 SCHEMA_VERSION: Final = 1
-SYS_PTRACE: Final = 1 << 19
-"""CAP_SYS_PTRACE in `/proc/PID/status` (linux/capability.h)."""
-
 State = Literal["ok", "no", "off", "none"]
 """`off`: switched off by an option; `none`: the node has no such thing."""
-RUNGS: Final = ("0", "1", "2", "3", "3b", "gpu")
+RUNGS: Final = (
+    "gcs",
+    "controller",
+    "in_process",
+    "stacks",
+    "native_stacks",
+    "memory",
+    "environ",
+    "gpu",
+)
 LACKS: Final = {
-    "0": "no Ray tables",
-    "1": "no Train controller",
-    "2": "no in-process reads",
-    "3": "no stacks from outside",
-    "3b": "no environment from outside",
+    "gcs": "no Ray tables",
+    "controller": "no Train controller",
+    "in_process": "no in-process reads",
+    "stacks": "no stacks from outside",
+    "memory": "no memory reads",
+    "environ": "no environment from outside",
 }
-
-
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """Base class of the records."""
-
-
-class ProcessRights(Record, frozen=True, kw_only=True):
-    """The credentials that the kernel compares when one process reads another."""
-
-    pid: int
-    title: str
-    uid: int
-    cap_effective: int
-    cap_permitted: int
-    cap_bounding: int
-    no_new_privs: bool
-    seccomp: int
-    user_namespace: str | None
-
-    @property
-    def may_ptrace(self) -> bool:
-        return bool(self.cap_effective & SYS_PTRACE)
-
-
-class NodeCheck(Record, frozen=True, kw_only=True):
-    """The result of `remote.doctor_probe` on a node.
-
-    `stacks`, `environ` and `sched` are "ok" or the reason why they cannot be read.
-    """
-
-    hostname: str
-    python: str
-    container: Literal["kubernetes", "container", ""]
-    me: ProcessRights
-    raylet: ProcessRights | None
-    target: ProcessRights | None
-    yama: int | None
-    hidepid: str
-    pyspy: str | None
-    pyspy_version: str | None
-    stacks: str
-    environ: str
-    sched: str
-    gpus: int
-    gpu_why: str
-    is_denied: bool = False
-    """Whether the kernel refused to let a process be read."""
-    lacks_nvml: bool = False
-    """Whether no GPU was read for want of an NVML binding."""
 
 
 class Rung(Record, frozen=True, kw_only=True):
@@ -87,24 +45,36 @@ class NodeAccess(Record, frozen=True, kw_only=True):
     gpu_slots: int
     seen_from: Literal["here", "agent", ""]
     rungs: dict[str, Rung]
+    rights: NodeRights | None
     facts: NodeCheck | None
 
     @property
     def lacks(self) -> tuple[str, ...]:
-        """The rungs that fail. GPU readings are none: a rank can be inspected without them."""
+        """The rungs that fail. GPU readings and native frames are none: a rank is inspected without them."""
         return tuple(name for name in LACKS if self.rungs[name].state == "no")
 
     @property
+    def lacks_native_frames(self) -> bool:
+        """Whether stacks are read from outside, but without their native frames."""
+        return self.rungs["stacks"].state == "ok" and self.rungs["native_stacks"].state == "no"
+
+    @property
     def gives_stacks(self) -> bool:
-        return any(self.rungs[name].state == "ok" for name in ("2", "3"))
+        return any(self.rungs[name].state == "ok" for name in ("in_process", "stacks"))
 
 
 class Fix(Record, frozen=True, kw_only=True):
-    """One problem of some nodes: what is wrong and why, and the lines to paste."""
+    """One problem of some nodes: what is wrong and why, and the smallest change that helps.
+
+    `gives` names the rungs that work with it; `admitted_at` is the strictest Pod Security level that
+    admits it, and None outside pods and where nothing of the pod changes.
+    """
 
     nodes: tuple[str, ...]
     what: str
     lines: tuple[str, ...]
+    gives: tuple[str, ...] = ()
+    admitted_at: Level | None = None
 
 
 class Problem(Record, frozen=True, kw_only=True):
@@ -169,9 +139,11 @@ def summarize(nodes: tuple[NodeAccess, ...], problem: Problem | None) -> str:
             by_lack.setdefault((node.lacks, _consequence(node)), []).append(node.hostname)
 
     for (lacks, consequence), names in by_lack.items():
-        missing = " and ".join(LACKS[name] for name in lacks)
+        missing = listed([LACKS[name] for name in lacks])
         parts.append(f"{name_list(names)}: {missing}. {consequence}".strip())
 
+    without_native = [node.hostname for node in nodes if node.lacks_native_frames]
+    parts += [f"{name_list(without_native)}: no native frames."] if without_native else []
     without_gpus = [node.hostname for node in nodes if node.rungs["gpu"].state == "no"]
     parts += [f"{name_list(without_gpus)}: no GPU readings."] if without_gpus else []
     return " ".join(parts)
@@ -181,10 +153,14 @@ def _consequence(node: NodeAccess) -> str:
     if not node.gives_stacks:
         return "Ranks there cannot be inspected."
 
-    if "3" in node.lacks:
+    if "stacks" in node.lacks:
         return "In-process reads answer there while a rank's main thread is free."
 
     return ""
+
+
+def listed(parts: list[str]) -> str:
+    return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
 
 
 def name_list(names: list[str], most: int = 4) -> str:

@@ -7,7 +7,6 @@ every other. Nothing is changed, and no process is stopped.
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -21,15 +20,18 @@ from dsray_inspect.agent.compat.ray import (
     SERVICE_TITLES,
     WORKER_CLASS,
 )
-from dsray_inspect.agent.remote.environ import EnvironUnreadable, live_environ
+from dsray_inspect.agent.remote.confinement import confinement
+from dsray_inspect.agent.remote.environ import EnvironUnreadable, environ_block, live_environ
 from dsray_inspect.agent.remote.gpus import read_gpus
-from dsray_inspect.agent.remote.pyspy import dump, find_pyspy
+from dsray_inspect.agent.remote.pyspy import dump, find_pyspy, has_file_capabilities
+from dsray_inspect.agent.remote.rights import command_line, credentials, denial, status_of
 from dsray_inspect.agent.remote.threads import scheduled_at_ms
 from dsray_inspect.agent.remote.unavailable import unavailable
 
 _OK = "ok"
 _TRAINING = (f"{PROCESS_TITLE}{WORKER_CLASS}",)
 _TARGETS = 3
+_FEW_BYTES = 8
 _DUMP = {"native": False, "locals": False, "subprocesses": False}
 
 
@@ -59,16 +61,14 @@ def check(request: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "hostname": socket.gethostname(),
         "python": sys.executable,
-        "container": container(),
-        "me": _describe(os.getpid()),
-        "yama": _read_number("/proc/sys/kernel/yama/ptrace_scope"),
-        "hidepid": hidepid(),
-        "raylet": _describe(raylet) if raylet else None,
+        "me": credentials(os.getpid()),
+        "raylet": credentials(raylet) if raylet else None,
         "gpus": len(gpus),
         "gpu_why": failure["detail"] if failure else _OK,
         "lacks_nvml": failure is not None and failure["reason"] == "not_installed",
+        **confinement(),
+        **pyspy(find_pyspy()),
     }
-    found.update(pyspy(find_pyspy()))
     targets = _candidates(raylet) if raylet else []
     # py-spy is our child, and we are not its: for Yama we are as foreign to it as a worker.
     targets += [] if request["here"] else [os.getpid()]
@@ -78,25 +78,34 @@ def check(request: dict[str, Any]) -> dict[str, Any]:
 
 def attempts(pids: list[int], program: str | None, timeout_s: float) -> dict[str, Any]:
     """Try every means on the first process that is still there when all were tried."""
+    unseen = "no process of Ray's workers can be seen from here"
     answer: dict[str, Any] = {
         "target": None,
-        "stacks": "no process of Ray's workers can be seen from here",
-        "environ": "no process of Ray's workers can be seen from here",
         "is_denied": False,
-        "sched": "no process of Ray's workers can be seen from here",
+        **dict.fromkeys(("stacks", "memory", "environ", "environ_at_exec", "sched"), unseen),
     }
 
     for pid in pids:
-        target = _describe(pid)
-        failures = (stacks(pid, program, timeout_s), environ(pid))
+        target = credentials(pid)
+        failures = {
+            "stacks": stacks(pid, program, timeout_s),
+            "memory": memory(pid),
+            "environ": environ(pid),
+        }
+        denied = failures["stacks"]
+
+        # Nobody is denied the memory of himself, and py-spy is somebody else.
+        if pid == os.getpid() and denied is not None and denied["reason"] == "no_ptrace":
+            failures.update(memory=denied, environ=denied)
+
         answer = {
             "target": target,
-            "stacks": failures[0]["detail"] if failures[0] else _OK,
-            "environ": failures[1]["detail"] if failures[1] else _OK,
             "is_denied": any(
-                failure is not None and failure["reason"] == "no_ptrace" for failure in failures
+                failure["reason"] == "no_ptrace" for failure in failures.values() if failure
             ),
+            "environ_at_exec": environ_at_exec(pid),
             "sched": sched(pid),
+            **{name: why["detail"] if why else _OK for name, why in failures.items()},
         }
 
         if target is not None and os.path.exists(f"/proc/{pid}"):
@@ -112,6 +121,32 @@ def stacks(pid: int, program: str | None, timeout_s: float) -> dict[str, Any] | 
 
     answer = dump(program, pid, {**_DUMP, "timeout_s": timeout_s})
     return None if "json" in answer else answer
+
+
+def memory(pid: int) -> dict[str, Any] | None:
+    """Return why the memory of a process cannot be read, None where it can."""
+    try:
+        with open(f"/proc/{pid}/maps") as lines:
+            address = int(next(lines).partition("-")[0], 16)
+
+        with open(f"/proc/{pid}/mem", "rb", buffering=0) as file:
+            file.seek(address)
+            file.read(_FEW_BYTES)
+    except PermissionError:
+        return unavailable("no_ptrace", denial(pid))
+    except (OSError, ValueError, StopIteration) as error:
+        return unavailable("failed", f"its memory does not read as expected: {error}")
+
+    return None
+
+
+def environ_at_exec(pid: int) -> str:
+    """Return "ok" where the variables a process was started with can be read, else why not.
+
+    That needs less than its memory: Yama does not restrict it.
+    """
+    readable = environ_block(f"/proc/{pid}/environ") is not None
+    return _OK if readable else f"/proc/{pid}/environ cannot be read"
 
 
 def environ(pid: int) -> dict[str, Any] | None:
@@ -134,9 +169,9 @@ def find_raylet(node_id: str) -> int | None:
     wanted = f"{NODE_ID_FLAG}={node_id}".encode()
 
     for pid in pids():
-        arguments = _command_line(pid)
+        arguments = command_line(pid)
 
-        if arguments and arguments[0].endswith(RAYLET_PROGRAM.encode()) and wanted in arguments:
+        if arguments[0].endswith(RAYLET_PROGRAM.encode()) and wanted in arguments:
             return pid
 
     return None
@@ -147,13 +182,9 @@ def _candidates(raylet: int) -> list[int]:
     titles: dict[int, str] = {}
 
     for pid in pids():
-        arguments = _command_line(pid)
+        arguments = command_line(pid)
 
-        if (
-            arguments
-            and arguments[0].startswith(PROCESS_TITLE.encode())
-            and _parent_of(pid) == raylet
-        ):
+        if arguments[0].startswith(PROCESS_TITLE.encode()) and _parent_of(pid) == raylet:
             titles[pid] = arguments[0].decode("utf-8", "replace")
 
     titles.pop(os.getpid(), None)
@@ -170,97 +201,28 @@ def pids() -> list[int]:
     return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
 
 
-def _command_line(pid: int) -> list[bytes]:
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return file.read().split(b"\0")
-    except OSError:
-        return []
-
-
 def _parent_of(pid: int) -> int | None:
-    parent = _status(pid).get("PPid", "")
+    parent = status_of(pid).get("PPid", "")
     return int(parent) if parent.isdigit() else None
 
 
-def _status(pid: int) -> dict[str, str]:
-    """Return `/proc/PID/status` as a dict, empty for a process that is gone."""
-    try:
-        with open(f"/proc/{pid}/status") as file:
-            pairs = (line.partition(":") for line in file)
-            return {name: value.strip() for name, _, value in pairs}
-    except OSError:
-        return {}
-
-
-def _describe(pid: int) -> dict[str, Any] | None:
-    """Return what the kernel compares when one process wants to read another."""
-    facts = _status(pid)
-
-    if not facts:
-        return None
-
-    return {
-        "pid": pid,
-        "title": _command_line(pid)[0].decode("utf-8", "replace")[:80],
-        "uid": int(facts.get("Uid", "0").split()[1]),
-        "cap_effective": int(facts.get("CapEff", "0"), 16),
-        "cap_permitted": int(facts.get("CapPrm", "0"), 16),
-        "cap_bounding": int(facts.get("CapBnd", "0"), 16),
-        "no_new_privs": facts.get("NoNewPrivs") == "1",
-        "seccomp": int(facts.get("Seccomp", "0")),
-        "user_namespace": _link(f"/proc/{pid}/ns/user"),
-    }
-
-
-def _link(path: str) -> str | None:
-    try:
-        return os.readlink(path)
-    except OSError:
-        return None
-
-
-def _read_number(path: str) -> int | None:
-    try:
-        with open(path) as file:
-            return int(file.read())
-    except (OSError, ValueError):
-        return None
-
-
-def hidepid() -> str:
-    """Return the `hidepid` that /proc is mounted with, "" for none."""
-    try:
-        with open("/proc/self/mounts") as lines:
-            mounts = [line.split() for line in lines]
-    except OSError:
-        return ""
-
-    options = [fields[3] for fields in mounts if fields[1] == "/proc"]
-    words = options[-1].split(",") if options else []
-    hidden = [word.partition("=")[2] for word in words if word.startswith("hidepid=")]
-    return "" if hidden in ([], ["0"], ["off"]) else hidden[0]
-
-
-def container() -> str:
-    """Return "kubernetes", "container" or "": it decides which fix can be pasted."""
-    if "KUBERNETES_SERVICE_HOST" in os.environ:
-        return "kubernetes"
-
-    marks = ("/.dockerenv", "/run/.containerenv")
-    return "container" if any(os.path.exists(path) for path in marks) else ""
-
-
 def pyspy(program: str | None) -> dict[str, Any]:
-    """Return where py-spy is and which version it says it has."""
+    """Return where py-spy is, which version it says it has, and whether `setcap` was run on it."""
     if program is None:
         return {"pyspy": None, "pyspy_version": None}
+
+    has_capabilities = has_file_capabilities(program)
 
     try:
         done = subprocess.run(
             [program, "--version"], capture_output=True, text=True, timeout=5, check=False
         )
+        version = done.stdout.strip().rpartition(" ")[2] or None
     except (OSError, subprocess.TimeoutExpired):
-        return {"pyspy": shutil.which(program) or program, "pyspy_version": None}
+        version = None
 
-    return {"pyspy": program, "pyspy_version": done.stdout.strip().rpartition(" ")[2] or None}
+    return {
+        "pyspy": program,
+        "pyspy_version": version,
+        "pyspy_has_file_capabilities": has_capabilities,
+    }

@@ -2,7 +2,7 @@
 
 `/proc/PID/environ` is the environment of exec time. What a program sets later can be read only from
 inside, or from the variable `environ` in its memory, which neither stops the process nor runs
-anything in it, but needs ptrace rights. Layouts: little-endian ELF-64 (`man 5 elf`).
+anything in it, but needs the right to (see `remote.rights`). Layouts: little-endian ELF-64 (`man 5 elf`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dsray_inspect.agent.compat.launchers import RANK_VARIABLES
 from dsray_inspect.agent.compat.ray import RAYLET_PID_VARIABLE
 from dsray_inspect.agent.remote.gil import yield_gil
 from dsray_inspect.agent.remote.redaction import known_secrets, redact_pair
+from dsray_inspect.agent.remote.rights import denial
 
 _VARIABLES_AT_ONCE = 8
 _MAX_VARIABLES = 4096
@@ -53,9 +54,7 @@ def live_environ(pid: int) -> dict[str, str]:
         with open(f"/proc/{pid}/mem", "rb") as memory:
             return _read_variables(memory, _read_u64(memory, pointer_address))
     except PermissionError as error:
-        raise EnvironUnreadable(
-            "no ptrace right to read the process's memory", reason="no_ptrace"
-        ) from error
+        raise EnvironUnreadable(denial(pid), reason="no_ptrace") from error
     except FileNotFoundError as error:
         raise EnvironUnreadable(
             "the process is gone or not visible from here", reason="not_running"

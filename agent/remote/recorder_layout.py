@@ -16,6 +16,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from dsray_inspect.agent.remote.rights import denial
+
 LIBRARY = "libtorch_cpu.so"
 _TRIAL_S = 60.0
 _VERSION = 2
@@ -44,7 +46,7 @@ def torch_library(pid: int) -> tuple[str, int] | None:
                     if int(fields[2], 16) == 0:
                         return fields[5].strip(), int(fields[0].partition("-")[0], 16)
     except PermissionError as error:
-        raise LayoutUnknown("no right to read its memory map") from error
+        raise LayoutUnknown(denial(pid)) from error
     except OSError as error:
         raise LayoutUnknown("the process is gone or not visible from here") from error
 

@@ -13,6 +13,8 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dsray_inspect.agent.remote.rights import denial
+
 _MOST_BYTES = 64 << 20
 _TRIES = 4
 _MOSTLY = 0.5
@@ -42,7 +44,7 @@ def recorded_in(
     try:
         memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
     except PermissionError as error:
-        raise RecorderUnreadable("no ptrace right to read the process's memory") from error
+        raise RecorderUnreadable(denial(pid)) from error
     except OSError as error:
         raise RecorderUnreadable("the process is gone or not visible from here") from error
 

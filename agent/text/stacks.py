@@ -42,7 +42,7 @@ def stacks_text(snapshot: Snapshot, style: Style = PLAIN, *, full: bool = False)
     """Return the whole tree; `full` shows the frames that are otherwise folded."""
     writer = Writer(snapshot, style, full)
     lines = _aligned([*writer.driver(), *writer.controller(), *writer.workers()], style)
-    missing = unseen(snapshot)
+    missing = [*unseen(snapshot), *(f"note        {note}" for note in snapshot.notes)]
     return "\n".join([*lines, *(["", *missing] if missing else [])])
 
 

@@ -14,8 +14,7 @@ import msgspec
 
 from dsray_inspect.agent.commands.dashboards import PROMETHEUS, RAY_TARGETS
 from dsray_inspect.agent.commands.stacks import only_ranks
-from dsray_inspect.agent.doctor.fixes import KUBERAY_PTRACE, KUBERAY_SIDECAR
-from dsray_inspect.agent.doctor.report import SYS_PTRACE
+from dsray_inspect.agent.doctor.snippets import KUBERAY_PTRACE, kuberay_sidecar
 from dsray_inspect.agent.documents import RunList, RunRow
 from dsray_inspect.agent.explain import explain
 from dsray_inspect.agent.model import (
@@ -167,12 +166,12 @@ def logs() -> str:
 
 
 def env_unread() -> str:
-    from tests.unit.test_doctor import NO_MEMORY
+    from tests.unit.test_doctor import DENIED
 
     hung = with_workers("hung", env={}, rank=None)
     workers = tuple(
         msgspec.structs.replace(
-            worker, evidence=msgspec.structs.replace(worker.evidence, env=NO_MEMORY)
+            worker, evidence=msgspec.structs.replace(worker.evidence, env=DENIED)
         )
         for worker in hung.workers
     )
@@ -228,14 +227,16 @@ def verdicts() -> str:
     return "\n".join(verdict_line(one) for one in (hung, ended))
 
 
-def doctor(*, may_ptrace: bool) -> str:
-    from tests.unit.test_doctor import EVERY_CAP, denied, diagnosis, facts, node, process
+def doctor(*, is_allowed: bool) -> str:
+    from tests.unit.test_doctor import denied, diagnosis, facts, node, process
 
-    if may_ptrace:
-        return diagnosis_text(diagnosis(node(facts(me=process(1, uid=0, caps=EVERY_CAP)))))
+    pod = {"container": "kubernetes", "root_read_only": True}
+    me = process(1, uid=1000, cap_bounding=0, no_new_privs=True, seccomp=2)
 
-    me, target = process(1, uid=0, caps=EVERY_CAP & ~SYS_PTRACE), process(3, uid=0, caps=EVERY_CAP)
-    return diagnosis_text(diagnosis(node(denied(me=me, target=target))))
+    if is_allowed:
+        return diagnosis_text(diagnosis(node(facts(me=me, **pod))))
+
+    return diagnosis_text(diagnosis(node(denied(me=me, yama=1, **pod))))
 
 
 def dashboards() -> str:
@@ -272,11 +273,11 @@ EXAMPLES: Final[dict[str, Callable[[], str]]] = {
     "trace": lambda: trace("running", past=False),
     "trace past": lambda: trace("past", past=True, after_s=12),
     "serve": verdicts,
-    "doctor": lambda: doctor(may_ptrace=True),
-    "doctor without ptrace": lambda: doctor(may_ptrace=False),
+    "doctor": lambda: doctor(is_allowed=True),
+    "doctor under Yama": lambda: doctor(is_allowed=False),
     "dashboards": dashboards,
     "KubeRay SYS_PTRACE": lambda: KUBERAY_PTRACE,
-    "KubeRay sidecar": lambda: KUBERAY_SIDECAR.replace("{uid}", "1000"),
+    "KubeRay sidecar": lambda: kuberay_sidecar(1000),
 }
 
 

@@ -24,7 +24,6 @@ from dsray_inspect.agent.model import (
     WaitNode,
     Worker,
 )
-from dsray_inspect.agent.remote.pyspy import NEEDS_PTRACE
 from dsray_inspect.tui.source import Post
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "snapshots"
@@ -38,6 +37,7 @@ STEP: tuple[Phase, ...] = (
     "grad_reduce",
     "optimizer_step",
 )
+DENIED = "no ptrace access (the process runs as user 0, its reader as user 1000)"
 BUSY = "its main thread did not answer in 2.0 s: busy, or the GIL is held"
 PAST = History(
     from_ns=1_764_000_000_000_000_000,
@@ -156,7 +156,7 @@ def blind() -> list[Event]:
         state="unknown",
         cause=None,
         ranks=(),
-        summary=f"1 of 2 ranks could be seen: {NEEDS_PTRACE}.",
+        summary=f"1 of 2 ranks could be seen: {DENIED}.",
     )
 
     def unread(worker: Worker) -> Worker:
@@ -166,7 +166,7 @@ def blind() -> list[Event]:
         why = replace(
             worker.evidence,
             worker=BUSY,
-            stack=NEEDS_PTRACE,
+            stack=DENIED,
             env=BUSY,
             deepspeed=BUSY,
             collectives=BUSY,

@@ -95,8 +95,8 @@ def test_a_dump_is_parsed_and_labelled() -> None:
         ({}, "not_asked"),
         (dumped(), "not_running"),
         ({"stack": {"json": b"Error: permission denied"}}, "malformed"),
-        ({"stack": explain("Error: Permission denied")}, "no_ptrace"),
-        ({"stack": explain("Error: No such process")}, "not_running"),
+        ({"stack": explain("Error: Permission denied", 1)}, "no_ptrace"),
+        ({"stack": explain("Error: No such process", 1)}, "not_running"),
     ],
 )
 def test_why_there_is_no_stack(wire: dict[str, Any], reason: str) -> None:
@@ -107,7 +107,7 @@ def test_why_there_is_no_stack(wire: dict[str, Any], reason: str) -> None:
 
 def test_every_reason_that_remote_code_gives_is_known() -> None:
     given = {
-        explain(stderr)["reason"]
+        explain(stderr, 1)["reason"]
         for stderr in ("permission denied", "no such process", "unsupported version", "")
     } | {EnvironUnreadable("x").reason, "no_ptrace", "not_installed", "timeout", "not_asked"}
     assert given <= set(REASONS)

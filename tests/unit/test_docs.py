@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from dsray_inspect.agent.cli import COMMANDS
-from dsray_inspect.agent.doctor.fixes import KUBERAY_PTRACE, KUBERAY_SIDECAR
+from dsray_inspect.agent.doctor.snippets import KUBERAY_PTRACE, kuberay_sidecar
 from dsray_inspect.agent.errors import ExitCode
 from dsray_inspect.agent.model import Phase
 from tests.docs.commands import (
@@ -170,7 +170,7 @@ def test_every_link_leads_somewhere(page: str) -> None:
         assert not heading or heading in anchors(file), target
 
 
-@pytest.mark.parametrize("advice", [KUBERAY_PTRACE, KUBERAY_SIDECAR.replace("{uid}", "1000")])
+@pytest.mark.parametrize("advice", [KUBERAY_PTRACE, kuberay_sidecar(1000)])
 def test_the_readme_says_what_the_doctor_says(advice: str) -> None:
     assert advice in read("README.md")
 

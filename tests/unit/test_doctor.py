@@ -9,17 +9,16 @@ import msgspec
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from dsray_inspect.agent.doctor.facts import NodeCheck, ProcessRights
 from dsray_inspect.agent.doctor.fixes import fixes
 from dsray_inspect.agent.doctor.probe import examine, node_access
 from dsray_inspect.agent.doctor.report import (
     RUNGS,
-    SYS_PTRACE,
     ClusterReport,
     Diagnosis,
+    Fix,
     NodeAccess,
-    NodeCheck,
     Problem,
-    ProcessRights,
     Rung,
     summarize,
 )
@@ -31,17 +30,20 @@ from dsray_inspect.agent.launchers.ray.versions import Versions
 from dsray_inspect.agent.model import OK
 from dsray_inspect.agent.remote import doctor_probe
 from dsray_inspect.agent.remote.environ import EnvironUnreadable
-from dsray_inspect.agent.remote.pyspy import NEEDS_PTRACE, explain
+from dsray_inspect.agent.remote.pyspy import FILE_CAPABILITIES, explain
 from dsray_inspect.agent.text.doctor import diagnosis_text
 
 EVERY_CAP = (1 << 41) - 1
 DOCKERS_CAPS = 0xA80425FB
-NO_MEMORY = "no ptrace right to read the process's memory"
+DENIED = "no ptrace access (the process has capabilities that its reader lacks)"
+REFUSED = "refused (Operation not permitted)"
+OUTSIDE = ("stacks", "native_stacks", "memory", "environ")
 
 
 def process(pid: int = 10, *, uid: int = 1000, caps: int = 0, **more: Any) -> ProcessRights:
     given = {
         "title": "ray::RayTrainWorker",
+        "gid": uid,
         "cap_effective": caps,
         "cap_permitted": caps,
         "cap_bounding": caps or DOCKERS_CAPS,
@@ -66,7 +68,9 @@ def facts(**changes: Any) -> NodeCheck:
         "pyspy": "/opt/py-spy",
         "pyspy_version": "0.4.3",
         "stacks": OK,
+        "memory": OK,
         "environ": OK,
+        "environ_at_exec": OK,
         "sched": OK,
         "gpus": 0,
         "gpu_why": "no GPU here",
@@ -75,7 +79,8 @@ def facts(**changes: Any) -> NodeCheck:
 
 
 def denied(**changes: Any) -> NodeCheck:
-    return facts(**{"stacks": NEEDS_PTRACE, "environ": NO_MEMORY, "is_denied": True, **changes})
+    unread = dict.fromkeys(("stacks", "memory", "environ"), DENIED)
+    return facts(**{**unread, "is_denied": True, **changes})
 
 
 def node(
@@ -96,8 +101,13 @@ def handle(*, slots: int = 0, name: str = "node-a") -> NodeHandle:
 
 def prescribed(found: NodeCheck, **options: Any) -> tuple[str, str]:
     """Return what the only fix says is wrong, and what is to be pasted."""
-    (fix,) = fixes([node(found, **options)])
+    fix = only_fix(found, **options)
     return fix.what, "\n".join(fix.lines)
+
+
+def only_fix(found: NodeCheck, **options: Any) -> Fix:
+    (fix,) = fixes([node(found, **options)])
+    return fix
 
 
 def document(text: str) -> Any:
@@ -134,7 +144,7 @@ def test_the_summary_says_what_follows() -> None:
     assert "In-process reads answer there while a rank's main thread is free." in inside
 
     switched_off = msgspec.structs.replace(
-        node(denied()), rungs={**node(denied()).rungs, "2": Rung(state="off")}
+        node(denied()), rungs={**node(denied()).rungs, "in_process": Rung(state="off")}
     )
     assert "Ranks there cannot be inspected." in summarize((switched_off,), None)
     assert "Ranks there cannot be inspected." in summarize((node(denied(), inside="x"),), None)
@@ -150,7 +160,8 @@ def test_a_node_that_does_not_answer() -> None:
     (fix,) = fixes([silent])
     assert "does not answer" in fix.what
     assert silent.node_id in "\n".join(fix.lines)
-    assert silent.lacks == ("1", "2", "3", "3b")
+    assert silent.lacks == ("controller", "in_process", "stacks", "memory", "environ")
+    assert silent.rights is None
 
 
 def diagnosis(*nodes: NodeAccess, problem: Problem | None = None) -> Diagnosis:
@@ -191,7 +202,7 @@ def test_a_cluster_that_cannot_be_joined_is_a_problem() -> None:
     assert problem == Problem(
         exit_code=6, what="This environment cannot join it.", fix="Use its image."
     )
-    assert [report.rungs["2"].state for report in nodes] == ["no"]
+    assert [report.rungs["in_process"].state for report in nodes] == ["no"]
 
 
 @pytest.mark.parametrize(
@@ -225,29 +236,98 @@ def test_equal_or_unknown_versions_may_join(
 def test_everything_is_said_in_text() -> None:
     text = diagnosis_text(diagnosis(node(facts()), node(denied(yama=1), name="node-b")))
     assert "node-b: A process may read only its own descendants" in text
-    assert "ptrace_scope 1" in text
+    assert "Yama 1" in text
+    assert "smallest change: gives stacks, native stacks, memory reads and the environment" in text
     assert "\033" not in text
+
+
+# What each evidence source needs
+
+
+@pytest.mark.parametrize(
+    ("found", "works"),
+    [
+        (facts(), OUTSIDE),
+        (facts(process_vm_readv_call=REFUSED, me=process(seccomp=2)), OUTSIDE),
+        (facts(ptrace_call=REFUSED, me=process(seccomp=2)), ("stacks", "memory", "environ")),
+        (facts(target=process(tracer=77)), ("stacks", "memory", "environ")),
+        (facts(pyspy=None, stacks="py-spy is not installed"), ("memory", "environ")),
+        (facts(environ="its environ is not set"), ("stacks", "native_stacks", "memory")),
+        (denied(yama=1), ()),
+    ],
+)
+def test_what_each_evidence_source_needs(found: NodeCheck, works: tuple[str, ...]) -> None:
+    rungs = node(found).rungs
+    assert tuple(name for name in OUTSIDE if rungs[name].state == "ok") == works
+    assert all(rungs[name].why for name in OUTSIDE if rungs[name].state != "ok")
+
+
+def test_why_native_frames_are_missing() -> None:
+    filtered = facts(ptrace_call=REFUSED, me=process(seccomp=2))
+    assert node(filtered).rungs["native_stacks"].why == (
+        "a seccomp filter refuses ptrace, which stops the process"
+    )
+    sandboxed = facts(ptrace_call="refused (Function not implemented)")
+    assert "the kernel refuses ptrace" in node(sandboxed).rungs["native_stacks"].why
+    assert "gVisor" in prescribed(sandboxed)[1]
+
+    traced = facts(target=process(tracer=77))
+    assert node(traced).rungs["native_stacks"].why == "pid 77 already traces it"
+    assert "one tracer at a time" in prescribed(traced)[1]
+    assert summarize((node(filtered),), None).endswith("node-a: no native frames.")
+    assert diagnosis(node(filtered)).exit_code == 0
+
+
+def test_the_environment_of_the_start_is_better_than_none() -> None:
+    assert (
+        node(denied()).rungs["environ"].why.endswith("only the variables of its start can be read")
+    )
+    other = denied(environ_at_exec="/proc/3/environ cannot be read")
+    assert node(other).rungs["environ"].why == DENIED
+
+
+def test_the_rights_of_a_node() -> None:
+    restricted = process(uid=1000, caps=0, cap_bounding=0, no_new_privs=True, seccomp=2)
+    pod = facts(container="kubernetes", me=restricted, root_read_only=True, first_process="pause")
+    rights = node(pod).rights
+    assert rights is not None
+    assert (rights.uid, rights.gid, rights.capabilities) == (1000, 1000, ())
+    assert (rights.no_new_privs, rights.seccomp, rights.yama) == (True, "filter", None)
+    assert (rights.sees_ray, rights.shares_processes, rights.root_read_only) == (True, True, True)
+    assert rights.pod_security is not None
+    assert (rights.pod_security.level, rights.pod_security.at_most) == ("unknown", "restricted")
+    machine = node(facts()).rights
+    assert machine is not None
+    assert machine.pod_security is None
+
+    text = diagnosis_text(diagnosis(node(pod)))
+    assert "user 1000, no capabilities, no_new_privs, seccomp filter, no Yama" in text
+    assert "process namespace shared by the pod, with Ray, read-only root" in text
+    assert "Pod Security level unknown, at most restricted" in text
 
 
 # Yama
 
 
-def test_yama_1_wants_the_capability_or_an_admin() -> None:
+def test_yama_1_can_be_lifted_by_the_ranks_or_an_admin() -> None:
     what, lines = prescribed(denied(yama=1))
     assert "may read only its own descendants (kernel.yama.ptrace_scope=1)" in what
+    assert "prctl(0x59616D61, ctypes.c_ulong(-1), 0, 0, 0)" in lines
     assert "sysctl kernel.yama.ptrace_scope=0" in lines
+    assert "SYS_PTRACE" not in lines
 
 
-def test_yama_2_wants_the_capability() -> None:
-    what, _ = prescribed(denied(yama=2))
+def test_yama_2_wants_an_admin_or_the_capability() -> None:
+    what, lines = prescribed(denied(yama=2))
     assert "Only SYS_PTRACE may read other processes (kernel.yama.ptrace_scope=2)" in what
+    assert "sysctl kernel.yama.ptrace_scope=0" in lines
+    assert "prctl" not in lines
 
 
-@pytest.mark.parametrize(("caps", "scope"), [(0, "0"), (EVERY_CAP, "1")])
-def test_yama_3_lasts_until_the_machine_boots(caps: int, scope: str) -> None:
-    what, lines = prescribed(denied(yama=3, me=process(uid=0, caps=caps)))
+def test_yama_3_lasts_until_the_machine_boots() -> None:
+    what, lines = prescribed(denied(yama=3, me=process(uid=0, caps=EVERY_CAP)))
     assert "until the machine reboots (kernel.yama.ptrace_scope=3)" in what
-    assert f"ptrace_scope={scope} > /etc/sysctl.d/" in lines
+    assert "ptrace_scope=0 > /etc/sysctl.d/" in lines
     assert "sysctl kernel" not in lines
 
 
@@ -257,22 +337,41 @@ def test_yama_3_lasts_until_the_machine_boots(caps: int, scope: str) -> None:
 def test_another_user_is_told_which_to_be() -> None:
     other = denied(me=process(uid=1001), target=process(uid=1000))
     what, lines = prescribed(other)
-    assert "runs as user 1001 without SYS_PTRACE, the workers as user 1000" in what
-    assert "as user 1000" in lines
+    assert "runs as user 1001, the workers as user 1000" in what
+    assert "as user 1000, group 1000" in lines
 
     _, lines = prescribed(msgspec.structs.replace(other, container="container"))
-    assert lines.startswith("docker exec --user 1000 ")
+    assert lines.startswith("docker exec --user 1000:1000 ")
 
     _, lines = prescribed(msgspec.structs.replace(other, container="kubernetes"))
-    assert document(lines) == {"securityContext": {"runAsUser": 1000}}
+    assert document(lines) == {"securityContext": {"runAsUser": 1000, "runAsGroup": 1000}}
+
+
+def test_another_group_is_told_which_to_be() -> None:
+    what, _ = prescribed(denied(me=process(gid=0), target=process(gid=100)))
+    assert what == "dsray-inspect runs as group 0, the workers as group 100."
+
+
+def test_the_right_user_gains_nothing_while_yama_restricts() -> None:
+    other = denied(me=process(uid=1001), yama=1)
+    assert "and Yama restricts reading" in only_fix(other).what
+    assert only_fix(other).gives == ()
 
 
 def test_fewer_rights_than_ray() -> None:
-    what, lines = prescribed(
-        denied(me=process(uid=0, caps=DOCKERS_CAPS), target=process(uid=0, caps=EVERY_CAP))
-    )
-    assert "has CAP_SYS_PTRACE but dsray-inspect does not" in what
+    few = denied(me=process(uid=0, caps=DOCKERS_CAPS), target=process(uid=0, caps=EVERY_CAP))
+    what, lines = prescribed(few)
+    assert "has capabilities that dsray-inspect lacks" in what
     assert "with the same user and capabilities as Ray" in lines
+
+    _, lines = prescribed(msgspec.structs.replace(few, container="kubernetes"))
+    assert "kubectl exec" in lines
+
+
+def test_a_worker_that_is_not_dumpable() -> None:
+    what, lines = prescribed(denied(target=process(dumpable=False)))
+    assert "is not dumpable, so only SYS_PTRACE may read it" in what
+    assert "as root" in lines
 
 
 def test_another_user_namespace() -> None:
@@ -281,37 +380,72 @@ def test_another_user_namespace() -> None:
 
 
 def test_an_unnamed_refusal_is_not_explained_away() -> None:
-    what, lines = prescribed(denied(me=process(uid=0, caps=EVERY_CAP), container="container"))
+    unnamed = denied(me=process(uid=0, caps=EVERY_CAP), container="container")
+    what, lines = prescribed(unnamed)
     assert "AppArmor or SELinux may be the reason" in what
     assert "apparmor=unconfined" in lines
 
-
-# KubeRay
-
-
-def test_a_pod_without_the_capability() -> None:
-    what, lines = prescribed(denied(container="kubernetes", yama=1))
-    assert "SYS_PTRACE is missing" in what
-    (ray,) = document(lines)["template"]["spec"]["containers"]
-    assert ray["securityContext"] == {"capabilities": {"add": ["SYS_PTRACE"]}}
-    assert "RUN setcap cap_sys_ptrace+ep" in lines
+    labelled = msgspec.structs.replace(unnamed, security_label="docker-default (enforce)")
+    assert "AppArmor or SELinux (docker-default (enforce)) may be" in prescribed(labelled)[0]
 
 
-def test_root_in_a_pod_needs_no_file_capability() -> None:
-    root = process(uid=0, caps=DOCKERS_CAPS)
-    _, lines = prescribed(denied(container="kubernetes", yama=1, me=root, target=root))
-    assert document(lines)
-    assert "setcap" not in lines
+# Pods: the smallest change, and who admits it
 
 
-def test_a_pod_that_has_it_needs_it_for_the_program_only() -> None:
-    user = process(cap_bounding=DOCKERS_CAPS | SYS_PTRACE)
-    _, lines = prescribed(denied(container="kubernetes", yama=1, me=user))
-    assert "securityContext" not in lines
-    assert "RUN setcap" in lines
+@pytest.mark.parametrize(
+    ("changes", "level", "gives"),
+    [
+        ({"me": process(uid=1001)}, "restricted", OUTSIDE),
+        ({"me": process(uid=1001), "target": process(uid=0)}, "baseline", OUTSIDE),
+        ({"me": process(gid=0)}, "restricted", OUTSIDE),
+        ({"target": process(caps=DOCKERS_CAPS)}, "restricted", OUTSIDE),
+        ({"yama": 1}, "restricted", OUTSIDE),
+        ({"yama": 2}, "restricted", OUTSIDE),
+        (
+            {"yama": 1, "ptrace_call": REFUSED, "me": process(seccomp=2)},
+            "restricted",
+            ("stacks", "memory", "environ"),
+        ),
+        ({"target": process(dumpable=False)}, "privileged", OUTSIDE),
+        ({}, "privileged", OUTSIDE),
+    ],
+)
+def test_the_smallest_change_in_a_pod(
+    changes: dict[str, Any], level: str, gives: tuple[str, ...]
+) -> None:
+    fix = only_fix(denied(container="kubernetes", **changes))
+    assert (fix.admitted_at, fix.gives) == (level, gives)
+    assert only_fix(denied(**changes)).admitted_at is None
 
 
-def test_there_is_always_something_to_paste() -> None:
+def test_a_pod_is_told_of_the_capability_last() -> None:
+    lines = only_fix(denied(container="kubernetes", yama=1)).lines
+    text = "\n".join(lines)
+    assert text.index("prctl") < text.index("sysctl") < text.index("SYS_PTRACE")
+    start = next(number for number, line in enumerate(lines) if line.startswith("# RayCluster"))
+    (ray,) = document("\n".join(lines[start:]))["template"]["spec"]["containers"]
+    assert ray["securityContext"] == {"runAsUser": 0, "capabilities": {"add": ["SYS_PTRACE"]}}
+
+
+def test_native_frames_in_a_pod_need_another_filter() -> None:
+    filtered = facts(container="kubernetes", ptrace_call=REFUSED, me=process(seccomp=2))
+    fix = only_fix(filtered)
+    assert fix.what.startswith("Native stacks cannot be had: a seccomp filter refuses ptrace")
+    assert (fix.gives, fix.admitted_at) == (("native_stacks",), "restricted")
+    (ray,) = document("\n".join(fix.lines))["template"]["spec"]["containers"]
+    assert ray["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
+    text = diagnosis_text(diagnosis(node(filtered)))
+    assert (
+        "smallest change: gives native stacks, admitted at the Pod Security level restricted"
+        in text
+    )
+
+    docker = msgspec.structs.replace(filtered, container="container")
+    assert "seccomp=builtin" in prescribed(docker)[1]
+    assert "SystemCallFilter" in prescribed(msgspec.structs.replace(filtered, container=""))[1]
+
+
+def test_nobody_is_told_to_give_pyspy_capabilities() -> None:
     for container in ("", "container", "kubernetes"):
         for uid in (0, 1000):
             for bounding in (DOCKERS_CAPS, EVERY_CAP):
@@ -322,37 +456,41 @@ def test_there_is_always_something_to_paste() -> None:
                         what, lines = prescribed(ill)
                         assert what.endswith("."), what
                         assert lines.strip(), ill
+                        assert "setcap" not in lines
 
 
 def test_a_sidecar_that_does_not_share_rays_processes() -> None:
+    unseen = "no process of Ray's workers can be seen from here"
     hidden = facts(
         container="kubernetes",
         me=process(uid=1000),
         raylet=None,
         target=None,
-        stacks="no process of Ray's workers can be seen from here",
-        environ="no process of Ray's workers can be seen from here",
+        **dict.fromkeys(("stacks", "memory", "environ", "environ_at_exec"), unseen),
     )
-    what, lines = prescribed(hidden)
-    assert "another pid namespace" in what
-    spec = document(lines)["template"]["spec"]
+    fix = only_fix(hidden)
+    assert "another pid namespace" in fix.what
+    assert (fix.gives, fix.admitted_at) == (OUTSIDE, "restricted")
+    assert fix.lines[0].startswith("kubectl exec -it POD -c ")
+    spec = document("\n".join(fix.lines[1:]))["template"]["spec"]
     ray, ours = spec["containers"]
     assert spec["shareProcessNamespace"] is True
-    assert ours["securityContext"]["runAsUser"] == 1000
-    assert ours["securityContext"]["capabilities"]["add"] == ["SYS_PTRACE"]
+    assert ours["securityContext"] == {
+        "runAsUser": 1000,
+        "runAsNonRoot": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
     assert ray["volumeMounts"] == ours["volumeMounts"] == [{"name": "ray", "mountPath": "/tmp/ray"}]
     assert spec["volumes"] == [{"name": "ray", "emptyDir": {}}]
 
+    restricted_by_yama = msgspec.structs.replace(hidden, yama=1)
+    assert only_fix(restricted_by_yama).gives == ()
+
     _, lines = prescribed(msgspec.structs.replace(hidden, container="container"))
     assert "--pid=container:RAY" in lines
-
-
-def test_seccomp_in_a_pod_that_has_the_capability() -> None:
-    root = process(uid=0, caps=EVERY_CAP, seccomp=2)
-    what, lines = prescribed(denied(container="kubernetes", me=root, target=root))
-    assert "seccomp filter" in what
-    (ray,) = document(lines)["template"]["spec"]["containers"]
-    assert ray["securityContext"]["seccompProfile"] == {"type": "Unconfined"}
+    assert "SYS_PTRACE" not in lines
 
 
 # What is missing
@@ -377,6 +515,16 @@ def test_no_pyspy() -> None:
 
     _, lines = prescribed(denied(pyspy=None, yama=1))
     assert lines.startswith("/opt/python -m pip install py-spy\n")
+
+    read_only = facts(pyspy=None, stacks="py-spy is not installed", root_read_only=True)
+    assert "RUN python3 -m pip install py-spy" in prescribed(read_only)[1]
+
+
+def test_a_pyspy_with_file_capabilities() -> None:
+    broken = facts(stacks=FILE_CAPABILITIES, pyspy_version=None, pyspy_has_file_capabilities=True)
+    what, lines = prescribed(broken)
+    assert "capabilities (setcap) that this container may not have" in what
+    assert "setcap -r /opt/py-spy" in lines
 
 
 def test_a_pyspy_that_fails() -> None:
@@ -429,5 +577,5 @@ def test_a_refusal_is_told_by_its_reason(
         raise EnvironUnreadable("its memory does not read as expected")
 
     monkeypatch.setattr(doctor_probe, "live_environ", unreadable)
-    monkeypatch.setattr(doctor_probe, "dump", lambda *_: explain(stderr))
+    monkeypatch.setattr(doctor_probe, "dump", lambda *_: explain(stderr, os.getppid()))
     assert doctor_probe.attempts([os.getpid()], "py-spy", 1.0)["is_denied"] is is_denied
