@@ -158,6 +158,7 @@ RECORDER_KEYS: Annotated[
     ),
 ] = (
     "entries",
+    "pg_id",
     "process_group",
     "collective_seq_id",
     "time_created_ns",
@@ -169,6 +170,30 @@ RECORDER_KEYS: Annotated[
     "state",
     "timeout_ms",
 )
+RECORDER_STATUS: Annotated[
+    str,
+    Texts(
+        "The key of a dump under which each group says how far it has come.",
+        verified=("2.13.0",),
+        files=("torch/include/torch/csrc/distributed/c10d/FlightRecorder.hpp",),
+    ),
+] = "pg_status"
+RECORDER_ENQUEUED: Annotated[
+    str,
+    Texts(
+        "In a group's status: its newest collective.",
+        verified=("2.13.0",),
+        files=("torch/include/torch/csrc/distributed/c10d/FlightRecorder.hpp",),
+    ),
+] = "last_enqueued_collective"
+RECORDER_COMPLETED: Annotated[
+    str,
+    Texts(
+        "In a group's status: its newest collective that has ended.",
+        verified=("2.13.0",),
+        files=("torch/include/torch/csrc/distributed/c10d/FlightRecorder.hpp",),
+    ),
+] = "last_completed_collective"
 RECORDER_FINISHED: Annotated[
     tuple[str, ...],
     Convention("Values of `state` of a finished collective; gloo's stays `scheduled`."),

@@ -21,6 +21,7 @@ from dsray_inspect.agent.compat.torch import (
     RECORDER_MODULE,
 )
 from dsray_inspect.agent.remote.gil import yield_gil
+from dsray_inspect.agent.remote.recorder_state import agrees, recorder_status, state_of
 from dsray_inspect.agent.remote.unavailable import unavailable
 from dsray_inspect.agent.remote.worker import all_idle
 
@@ -43,13 +44,15 @@ def collectives(_actor: Any, request: dict[str, Any], so_far: dict[str, Any]) ->
     """Return the newest collectives of each process group, and the process's usual rhythm.
 
     `request`: `recorder`, "always" or "idle", and `max_pause_ms`. Reading holds the GIL for a
-    while, which a rank that stands still does not notice.
+    while, which a rank that stands still does not notice. `recorder_state` is None where the
+    entries must be read again next time.
     """
     may_pause = request["recorder"] == "always" and request["max_pause_ms"] >= READ_MS
 
     if not may_pause and not all_idle(so_far["threads"]):
         return no_collectives("the rank runs, and reading its recorder would stop it for a moment")
 
+    status = recorder_status()
     entries = recorded()
 
     if entries is None:
@@ -65,6 +68,7 @@ def collectives(_actor: Any, request: dict[str, Any], so_far: dict[str, Any]) ->
         "longest_gap_s": longest_gap_s(entries),
         "newest_age_s": newest_age_s(entries, now_s),
         "group_ranks": group_ranks(),
+        "recorder_state": state_of(status) if agrees(status, entries) else None,
     }
 
 

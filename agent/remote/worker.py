@@ -19,6 +19,7 @@ from dsray_inspect.agent.remote.engine_lookup import attempts, find_engine
 from dsray_inspect.agent.remote.environ import compare_environ
 from dsray_inspect.agent.remote.gil import yield_gil
 from dsray_inspect.agent.remote.locks import awaited_locks
+from dsray_inspect.agent.remote.recorder_state import recorder_status, state_of
 from dsray_inspect.agent.remote.threads import all_threads
 from dsray_inspect.agent.remote.training_health import health
 from dsray_inspect.agent.remote.unavailable import unavailable
@@ -31,12 +32,18 @@ _VERSIONED = ("ray", "torch", "deepspeed", "transformers", "accelerate")
 def process(_actor: Any, request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
     """Return the process's threads, its place in the group, and what it waits for.
 
-    `request`: `environment`, the `env_state` of an earlier answer, whose variables are known.
+    `request`: `environment` and `recorder_state`, of an earlier answer whose variables and
+    collectives are known.
     """
     threads = all_threads()
     yield_gil()
     locks = awaited_locks()
     env_state = hash(frozenset(os.environ.items()))
+    unchanged = {
+        "environment": env_state == request["environment"],
+        "collectives": request["recorder_state"] is not None
+        and request["recorder_state"] == state_of(recorder_status()),
+    }
     roots = {name: _root_of(name) for name in ("ray", "torch", "deepspeed")}
     return {
         "pid": os.getpid(),
@@ -45,7 +52,7 @@ def process(_actor: Any, request: dict[str, Any], _seen: dict[str, Any]) -> dict
         "identity": {name: os.environ[name] for name in _IDENTITY if name in os.environ},
         "locks": locks,
         "env_state": env_state,
-        "unchanged": ["environment"] if env_state == request["environment"] else [],
+        "unchanged": [name for name, is_so in unchanged.items() if is_so],
         "versions": {name: _version_of(name) for name in _VERSIONED if name in sys.modules},
         "roots": {**roots, "stdlib": os.path.dirname(os.__file__)},
     }

@@ -80,11 +80,14 @@ def _rank_report(answer: Wire, table: StackTable) -> RankReport:
         deepspeed=_part(get("deepspeed"), DeepSpeed),
         step=get("step"),
         health=_record(get("health"), TrainingHealth),
-        collectives=_unavailable(collectives) if entries is None else _collectives(entries, groups),
+        collectives=_absent(answer, "collectives")
+        if entries is None
+        else _collectives(entries, groups),
         groups=tuple(groups.values()),
         longest_gap_s=get("longest_gap_s"),
         newest_age_s=_newest_age_s(answer),
         arrivals=get("arrivals") or {},
+        recorder_state=get("recorder_state"),
         counters=_record(get("counters"), ActivityCounters),
         locks=tuple(msgspec.convert(lock, CompileLock) for lock in get("locks") or ()),
         versions=get("versions") or {},
@@ -216,6 +219,11 @@ def _environ(wire: Wire) -> Environ | Unavailable:
         return UNCHANGED
 
     return _part(wire.get("environ"), Environ)
+
+
+def _absent(wire: Wire, name: str) -> Unavailable:
+    """Return why a part of an answer is not there."""
+    return UNCHANGED if name in wire.get("unchanged", ()) else _unavailable(wire.get(name))
 
 
 def _part(wire: Wire | None, kind: type[T]) -> T | Unavailable:

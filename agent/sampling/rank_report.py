@@ -63,6 +63,8 @@ class RankReport(Record, frozen=True, kw_only=True):
     """Seconds since the newest entry of its flight recorder, messages between two ranks included."""
     arrivals: Mapping[str, Sequence[tuple[int, int]]] = {}
     """By process group: (sequence, Unix ns) of its newest collectives."""
+    recorder_state: int | None = None
+    """Equal as long as its flight recorder's entries are; see `remote.recorder_state`."""
     counters: ActivityCounters | None = None
     locks: tuple[CompileLock, ...] = ()
     versions: Mapping[str, str] = {}

@@ -1,11 +1,13 @@
 """The order of one sample: ask all actors at once, read from outside those that stay silent.
 
-Calls to the controller and all workers leave together. Processes that have not answered within
-`HEDGE_S` are also read from outside while their calls stay pending. After `ANSWER_S` a call is
-given up if what was read explains the silence: the process is stopped, its GIL is held, its main
-thread is in a task. A process that should answer, on a loaded machine, gets `PATIENCE_S`.
-One that was given up in the last sample is known to be silent: `AGAIN_S` is enough.
-Whether a GIL is held shows only in two dumps, so a second is taken of whoever seems to hold it.
+Calls to the controller and all workers leave together. Once `HEDGE_S` are over and no other answer
+has come for `LULL_S`, those that have not answered are also read from outside while their calls
+stay pending. That costs far more than an answer, and where many ranks share a CPU, one waits for
+another. After `ANSWER_S` a call is given up if what was read explains the silence: the process is
+stopped, its GIL is held, its main thread is in a task. A process that should answer, on a loaded
+machine, gets `PATIENCE_S`. One that was given up in the last sample is known to be silent:
+`AGAIN_S` is enough. Whether a GIL is held shows only in two dumps, so a second is taken of whoever
+seems to hold it.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from dsray_inspect.agent.stacks.unresponsive import explain_silence, gil_keeper
 from dsray_inspect.agent.unavailable import Unavailable
 
 HEDGE_S = 0.3
+LULL_S = 0.1
 ANSWER_S = 1.8
 AGAIN_S = 0.5
 PATIENCE_S = 6.0
@@ -68,7 +71,7 @@ class SamplePass:
         started = time.monotonic()
         self._send_calls()
         self._read_known_outside()
-        self._collect(HEDGE_S)
+        self._collect_while_answers_come(started)
         self._batch.take_done()
         self._read_producers()
         self._knock()
@@ -119,8 +122,7 @@ class SamplePass:
                     self._send(reads, row, (*controller_parts, *start), request)
             else:
                 parts = self._cache.parts(row.actor_id, ask)
-                env_state = self._cache.env_state(row.actor_id)
-                self._send(reads, row, parts, {**request, "environment": env_state})
+                self._send(reads, row, parts, request | self._cache.states(row.actor_id))
 
     def _keep_all(self, why: Unavailable) -> None:
         for row in self._living_rows():
@@ -137,6 +139,16 @@ class SamplePass:
             self._pending[row.actor_id] = (row, reads.send(row, parts, request))
         except CallFailed as failure:
             self._keep(row, failed_call(failure))
+
+    def _collect_while_answers_come(self, started: float) -> None:
+        """Take answers until all are there, or no other has come for a while."""
+        while self._pending:
+            pending = len(self._pending)
+            self._collect(LULL_S)
+            waited_s = time.monotonic() - started
+
+            if waited_s >= HEDGE_S and (len(self._pending) == pending or waited_s >= PATIENCE_S):
+                return
 
     @without_collector
     def _collect(self, timeout_s: float, *, could_answer_only: bool = False) -> None:

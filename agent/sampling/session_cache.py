@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
 from dsray_inspect.agent.launchers.base import Part
-from dsray_inspect.agent.model import DeepSpeed
+from dsray_inspect.agent.model import Collective, DeepSpeed, Group
 from dsray_inspect.agent.probes.install import tidy
 from dsray_inspect.agent.remote.flight_recorder import collectives
 from dsray_inspect.agent.remote.startup_artifacts import keepsakes
@@ -16,24 +17,53 @@ from dsray_inspect.agent.remote.worker import counters, deepspeed, environment, 
 from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
 from dsray_inspect.agent.sampling.process_probe import NOT_DUMPED, NOT_PROBED, Environ, StackDump
 from dsray_inspect.agent.sampling.rank_report import RankReport
+from dsray_inspect.agent.unavailable import Unavailable
 
 DRIVER_S = 5.0
 """How old the driver's stack may be in a session that takes one sample after another."""
 
 
-class SessionCache:
-    """The engine, the step and the environment of each rank, by actor id, and the stack of
-    each driver.
+class KeptCollectives(NamedTuple):
+    """What a rank's recorder held when it was read."""
 
-    Finding the engine may stop a rank for a moment, redacting its variables takes longer than
-    the rest of a sample, and a py-spy for the driver longest of all; none of these changes
-    from one sample to the next, as a rule.
+    read_at: float
+    """By the monotonic clock."""
+    state: int
+    collectives: tuple[Collective, ...]
+    groups: tuple[Group, ...]
+    newest_age_s: float | None
+    longest_gap_s: float | None
+    arrivals: Mapping[str, Sequence[tuple[int, int]]]
+
+    def now(self) -> dict[str, Any]:
+        """Return it as fields of a report: the same entries, which have become older."""
+        older_s = time.monotonic() - self.read_at
+        return {
+            "collectives": tuple(
+                msgspec.structs.replace(entry, age_s=entry.age_s + older_s)
+                for entry in self.collectives
+            ),
+            "groups": self.groups,
+            "newest_age_s": None if self.newest_age_s is None else self.newest_age_s + older_s,
+            "longest_gap_s": self.longest_gap_s,
+            "arrivals": self.arrivals,
+        }
+
+
+class SessionCache:
+    """The engine, the step, the environment and the collectives of each rank, by actor id, and
+    the stack of each driver.
+
+    Finding the engine may stop a rank for a moment, redacting its variables and reading a full
+    recorder take longer than the rest of a sample, and a py-spy for the driver longest of all;
+    none of these changes from one sample of a hang to the next, as a rule.
     """
 
     def __init__(self) -> None:
         self._engines: dict[str, DeepSpeed] = {}
         self._environs: dict[str, tuple[int | None, Environ]] = {}
         self._steps: dict[str, tuple[int, float]] = {}
+        self._collectives: dict[str, KeptCollectives] = {}
         self._drivers: dict[str, tuple[float, StackDump]] = {}
         self.silent: frozenset[str] = frozenset()
         """The actors that did not answer in the last sample."""
@@ -52,10 +82,13 @@ class SessionCache:
         )
         return [part for is_wanted, part in wanted if is_wanted]
 
-    def env_state(self, actor_id: str) -> int | None:
-        """Return what a rank's variables were known by; see `remote.worker.process`."""
-        known = self._environs.get(actor_id)
-        return known[0] if known else None
+    def states(self, actor_id: str) -> dict[str, int | None]:
+        """Return by what a rank's variables and collectives were known; see `remote.worker.process`."""
+        environ, collectives = self._environs.get(actor_id), self._collectives.get(actor_id)
+        return {
+            "environment": environ[0] if environ else None,
+            "recorder_state": collectives.state if collectives else None,
+        }
 
     def needs_driver(self, job_id: str, request: SampleRequest) -> bool:
         """Return whether a job's driver must be dumped, or its stack is known from a moment ago."""
@@ -83,7 +116,29 @@ class SessionCache:
         elif report.environ.reason == "unchanged":
             known["environ"] = self._environs[actor_id][1]
 
+        known |= self._kept_collectives(actor_id, report)
         return msgspec.structs.replace(report, **known) if known else report
+
+    def _kept_collectives(self, actor_id: str, report: RankReport) -> dict[str, Any]:
+        """Keep the collectives that a rank has read; return those that it has not read again."""
+        if isinstance(report.collectives, Unavailable):
+            is_unchanged = report.collectives.reason == "unchanged"
+            return self._collectives[actor_id].now() if is_unchanged else {}
+
+        self._collectives.pop(actor_id, None)
+
+        if report.recorder_state is not None:
+            self._collectives[actor_id] = KeptCollectives(
+                read_at=time.monotonic(),
+                state=report.recorder_state,
+                collectives=report.collectives,
+                groups=report.groups,
+                newest_age_s=report.newest_age_s,
+                longest_gap_s=report.longest_gap_s,
+                arrivals=report.arrivals,
+            )
+
+        return {}
 
     def _kept_step(self, actor_id: str, report: RankReport) -> int | None:
         """Return the step that a rank is still at, as it has not run since that was read."""

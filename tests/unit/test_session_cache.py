@@ -33,6 +33,25 @@ ENGINE = {
 }
 ENVIRON: dict[str, Any] = {"variables": {"A": "1"}, "set_after_exec": [], "from_parent": None}
 ENV: dict[str, Any] = {"environ": ENVIRON, "env_state": 5}
+COLLECTIVES: dict[str, Any] = {
+    "collectives": [
+        {
+            "group": "default_pg",
+            "sequence": 7,
+            "operation": "all_reduce",
+            "sizes": [[4]],
+            "dtype": "float",
+            "age_s": 2.5,
+            "finished": False,
+            "timeout_s": 1800.0,
+        }
+    ],
+    "group_ranks": {"default_pg": {"first": 0, "end": 2, "stride": 1}},
+    "arrivals": {},
+    "longest_gap_s": 0.4,
+    "newest_age_s": 2.5,
+    "recorder_state": 9,
+}
 FAILED = Unavailable(reason="failed", detail="no frame")
 NO_ENGINE = msgspec.to_builtins(FAILED)
 DUMP = b'[{"thread_name": "MainThread", "frames": []}]'
@@ -82,9 +101,9 @@ def test_the_engine_is_asked_for_once() -> None:
 
 def test_variables_that_are_the_same_are_not_read_again() -> None:
     known = SessionCache()
-    assert known.env_state("a") is None
+    assert known.states("a") == {"environment": None, "recorder_state": None}
     completed(known, answer(**ENV))
-    assert known.env_state("a") == 5
+    assert known.states("a")["environment"] == 5
     again = completed(known, answer(unchanged=["environment"], env_state=5))
     assert isinstance(again.environ, Environ)
     assert again.environ.variables == {"A": "1"}
@@ -124,3 +143,23 @@ def driver_stack(known: SessionCache, told: dict[str, Any]) -> StackDump | Unava
     )
     known.complete_driver(observation)
     return observation.driver.stack
+
+
+def test_collectives_that_are_the_same_are_not_read_again_but_become_older(clock: Clock) -> None:
+    known = SessionCache()
+    assert known.states("a")["recorder_state"] is None
+    completed(known, answer(**COLLECTIVES))
+    assert known.states("a")["recorder_state"] == 9
+    clock.now += 10
+    again = completed(known, answer(unchanged=["collectives"]))
+    assert not isinstance(again.collectives, Unavailable)
+    assert [(entry.sequence, entry.age_s) for entry in again.collectives] == [(7, 12.5)]
+    assert (again.newest_age_s, again.longest_gap_s) == (12.5, 0.4)
+    assert [group.ranks for group in again.groups] == [(0, 1)]
+
+
+def test_collectives_without_a_state_are_read_again() -> None:
+    known = SessionCache()
+    completed(known, answer(**COLLECTIVES))
+    completed(known, answer(**{**COLLECTIVES, "recorder_state": None}))
+    assert known.states("a")["recorder_state"] is None
