@@ -175,7 +175,7 @@ RECORDER_STATUS: Annotated[
     Texts(
         "The key of a dump under which each group says how far it has come.",
         verified=("2.13.0",),
-        files=("torch/include/torch/csrc/distributed/c10d/FlightRecorder.hpp",),
+        files=("torch/include/torch/csrc/distributed/c10d/FlightRecorderDetail.hpp",),
     ),
 ] = "pg_status"
 RECORDER_ENQUEUED: Annotated[
@@ -183,7 +183,7 @@ RECORDER_ENQUEUED: Annotated[
     Texts(
         "In a group's status: its newest collective.",
         verified=("2.13.0",),
-        files=("torch/include/torch/csrc/distributed/c10d/FlightRecorder.hpp",),
+        files=("torch/include/torch/csrc/distributed/c10d/FlightRecorderDetail.hpp",),
     ),
 ] = "last_enqueued_collective"
 RECORDER_COMPLETED: Annotated[
@@ -191,7 +191,7 @@ RECORDER_COMPLETED: Annotated[
     Texts(
         "In a group's status: its newest collective that has ended.",
         verified=("2.13.0",),
-        files=("torch/include/torch/csrc/distributed/c10d/FlightRecorder.hpp",),
+        files=("torch/include/torch/csrc/distributed/c10d/FlightRecorderDetail.hpp",),
     ),
 ] = "last_completed_collective"
 RECORDER_FINISHED: Annotated[
