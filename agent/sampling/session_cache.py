@@ -19,6 +19,8 @@ from dsray_inspect.agent.sampling.process_probe import NOT_DUMPED, NOT_PROBED, E
 from dsray_inspect.agent.sampling.rank_report import RankReport
 from dsray_inspect.agent.unavailable import Unavailable
 
+SEARCH_S = 5.0
+"""How soon an engine is searched for again that was not there: a search holds the rank's GIL."""
 DRIVER_S = 5.0
 """How old the driver's stack may be in a session that takes one sample after another."""
 
@@ -62,6 +64,8 @@ class SessionCache:
     def __init__(self) -> None:
         self._engines: dict[str, DeepSpeed] = {}
         self._environs: dict[str, tuple[int | None, Environ]] = {}
+        self._searches: dict[str, tuple[float, Unavailable]] = {}
+        """When an engine was searched for in vain, and what was said then."""
         self._steps: dict[str, tuple[int, float]] = {}
         self._collectives: dict[str, KeptCollectives] = {}
         self._drivers: dict[str, tuple[float, StackDump]] = {}
@@ -70,7 +74,8 @@ class SessionCache:
 
     def parts(self, actor_id: str, request: SampleRequest) -> list[Part]:
         """Return what a rank is asked to read of itself."""
-        engine: Part = step if actor_id in self._engines else deepspeed
+        search = self._search(actor_id)
+        engine: Part = deepspeed if search is None and actor_id not in self._engines else step
         wanted = (
             (True, process),
             (request.counters, counters),
@@ -102,11 +107,12 @@ class SessionCache:
         if isinstance(report.deepspeed, DeepSpeed):
             self._engines[actor_id] = report.deepspeed
         elif report.deepspeed.reason != "not_asked":
-            if actor_id in self._engines:
-                known["deepspeed"] = self._engines[actor_id]
+            known["deepspeed"] = self._known_engine(actor_id, report.deepspeed)
 
             if report.step is None:
                 known["step"] = self._kept_step(actor_id, report)
+            else:
+                self._searches.pop(actor_id, None)  # an engine is at work by now
 
         if report.step is not None:
             self._steps[actor_id] = (report.step, time.monotonic())
@@ -118,6 +124,24 @@ class SessionCache:
 
         known |= self._kept_collectives(actor_id, report)
         return msgspec.structs.replace(report, **known) if known else report
+
+    def _search(self, actor_id: str) -> Unavailable | None:
+        """Return what was said when an engine was searched for a moment ago, in vain."""
+        searched_at, why = self._searches.get(actor_id, (0.0, None))
+        return why if time.monotonic() - searched_at < SEARCH_S else None
+
+    def _known_engine(self, actor_id: str, why: Unavailable) -> DeepSpeed | Unavailable:
+        """Return the engine as it was found before, else why there is none."""
+        if actor_id in self._engines:
+            return self._engines[actor_id]
+
+        search = self._search(actor_id)
+
+        if search is not None:
+            return search
+
+        self._searches[actor_id] = (time.monotonic(), why)
+        return why
 
     def _kept_collectives(self, actor_id: str, report: RankReport) -> dict[str, Any]:
         """Keep the collectives that a rank has read; return those that it has not read again."""

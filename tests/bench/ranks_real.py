@@ -67,7 +67,7 @@ def text_of(size: int, costs: list[Cost]) -> str:
 
 
 def costs_of(ranks: int, repeats: int) -> list[Cost]:
-    with Cluster(num_cpus=8, num_gpus=0) as cluster:
+    with Cluster(num_cpus=8, num_gpus=0, warm=True) as cluster:
         job = hung(cluster, ranks)
 
         with Attached(cluster, job) as attached:

@@ -18,7 +18,9 @@ HANGS_AT = 6
 @pytest.fixture(scope="module")
 def hung_actors(cluster: Cluster) -> Iterator[Job]:
     """Three actors set their own variables and train; rank 1 sleeps, and a rollout actor waits."""
-    job = cluster.submit("--fault-rank", "1", "--fault-step", str(HANGS_AT), script="actors.py")
+    job = cluster.submit(
+        "--fault-rank", "1", "--fault-step", str(HANGS_AT), script="actors.py", cold=True
+    )
     job.wait_until_step(1, HANGS_AT - 1)
     job.wait_until_stuck(ranks=RANKS)
     yield job
@@ -64,7 +66,7 @@ def test_nothing_runs_in_the_actors(cluster: Cluster, hung_actors: Job) -> None:
 
 
 def test_a_world_whose_runtime_env_has_its_place_is_healthy(cluster: Cluster) -> None:
-    job = cluster.submit("--by", "runtime-env", script="actors.py")
+    job = cluster.submit("--by", "runtime-env", script="actors.py", cold=True)
 
     for rank in range(RANKS):
         job.wait_until_step(rank, 3)

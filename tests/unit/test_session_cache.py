@@ -163,3 +163,22 @@ def test_collectives_without_a_state_are_read_again() -> None:
     completed(known, answer(**COLLECTIVES))
     completed(known, answer(**{**COLLECTIVES, "recorder_state": None}))
     assert known.states("a")["recorder_state"] is None
+
+
+def test_an_engine_that_was_not_there_is_searched_for_again_after_a_while(clock: Clock) -> None:
+    known = SessionCache()
+    assert "deepspeed" in names(known)
+    first = completed(known, answer())
+    clock.now += 1
+    assert "step" in names(known)
+    other = msgspec.to_builtins(Unavailable(reason="failed", detail="no search"))
+    assert completed(known, answer(deepspeed=other)).deepspeed == first.deepspeed
+    clock.now += session_cache.SEARCH_S
+    assert "deepspeed" in names(known)
+
+
+def test_an_engine_that_is_seen_at_work_is_searched_for_at_once(clock: Clock) -> None:
+    known = SessionCache()
+    completed(known, answer())
+    completed(known, answer(step=4))
+    assert "deepspeed" in names(known)

@@ -1,9 +1,10 @@
-"""Workers of Ray that need not import torch and DeepSpeed again: they are forked, not started.
+"""Workers of Ray that need not import torch again: they are forked, not started.
 
 Starting a job costs 26 s of CPU, most of it imports in nine processes; forked ones take 12 s. A
 cluster that is `warm` has one process that has imported them. A job whose runtime environment
 names `py_executable` has its workers forked there, with the arguments, the environment and the
-files that Ray gave them. Tests of a job's start submit it `cold`.
+files that Ray gave them. Tests of a job's start, and those for which it counts whether an actor has torch
+loaded, submit it `cold`.
 """
 
 from __future__ import annotations

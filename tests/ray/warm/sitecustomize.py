@@ -32,15 +32,15 @@ MODULES = (
     "requests",
     "rich.console",
     "tensorboardX",
-    "torch._dynamo",
+    "torch._dynamo.testing",
+    "torch._inductor.compile_fx",
     "torch.utils.data",
     "tqdm.auto",
-    "deepspeed.module_inject.auto_ep_config",
-    "deepspeed.runtime.zero.muon.muon_optimizer",
 )
 """What takes the processes of a run their time, as `python -X importtime` shows it.
 
-Ray is not among it: its C++ side reads the environment when it is loaded.
+Ray is not among it: its C++ side reads the environment when it is loaded. Nor is DeepSpeed: most of
+its time is torch's, and whether it is imported says something of a rank.
 """
 PR_SET_MM, PR_SET_MM_MAP = 35, 14
 PLACES = {"start_code": 26, "end_code": 27, "start_data": 45, "end_data": 46, "start_brk": 47}
