@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,6 +35,8 @@ class ActorCalls:
 
     def __init__(self, address: str) -> None:
         self._ray = start_driver(address)
+        self._handles: dict[str, tuple[bytes, Any]] = {}
+        """By actor id: the record that a handle was made from, and the handle."""
 
     def close(self) -> None:
         """Leave the cluster; where its GCS is silent, Ray would wait for that without end."""
@@ -58,16 +61,25 @@ class ActorCalls:
         Raises:
             CallFailed: this Ray does not let us make a handle.
         """
-        try:
-            handle = forge_handle(process)
-        except Exception as error:
-            raise CallFailed(
-                f"this Ray gives no handle: {type(error).__name__}: {error}"
-            ) from error
-
-        return handle.__ray_call__.remote(
-            run, [(part.__name__, packed(part)) for part in parts], request
+        return self._handle(process).__ray_call__.remote(
+            Packed(packed(run)), [(part.__name__, packed(part)) for part in parts], request
         )
+
+    def _handle(self, process: ProcessHandle) -> Any:
+        """Return the handle of an actor, made once for each record of it."""
+        record, handle = self._handles.get(process.actor_id, (b"", None))
+
+        if handle is None or record != process.raw:
+            try:
+                handle = forge_handle(process)
+            except Exception as error:
+                raise CallFailed(
+                    f"this Ray gives no handle: {type(error).__name__}: {error}"
+                ) from error
+
+            self._handles[process.actor_id] = process.raw, handle
+
+        return handle
 
     def start_reader(self, node_id: str, reader_class: type) -> Any:
         """Start an actor of ours on a node; it ends with this process."""
@@ -110,6 +122,16 @@ class ActorCalls:
 
         late = isinstance(answer, dict) and answer.get("late")
         return CallFailed("its answer came too late") if late else answer
+
+
+class Packed:
+    """A function that was pickled by value once: what is pickled for each call are its bytes."""
+
+    def __init__(self, code: bytes) -> None:
+        self._code = code
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pickle.loads, (self._code,)
 
 
 @functools.cache
