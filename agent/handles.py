@@ -31,6 +31,7 @@ class JobHandle(Row, frozen=True, kw_only=True):
     entrypoint: str
     namespace: str
     driver_pid: int
+    """0 where there is no driver."""
     driver_ip: str
     driver_node_id: str
     is_dead: bool

@@ -102,11 +102,7 @@ def assemble(
             state=job_state(observation),
         ),
         run=run_of(observation),
-        driver=Driver(
-            pid=observation.job.driver_pid,
-            node_ip=observation.job.driver_ip,
-            waiting_on=driver_waits_on(driver_seen.threads),
-        ),
+        driver=driver_of(observation.job, driver_seen),
         controller=controller_of(observation, controller_seen),
         nodes=nodes_of(observation),
         workers=tuple(member.worker for member in members),
@@ -149,8 +145,16 @@ def job_state(observation: Observation) -> str:
     return status if status in ENDINGS else "FINISHED"
 
 
+def driver_of(job: JobHandle, seen: ThreadDump) -> Driver | None:
+    if not job.driver_pid:
+        return None
+
+    waiting_on = driver_waits_on(seen.threads)
+    return Driver(pid=job.driver_pid, node_ip=job.driver_ip, waiting_on=waiting_on)
+
+
 def driver_notes(observation: Observation, seen: ThreadDump) -> list[str]:
-    if observation.job.is_dead or seen.threads:
+    if observation.job.is_dead or not observation.job.driver_pid or seen.threads:
         return []
 
     return [f"The driver's stack was not seen: {seen.why}."]

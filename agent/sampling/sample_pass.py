@@ -282,7 +282,7 @@ class SamplePass:
             if has_gpus or self._readers.is_own(row.node_id):
                 self._batch.want_gpus(row.node_id)
 
-        if not job.is_dead:
+        if job.driver_pid and not job.is_dead:
             # Of a driver without a living run, what it does now is all there is to go by.
             actors = self._observation.actors
             alone = actors is None or not actors.alive

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from pathlib import Path
 from typing import Any, get_args
@@ -50,6 +51,29 @@ def test_there_are_as_many_as_promised() -> None:
     assert len(catalog.CASES) - len(healthy) >= 30
     assert len(healthy) >= 12
     assert len({case.name for case in catalog.CASES}) == len(catalog.CASES)
+
+
+def test_every_case_is_a_fault_that_its_script_describes() -> None:
+    for script in {case.script for case in catalog.CASES}:
+        faults = {case.fault for case in catalog.CASES if case.script == script}
+        assert faults | {"none"} == described(script) | {"none"}, script
+
+
+def described(script: str) -> set[str]:
+    """Return the keys of a script's `FAULTS`; the script itself needs what its job has."""
+    tree = ast.parse((Path(catalog.__file__).parent / "jobs" / script).read_text())
+    [table] = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FAULTS"
+    ]
+    return set(ast.literal_eval(table))
+
+
+def test_the_page_counts_them() -> None:
+    healthy = sum(case.is_healthy for case in catalog.CASES)
+    counted = f"{len(catalog.CASES) - healthy} faults, {healthy} healthy jobs"
+    assert counted in (Path(__file__).parents[2] / "docs" / "faults.md").read_text()
 
 
 def test_a_seed_draws_the_same_places_again() -> None:

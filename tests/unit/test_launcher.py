@@ -1,12 +1,10 @@
-"""A launcher that is not Ray: two processes on this machine, and no way into them."""
+"""A launcher that is not Ray: two processes on this machine, no driver, and no way in."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
@@ -19,8 +17,8 @@ from dsray_inspect.agent.handles import (
     ProcessHandle,
     RunHandle,
 )
-from dsray_inspect.agent.launchers.base import CallFailed, InProcessReads, Launcher, Layout
-from dsray_inspect.agent.launchers.start import Milestones, StartFacts
+from dsray_inspect.agent.launchers.base import Launcher, Layout
+from dsray_inspect.agent.launchers.this_machine import LOOPBACK, ThisMachine
 from dsray_inspect.agent.sampling.observation import SampleRequest
 from dsray_inspect.agent.sampling.sampler import Sampler
 from dsray_inspect.agent.startup.reader import StartReader
@@ -29,22 +27,6 @@ from dsray_inspect.agent.unavailable import Unavailable
 HERE = "this-machine"
 NO_WAY_IN = Unavailable(reason="disabled", detail="processes of this launcher cannot be asked")
 NO_START = Unavailable(reason="not_asked", detail="this launcher keeps no times")
-
-
-class ThisMachine:
-    """Starts readers nowhere: everything is on this machine."""
-
-    def node_id(self) -> str:
-        return HERE
-
-    def start_reader(self, node_id: str, reader_class: type) -> Any:
-        raise CallFailed(f"no reader is started on {node_id}")
-
-    def ask_reader(self, reader: Any, method: str, request: dict[str, Any]) -> Any:
-        raise CallFailed("there is no reader")
-
-    def answers(self, references: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
-        return {}
 
 
 class LocalLauncher:
@@ -59,8 +41,8 @@ class LocalLauncher:
             submission_id=None,
             entrypoint="train.py",
             namespace="",
-            driver_pid=os.getpid(),
-            driver_ip="127.0.0.1",
+            driver_pid=0,
+            driver_ip=LOOPBACK,
             driver_node_id=HERE,
             is_dead=False,
             started_at=0.0,
@@ -77,9 +59,10 @@ class LocalLauncher:
                     state=ALIVE,
                     pid=pid,
                     node_id=HERE,
-                    node_ip="127.0.0.1",
+                    node_ip=LOOPBACK,
                     runtime_env_vars={},
                     started_at=0.0,
+                    rank=number,
                 )
                 for number, pid in enumerate(pids)
             ),
@@ -98,22 +81,22 @@ class LocalLauncher:
         return job, run
 
     def layout(self, job: JobHandle, run: RunHandle | None, *, helpers: bool = False) -> Layout:
-        node = NodeHandle(node_id=HERE, ip="127.0.0.1", hostname="me", alive=True, resources={})
+        node = NodeHandle(node_id=HERE, ip=LOOPBACK, hostname="me", alive=True, resources={})
         return Layout(nodes=[node])
 
     def running_tasks(self, job: JobHandle) -> None:
         return None
 
-    def in_process(self, run: RunHandle | None = None) -> InProcessReads | Unavailable:
+    def in_process(self, run: RunHandle | None = None) -> Unavailable:
         return NO_WAY_IN
 
     def node_readers(self) -> ThisMachine:
-        return ThisMachine()
+        return ThisMachine(HERE)
 
-    def start(self, job: JobHandle, run: RunHandle) -> StartFacts | Unavailable:
+    def start(self, job: JobHandle, run: RunHandle) -> Unavailable:
         return NO_START
 
-    def start_from_log(self, run: RunHandle) -> Milestones | None:
+    def start_from_log(self, run: RunHandle) -> None:
         return None
 
 
@@ -150,9 +133,10 @@ def test_ranks_without_a_way_in_are_read_from_outside(launcher: Launcher) -> Non
     pids = [process.pid for process in found.actors.workers] if found.actors else []
     assert all(observation.process(HERE, pid).state is not None for pid in pids)
 
-    workers = assemble(observation).snapshot.workers
-    assert [worker.pid for worker in workers] == pids
-    assert {worker.evidence.worker for worker in workers} == {str(NO_WAY_IN)}
+    snapshot = assemble(observation).snapshot
+    assert [(worker.rank, worker.pid) for worker in snapshot.workers] == list(enumerate(pids))
+    assert {worker.evidence.worker for worker in snapshot.workers} == {str(NO_WAY_IN)}
+    assert (snapshot.driver, snapshot.notes) == (None, ())
 
 
 def test_a_start_that_nobody_keeps_is_said(launcher: Launcher) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
@@ -18,36 +16,17 @@ from dsray_inspect.agent.handles import (
     ProcessHandle,
     RunHandle,
 )
-from dsray_inspect.agent.launchers.base import CallFailed, Layout
+from dsray_inspect.agent.launchers.base import Layout
 from dsray_inspect.agent.launchers.local.worlds import TorchProcess, World, worlds_of
 from dsray_inspect.agent.launchers.start import Milestones
+from dsray_inspect.agent.launchers.this_machine import LOOPBACK, ThisMachine
 from dsray_inspect.agent.remote.rank_processes import is_running, torch_processes
 from dsray_inspect.agent.unavailable import Unavailable
 
-LOOPBACK = "127.0.0.1"
 NO_DOOR = Unavailable(
     reason="no_door", detail="nothing can be run inside a process that Ray did not start"
 )
 NO_START = Unavailable(reason="not_asked", detail="outside Ray nobody keeps how a run started")
-
-
-class ThisMachine:
-    """Everything is on this machine, so no reader is started anywhere."""
-
-    def __init__(self, node_id: str) -> None:
-        self._node_id = node_id
-
-    def node_id(self) -> str:
-        return self._node_id
-
-    def start_reader(self, node_id: str, reader_class: type) -> Any:
-        raise CallFailed(f"{node_id} is not this machine")
-
-    def ask_reader(self, reader: Any, method: str, request: dict[str, Any]) -> Any:
-        raise CallFailed("this machine is read without a reader")
-
-    def answers(self, references: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
-        return {}
 
 
 class LocalLauncher:
