@@ -1,0 +1,3 @@
+from __future__ import annotations
+class Publisher:  # placeholder while the rest is tried
+    hint: tuple[str, ...] = ()
