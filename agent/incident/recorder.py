@@ -75,12 +75,10 @@ class Recorder:
             current = settle(self._stream, candidate, self._request).snapshot
 
             while not (current.job.has_ended or self._writer.is_full):
-                left_s = until - time.monotonic()
-
-                if left_s <= 0:
+                if until - time.monotonic() < _APART_S:
                     break
 
-                time.sleep(min(_APART_S, left_s))
+                time.sleep(_APART_S)
                 candidate = self._stream.refreshed(candidate)
                 current = sample(self._stream, candidate, self._request)
         except (InspectError, KeyboardInterrupt, LimitPassed) as error:
