@@ -150,6 +150,9 @@ class RecordDocument(Record, frozen=True, kw_only=True):
     left_out: tuple[str, ...]
     """What is not in the file, and why."""
     redacted: tuple[str, ...]
+    """The names whose values were hidden because they are secret."""
+    replaced: tuple[str, ...]
+    """How many names of each kind have a pseudonym; none without `--public`."""
     ended_early: str | None
     """Why there are fewer samples than were asked for."""
 

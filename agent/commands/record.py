@@ -54,9 +54,7 @@ _MOST_S: Final = 3600.0
 )
 @local_option
 @common_options
-def command(
-    job: str | None, output: Path, seconds: float, public: bool, **given: Any
-) -> ExitCode:
+def command(job: str | None, output: Path, seconds: float, public: bool, **given: Any) -> ExitCode:
     """Record JOB in one file: samples over some seconds, with stacks, flight recorders,
     environment, DeepSpeed config, nodes and GPUs, the ends of the logs, and the verdict.
 

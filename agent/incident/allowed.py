@@ -6,6 +6,7 @@ A list of what is allowed cannot forget what is not: whatever is not here is rep
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -76,7 +77,7 @@ VARIABLE_FAMILIES: Final = re.compile(
 VALUES: Final = frozenset(
     "abort all allgather auto bf16 bfloat16 collnet compact cpu cuda debug default detail dynamic "
     "eager expandable_segments false fp16 fp32 fine float16 float32 garbage_collection_threshold "
-    "granularity gtx guided ib info init inf intel ll ll128 lazy loc max_split_size_mb min nan native "
+    "granularity gtx guided ib in info init inf intel ll ll128 lazy loc max_split_size_mb min nan native "
     "net none nvl nvls nvme off on parallel patch pci_bus_id phb pix pxb ring rc roundup_power2_divisions "
     "self shm simple sm socket spread static sys tcp trace tree true tuning ud version warn yes no "
     "adam adamw adagrad lamb lion muon onebitadam zerooneadam onebitlamb sgd fusedadam fusedlamb "
@@ -104,6 +105,8 @@ CONFIG_WORDS: Final = frozenset(
     "timeout timer torch total tp trace train training trainable type types unused use validation "
     "verbose wall wandb warmup warnings weight weights window with world write zenflow zero adam apply "
     "bits buffers cache clip communicate consecutive csv dp ep fused gamma group groups hook "
+    "optimization use params for override sub apply elastic checks legacy 16 unused memory_efficient "
+    "linear pipeline loading prefetch scatter muon in round quantized hpz zenflow multi saves "
     "allreduce breakdown carries checkpointable elements expert".split()
 )
 """Words that keys of DeepSpeed's config consist of."""
@@ -133,7 +136,8 @@ def vocabulary() -> frozenset[str]:
     """Return the words of our own sentences, and of the messages of others that we know."""
     folder = Path(__file__).parents[1]
     files = (file for name in _OWN_FOLDERS for file in sorted((folder / name).rglob("*.py")))
-    return frozenset(word for file in files for word in _words_in(file))
+    errors = (name.lower() for name in vars(builtins) if name.endswith(("Error", "Exception")))
+    return frozenset([*errors, *(word for file in files for word in _words_in(file))])
 
 
 def _words_in(file: Path) -> Iterator[str]:
@@ -160,6 +164,9 @@ def is_public_value(text: str) -> bool:
 
 def is_public_key(key: str) -> bool:
     """Return whether a key of DeepSpeed's config consists of words that DeepSpeed uses."""
-    return all(
-        word.isdigit() or word in CONFIG_WORDS for word in re.split(r"[._]+", key.lower()) if word
+    words = [word for word in re.split(r"[._]+", key.lower()) if word]
+    return (
+        words[:1] != []
+        and words[0] in CONFIG_WORDS
+        and all(word.isdigit() or word in CONFIG_WORDS for word in words)
     )

@@ -31,7 +31,7 @@ _REASON: Final = "reason"
 class EncodedRecord(Record, frozen=True, kw_only=True):
     """A record, and the shared parts that it is the first to use, each after those before it."""
 
-    parts: dict[str, list[msgspec.Raw]] = {}
+    parts: dict[str, list[msgspec.Raw]] = msgspec.field(default_factory=dict)
     record: msgspec.Raw
 
 
@@ -155,7 +155,9 @@ class Decoder:
                 for key, item in items
             }
 
-        return container_of(shape.type)([self._read(item, member) for item in _of_type(value, list)])
+        return container_of(shape.type)(
+            [self._read(item, member) for item in _of_type(value, list)]
+        )
 
     def _record(self, value: Any, shape: Shape) -> Any:
         fields, known = _of_type(value, dict), shape.fields

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
@@ -112,7 +112,6 @@ class Manifest(Record, frozen=True, kw_only=True):
     parts: tuple[PartEntry, ...]
     left_out: tuple[LeftOut, ...]
     redacted: tuple[str, ...]
-    """What was hidden because it is secret, or replaced because it is somebody's."""
-
-
-Damage = Literal["cut off", "damaged"]
+    """The names whose values were hidden because they are secret."""
+    replaced: tuple[str, ...] = ()
+    """How many names of each kind have a pseudonym."""

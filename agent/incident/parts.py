@@ -98,9 +98,7 @@ def _part(file: IO[bytes], head: bytes) -> Part | Damaged:
     return Part(name, data)
 
 
-def _unpacked(
-    file: IO[bytes], method: int, *, packed: int, size: int
-) -> tuple[bytes | None, bool]:
+def _unpacked(file: IO[bytes], method: int, *, packed: int, size: int) -> tuple[bytes | None, bool]:
     """Return no more than `size` bytes, or None, and whether the file ends before them."""
     unpacker = zlib.decompressobj(_WINDOW_BITS)
     found = bytearray()

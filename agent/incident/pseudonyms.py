@@ -20,7 +20,12 @@ from dsray_inspect.agent.model import OK
 from dsray_inspect.agent.remote.redaction import REDACTED
 from dsray_inspect.agent.stacks.layers import home
 
+_FROZEN: Final = re.compile(r"<frozen ([\w.]+)>")
 _LOOPBACK: Final = frozenset(["127.0.0.1", "::1", "0.0.0.0", "localhost"])
+_EVERYBODYS_FUNCTIONS: Final = frozenset(
+    "<module> <lambda> <listcomp> <genexpr> <dictcomp> <setcomp> __call__ __enter__ __exit__ "
+    "__getitem__ __init__ __iter__ __next__".split()
+)
 _FIRST_ADDRESS: Final = int(ipaddress.IPv4Address("198.18.0.1"))
 """A range for benchmarks (RFC 2544), which no host on the internet has."""
 _PIECES: Final = re.compile(
@@ -30,7 +35,7 @@ _PIECES: Final = re.compile(
     r"|(?P<path>(?:(?<![\w)])|(?<==))(?:~?/|[A-Za-z]:\\)[^\s\"',;()\[\]]+)"
     r"|(?P<hidden><redacted>)"
     r"|(?P<id>\b(?=\w*\d)[0-9a-fA-F]{8,}\b(?<!\d{8}))"
-    r"|(?P<word>\w*[^\W\d]\w*)"
+    r"|(?P<word>\w*[^\W\d]\w*(?:[.@-]+\w+)*)"
 )
 
 
@@ -47,17 +52,28 @@ class Pseudonyms:
         return {kind: len(names) for kind, names in sorted(self._given.items())}
 
     def name(self, kind: str, value: str) -> str:
-        """Return "host-1" for the first host, and so on; an empty name stays."""
-        if not value:
-            return value
+        """Return "host-1" for the first host, and so on; what has a pseudonym keeps it."""
+        if not value or value in self._known:
+            return self._known.get(value, value)
 
         names = self._given.setdefault(kind, {})
-
-        if value not in names:
-            names[value] = f"{kind}-{len(names) + 1}"
-            self._known.setdefault(value, names[value])
-
+        names[value] = self._known[value] = f"{kind}-{len(names) + 1}"
         return names[value]
+
+    def short_id(self, kind: str, value: str) -> str:
+        """Return "n1" for the first node, and so on: ids are shown by their first characters."""
+        if not value or value in self._known:
+            return self._known.get(value, value)
+
+        names = self._given.setdefault(kind, {})
+        names[value] = self._known[value] = f"{kind[0]}{len(names) + 1}"
+        return names[value]
+
+    def number(self, kind: str, value: str) -> int:
+        """Return which of its kind a name is, from 1; it is no pseudonym of its own."""
+        names = self._given.setdefault(kind, {})
+        names.setdefault(value, str(len(names) + 1))
+        return int(names[value])
 
     def host(self, value: str) -> str:
         """Return another name of a host, whether it goes by an address or by a name."""
@@ -107,20 +123,19 @@ class Pseudonyms:
             is_public = SHARED_OBJECTS.match(name) is not None
             return f"/lib/{name}" if is_public else f"{USER_FOLDER}{self.name('library', value)}.so"
 
-        if package in PACKAGES:
-            return SITE_FOLDER + inside
-
-        return self.user_file(value)
+        is_public = package in PACKAGES and not inside.startswith("<")
+        return SITE_FOLDER + inside if is_public else self.user_file(value)
 
     def _stdlib_file(self, value: str, inside: str) -> str:
-        if inside.startswith("<frozen "):
-            return value
+        """Return a file that lies where the standard library does, or has no place at all."""
+        frozen = _FROZEN.fullmatch(inside)
+        name = frozen[1] if frozen else inside.partition("/")[0].removesuffix(".py")
 
-        top = inside.partition("/")[0].removesuffix(".py")
-        is_public = top in sys.stdlib_module_names or inside in ("<string>", "<stdin>")
-        return (STDLIB_FOLDER + inside if top and inside[0] != "<" else inside) if is_public else (
-            self.user_file(value)
-        )
+        if inside == "<string>" or (frozen and name.partition(".")[0] in sys.stdlib_module_names):
+            return inside
+
+        is_public = not frozen and name in sys.stdlib_module_names
+        return STDLIB_FOLDER + inside if is_public else self.user_file(value)
 
     def user_file(self, value: str) -> str:
         """Return another name of a file of somebody's."""
@@ -129,8 +144,7 @@ class Pseudonyms:
 
     def function(self, value: str) -> str:
         """Return another name of a function, unless it has none of its own."""
-        is_own = not (value.startswith("<") or re.fullmatch(r"__\w+__", value))
-        return self.name("function", value) if is_own else value
+        return value if value in _EVERYBODYS_FUNCTIONS else self.name("function", value)
 
     def text(self, value: str) -> str:
         """Return a sentence of which only known words and numbers are kept."""
@@ -170,5 +184,5 @@ class Pseudonyms:
 
 
 def _is_public(word: str) -> bool:
-    """Return whether a word is ours, as it is or in all of its parts."""
-    return is_known_word(word)
+    """Return whether a word is ours, or all that it is put together of is."""
+    return all(part.isdigit() or is_known_word(part) for part in re.split(r"[.@-]+", word))

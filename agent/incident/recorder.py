@@ -39,11 +39,10 @@ _APART_S: Final = 0.6
 _LOG_LINES: Final = 100
 _MOST_LOGS: Final = 64
 """So many ranks have their logs in a file, the culprits first."""
-_NEVER: Final = (LeftOut(what="native frames and local variables", why="reading them pauses a rank"),)
-_NOT_PUBLIC: Final = (
-    LeftOut(what="log files", why="they are in a file without --public only"),
-    LeftOut(what="what commands were started with", why="the same"),
+_NEVER: Final = (
+    LeftOut(what="native frames and local variables", why="reading them pauses a rank"),
 )
+_NOT_PUBLIC: Final = (LeftOut(what="log files and command lines", why="they can hold anything"),)
 
 
 class Recorder:
@@ -146,7 +145,7 @@ class Recorder:
             self._left_out.append(LeftOut(what=WHY, why="it is too large"))
 
         left_out = (*self._left_out, *self._stream.left_out())
-        redacted = (*_redacted(last), *self._stream.replaced())
+        redacted, replaced = _redacted(last), self._stream.replaced()
         manifest = Manifest(
             tool=tool,
             public=self._stream.is_public,
@@ -161,6 +160,7 @@ class Recorder:
             parts=tuple(writer.parts),
             left_out=left_out,
             redacted=redacted,
+            replaced=replaced,
         )
         writer.add(MANIFEST, manifest)
         return RecordDocument(
@@ -174,6 +174,7 @@ class Recorder:
             verdict=last.verdict,
             left_out=tuple(f"{one.what}: {one.why}" for one in left_out),
             redacted=redacted,
+            replaced=replaced,
             ended_early=self._ended_early,
         )
 

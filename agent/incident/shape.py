@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -47,9 +47,7 @@ def _job(row: JobHandle) -> JobHandle:
 
 def _process(row: ProcessHandle) -> ProcessHandle:
     """Leave out what only the launcher of the live job can use."""
-    return msgspec.structs.replace(
-        row, raw=b"", runtime_env_vars=_redacted(row.runtime_env_vars)
-    )
+    return msgspec.structs.replace(row, raw=b"", runtime_env_vars=_redacted(row.runtime_env_vars))
 
 
 def _redacted(variables: Mapping[str, str]) -> dict[str, str]:
@@ -88,7 +86,7 @@ class Shape(msgspec.Struct, frozen=True):
     """Of a union, without None; of items or a map their one."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def shape_of(kind: Any) -> Shape:
     """Return how values of a type are written."""
     if kind in SHARED:
@@ -133,7 +131,7 @@ def _default_of(field: msgspec.structs.FieldInfo) -> Any:
     return field.default
 
 
-@lru_cache(maxsize=None)
+@cache
 def _is_special(kind: Any) -> bool:
     """Return whether a type holds anything that msgspec cannot read or that is shared."""
     if kind in SHARED or kind in LEFT_OUT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zipfile
 from pathlib import Path
@@ -37,9 +38,7 @@ class IncidentWriter:
     `finish` gives the file its name. Without it, nothing is left.
     """
 
-    def __init__(
-        self, path: Path, header: Header, *, max_file_bytes: int = MAX_FILE_BYTES
-    ) -> None:
+    def __init__(self, path: Path, header: Header, *, max_file_bytes: int = MAX_FILE_BYTES) -> None:
         """Begin the file, which only its owner can read.
 
         Raises:
@@ -77,7 +76,12 @@ class IncidentWriter:
         if self._file.closed:
             return
 
-        self._file.close()
+        with contextlib.suppress(OSError):  # the disk may be full
+            self._zip.close()
+
+        with contextlib.suppress(OSError):
+            self._file.close()
+
         self._beside.unlink(missing_ok=True)
 
     @property

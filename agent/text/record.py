@@ -9,7 +9,7 @@ from dsray_inspect.agent.text.humanize import count, duration, size
 from dsray_inspect.agent.text.style import PLAIN, Style
 
 _HEAD = 10
-_MOST_REDACTED = 6
+_MOST_NAMES = 10
 
 
 def record_text(document: RecordDocument, style: Style = PLAIN) -> str:
@@ -34,15 +34,15 @@ def _body(document: RecordDocument) -> Iterator[str]:
     if document.redacted:
         yield _line("redacted", _some(document.redacted))
 
-    if document.public:
-        yield _line("", "Look at what is left before you post it: names in numbers are not found.")
+    if document.replaced:
+        yield _line("replaced", _some(document.replaced))
 
     yield _line("next", f"dsray-inspect why --from {document.file}")
 
 
 def _some(names: tuple[str, ...]) -> str:
-    rest = len(names) - _MOST_REDACTED
-    return ", ".join([*names[:_MOST_REDACTED], *([f"and {rest} more"] if rest > 0 else [])])
+    rest = len(names) - _MOST_NAMES
+    return ", ".join([*names[:_MOST_NAMES], *([f"and {rest} more"] if rest > 0 else [])])
 
 
 def _line(head: str, text: str) -> str:
