@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from dsray_inspect.agent.gc_pause import without_collector
 from dsray_inspect.agent.incident.shape import (
     SHARED,
     Shape,
@@ -44,6 +45,7 @@ class Encoder:
         self._known: dict[int, tuple[int, object]] = {}
         """By identity, within one record: the number of a part, and the part, to keep it alive."""
 
+    @without_collector
     def encoded(self, value: Any, kind: Any) -> EncodedRecord:
         """Return a value of this type as JSON."""
         self._new, self._known = {}, {}
@@ -115,6 +117,7 @@ class Decoder:
     def __init__(self) -> None:
         self._parts: dict[str, list[Any]] = {name: [] for name in _PARTS}
 
+    @without_collector
     def decoded(self, encoded: EncodedRecord, kind: Any) -> Any:
         """Return the value of this type.
 

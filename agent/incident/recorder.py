@@ -39,6 +39,8 @@ _APART_S: Final = 0.6
 _LOG_LINES: Final = 100
 _MOST_LOGS: Final = 64
 """So many ranks have their logs in a file, the culprits first."""
+_MOST_WHY_BYTES: Final = 16 << 20
+"""It holds the environment of each rank once more."""
 _NEVER: Final = (
     LeftOut(what="native frames and local variables", why="reading them pauses a rank"),
 )
@@ -141,8 +143,8 @@ class Recorder:
         filed, writer = self._stream.filed, self._writer
         last = filed[-1]
 
-        if not writer.add(WHY, explain(tuple(filed))):
-            self._left_out.append(LeftOut(what=WHY, why="it is too large"))
+        if not writer.add(WHY, explain(tuple(filed)), max_bytes=_MOST_WHY_BYTES):
+            self._left_out.append(LeftOut(what=WHY, why="it is large, and `why --json` prints it"))
 
         left_out = (*self._left_out, *self._stream.left_out())
         redacted, replaced = _redacted(last), self._stream.replaced()

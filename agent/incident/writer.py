@@ -101,11 +101,13 @@ class IncidentWriter:
         self.samples += is_added
         return is_added
 
-    def add(self, name: str, document: msgspec.Struct) -> bool:
+    def add(
+        self, name: str, document: msgspec.Struct, *, max_bytes: int = MAX_PART_BYTES
+    ) -> bool:
         """Add a part as JSON; returns False where it is too large."""
         text = msgspec.json.encode(document)
 
-        if len(text) > MAX_PART_BYTES:
+        if len(text) > max_bytes:
             return False
 
         self._zip.writestr(_entry(name), text, compresslevel=_LEVEL)
