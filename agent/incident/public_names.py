@@ -32,6 +32,8 @@ class PublicNames:
     def __init__(self, pseudonyms: Pseudonyms) -> None:
         self.pseudonyms = pseudonyms
         self.dropped_variables: set[str] = set()
+        self._variables: dict[tuple[str, str], tuple[str | None, str]] = {}
+        """What became of a variable and its value: ranks have most of them in common."""
 
     def variable(self, name: str) -> str | None:
         """Return the name of an environment variable; None for one that is left out."""
@@ -47,11 +49,18 @@ class PublicNames:
         return f"{family[0]}VARIABLE_{self.pseudonyms.number('variable', name)}"
 
     def variables(self, given: Mapping[str, str]) -> dict[str, str]:
-        return {
-            public: self._value(name, value)
-            for name, value in given.items()
-            if (public := self.variable(name)) is not None
-        }
+        known = (self._known_variable(name, value) for name, value in given.items())
+        return {name: value for name, value in known if name is not None}
+
+    def _known_variable(self, name: str, value: str) -> tuple[str | None, str]:
+        found = self._variables.get((name, value))
+
+        if found is None:
+            public = self.variable(name)
+            found = public, ("" if public is None else self._value(name, value))
+            self._variables[name, value] = found
+
+        return found
 
     def _value(self, name: str, value: str) -> str:
         if value in ("", REDACTED):

@@ -85,8 +85,12 @@ def read_incident(path: Path) -> Iterator[Item]:
 
 def unreadable(path: Path, damage: Damaged | None) -> UsageError:
     """Return the error for a file that holds no whole sample."""
-    why = "holds no sample" if damage is None else f"is {damage.how} before its first sample ends"
-    return UsageError(f"{path} {why}.", help_text=_HOW_TO_COPY)
+    if damage is None:
+        return UsageError(f"{path} holds no sample.", help_text=_HOW_TO_COPY)
+
+    return UsageError(
+        f"{path} is {damage.how} before its first sample ends.", help_text=_HOW_TO_COPY
+    )
 
 
 def _header(path: Path, part: Part | Damaged | None) -> Header:

@@ -101,9 +101,7 @@ class IncidentWriter:
         self.samples += is_added
         return is_added
 
-    def add(
-        self, name: str, document: msgspec.Struct, *, max_bytes: int = MAX_PART_BYTES
-    ) -> bool:
+    def add(self, name: str, document: msgspec.Struct, *, max_bytes: int = MAX_PART_BYTES) -> bool:
         """Add a part as JSON; returns False where it is too large."""
         text = msgspec.json.encode(document)
 
