@@ -69,22 +69,17 @@ def command(job: str | None, output: Path, seconds: float, public: bool, **given
     tool, began_at = version("dsray-inspect"), time.time()
     publisher = Publisher() if public else None
     hint = options.hint(job)
+    words = hint.words if publisher is None else publisher.hint
+    header = Header(tool=tool, began_at=began_at, public=public, hint=words)
 
-    with Session(options.choose_address(), hint) as session:
+    # The file first: whether it can be written is known before the cluster is asked.
+    with IncidentWriter(path, header) as writer, Session(options.choose_address(), hint) as session:
         candidate = session.find(job, inject=not options.no_inject)
-        header = Header(
-            tool=tool,
-            began_at=began_at,
-            public=public,
-            hint=hint.words if publisher is None else publisher.hint,
-        )
-
-        with IncidentWriter(path, header) as writer:
-            stream = RecordingStream(session, writer, publisher)
-            recorder = Recorder(session, stream, writer, request)
-            candidate = recorder.take_samples(candidate, seconds)
-            recorder.add_past_and_logs(candidate)
-            done = recorder.finish(path, tool=tool, began_at=began_at)
+        stream = RecordingStream(session, writer, publisher)
+        recorder = Recorder(session, stream, writer, request)
+        candidate = recorder.take_samples(candidate, seconds)
+        recorder.add_past_and_logs(candidate)
+        done = recorder.finish(path, tool=tool, began_at=began_at)
 
     printer.print(done)
 

@@ -36,6 +36,24 @@ class EncodedRecord(Record, frozen=True, kw_only=True):
     record: msgspec.Raw
 
 
+def to_json(value: Any) -> bytes:
+    """Return a value as JSON; a byte that is no text, as variables may have, becomes "?"."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_as_text(msgspec.to_builtins(value)))
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+
+    if isinstance(value, dict):
+        return {_as_text(key): _as_text(item) for key, item in value.items()}
+
+    return [_as_text(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
 class Encoder:
     """Writes one record after another; keeps a digest of each part, not the part."""
 
@@ -49,7 +67,7 @@ class Encoder:
     def encoded(self, value: Any, kind: Any) -> EncodedRecord:
         """Return a value of this type as JSON."""
         self._new, self._known = {}, {}
-        raw = msgspec.Raw(msgspec.json.encode(self._written(value, shape_of(kind))))
+        raw = msgspec.Raw(to_json(self._written(value, shape_of(kind))))
         found = EncodedRecord(parts=self._new, record=raw)
         self._new, self._known = {}, {}
         return found
@@ -91,7 +109,7 @@ class Encoder:
         if known is not None:
             return known[0]
 
-        raw = msgspec.json.encode(part.write(value))
+        raw = to_json(part.write(value))
         places = self._places[part.name]
         digest = blake2b(raw, digest_size=_DIGEST_BYTES).digest()
         place = places.get(digest)

@@ -54,6 +54,9 @@ class Publisher:
         numbers = msgspec.structs.replace(facts, spans={}, why="")
         return Read(facts=numbers, marks=marks, is_done=read.is_done)
 
+    def text(self, said: str) -> str:
+        return self._names.pseudonyms.text(said)
+
     def history(self, past: History) -> History:
         return msgspec.structs.replace(past, note=self._names.pseudonyms.text(past.note))
 

@@ -37,6 +37,8 @@ from dsray_inspect.agent.settling import sample, settle
 _APART_S: Final = 0.6
 """Rest between two samples, as in the ones that `why` takes."""
 _LOG_LINES: Final = 100
+_AFTER_THE_LAST: Final = "log files, and what the ranks did before"
+"""What is read once the samples are taken."""
 _MOST_LOGS: Final = 64
 """So many ranks have their logs in a file, the culprits first."""
 _MOST_WHY_BYTES: Final = 16 << 20
@@ -86,7 +88,8 @@ class Recorder:
             if not self._writer.samples:
                 raise
 
-            self._ended_early = _reason(error)
+            self._ended_early = self._stream.filed_text(_reason(error))
+            self._left_out.append(LeftOut(what="later samples", why=self._ended_early))
             self.exit_code = _exit_code(error)
 
         return candidate
@@ -96,7 +99,7 @@ class Recorder:
         live = self._stream.live
 
         if live is None or self._ended_early is not None:
-            self._left_out.append(LeftOut(what="what came before", why="it ended early"))
+            self._left_out.append(LeftOut(what=_AFTER_THE_LAST, why="it ended early"))
             return
 
         past = past_of(self._session, candidate, live, self._request)

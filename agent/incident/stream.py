@@ -15,6 +15,7 @@ from dsray_inspect.agent.sampling.observation import SampleRequest
 from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.startup.enrich import with_start
 from dsray_inspect.agent.text.command_hint import CommandHint
+from dsray_inspect.agent.text.humanize import count
 
 
 class RecordingStream:
@@ -78,6 +79,9 @@ class RecordingStream:
         if not self.verdicts or self.verdicts[-1].verdict.differs_from(filed.verdict):
             self.verdicts.append(VerdictAt(at=filed.taken_at, verdict=filed.verdict))
 
+    def filed_text(self, said: str) -> str:
+        return self._publisher.text(said) if self._publisher else said
+
     def filed_history(self, past: History) -> History:
         return self._publisher.history(past) if self._publisher else past
 
@@ -86,7 +90,7 @@ class RecordingStream:
         found = list(self._publisher.left_out()) if self._publisher else []
 
         if self._dropped:
-            found.append(LeftOut(what=f"{self._dropped} samples", why="the file was full"))
+            found.append(LeftOut(what=count(self._dropped, "sample"), why="the file was full"))
 
         if self._differing is not None:
             why = "it rests on names that are replaced"

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from dsray_inspect.agent.errors import UsageError
-from dsray_inspect.agent.incident.codec import Encoder
+from dsray_inspect.agent.incident.codec import Encoder, to_json
 from dsray_inspect.agent.incident.layout import (
     HEADER,
     MAX_FILE_BYTES,
@@ -103,7 +103,7 @@ class IncidentWriter:
 
     def add(self, name: str, document: msgspec.Struct, *, max_bytes: int = MAX_PART_BYTES) -> bool:
         """Add a part as JSON; returns False where it is too large."""
-        text = msgspec.json.encode(document)
+        text = to_json(document)
 
         if len(text) > max_bytes:
             return False

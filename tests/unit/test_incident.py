@@ -251,6 +251,15 @@ def test_a_full_file_takes_no_more_samples(tmp_path: Path) -> None:
         assert writer.is_full
 
 
+def test_a_variable_that_is_no_text_is_written_as_far_as_it_is(tmp_path: Path) -> None:
+    observation = hung(1.0)
+    given = {"ODD": "caf\udce9", "PLAIN": "1"}
+    observation.job = msgspec.structs.replace(observation.job, runtime_env_vars=given)
+    write(tmp_path / "x.dsray", [observation])
+    assert b'"ODD":"caf?","PLAIN":"1"' in all_bytes(tmp_path / "x.dsray")
+    assert replay(tmp_path / "x.dsray").damage is None
+
+
 def test_what_ray_was_given_is_redacted(tmp_path: Path) -> None:
     observation = hung(1.0)
     given = {"WANDB_API_KEY": "0123456789abcdef", "PLAIN": "0123456789abcdef"}

@@ -229,6 +229,12 @@ def test_the_verdict_has_pseudonyms_and_the_same_cause() -> None:
     assert snapshot.job.label == "job-1"
 
 
+def test_of_a_sentence_only_known_words_stay() -> None:
+    """As docs/commands/record.md says."""
+    said = Pseudonyms().text("RuntimeError: shard acme-7 is gone")
+    assert said == "RuntimeError: shard word-1 is gone"
+
+
 def test_a_name_has_one_pseudonym() -> None:
     names = Pseudonyms()
     assert names.text("RuntimeError in acme_load on gpu-box-7") == (
