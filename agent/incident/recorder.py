@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from dsray_inspect.agent.documents import RecordDocument
-from dsray_inspect.agent.errors import ExitCode, InspectError
+from dsray_inspect.agent.errors import ExitCode, InspectError, UsageError
 from dsray_inspect.agent.explain import explain
 from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.incident.layout import (
@@ -71,6 +71,9 @@ class Recorder:
         """Record samples for so many seconds, and longer while the first ones say too little.
 
         A run that cannot be read any more ends the recording; what there is of it is kept.
+
+        Raises:
+            UsageError: Not even one sample fits into a file.
         """
         until = time.monotonic() + seconds
 
@@ -92,6 +95,12 @@ class Recorder:
             self._left_out.append(LeftOut(what="later samples", why=self._ended_early))
             self.exit_code = _exit_code(error)
 
+        if not self._writer.samples:
+            raise UsageError(
+                "The run is too large for an incident file: one sample has more than 128 MB.",
+                help_text="dsray-inspect why JOB --save FILE   keeps the explanation.",
+            )
+
         return candidate
 
     def add_past_and_logs(self, candidate: Candidate) -> None:
@@ -105,7 +114,7 @@ class Recorder:
         past = past_of(self._session, candidate, live, self._request)
 
         if past is None:
-            why = "reading it would have paused a running rank"
+            why = "it cannot be read without a pause of a running rank"
             self._left_out.append(LeftOut(what="what the ranks did before", why=why))
         else:
             self._writer.add(HISTORY, self._stream.filed_history(past))

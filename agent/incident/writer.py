@@ -38,7 +38,14 @@ class IncidentWriter:
     `finish` gives the file its name. Without it, nothing is left.
     """
 
-    def __init__(self, path: Path, header: Header, *, max_file_bytes: int = MAX_FILE_BYTES) -> None:
+    def __init__(
+        self,
+        path: Path,
+        header: Header,
+        *,
+        max_file_bytes: int = MAX_FILE_BYTES,
+        max_part_bytes: int = MAX_PART_BYTES,
+    ) -> None:
         """Begin the file, which only its owner can read.
 
         Raises:
@@ -48,8 +55,10 @@ class IncidentWriter:
             raise UsageError(f"{path} exists already.", help_text="Give another name with -o.")
 
         self._path = path
-        self._beside = path.with_name(f".{path.name}{_UNFINISHED}")
+        self._beside = path.with_name(f".{path.name}.{os.getpid()}{_UNFINISHED}")
         self._max_file_bytes = max_file_bytes
+        self._max_part_bytes = max_part_bytes
+        self._refuses = False
         self._encoder = Encoder()
         self.parts: list[PartEntry] = []
         self.samples = 0
@@ -87,7 +96,7 @@ class IncidentWriter:
     @property
     def is_full(self) -> bool:
         """Whether the file has no room for another sample."""
-        return self._file.tell() >= self._max_file_bytes
+        return self._refuses or self._file.tell() >= self._max_file_bytes
 
     def add_sample(self, observation: Observation, start: Read | None, verdict: Verdict) -> bool:
         """Add a sample; returns False where it is too large."""
@@ -97,8 +106,9 @@ class IncidentWriter:
             start=None if start is None else encode(start, Read),
             verdict=verdict,
         )
-        is_added = self.add(SAMPLE.format(self.samples + 1), part)
+        is_added = self.add(SAMPLE.format(self.samples + 1), part, max_bytes=self._max_part_bytes)
         self.samples += is_added
+        self._refuses = not is_added  # the samples after it would refer to its parts
         return is_added
 
     def add(self, name: str, document: msgspec.Struct, *, max_bytes: int = MAX_PART_BYTES) -> bool:

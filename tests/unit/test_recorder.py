@@ -83,12 +83,12 @@ def record(clock: list[float], tmp_path: Path) -> Callable[..., tuple[RecordDocu
         at: dict[int, BaseException] | None = None,
         publisher: Publisher | None = None,
         seconds: float = 5.0,
-        max_file_bytes: int = 1 << 20,
+        **limits: int,
     ) -> tuple[RecordDocument, Recorder]:
         session, path = cast("Session", Job(clock, at or {})), tmp_path / "x.dsray"
         header = Header(tool=TOOL, began_at=100.0, public=publisher is not None)
 
-        with IncidentWriter(path, header, max_file_bytes=max_file_bytes) as writer:
+        with IncidentWriter(path, header, **limits) as writer:
             stream = RecordingStream(session, writer, publisher)
             recorder = Recorder(session, stream, writer, REQUEST)
             candidate = recorder.take_samples(cast("Any", None), seconds)
@@ -171,6 +171,13 @@ def test_a_full_file_says_what_it_has_no_room_for(record: Any) -> None:
     document, _ = record(max_file_bytes=1000)
     assert document.samples == 1
     assert "2 samples: the file was full" in document.left_out
+
+
+def test_a_run_whose_sample_is_too_large_is_told(record: Any, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="too large for an incident file"):
+        record(max_part_bytes=1000)
+
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
