@@ -221,6 +221,7 @@ RULES: Final[dict[type, dict[str, Rule]]] = {
         "gpu_ids": each(Rule(lambda n, v: v if v.isdigit() else n.pseudonyms.name("gpu", v))),
     },
     RankReport: {
+        "env_state": _NONE,  # a digest of variables that are left out
         "arrivals": _ARRIVALS,
         "versions": Rule(_versions),
         "start": _NONE,

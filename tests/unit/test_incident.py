@@ -40,6 +40,8 @@ from dsray_inspect.agent.text.command_hint import CommandHint
 from dsray_inspect.agent.verdict import NO_HINT, judge
 from tests.unit import test_histories, test_input_pipeline, test_verdict
 from tests.unit.incidents import LINES, TOOL, all_bytes, hung, two_samples, write
+from tests.unit.test_histories import waits
+from tests.unit.test_verdict import look
 
 CASES = (test_histories, test_verdict, test_input_pipeline)
 HEADER_ONLY = Header(tool=TOOL, began_at=1.0, public=False)
@@ -149,6 +151,20 @@ def test_what_samples_have_in_common_is_written_once(file: Path) -> None:
 
     assert set(first["observation"]["parts"]) == {"stacks", "groups", "jobs", "nodes", "processes"}
     assert second["observation"]["parts"] == {}
+
+
+def test_a_file_grows_little_with_ranks(tmp_path: Path) -> None:
+    """50 MB for 10,000 ranks are 5 KB a rank."""
+    ranks, samples = 400, 3
+    observations = [look(*map(waits, range(ranks))).observation for _ in range(samples)]
+
+    for number, observation in enumerate(observations):
+        observation.taken_at = 100.0 + number
+
+    path = tmp_path / "large.dsray"
+    given = write(path, observations)
+    assert path.stat().st_size < ranks * 1000
+    assert replay(path).last == given[-1]
 
 
 # Commands
