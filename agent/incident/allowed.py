@@ -86,6 +86,42 @@ VALUES: Final = frozenset(
     "warmupcosinelr onecycle lrrangetest offloaddeviceenum pipe".split()
 )
 """Words that values of variables and of DeepSpeed's config may consist of, in lower case."""
+MESSAGE_WORDS: Final = frozenset(
+    "a about abort aborted aborting above accepted access across activity actor actual additional address "
+    "after all allocate allocated allocation already also although always an and another any application "
+    "are argument arguments as assertion at attempt attempted attempting attempts attribute available "
+    "backend bad be because been before being below between block both broken buffer bug but by call called "
+    "calling calls can cannot capacity cast caught cause caused change channel check checking class client "
+    "close closed closing code collective collectives communicator complete completed configured connect "
+    "connected connecting connection consider consistent contains context corrupted could crash crashed "
+    "created creating creation current currently data dead debug decoding default defined denied dereference "
+    "destroyed detail details detected device devices did died different dimension dimensions disk does done "
+    "driver due dump during each either element empty end ended ending engine enough ensure error errors event "
+    "exceeded exception execution exist existing exit exited exiting exits expected expects expired extension "
+    "failed failing fails failure failures fatal fault file files find finished first following for format found "
+    "free from full function gets given global got graceful group had handle handler handshake has have header "
+    "heartbeat host however id if ignored illegal implemented import in index initialization initialize "
+    "initialized initializing input instead insufficient integer intended internal interrupted invalid io is it "
+    "its job keep key keyboard kill killed killing kwargs last later launch less library likely limit limited "
+    "line list load loaded local lock long lookup lost main mapping match matching maximum may memory message "
+    "method might minimum mismatch missing module monitor more most must name names network no node nodes none "
+    "not nothing null number object objects of off offset on once one only open operation operations operator or "
+    "origin other out output over overflow own owner pair parameter parameters parent part peer pending per "
+    "permission pipe pool port possible prematurely previous prior process processes program protocol provided "
+    "queue raise raised rank ranks reached read reading ready reason received receiving recover refused register "
+    "registered related remote removed repeatedly request requested required requires reset resolve resource "
+    "resources response restart result retries retry return returned root run running runtime same scheduled "
+    "second see segmentation send sending sent server service session set shape shared should shut shutdown "
+    "shutting signal since size sizes socket some source specified stack start started starting state status step "
+    "still stop stopped stopping store subprocess such supported syntax system task tasks temporary tensor "
+    "terminate terminated terminating termination than that the their them then there these they this thread "
+    "threads time timed timeout to too total traceback transport tried try trying tuple type types unable "
+    "unavailable under undefined unexpected unexpectedly unhandled unknown unlimited unreachable unsupported until "
+    "up update usage use used using value values variable version wait waited waiting warning was watchdog were "
+    "what when where which while who why will with without work worker workers working would write writing wrong "
+    "yet you your zero".split()
+)
+"""Ordinary words of error messages."""
 CONFIG_WORDS: Final = frozenset(
     "16bit accumulation activation aio all allgather allow alignment amp as auto backward batch betas "
     "bf16 bfloat16 block bucket buffer bucketed by cast check checkpoint checkpointing checkpoints "
@@ -153,7 +189,8 @@ def _words_in(file: Path) -> Iterator[str]:
 
 
 def is_known_word(word: str) -> bool:
-    return word.lower() in vocabulary()
+    lowered = word.lower()
+    return lowered in MESSAGE_WORDS or lowered in vocabulary()
 
 
 def is_public_value(text: str) -> bool:

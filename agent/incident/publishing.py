@@ -29,7 +29,8 @@ from dsray_inspect.agent.text.humanize import count
 _JOB: Final = "JOB"
 """How the job is named in the commands that are suggested."""
 _SHARED: Final = (Environ, DeepSpeed, Group)
-"""One object of these is many ranks': it is published once."""
+"""One object of these is many ranks' and many samples': it is published once."""
+_MOST_KNOWN: Final = 100_000
 
 
 class Publisher:
@@ -44,7 +45,9 @@ class Publisher:
 
     def observation(self, observation: Observation) -> Observation:
         """Return a sample as it may be published."""
-        self._known = {}
+        if len(self._known) > _MOST_KNOWN:
+            self._known = {}
+
         found: Observation = self._published(observation)
         return found
 
@@ -63,8 +66,8 @@ class Publisher:
     def left_out(self) -> Iterator[LeftOut]:
         """Yield what is not public and therefore not in the file."""
         if self._names.dropped_variables:
-            what = f"{len(self._names.dropped_variables)} environment variables"
-            yield LeftOut(what=what, why="they are none of Ray, DeepSpeed, torch or NCCL")
+            what = count(len(self._names.dropped_variables), "environment variable")
+            yield LeftOut(what=what, why="not of Ray, DeepSpeed, torch or NCCL")
 
     def replaced(self) -> tuple[str, ...]:
         """Return how many names of each kind were replaced."""

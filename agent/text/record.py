@@ -20,13 +20,10 @@ def record_text(document: RecordDocument, style: Style = PLAIN) -> str:
 
 
 def _body(document: RecordDocument) -> Iterator[str]:
-    what = f"{count(document.samples, 'sample')} over {duration(document.seconds)}"
-    ranks = f"{what}, {count(document.ranks, 'rank')}"
+    over = f" over {duration(document.seconds)}" if document.samples > 1 else ""
+    ranks = f"{count(document.samples, 'sample')}{over}, {count(document.ranks, 'rank')}"
     kind = ", public" if document.public else ""
     yield _line("wrote", f"{document.file} ({size(document.bytes)}{kind}): {ranks}")
-
-    if document.ended_early is not None:
-        yield _line("ended", f"early: {document.ended_early}")
 
     for number, what in enumerate(document.left_out):
         yield _line("" if number else "left out", what)

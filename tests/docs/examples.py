@@ -46,7 +46,7 @@ from tests.docs.pages import ROOT
 
 GOLDEN: Final = ROOT / "tests" / "golden"
 BETWEEN_S: Final = 0.9
-FOREIGN_VARIABLES: Final = "environment variables: they are none of Ray, DeepSpeed, torch or NCCL"
+FOREIGN_VARIABLES: Final = "environment variables: not of Ray, DeepSpeed, torch or NCCL"
 REST: Final = "…"
 Role: TypeAlias = Literal["worker", "child"]
 LogStream: TypeAlias = Literal["stdout", "stderr", "train"]
