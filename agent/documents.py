@@ -134,6 +134,29 @@ class DashboardsDocument(Record, frozen=True, kw_only=True):
     changed: tuple[str, ...]
 
 
+class RecordDocument(Record, frozen=True, kw_only=True):
+    """The document of `record`; the file's own manifest says more."""
+
+    schema_version: int = SCHEMA_VERSION
+    file: str
+    bytes: int
+    public: bool
+    job: str
+    ranks: int
+    samples: int
+    seconds: float
+    """From the first sample to the last."""
+    verdict: Verdict
+    left_out: tuple[str, ...]
+    """What is not in the file, and why."""
+    redacted: tuple[str, ...]
+    """The names whose values were hidden because they are secret."""
+    replaced: tuple[str, ...]
+    """How many names of each kind have a pseudonym; none without `--public`."""
+    ended_early: str | None
+    """Why there are fewer samples than were asked for."""
+
+
 class SnapshotView(Record, frozen=True, kw_only=True):
     """A sample, and what the ranks did before it."""
 

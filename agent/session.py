@@ -7,7 +7,6 @@ from types import TracebackType
 
 import msgspec
 
-from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
 from dsray_inspect.agent.detectors.evidence.progress import needs_counters, needs_recorders
 from dsray_inspect.agent.errors import PermissionMissing
 from dsray_inspect.agent.handles import Candidate, RunHandle
@@ -15,10 +14,11 @@ from dsray_inspect.agent.history import MAX_RANKS, History, history_of
 from dsray_inspect.agent.launchers.base import InProcessReads
 from dsray_inspect.agent.launchers.registry import open_launcher
 from dsray_inspect.agent.model import Snapshot
+from dsray_inspect.agent.sample_chain import SampleChain
 from dsray_inspect.agent.sampling.observation import NO_INJECT, Observation, SampleRequest
 from dsray_inspect.agent.sampling.sampler import Sampler
 from dsray_inspect.agent.startup.enrich import is_over, trains, with_start
-from dsray_inspect.agent.startup.reader import StartReader
+from dsray_inspect.agent.startup.reader import Read, StartReader
 from dsray_inspect.agent.startup.spans import joined, start_timeline
 from dsray_inspect.agent.text.command_hint import CommandHint
 from dsray_inspect.agent.text.runs import choice_note
@@ -26,7 +26,15 @@ from dsray_inspect.agent.timeline import Timeline
 from dsray_inspect.agent.tracing import run
 from dsray_inspect.agent.tracing.build import timeline
 from dsray_inspect.agent.unavailable import Unavailable
-from dsray_inspect.agent.verdict import NO_HINT, judge
+from dsray_inspect.agent.verdict import NO_HINT
+
+
+class SampleFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the newest snapshot of a session was made from."""
+
+    observation: Observation
+    start: Read | None
+    """What was read of the run's start; None where nobody asked."""
 
 
 class Session:
@@ -34,10 +42,10 @@ class Session:
 
     def __init__(self, address: str, hint: CommandHint = NO_HINT) -> None:
         self._launcher = open_launcher(address)
-        self._hint = hint
         self._known_sampler: Sampler | None = None
         self._starts: StartReader | None = None
-        self._last: AnalysisInput | None = None
+        self._chain = SampleChain(hint)
+        self.newest: SampleFacts | None = None
         self.address = address
 
     def __enter__(self) -> Session:
@@ -79,14 +87,14 @@ class Session:
         observation = self._sampler().sample(candidate.job, candidate.actors, request)
         choice = choice_note(candidate)
         observation.notes += [choice] if choice else []
-        earlier = self._earlier(observation)
-        self._last = assemble(observation, all_threads=all_threads, earlier=earlier)
-        snapshot = judge(self._last, self._hint)
+        snapshot = self._chain.add(observation, all_threads=all_threads)
+        read: Read | None = None
 
-        if not ask.start:
-            return snapshot
+        if ask.start:
+            is_trained, is_done = trains(snapshot), is_over(snapshot)
+            read = self.starts().finish(observation, trains=is_trained, is_over=is_done)
 
-        read = self.starts().finish(observation, trains=trains(snapshot), is_over=is_over(snapshot))
+        self.newest = SampleFacts(observation=observation, start=read)
         return with_start(snapshot, read)
 
     def _as_needed(self, ask: SampleRequest) -> SampleRequest:
@@ -96,8 +104,8 @@ class Session:
 
         return msgspec.structs.replace(
             ask,
-            counters=ask.counters or needs_counters(self._last),
-            recorder="always" if needs_recorders(self._last, time.time()) else ask.recorder,
+            counters=ask.counters or needs_counters(self._chain.last),
+            recorder="always" if needs_recorders(self._chain.last, time.time()) else ask.recorder,
         )
 
     def _sampler(self) -> Sampler:
@@ -106,17 +114,6 @@ class Session:
             self._known_sampler = Sampler(self._launcher)
 
         return self._known_sampler
-
-    def _earlier(self, observation: Observation) -> AnalysisInput | None:
-        """Return the last sample if it was of the same run."""
-        last = self._last
-
-        if last is None or last.observation.job.job_id != observation.job.job_id:
-            return None
-
-        before, now = last.observation.actors, observation.actors
-        is_same = before is now or (before is not None and now is not None and before.is_same(now))
-        return last if is_same else None
 
     def start_timeline(self, candidate: Candidate, snapshot: Snapshot) -> Timeline | None:
         """Return the start of a run as spans; `snapshot` must have been asked for its start."""

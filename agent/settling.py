@@ -10,10 +10,10 @@ from dsray_inspect.agent.detectors.evidence.collective_waits import stall_s
 from dsray_inspect.agent.detectors.evidence.gil import HELD_S
 from dsray_inspect.agent.explain import explain
 from dsray_inspect.agent.explanation import Explanation
+from dsray_inspect.agent.feed import SampleStream
 from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.sampling.observation import SampleRequest
-from dsray_inspect.agent.session import Session
 
 _APART_S: Final = 0.6
 _DEEPSPEED: Final = "deepspeed"
@@ -33,7 +33,7 @@ _SUSPECT_S: Final = 1.5
 """A wait of this length is worth another sample."""
 
 
-def settle(session: Session, candidate: Candidate, request: SampleRequest) -> Explanation:
+def settle(session: SampleStream, candidate: Candidate, request: SampleRequest) -> Explanation:
     """Take two samples, and more while what they show is too recent to be judged."""
     samples: tuple[Snapshot, ...] = (sample(session, candidate, request),)
 
@@ -54,7 +54,7 @@ def settle(session: Session, candidate: Candidate, request: SampleRequest) -> Ex
     return explain(samples)
 
 
-def sample(session: Session, candidate: Candidate, request: SampleRequest) -> Snapshot:
+def sample(session: SampleStream, candidate: Candidate, request: SampleRequest) -> Snapshot:
     """Take one sample; if a submitted job has just ended, wait until Ray says how."""
     until = time.monotonic() + _JOB_MANAGER_LAG_S
 

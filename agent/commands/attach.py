@@ -9,6 +9,7 @@ import click
 
 from dsray_inspect.agent.commands._support.exit_code import exit_code_of
 from dsray_inspect.agent.commands._support.follow import exit_when_stdin_closes, follow
+from dsray_inspect.agent.commands._support.from_file import from_option, open_incident
 from dsray_inspect.agent.commands._support.options import (
     Options,
     common_options,
@@ -23,19 +24,15 @@ from dsray_inspect.agent.commands._support.terminal import (
     wants_terminal_ui,
 )
 from dsray_inspect.agent.documents import SnapshotView
-from dsray_inspect.agent.errors import ExitCode, InspectError, UsageError
-from dsray_inspect.agent.feed import HistoryLoaded, SampleTaken
-from dsray_inspect.agent.handles import Candidate
-from dsray_inspect.agent.history import History
-from dsray_inspect.agent.model import OK, Snapshot
+from dsray_inspect.agent.errors import ExitCode, UsageError
+from dsray_inspect.agent.feed import Event, HistoryLoaded, SampleTaken
+from dsray_inspect.agent.model import Snapshot
+from dsray_inspect.agent.past import past_of
 from dsray_inspect.agent.recording import read_window
-from dsray_inspect.agent.sampling.observation import SampleRequest
 from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.settling import settle
 
 EVERY_S: Final = 0.5
-_STANDS_S: Final = 1.0
-"""A rank whose training thread has not run for so long does not notice a pause."""
 _WITHOUT_HISTORY: Final = "json"
 """A snapshot has no place for what the ranks did before."""
 
@@ -65,6 +62,7 @@ _WITHOUT_HISTORY: Final = "json"
 )
 @click.option("--end-with-stdin", is_flag=True, hidden=True, help="End when stdin is closed.")
 @click.option("--columns", "as_columns", is_flag=True, hidden=True, help="Print for our own TUI.")
+@from_option
 @local_option
 @common_options
 def command(
@@ -75,6 +73,7 @@ def command(
     replay: Path | None,
     end_with_stdin: bool,
     as_columns: bool,
+    file: Path | None,
     **given: Any,
 ) -> ExitCode:
     """Show every rank of JOB: its node, GPU, pid and current function, and what is wrong.
@@ -86,6 +85,9 @@ def command(
     """
     options = options_of(given)
 
+    if is_followed and (file or replay) is not None:
+        raise UsageError("--follow needs a live job.", help_text="Leave out --follow.")
+
     if is_followed:
         lift_default_timeout(options)
         exit_when_stdin_closes(end_with_stdin)
@@ -96,7 +98,12 @@ def command(
     on_terminal = wants_terminal_ui(options)
 
     if replay is not None:
-        return _replay(replay, job, on_terminal, printer, options)
+        events = _replayed(replay, job if file is None else str(file))
+        return _show(events, on_terminal, printer, options)
+
+    if file is not None:
+        found = open_incident(file, job, options, keep=None if on_terminal else 2, start=True)
+        return _show(found.events(), on_terminal, printer, options)
 
     if on_terminal:
         lift_default_timeout(options)
@@ -110,39 +117,24 @@ def command(
         history = (
             None
             if printer.format == _WITHOUT_HISTORY
-            else _history_of(session, candidate, snapshot, request)
+            else past_of(session, candidate, snapshot, request)
         )
 
     printer.print(SnapshotView(snapshot=snapshot, history=history))
     return exit_code_of(snapshot)
 
 
-def _history_of(
-    session: Session, candidate: Candidate, snapshot: Snapshot, request: SampleRequest
-) -> History | None:
-    """Return what the ranks did until now, or None if reading it would pause a running rank."""
-    is_standing = all(
-        worker.evidence.collectives == OK and (worker.idle_s or 0.0) >= _STANDS_S
-        for worker in snapshot.workers
-    )
-
-    if not snapshot.workers or not is_standing:
-        return None
-
-    try:
-        return session.history(candidate, snapshot, request)
-    except InspectError:
-        return None
-
-
-def _replay(
-    file: Path, job: str | None, on_terminal: bool, printer: Printer[SnapshotView], options: Options
-) -> ExitCode:
-    """Show a recording; without a terminal, its last snapshot."""
-    if job is not None:
+def _replayed(file: Path, other: str | None) -> list[Event]:
+    if other is not None:
         raise UsageError("Give a job or --replay FILE, not both.")
 
-    events = read_window(file)
+    return read_window(file)
+
+
+def _show(
+    events: list[Event], on_terminal: bool, printer: Printer[SnapshotView], options: Options
+) -> ExitCode:
+    """Show a recording; without a terminal, its last snapshot."""
     last = [event.snapshot for event in events if isinstance(event, SampleTaken)][-1]
     histories = (event.history for event in events if isinstance(event, HistoryLoaded))
 

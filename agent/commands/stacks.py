@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
 import click
 import msgspec
 
 from dsray_inspect.agent.commands._support.exit_code import exit_code_of
+from dsray_inspect.agent.commands._support.from_file import (
+    from_option,
+    open_incident,
+    reject_with_file,
+)
 from dsray_inspect.agent.commands._support.options import (
     common_options,
     local_option,
@@ -67,6 +73,7 @@ _MAX_LOG_LINES: Final = 200
     is_flag=True,
     help="Print one line per stack, for flame graph tools; same as --format collapsed.",
 )
+@from_option
 @local_option
 @common_options
 def command(
@@ -79,12 +86,19 @@ def command(
     log_lines: int | None,
     full: bool,
     as_collapsed: bool,
+    file: Path | None,
     **given: Any,
 ) -> ExitCode:
     """Show the stacks of JOB's driver, controller and ranks, merging identical ones."""
     options = options_of(given).with_format(_COLLAPSED, flag="--collapsed", is_given=as_collapsed)
     printer = Printer(StacksView, options)
     log_line_count = _log_line_count(with_log, log_lines, ranks=ranks, format_name=printer.format)
+
+    if file is not None:
+        reject_with_file(file, native=native, locals=with_locals)
+        found = open_incident(file, job, options, all_threads=all_threads)
+        recorded = found.with_logs(log_line_count) if log_line_count else found.last
+        return _print(printer, only_ranks(recorded, ranks), full=full, all_threads=all_threads)
 
     if native:
         print_message(options, "--native: py-spy pauses each rank while it reads it.")
@@ -105,7 +119,12 @@ def command(
 
         snapshot = session.snapshot(candidate, request, all_threads=all_threads)
 
-    snapshot = only_ranks(snapshot, ranks)
+    return _print(printer, only_ranks(snapshot, ranks), full=full, all_threads=all_threads)
+
+
+def _print(
+    printer: Printer[StacksView], snapshot: Snapshot, *, full: bool, all_threads: bool
+) -> ExitCode:
     printer.print(StacksView(snapshot=snapshot, full=full, all_threads=all_threads))
     exit_code_of(snapshot)  # Raises if nothing could be read.
     return ExitCode.OK

@@ -10,6 +10,11 @@ import click
 import msgspec
 
 from dsray_inspect.agent.commands._support.exit_code import exit_code_of
+from dsray_inspect.agent.commands._support.from_file import (
+    from_option,
+    open_incident,
+    reject_with_file,
+)
 from dsray_inspect.agent.commands._support.options import (
     DEFAULT_TIMEOUT_S,
     common_options,
@@ -37,10 +42,16 @@ from dsray_inspect.agent.settling import is_suspicious, rest_s, sample, settle
 @click.option(
     "--verbose", "-v", is_flag=True, help="Also draw the wait-for graph, with its evidence."
 )
+@from_option
 @local_option
 @common_options
 def command(
-    job: str | None, watch: bool, save: Path | None, verbose: bool, **given: Any
+    job: str | None,
+    watch: bool,
+    save: Path | None,
+    verbose: bool,
+    file: Path | None,
+    **given: Any,
 ) -> ExitCode:
     """Explain in at most ten lines what JOB is waiting for, which rank is to blame, and how
     certain that is.
@@ -52,6 +63,13 @@ def command(
     options = options_of(given, limit_s=None if watch else DEFAULT_TIMEOUT_S)
     printer = Printer(ExplanationView, options)
     request = options.request(recorder="always", counters=True)
+
+    if file is not None:
+        reject_with_file(file, watch=watch)
+        recorded = open_incident(file, job, options).explanation()
+        printer.print(ExplanationView(explanation=recorded, with_graph=verbose))
+        _append(recorded, save)
+        return exit_code_of(recorded.snapshot)
 
     with Session(options.choose_address(), options.hint(job)) as session:
         candidate = session.find(job, inject=not options.no_inject)

@@ -9,6 +9,7 @@ from dsray_inspect.agent.documents import (
     DashboardsView,
     EnvView,
     ExplanationView,
+    RecordDocument,
     RunList,
     SnapshotView,
     StacksView,
@@ -41,8 +42,9 @@ def render_view(
 
 
 @renders(Diagnosis)
+@renders(RecordDocument)
 @renders(RunList)
-def render_document(document: Diagnosis | RunList, _style: Style) -> bytes:
+def render_document(document: Diagnosis | RecordDocument | RunList, _style: Style) -> bytes:
     return _line(document)
 
 

@@ -7,6 +7,7 @@ from dsray_inspect.agent.documents import (
     DashboardsView,
     EnvView,
     ExplanationView,
+    RecordDocument,
     RunList,
     SnapshotView,
     StacksView,
@@ -18,6 +19,7 @@ from dsray_inspect.agent.text.doctor import diagnosis_text
 from dsray_inspect.agent.text.env import env_text
 from dsray_inspect.agent.text.graph import graph_text
 from dsray_inspect.agent.text.logs import logs_text
+from dsray_inspect.agent.text.record import record_text
 from dsray_inspect.agent.text.report import report
 from dsray_inspect.agent.text.runs import runs_text
 from dsray_inspect.agent.text.stacks import stacks_text
@@ -58,6 +60,11 @@ def render_env(view: EnvView, style: Style) -> str:
 def render_trace(view: TraceView, style: Style) -> str:
     notes = view.timeline.notes
     return trace_text(view.summary(), notes, style, past=view.past, now_ns=view.now_ns)
+
+
+@renders(RecordDocument)
+def render_record(document: RecordDocument, style: Style) -> str:
+    return record_text(document, style)
 
 
 @renders(VerdictChangeView)

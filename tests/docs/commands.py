@@ -21,7 +21,7 @@ PLACEHOLDERS: Final = {"RANK": "0", "N": "1", "S": "1", "…": ""}
 FOREIGN: Final = frozenset(
     (
         *(".ci/run", "curl", "dmesg", "docker", "kubectl", "openssl", "pip"),
-        *("prometheus", "python", "ray", "umask"),
+        *("prometheus", "python", "ray", "umask", "unzip"),
     )
 )
 # Typed at a prompt, advised by a report, or run in a pod.

@@ -15,7 +15,7 @@ import msgspec
 from dsray_inspect.agent.commands.dashboards import PROMETHEUS, RAY_TARGETS
 from dsray_inspect.agent.commands.stacks import only_ranks
 from dsray_inspect.agent.doctor.snippets import KUBERAY_PTRACE, kuberay_sidecar
-from dsray_inspect.agent.documents import RunList, RunRow
+from dsray_inspect.agent.documents import RecordDocument, RunList, RunRow
 from dsray_inspect.agent.explain import explain
 from dsray_inspect.agent.model import (
     Local,
@@ -32,6 +32,7 @@ from dsray_inspect.agent.text.doctor import diagnosis_text
 from dsray_inspect.agent.text.env import env_text
 from dsray_inspect.agent.text.graph import graph_text
 from dsray_inspect.agent.text.logs import logs_text
+from dsray_inspect.agent.text.record import record_text
 from dsray_inspect.agent.text.report import report
 from dsray_inspect.agent.text.runs import runs_text
 from dsray_inspect.agent.text.stacks import stacks_text
@@ -45,6 +46,7 @@ from tests.docs.pages import ROOT
 
 GOLDEN: Final = ROOT / "tests" / "golden"
 BETWEEN_S: Final = 0.9
+FOREIGN_VARIABLES: Final = "environment variables: not of Ray, DeepSpeed, torch or NCCL"
 REST: Final = "…"
 Role: TypeAlias = Literal["worker", "child"]
 LogStream: TypeAlias = Literal["stdout", "stderr", "train"]
@@ -203,6 +205,37 @@ def ls() -> str:
     return runs_text([run_row()])
 
 
+def record(*, public: bool = False) -> str:
+    """Return what `record` prints of the hung run; of a public file, with another name for its own."""
+    verdict = snapshot("hung").verdict
+
+    if public:
+        summary = verdict.summary.replace("load_batch (train.py:", "function-2 (file-1.py:")
+        verdict = msgspec.structs.replace(verdict, summary=summary)
+
+    left_out = ["native frames and local variables: reading them pauses a rank"]
+    left_out += ["log files and command lines: they can hold anything"] if public else []
+    left_out += [f"47 {FOREIGN_VARIABLES}"] if public else []
+    return record_text(
+        RecordDocument(
+            file="issue.dsray" if public else "hang.dsray",
+            bytes=71_000 if public else 118_000,
+            public=public,
+            job="j47",
+            ranks=3,
+            samples=8,
+            seconds=4.9,
+            verdict=verdict,
+            left_out=tuple(left_out),
+            redacted=() if public else ("HF_TOKEN (ranks: 3)",),
+            replaced=("9 actors", "1 address", "5 classes", "1 file", "3 functions", "1 host")
+            if public
+            else (),
+            ended_early=None,
+        )
+    )
+
+
 def ls_json() -> str:
     return msgspec.json.encode(RunList(runs=(run_row(),))).decode()
 
@@ -268,6 +301,8 @@ EXAMPLES: Final[dict[str, Callable[[], str]]] = {
     "env unread": env_unread,
     "env pending": lambda: env_text(snapshot("pending")),
     "env ended": env_ended,
+    "record hung": record,
+    "record public": lambda: record(public=True),
     "ls": ls,
     "ls json": ls_json,
     "trace": lambda: trace("running", past=False),

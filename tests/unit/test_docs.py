@@ -35,7 +35,7 @@ from tests.docs.pages import (
     with_examples,
 )
 
-RECIPES = ("a cause", "a Ray version", "an output format", "a launcher")
+RECIPES = (*("a cause", "a fact to a sample", "a Ray version", "an output format", "a launcher"),)
 
 
 def page_of(command: str) -> str:

@@ -23,6 +23,7 @@ WITHOUT_RAY = (
     "agent/detectors",
     "agent/environment",
     "agent/errors",
+    "agent/incident",
     "agent/model",
     "agent/stacks",
 )

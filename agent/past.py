@@ -1,0 +1,33 @@
+"""What the ranks did before the first sample, where reading it pauses nobody who runs."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dsray_inspect.agent.errors import InspectError
+from dsray_inspect.agent.handles import Candidate
+from dsray_inspect.agent.history import History
+from dsray_inspect.agent.model import OK, Snapshot
+from dsray_inspect.agent.sampling.observation import SampleRequest
+from dsray_inspect.agent.session import Session
+
+_STANDS_S: Final = 1.0
+"""A rank whose training thread has not run for so long does not notice a pause."""
+
+
+def past_of(
+    session: Session, candidate: Candidate, snapshot: Snapshot, request: SampleRequest
+) -> History | None:
+    """Return what the ranks did until now, or None if reading it would pause a running rank."""
+    is_standing = all(
+        worker.evidence.collectives == OK and (worker.idle_s or 0.0) >= _STANDS_S
+        for worker in snapshot.workers
+    )
+
+    if not snapshot.workers or not is_standing:
+        return None
+
+    try:
+        return session.history(candidate, snapshot, request)
+    except InspectError:
+        return None

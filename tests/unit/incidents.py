@@ -1,0 +1,90 @@
+"""Incident files of runs that never existed: what the tests of them share."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from dsray_inspect.agent.explain import explain
+from dsray_inspect.agent.history import History
+from dsray_inspect.agent.incident.layout import (
+    HISTORY,
+    LOGS,
+    MANIFEST,
+    WHY,
+    Header,
+    LogsPart,
+    Manifest,
+    VerdictAt,
+)
+from dsray_inspect.agent.incident.writer import IncidentWriter
+from dsray_inspect.agent.model import Log, LogFile, Snapshot
+from dsray_inspect.agent.sample_chain import SampleChain
+from dsray_inspect.agent.sampling.observation import Observation
+from tests.unit.test_histories import stands, waits
+from tests.unit.test_verdict import IN_USER, look
+
+TOOL = "0.1.0"
+LINES = tuple(f"line {number}" for number in range(1, 31))
+PAST = History(note="nothing is recorded")
+
+
+def hung(taken_at: float) -> Observation:
+    """Return a sample of a run that rank 1 holds up."""
+    observation = look(waits(0), stands(1, IN_USER), waits(2)).observation
+    observation.taken_at = taken_at
+    return observation
+
+
+def two_samples() -> tuple[Observation, Observation]:
+    return hung(100.0), hung(101.0)
+
+
+def log() -> Log:
+    file = LogFile(stream="stdout", path="/logs/w1.out", age_s=3.0, lines=LINES, is_whole=True)
+    return Log(hostname="h", files=(file,))
+
+
+def write(path: Path, observations: Sequence[Observation]) -> list[Snapshot]:
+    """Write a file of these samples; returns how they were judged when they were taken."""
+    chain = SampleChain()
+    given = [chain.add(observation) for observation in observations]
+
+    with IncidentWriter(path, Header(tool=TOOL, began_at=100.0, public=False)) as writer:
+        for observation, snapshot in zip(observations, given, strict=True):
+            writer.add_sample(observation, None, snapshot.verdict)
+
+        writer.add(HISTORY, PAST)
+        writer.add(LOGS, LogsPart(logs={"a1": log()}))
+        writer.add(WHY, explain(tuple(given[-2:])))
+        writer.add(MANIFEST, manifest(writer, given))
+        writer.finish()
+
+    return given
+
+
+def manifest(writer: IncidentWriter, given: Sequence[Snapshot]) -> Manifest:
+    return Manifest(
+        tool=TOOL,
+        public=False,
+        began_at=100.0,
+        ended_at=102.0,
+        job="j1",
+        ranks=3,
+        nodes=1,
+        samples=writer.samples,
+        verdicts=tuple(VerdictAt(at=one.taken_at, verdict=one.verdict) for one in given),
+        versions=(),
+        parts=tuple(writer.parts),
+        left_out=(),
+        redacted=(),
+    )
+
+
+def all_bytes(path: Path) -> bytes:
+    """Return what is in a file once it is unpacked, the names of its parts included."""
+    with zipfile.ZipFile(path) as file:
+        return b"\n".join(
+            part for name in file.namelist() for part in (name.encode(), file.read(name))
+        )
