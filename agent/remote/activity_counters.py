@@ -12,7 +12,7 @@ from typing import Any
 from dsray_inspect.agent.remote.file_locks import awaited_file_locks
 from dsray_inspect.agent.remote.gil import yield_gil
 from dsray_inspect.agent.remote.limits import memory_limits
-from dsray_inspect.agent.remote.sockets import Tables, traffic
+from dsray_inspect.agent.remote.sockets import Traffic
 from dsray_inspect.agent.remote.threads import start_of
 
 MAX_TASKS = 512
@@ -20,21 +20,16 @@ MAX_CHILDREN = 32
 GENERATIONS = 4
 
 
-def activity_counters(
-    pid: int, tables: Tables | None = None, *, threads: bool = True
-) -> dict[str, Any]:
+def activity_counters(pid: int, network: Traffic, *, threads: bool = True) -> dict[str, Any]:
     """Return CPU seconds, bytes moved, children, who traces it, and what it dials; its memory, and
     the file locks that it waits for.
 
-    Each thread has children of its own: without `threads` none are looked for.
-    `tables` is shared by the processes of one sample. A process that reads itself gives none: it
-    opens no socket for it, and so does not know what it has received.
+    `network` is what `remote.sockets` tells of the process. Each thread has children of its own:
+    without `threads` none are looked for.
     """
     status = start_of(f"/proc/{pid}/status")
     yield_gil()
-    dials, network_bytes = traffic(
-        pid, {} if tables is None else tables, may_ask=tables is not None
-    )
+    dials, network_bytes = network
     return {
         "cpu_s": cpu_s(pid),
         "moved_bytes": file_bytes(pid) + network_bytes,

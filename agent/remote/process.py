@@ -10,7 +10,7 @@ from dsray_inspect.agent.remote.activity_counters import activity_counters
 from dsray_inspect.agent.remote.environ import EnvironUnreadable
 from dsray_inspect.agent.remote.process_secrets import exec_secrets
 from dsray_inspect.agent.remote.redaction import redact_argv
-from dsray_inspect.agent.remote.sockets import Tables
+from dsray_inspect.agent.remote.sockets import Tables, traffic
 from dsray_inspect.agent.remote.threads import cpu_times, scheduled_at_ms
 
 _STATES = {"T": "stopped", "t": "stopped", "Z": "dead", "X": "dead"}
@@ -38,7 +38,11 @@ def probe(pid: int, tables: Tables, *, threads: bool, counters: bool) -> dict[st
         "rss_bytes": _kilobytes(status.get("VmRSS", "")),
         "command": shown_command(pid, command),
         **({"idle_s": _idle_times(pid), "cpu_times_s": _thread_times(pid)} if threads else {}),
-        **({"counters": activity_counters(pid, tables, threads=threads)} if counters else {}),
+        **(
+            {"counters": activity_counters(pid, traffic(pid, tables), threads=threads)}
+            if counters
+            else {}
+        ),
     }
 
 

@@ -20,6 +20,7 @@ from dsray_inspect.agent.remote.environ import compare_environ
 from dsray_inspect.agent.remote.gil import yield_gil
 from dsray_inspect.agent.remote.locks import awaited_locks
 from dsray_inspect.agent.remote.recorder_state import recorder_status, state_of
+from dsray_inspect.agent.remote.sockets import own_traffic
 from dsray_inspect.agent.remote.threads import all_threads
 from dsray_inspect.agent.remote.training_health import health
 from dsray_inspect.agent.remote.unavailable import unavailable
@@ -103,7 +104,7 @@ def _numbers(engine: Any, moments: Iterable[None] = (None,)) -> dict[str, Any]:
 
 def counters(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
     """Return what this process has done so far: CPU time, bytes, children; see `remote.activity_counters`."""
-    return {"counters": activity_counters(os.getpid())}
+    return {"counters": activity_counters(os.getpid(), own_traffic())}
 
 
 def _step_of(engine: Any) -> int | None:
