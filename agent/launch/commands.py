@@ -81,21 +81,34 @@ def _after_deepspeed(program: Program) -> tuple[str, ...]:
 
 
 def mpirun_command(
-    program: Program, nodes: Sequence[PlannedNode], *, given: Mapping[str, str]
+    program: Program,
+    nodes: Sequence[PlannedNode],
+    *,
+    given: Mapping[str, str],
+    secrets: Sequence[str],
 ) -> tuple[Command, tuple[PlannedFile, ...]]:
-    """Return the command, and its hostfile where there are several nodes."""
+    """Return the command, and its hostfile where there are several nodes.
+
+    The values of `secrets` come from the environment that mpirun is started in.
+    """
     is_one = len(nodes) == 1
     where = ("--host", f"localhost:{len(nodes[0].ranks)}") if is_one else ("--hostfile", HOSTFILE)
-    argv = ("mpirun", *mpirun_options(nodes, given, where=where), program.interpreter)
+    options = mpirun_options(nodes, given, secrets=secrets, where=where)
+    argv = ("mpirun", *options, program.interpreter)
     files = () if is_one else (PlannedFile(name=HOSTFILE, text=hostfile(nodes)),)
     return command((*argv, *program.words), node_ip=nodes[0].ip, env={}), files
 
 
 def mpirun_options(
-    nodes: Sequence[PlannedNode], given: Mapping[str, str], *, where: Sequence[str] = ()
+    nodes: Sequence[PlannedNode],
+    given: Mapping[str, str],
+    *,
+    secrets: Sequence[str],
+    where: Sequence[str] = (),
 ) -> tuple[str, ...]:
     ranks = sum(len(node.ranks) for node in nodes)
-    exports = [word for name, value in given.items() for word in ("-x", f"{name}={value}")]
+    passed = [*(f"{name}={value}" for name, value in given.items()), *secrets]
+    exports = [word for variable in passed for word in ("-x", variable)]
     # Open MPI would bind each rank to one core, or to the cores of one NUMA node.
     return ("-np", str(ranks), *where, "--bind-to", "none", *exports)
 

@@ -11,7 +11,13 @@ from typing import Final, NamedTuple
 
 from dsray_inspect.agent.launch.environment import DEVICES
 from dsray_inspect.agent.launch.facts import LiveJob
-from dsray_inspect.agent.launch.plan import Contrast, LauncherName, LiveKind, PlannedRank
+from dsray_inspect.agent.launch.plan import (
+    Contrast,
+    LauncherName,
+    LiveKind,
+    PlannedRank,
+    PlannedVariable,
+)
 
 ON_KUBERNETES: Final = ("trainjob", "mpijob", "rayjob")
 _NOT_RAYS: Final = ("torchrun", "deepspeed", "mpirun", "trainjob", "mpijob")
@@ -140,9 +146,10 @@ def changed(
     job: LiveJob, launcher: LauncherName, ranks: tuple[PlannedRank, ...]
 ) -> tuple[Contrast, ...]:
     """Return what the other launcher does in another way: addresses, devices, threads, order."""
+    is_rays_still = job.is_rays and launcher == "rayjob"
     rows = [
-        *_addresses(job, launcher, ranks),
-        *_devices(job, launcher, ranks),
+        *(() if is_rays_still else _addresses(job, launcher, ranks)),
+        *(() if is_rays_still else _devices(job, launcher, ranks)),
         *_threads(job, ranks),
         *_binding(launcher),
         *_order(ranks),
@@ -158,7 +165,7 @@ def _addresses(
     names = ("MASTER_ADDR", "MASTER_PORT")
     live = ":".join(shown(job.values(name)) for name in names)
     planned = [ranks[0].env.get(name) for name in names]
-    other = ":".join(_value(variable.value if variable else None) for variable in planned)
+    other = ":".join(_said(variable) for variable in planned if variable is not None)
     how = "a free port of rank 0's node" if job.is_rays else "as it was started"
 
     if planned[0] is None:
@@ -179,8 +186,8 @@ def _devices(
     live = "; ".join(f"{name}={_each(job, name)}" for name in names) or "no device list is set"
 
     if planned:
-        value = ranks[0].env[planned[0]].value
-        other = f"{planned[0]}={_value(value)} for every rank of a node; LOCAL_RANK picks one"
+        value = _said(ranks[0].env[planned[0]])
+        other = f"{planned[0]}={value} for every rank of a node; LOCAL_RANK picks one"
     elif launcher in ("trainjob", "mpijob"):
         other = "not set: a rank sees all GPUs of its pod, and LOCAL_RANK picks one"
     else:
@@ -203,7 +210,7 @@ def _threads(job: LiveJob, ranks: tuple[PlannedRank, ...]) -> list[tuple[str, st
         return []
 
     if planned is not None:
-        return [("threads", live, f"{name}={_value(planned.value)}, by {planned.set_by}")]
+        return [("threads", live, f"{name}={_said(planned)}, by {planned.set_by}")]
 
     if source in ("inherited", "runtime_env"):
         return [("threads", live, "the same, if it is set where the launcher starts")]
@@ -271,8 +278,9 @@ def _each(job: LiveJob, name: str) -> str:
     return values[0] if len(values) == 1 else f"{shown(values[:4])}, one list per rank"
 
 
-def _value(value: str | None) -> str:
-    return "(known at the start)" if value is None else value
+def _said(variable: PlannedVariable) -> str:
+    """Return a variable's value, or what decides it."""
+    return f"({variable.note})" if variable.value is None else variable.value
 
 
 def _reserved(job: LiveJob) -> str:

@@ -71,6 +71,9 @@ def _fate(
 ) -> tuple[Fate, str]:
     fate = _FATES[source]
 
+    if is_rayjob and source in ("ray", "ray_train"):
+        return "set_again", ""
+
     if name in OF_A_PLACE:
         return "gone", ""
 

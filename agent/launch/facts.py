@@ -37,6 +37,7 @@ class LiveJob(Record, frozen=True, kw_only=True):
     ranks: dict[int, LiveRank]
     missing_ranks: tuple[int, ...]
     """Ranks of the world that nobody saw; they are in no node."""
+    entrypoint: str
     program: Program
     has_local_rank_argument: bool
     """Whether its launcher gives every rank `--local_rank`, as deepspeed does."""
@@ -82,6 +83,7 @@ def facts_of(
             if worker.rank is not None
         },
         missing_ranks=_missing(workers),
+        entrypoint=snapshot.job.entrypoint,
         program=(
             program_of_entrypoint(candidate.job.entrypoint)
             if kind in _RAYS

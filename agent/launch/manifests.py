@@ -67,7 +67,7 @@ def mpi_job(
     secrets: Sequence[str],
 ) -> Manifest:
     """Return an MPIJob; its launcher reaches the workers by ssh, so only `-x` reaches a rank."""
-    args = [*mpirun_options(nodes, given), *(word for one in secrets for word in ("-x", one))]
+    args = mpirun_options(nodes, given, secrets=secrets)
     launcher: Manifest = {
         "name": "launcher",
         "image": IMAGE,

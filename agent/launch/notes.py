@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from dsray_inspect.agent.launch.commands import DEEPSPEED_ENV
 from dsray_inspect.agent.launch.contrasts import ON_KUBERNETES
 from dsray_inspect.agent.launch.environment import DIFFERS, HIDDEN
 from dsray_inspect.agent.launch.facts import LiveJob
@@ -13,6 +14,11 @@ from dsray_inspect.agent.launch.plan import LauncherName, LiveVariable
 from dsray_inspect.agent.launch.program import UNKNOWN_SCRIPT
 from dsray_inspect.agent.remote.redaction import REDACTED
 
+LOCAL_MODE: Final = (
+    "With ScalingConfig(num_workers=0), the local mode of newer versions of Ray Train, fit() does "
+    "both in each rank that torchrun starts."
+)
+_WITH_LOCAL_MODE: Final = ("torchrun", "trainjob")
 _MOST_RANKS: Final = 8
 
 
@@ -51,8 +57,8 @@ def _of_the_script(job: LiveJob, launcher: LauncherName) -> Iterator[str]:
     if not program.is_known and not (launcher == "rayjob" and job.is_rays):
         yield f"{UNKNOWN_SCRIPT}, and its arguments, are not known: {program.why}."
 
-    if any(REDACTED in word for word in program.arguments):
-        yield "An argument of the script is redacted here; put it back before you start it."
+    if REDACTED in job.entrypoint or any(REDACTED in word for word in program.arguments):
+        yield "A part of the entrypoint is redacted here; put it back before you start it."
 
     if launcher == "rayjob":
         if not job.is_rays:
@@ -64,11 +70,14 @@ def _of_the_script(job: LiveJob, launcher: LauncherName) -> Iterator[str]:
         return
 
     if job.is_rays and function is not None:
-        place = f"{function.name}() ({function.file})"
-        now = "fit() sends it" if job.kind == "ray_train" else "the driver calls it"
+        place = f"{function.name}() in {function.file.rpartition('/')[2]}"
+        now = "fit() sends it" if job.kind == "ray_train" else "the driver sends the call"
         yield (
             f"The script must join a process group and call {place} itself; now {now} to the ranks."
         )
+
+        if job.kind == "ray_train" and launcher in _WITH_LOCAL_MODE:
+            yield LOCAL_MODE
     elif job.is_rays:
         yield "What the ranks run is not known: none of their stacks shows a function of yours."
 
@@ -79,8 +88,13 @@ def _of_the_variables(others: Sequence[LiveVariable], launcher: LauncherName) ->
 
     if hidden and launcher in ON_KUBERNETES:
         yield f"{', '.join(hidden)}: redacted here; put the values into a Secret and name it for {SECRET}."
+    elif hidden and launcher == "deepspeed":
+        yield (
+            f"{', '.join(hidden)}: redacted here; export the values, or for several nodes put them "
+            f"into {DEEPSPEED_ENV}."
+        )
     elif hidden:
-        yield f"{', '.join(hidden)}: redacted here; export the values before you start."
+        yield f"{', '.join(hidden)}: redacted here; export the values on each node that starts it."
 
     if differing:
         yield f"{', '.join(differing)}: {DIFFERS}; the script has to set it."

@@ -66,7 +66,7 @@ def plan_of(job: LiveJob, snapshot: Snapshot, launcher: LauncherName, *, port: i
     """Return the plan; the job has at least one rank that was seen."""
     set_by = tables_of(job, launcher)
     found = live_variables(job, set_by, is_rayjob=launcher == "rayjob")
-    start = _start(job, snapshot, launcher, others=found, port=port)
+    start = _start(job, launcher, others=found, port=port)
     others = tuple(one for one in found if one.fate == "passed_on" or one.name not in start.given)
     commands, files = _PARTS[launcher](start)
     ranks = tuple(
@@ -121,7 +121,6 @@ def tables_of(job: LiveJob, launcher: LauncherName) -> tuple[LaunchTable, ...]:
 
 def _start(
     job: LiveJob,
-    snapshot: Snapshot,
     launcher: LauncherName,
     *,
     others: Sequence[LiveVariable],
@@ -138,7 +137,7 @@ def _start(
 
     return _Start(
         job=job,
-        entrypoint=snapshot.job.entrypoint if job.is_rays else _line(job),
+        entrypoint=job.entrypoint if job.is_rays else _line(job),
         name=name,
         nodes=nodes,
         master=master,
@@ -179,7 +178,7 @@ def _places(start: _Start) -> list[tuple[Place, int]]:
                 threads=_threads(nodes[node_rank]),
                 master_addr=start.master[0],
                 master_port=start.master[1],
-                interpreter=program.interpreter,
+                interpreter=program.interpreter.rpartition("/")[2],
                 arguments=" ".join(program.words),
             ),
             live,
@@ -212,7 +211,9 @@ def _deepspeed(start: _Start) -> _Parts:
 
 
 def _mpirun(start: _Start) -> _Parts:
-    found, files = mpirun_command(start.job.program, start.nodes, given=start.given)
+    found, files = mpirun_command(
+        start.job.program, start.nodes, given=start.given, secrets=start.secrets
+    )
     return (found,), files
 
 

@@ -41,7 +41,7 @@ _NOW: Final[Mapping[LiveKind, str]] = {
 _FATES: Final[tuple[tuple[Fate, str], ...]] = (
     ("passed_on", "yours, to be passed on"),
     ("inherited", "inherited now: needed where the other launcher starts"),
-    ("set_again", "set by the script or a library, and so again"),
+    ("set_again", "set again, by whom it is now"),
     ("gone", "gone: nothing sets it"),
 )
 _CAVEAT = "An explanation, not a migration: nothing was started, and the notes say what is missing."

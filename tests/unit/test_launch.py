@@ -1,0 +1,438 @@
+"""`launch`: programs, tables, plans and manifests, from recorded jobs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, get_args
+
+import jsonschema
+import msgspec
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from dsray_inspect.agent.compat import launch_variables
+from dsray_inspect.agent.errors import UsageError
+from dsray_inspect.agent.handles import ALIVE, ProcessHandle
+from dsray_inspect.agent.launch.contrasts import lost
+from dsray_inspect.agent.launch.facts import LiveJob
+from dsray_inspect.agent.launch.manifests import kubernetes_name
+from dsray_inspect.agent.launch.plan import LauncherName, LaunchPlan
+from dsray_inspect.agent.launch.planner import plan_of
+from dsray_inspect.agent.launch.program import (
+    UNKNOWN_SCRIPT,
+    program_of_entrypoint,
+    program_of_rank,
+)
+from dsray_inspect.agent.text.launch import launch_text
+from tests.compat.test_shelves import installed
+from tests.unit import launch_jobs
+from tests.unit.snapshots import recorded
+
+LAUNCHERS: tuple[LauncherName, ...] = get_args(LauncherName)
+MANIFESTS: tuple[LauncherName, ...] = ("trainjob", "mpijob", "rayjob")
+SCHEMAS = Path(__file__).parents[1] / "golden" / "crds"
+PORT = 29500
+TWO_NODES = ("10.0.0.1", "10.0.0.1", "10.0.0.2")
+THREE_NODES = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
+
+
+def plan(launcher: LauncherName, job: LiveJob | None = None, **of: Any) -> LaunchPlan:
+    job = job or launch_jobs.ray_train(**{"uses_deepspeed": False, **of})
+    return plan_of(job, recorded("hung"), launcher, port=PORT)
+
+
+def variables(found: LaunchPlan, name: str) -> list[str | None]:
+    """Return what each rank gets for a variable."""
+    return [rank.env[name].value for rank in found.ranks]
+
+
+def fates(found: LaunchPlan) -> dict[str, str]:
+    return {one.name: one.fate for one in found.others}
+
+
+# Programs
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "words"),
+    [
+        ("python train.py --lr 0.1", ("train.py", "--lr", "0.1")),
+        ("NCCL_DEBUG=INFO python3.11 -u -X dev train.py a", ("train.py", "a")),
+        (
+            "/opt/venv/bin/python -m my.trainer --note 'two words'",
+            ("-m", "my.trainer", "--note", "two words"),
+        ),
+        ("./train.py x", ("./train.py", "x")),
+        ("python train.py --token <redacted>", ("train.py", "--token", "<redacted>")),
+    ],
+)
+def test_a_simple_entrypoint_gives_the_script(entrypoint: str, words: tuple[str, ...]) -> None:
+    assert program_of_entrypoint(entrypoint).words == words
+
+
+@pytest.mark.parametrize(
+    "entrypoint",
+    [
+        "bash run.sh",
+        "cd job && python train.py",
+        "python -c 'print()'",
+        "python",
+        "",
+        "echo 'x",
+        "python -m",
+    ],
+)
+def test_what_an_entrypoint_does_not_say_is_not_guessed(entrypoint: str) -> None:
+    program = program_of_entrypoint(entrypoint)
+    assert program.script == UNKNOWN_SCRIPT
+    assert program.why
+
+
+def test_what_a_launcher_added_is_not_the_scripts() -> None:
+    program = program_of_rank(["/usr/bin/python", "-u", "train.py", "--local_rank=3", "--lr", "1"])
+    assert (program.interpreter, program.words) == ("/usr/bin/python", ("train.py", "--lr", "1"))
+
+
+def test_an_unknown_script_is_one_note() -> None:
+    found = plan("torchrun", entrypoint="bash run.sh")
+    assert found.commands[0].argv[-1] == UNKNOWN_SCRIPT
+    assert found.notes[0] == (
+        "SCRIPT, and its arguments, are not known: the command is not a Python script but bash."
+    )
+
+
+def test_a_ray_job_keeps_an_entrypoint_that_is_not_understood() -> None:
+    entrypoint = "cd job && bash run.sh --token <redacted>"
+    snapshot = recorded("hung")
+    job = msgspec.structs.replace(snapshot.job, entrypoint=entrypoint)
+    snapshot = msgspec.structs.replace(snapshot, job=job)
+    live = launch_jobs.ray_train(entrypoint=entrypoint)
+    found = plan_of(live, snapshot, "rayjob", port=PORT)
+    assert manifest(found)["spec"]["entrypoint"] == entrypoint
+    assert not any("SCRIPT" in note for note in found.notes)
+    assert "a part of the entrypoint is redacted" in " ".join(found.notes).lower()
+
+
+# Tables
+
+
+@pytest.mark.parametrize(
+    ("table", "package"),
+    [(launch_variables.TORCHRUN, "torch"), (launch_variables.DEEPSPEED, "deepspeed")],
+)
+def test_the_installed_launcher_names_every_variable_of_its_table(
+    table: launch_variables.LaunchTable, package: str
+) -> None:
+    root = installed(package).root / package
+    folders = ("distributed",) if package == "torch" else ("launcher", "accelerator")
+    files = [file for folder in folders for file in (root / folder).rglob("*.py")]
+    text = "".join(file.read_text() for file in [*files, root / "__init__.py"])
+    # DeepSpeed has a constant for two of them.
+    constants = text + "".join(file.read_text() for file in root.glob("constants.py"))
+    assert [row.name for row in table.variables if row.name not in constants] == []
+
+
+def test_every_table_names_its_source_and_version() -> None:
+    tables = [
+        table
+        for table in vars(launch_variables).values()
+        if isinstance(table, launch_variables.LaunchTable)
+    ]
+    assert len(tables) == 8
+    assert all(table.source and table.version[-1].isdigit() for table in tables)
+    assert all(row.value is not None or row.note for table in tables for row in table.variables)
+
+
+# Plans
+
+
+def test_torchrun_has_one_command_per_node() -> None:
+    found = plan("torchrun", ips=TWO_NODES)
+    assert [command.node_ip for command in found.commands] == ["10.0.0.1", "10.0.0.2"]
+    assert found.commands[1].argv[:6] == (
+        *("torchrun", "--nnodes=2", "--node-rank=1", "--nproc-per-node=1"),
+        *("--master-addr=10.0.0.1", "--master-port=29500"),
+    )
+    assert variables(found, "RANK") == ["0", "1", "2"]
+    assert variables(found, "LOCAL_RANK") == ["0", "1", "0"]
+    assert variables(found, "GROUP_RANK") == ["0", "0", "1"]
+    assert variables(found, "LOCAL_WORLD_SIZE") == ["2", "2", "1"]
+
+
+def test_torchrun_limits_threads_only_where_a_node_has_several_ranks() -> None:
+    ranks = plan("torchrun", ips=TWO_NODES).ranks
+    assert [rank.env.get("OMP_NUM_THREADS") is not None for rank in ranks] == [True, True, False]
+
+
+def test_deepspeed_gets_a_hostfile_and_the_users_variables_in_a_file() -> None:
+    found = plan("deepspeed", ips=TWO_NODES)
+    files = {file.name: file.text for file in found.files}
+    assert files["hostfile"] == "10.0.0.1 slots=2\n10.0.0.2 slots=1\n"
+    assert "NCCL_DEBUG=WARN\n" in files[".deepspeed_env"]
+    assert "--hostfile hostfile" in found.commands[0].line
+    assert "--no_local_rank" in found.commands[0].argv
+    assert variables(found, "CUDA_VISIBLE_DEVICES") == ["0,1", "0,1", "0"]
+    assert variables(found, "MASTER_ADDR") == ["10.0.0.1"] * 3
+
+
+def test_deepspeed_on_one_node_meets_at_loopback() -> None:
+    found = plan("deepspeed")
+    assert found.files == ()
+    assert variables(found, "MASTER_ADDR") == ["127.0.0.1"] * 3
+    assert found.commands[0].line.startswith("NCCL_DEBUG=WARN ")
+
+
+def test_mpirun_passes_variables_on_by_name() -> None:
+    found = plan("mpirun", ips=THREE_NODES)
+    argv = found.commands[0].argv
+    assert ("-x", "NCCL_DEBUG=WARN") in pairwise(argv)
+    assert "MASTER_ADDR=10.0.0.1" in argv
+    assert variables(found, "OMPI_COMM_WORLD_LOCAL_RANK") == ["0", "0", "0"]
+
+
+def test_deepspeed_finds_its_place_under_mpirun_by_itself() -> None:
+    found = plan("mpirun", uses_deepspeed=True)
+    assert not any(word.startswith("MASTER_ADDR") for word in found.commands[0].argv)
+    assert found.ranks[2].env["RANK"].set_by == "deepspeed"
+    assert any("mpi4py" in note for note in found.notes)
+
+
+def test_each_variable_stands_beside_the_live_one() -> None:
+    rank = plan("torchrun").ranks[1].env["MASTER_PORT"]
+    assert (rank.value, rank.set_by) == ("29500", "torchrun")
+    assert (rank.live, rank.live_source) == ("40577", "ray_train")
+
+
+def test_every_live_variable_has_a_fate() -> None:
+    found = fates(plan("torchrun"))
+    assert found["NCCL_DEBUG"] == found["HF_TOKEN"] == "passed_on"
+    assert found["USER_SETTING"] == found["TORCHINDUCTOR_CACHE_DIR"] == "set_again"
+    assert found["DS_ACCELERATOR"] == "inherited"
+    assert found["RAY_JOB_ID"] == found["NODE_RANK"] == "gone"
+    assert found["RAY_WARN_BLOCKING_GET_INSIDE_ASYNC"] == "gone", "only Ray reads it"
+    assert "RANK" not in found
+    assert "SHELL" not in found
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_no_secret_is_on_a_command_line_or_in_a_file(launcher: LauncherName) -> None:
+    found = plan(launcher)
+    assert "<redacted>" not in "".join(command.line for command in found.commands)
+    assert "<redacted>" not in "".join(file.text for file in found.files)
+    assert any("HF_TOKEN" in note for note in found.notes)
+
+
+def test_ranks_spread_over_nodes_are_numbered_anew() -> None:
+    found = plan("torchrun", ips=("10.0.0.1", "10.0.0.2", "10.0.0.1"))
+    assert [node.ranks for node in found.nodes] == [(0, 2), (1,)]
+    assert [rank.live_rank for rank in found.ranks] == [0, 2, 1]
+    assert "order" in {row.topic for row in found.changed}
+
+
+def test_ranks_that_were_not_seen_are_named() -> None:
+    job = msgspec.structs.replace(launch_jobs.ray_train(), missing_ranks=(3, 4))
+    assert plan("torchrun", job).notes[0].startswith("Not seen, and left out: rank 3, 4.")
+
+
+# What differs
+
+
+def test_ray_data_is_named_where_the_job_uses_it() -> None:
+    splitter = ProcessHandle(
+        *(),
+        actor_id="s",
+        job_id="1",
+        class_name="SplitCoordinator",
+        module="ray.data._internal.iterator.stream_split_iterator",
+        state=ALIVE,
+        pid=1,
+        node_id="n",
+        node_ip="10.0.0.1",
+        runtime_env_vars={},
+        started_at=0.0,
+    )
+    row = topic(lost(launch_jobs.ray_train(helpers=[splitter]), "torchrun"), "Ray Data")
+    assert row.live == "feeds the ranks (SplitCoordinator)"
+    row = topic(lost(launch_jobs.ray_train(), "torchrun"), "Ray Data")
+    assert row.live == "no actor of it runs in this job"
+
+
+def topic(rows: Any, name: str) -> Any:
+    (row,) = [row for row in rows if row.topic == name]
+    return row
+
+
+def test_restarts_so_far_are_counted() -> None:
+    row = topic(plan("torchrun", past_groups=2).lost, "restarts")
+    assert row.live.endswith("if need be (2 times so far)")
+    assert "--max-restarts" in row.other
+
+
+def test_a_ray_job_loses_nothing_of_ray() -> None:
+    assert plan("rayjob").lost == ()
+
+
+def test_plain_actors_have_a_driver_to_lose() -> None:
+    job = launch_jobs.ray_train(module="my.actors", class_name="PolicyActor")
+    topics = [row.topic for row in plan("torchrun", job).lost]
+    assert "driver" in topics
+    assert "reports" not in topics
+
+
+def test_a_world_of_torchrun_loses_nothing_of_ray() -> None:
+    job = launch_jobs.ray_train(
+        module="", class_name="torchrun", required={}, argv=("python", "train.py")
+    )
+    found = plan("deepspeed", job)
+    assert (found.live_kind, found.lost) == ("torchrun", ())
+    assert "CPUs are not asked for" in " ".join(plan("mpijob", job).notes)
+
+
+def test_the_scripts_rank_argument_of_deepspeed_is_kept_or_named() -> None:
+    argv = ("python", "-u", "train.py", "--local_rank=1", "--lr", "1")
+    job = launch_jobs.ray_train(module="", class_name="deepspeed", required={}, argv=argv)
+    assert "--no_local_rank" not in plan("deepspeed", job).commands[0].argv
+    row = topic(plan("torchrun", job).changed, "arguments")
+    assert row.other == "no such argument: the script reads LOCAL_RANK"
+
+
+# Manifests
+
+
+def schema_of(launcher: str) -> dict[str, Any]:
+    """Return the schema of a kind, closed: a field that it does not have is an error."""
+    document: dict[str, Any] = json.loads((SCHEMAS / f"{launcher}.json").read_text())
+    document["properties"]["metadata"] = {"type": "object"}
+    return closed(document)
+
+
+def closed(schema: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: _closed_value(name, value) for name, value in schema.items()}
+    is_open = "additionalProperties" in schema or "x-kubernetes-preserve-unknown-fields" in schema
+
+    if "properties" in schema and not is_open:
+        found["additionalProperties"] = False
+
+    return found
+
+
+def _closed_value(name: str, value: Any) -> Any:
+    if name == "properties":
+        return {key: closed(one) for key, one in value.items()}
+
+    return (
+        closed(value)
+        if name in ("items", "additionalProperties") and isinstance(value, Mapping)
+        else value
+    )
+
+
+def manifest(found: LaunchPlan) -> dict[str, Any]:
+    (file,) = found.files
+    document: dict[str, Any] = yaml.safe_load(file.text)
+    return document
+
+
+@pytest.mark.parametrize("launcher", MANIFESTS)
+@pytest.mark.parametrize("ips", [("10.0.0.1",), TWO_NODES, THREE_NODES])
+def test_a_manifest_fits_the_published_schema(launcher: LauncherName, ips: tuple[str, ...]) -> None:
+    document = manifest(plan(launcher, ips=ips))
+    jsonschema.Draft7Validator(schema_of(launcher)).validate(document)
+
+
+@pytest.mark.parametrize("launcher", MANIFESTS)
+def test_the_schema_finds_a_field_that_does_not_exist(launcher: LauncherName) -> None:
+    document = manifest(plan(launcher))
+    document["spec"]["replicaz"] = 1
+    with pytest.raises(jsonschema.ValidationError, match="replicaz"):
+        jsonschema.Draft7Validator(schema_of(launcher)).validate(document)
+
+
+def test_a_train_job_asks_for_what_ray_reserved() -> None:
+    trainer = manifest(plan("trainjob", ips=TWO_NODES))["spec"]["trainer"]
+    # Two ranks on one node and one on the other: pods of one rank each.
+    assert (trainer["numNodes"], trainer["numProcPerNode"]) == (3, 1)
+    assert trainer["resourcesPerNode"]["requests"] == {"cpu": "100m", "nvidia.com/gpu": "1"}
+    env = {one["name"]: one for one in trainer["env"]}
+    assert env["NCCL_DEBUG"]["value"] == "WARN"
+    assert env["HF_TOKEN"]["valueFrom"]["secretKeyRef"] == {"name": "SECRET", "key": "HF_TOKEN"}
+    assert not [name for name in env if name.startswith("PET_")], "Trainer refuses these"
+
+
+def test_the_ranks_of_a_train_job_meet_at_its_first_pod() -> None:
+    found = plan("trainjob")
+    assert variables(found, "PET_MASTER_ADDR") == ["j47-node-0-0.j47"] * 3
+    assert variables(found, "MASTER_ADDR") == ["j47-node-0-0.j47"] * 3
+
+
+def test_an_mpi_job_gives_its_variables_to_mpirun() -> None:
+    spec = manifest(plan("mpijob"))["spec"]
+    (launcher,) = spec["mpiReplicaSpecs"]["Launcher"]["template"]["spec"]["containers"]
+    words = launcher["args"]
+    assert ("-x", "HF_TOKEN") in pairwise(words)
+    assert spec["slotsPerWorker"] == 3
+    (worker,) = spec["mpiReplicaSpecs"]["Worker"]["template"]["spec"]["containers"]
+    assert worker["resources"]["limits"] == {"cpu": "300m", "nvidia.com/gpu": "3"}
+
+
+def test_a_ray_job_has_one_pod_per_node_and_a_head_without_ranks() -> None:
+    spec = manifest(plan("rayjob", ips=THREE_NODES))["spec"]
+    assert spec["entrypoint"] == recorded("hung").job.entrypoint
+    assert yaml.safe_load(spec["runtimeEnvYAML"])["env_vars"]["NCCL_DEBUG"] == "WARN"
+    cluster = spec["rayClusterSpec"]
+    assert cluster["rayVersion"] == "2.60.0"
+    assert cluster["headGroupSpec"]["rayStartParams"] == {"num-cpus": "0"}
+    assert cluster["workerGroupSpecs"][0]["replicas"] == 3
+
+
+def test_fractions_of_a_gpu_are_rounded_up() -> None:
+    found = plan("trainjob", required={"CPU": 1.0, "GPU": 0.5})
+    requests = manifest(found)["spec"]["trainer"]["resourcesPerNode"]["requests"]
+    assert requests == {"cpu": "3", "nvidia.com/gpu": "2"}
+    assert any("rounded up" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("j47", "j47"),
+        ("raysubmit_AbC123", "raysubmit-abc123"),
+        ("02000000", "job-02000000"),
+        ("_", "job"),
+    ],
+)
+def test_names_are_names_of_kubernetes(label: str, name: str) -> None:
+    assert kubernetes_name(label) == name
+
+
+# Text
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_text_says_all_of_it(launcher: LauncherName) -> None:
+    text = launch_text(plan(launcher))
+    assert "An explanation, not a migration" in text
+    for title in ("command", "each rank's variables", "notes"):
+        assert f"\n{title}\n" in text
+    # A RayJob is Ray again.
+    assert ("will not" in text) == ("what is different" in text) == (launcher != "rayjob")
+
+
+def test_values_of_all_ranks_are_one_cell() -> None:
+    lines = launch_text(plan("torchrun")).split("\n")
+    (rank,) = [line for line in lines if line.startswith("  RANK ")]
+    assert rank.split() == ["RANK", "0-2", "torchrun", "0-2", "ray_train"]
+
+
+# The command line
+
+
+@pytest.mark.parametrize("words", [("--as", "horovod"), ()])
+def test_an_unknown_launcher_is_refused_with_all_names(words: tuple[str, ...]) -> None:
+    from dsray_inspect.agent.cli import group
+
+    with pytest.raises(UsageError, match="torchrun, deepspeed, mpirun, trainjob, mpijob or rayjob"):
+        group.main(("launch", *words), standalone_mode=False)
