@@ -6,6 +6,7 @@ from typing import Any, Final, get_args
 
 import click
 
+from dsray_inspect.agent.commands._support.exit_code import exit_code_of
 from dsray_inspect.agent.commands._support.options import common_options, local_option, options_of
 from dsray_inspect.agent.commands._support.output import Printer
 from dsray_inspect.agent.errors import ExitCode, TargetNotFound, UsageError
@@ -52,6 +53,7 @@ def command(job: str | None, launcher: str | None, master_port: int, **given: An
         snapshot = session.snapshot(candidate, options.request(deepspeed=False))
         helpers = session.helpers(candidate)
 
+    exit_code_of(snapshot)  # Raises if nothing could be read.
     _refuse_without_ranks(snapshot)
     facts = facts_of(candidate, snapshot, helpers)
     printer.print(plan_of(facts, snapshot, name, port=master_port))

@@ -15,7 +15,7 @@ from dsray_inspect.agent.launch.commands import (
     mpirun_command,
     torchrun_commands,
 )
-from dsray_inspect.agent.launch.contrasts import ON_KUBERNETES, changed, lost
+from dsray_inspect.agent.launch.contrasts import ON_KUBERNETES, changed
 from dsray_inspect.agent.launch.environment import (
     HIDDEN,
     live_variables,
@@ -40,6 +40,7 @@ from dsray_inspect.agent.launch.plan import (
     PlannedFile,
     PlannedNode,
 )
+from dsray_inspect.agent.launch.services import lost
 from dsray_inspect.agent.model import Record, Snapshot
 
 LOOPBACK: Final = "127.0.0.1"

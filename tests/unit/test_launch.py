@@ -16,7 +16,6 @@ import yaml  # type: ignore[import-untyped]
 from dsray_inspect.agent.compat import launch_variables
 from dsray_inspect.agent.errors import UsageError
 from dsray_inspect.agent.handles import ALIVE, ProcessHandle
-from dsray_inspect.agent.launch.contrasts import lost
 from dsray_inspect.agent.launch.facts import LiveJob
 from dsray_inspect.agent.launch.manifests import kubernetes_name
 from dsray_inspect.agent.launch.plan import LauncherName, LaunchPlan
@@ -26,6 +25,7 @@ from dsray_inspect.agent.launch.program import (
     program_of_entrypoint,
     program_of_rank,
 )
+from dsray_inspect.agent.launch.services import lost
 from dsray_inspect.agent.text.launch import launch_text
 from tests.compat.test_shelves import installed
 from tests.unit import launch_jobs
@@ -297,6 +297,21 @@ def test_the_scripts_rank_argument_of_deepspeed_is_kept_or_named() -> None:
     assert "--no_local_rank" not in plan("deepspeed", job).commands[0].argv
     row = topic(plan("torchrun", job).changed, "arguments")
     assert row.other == "no such argument: the script reads LOCAL_RANK"
+
+
+def test_ranks_are_told_what_open_mpi_would_bind_them_to() -> None:
+    assert "--bind-to none" in topic(plan("mpirun").changed, "cores").other
+    assert "--bind-to" in plan("mpirun").commands[0].argv
+    job = launch_jobs.ray_train(module="", class_name="mpi", required={})
+    assert "cores" not in {row.topic for row in plan("mpijob", job).changed}
+
+
+def test_device_lists_are_compared() -> None:
+    row = topic(plan("deepspeed", ips=TWO_NODES).changed, "devices")
+    assert row.live == "CUDA_VISIBLE_DEVICES=0,1,2"
+    assert row.other == "CUDA_VISIBLE_DEVICES=0,1 for every rank of a node; LOCAL_RANK picks one"
+    row = topic(plan("mpirun").changed, "devices")
+    assert row.other.endswith("OMPI_COMM_WORLD_LOCAL_RANK picks one")
 
 
 # Manifests
