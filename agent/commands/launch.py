@@ -73,7 +73,7 @@ def _chosen(launcher: str | None) -> LauncherName:
     known = f"{', '.join(LAUNCHERS[:-1])} or {LAUNCHERS[-1]}"
 
     if launcher is None:
-        raise UsageError(f"No launcher is named: {known}.", help_text="For example, --as torchrun")
+        raise UsageError(f"--as is missing; give {known}.", help_text="For example, --as torchrun")
 
     raise UsageError(
         f"There is no launcher {launcher}; give {known}.", help_text="For example, --as torchrun"

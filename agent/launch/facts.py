@@ -183,8 +183,12 @@ def _is_users(frame: Frame) -> bool:
 
 
 def _uses_deepspeed(workers: Sequence[Worker], snapshot: Snapshot) -> bool:
+    """Return whether ranks have loaded DeepSpeed, or are in it; their launcher may be its own."""
     return any("deepspeed" in worker.versions for worker in workers) or any(
-        frame.layer == "deepspeed" for group in snapshot.stacks.groups for frame in group.frames
+        frame.layer == "deepspeed"
+        for group in snapshot.stacks.groups
+        if group.role == "worker"
+        for frame in group.frames
     )
 
 

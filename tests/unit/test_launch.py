@@ -16,7 +16,7 @@ import yaml  # type: ignore[import-untyped]
 from dsray_inspect.agent.compat import launch_variables
 from dsray_inspect.agent.errors import UsageError
 from dsray_inspect.agent.handles import ALIVE, ProcessHandle
-from dsray_inspect.agent.launch.facts import LiveJob
+from dsray_inspect.agent.launch.facts import LiveJob, facts_of
 from dsray_inspect.agent.launch.manifests import kubernetes_name
 from dsray_inspect.agent.launch.plan import LauncherName, LaunchPlan
 from dsray_inspect.agent.launch.planner import plan_of
@@ -26,6 +26,7 @@ from dsray_inspect.agent.launch.program import (
     program_of_rank,
 )
 from dsray_inspect.agent.launch.services import lost
+from dsray_inspect.agent.model import Role, StackGroup, Stacks
 from dsray_inspect.agent.text.launch import launch_text
 from tests.compat.test_shelves import installed
 from tests.unit import launch_jobs
@@ -198,6 +199,21 @@ def test_deepspeed_finds_its_place_under_mpirun_by_itself() -> None:
     assert not any(word.startswith("MASTER_ADDR") for word in found.commands[0].argv)
     assert found.ranks[2].env["RANK"].set_by == "deepspeed"
     assert any("mpi4py" in note for note in found.notes)
+
+
+def test_deepspeeds_launcher_alone_is_no_use_of_deepspeed() -> None:
+    snapshot = recorded("hung")
+    workers = tuple(msgspec.structs.replace(worker, versions={}) for worker in snapshot.workers)
+    frame = msgspec.structs.replace(snapshot.stacks.groups[0].frames[0], layer="deepspeed")
+    roles: tuple[Role, ...] = ("driver", "worker")
+    groups = [StackGroup(ranks=(), role=role, thread="", frames=(frame,)) for role in roles]
+    launched, used = (
+        msgspec.structs.replace(snapshot, workers=workers, stacks=Stacks(groups=(group,)))
+        for group in groups
+    )
+    candidate = launch_jobs.candidate_of(snapshot, 0)
+    assert not facts_of(candidate, launched).uses_deepspeed
+    assert facts_of(candidate, used).uses_deepspeed
 
 
 def test_each_variable_stands_beside_the_live_one() -> None:
