@@ -117,7 +117,8 @@ _SERVICES: Final = (
 
 def lost(job: LiveJob, launcher: LauncherName) -> tuple[Contrast, ...]:
     """Return what the live job's launcher did that the other will not."""
-    past = f" ({job.past_groups} times so far)" if job.past_groups else ""
+    times = "once" if job.past_groups == 1 else f"{job.past_groups} times"
+    past = f" ({times} so far)" if job.past_groups else ""
     data = (
         f"feeds the ranks ({', '.join(job.data_actors)})"
         if job.data_actors

@@ -29,7 +29,7 @@ RANKS = 2
 LAUNCHERS: tuple[LauncherName, ...] = ("torchrun", "deepspeed", "mpirun")
 Plan = dict[str, Any]
 
-pytestmark = pytest.mark.xdist_group("no cluster")
+pytestmark = [pytest.mark.xdist_group("no cluster"), pytest.mark.timeout(1200)]
 
 
 @pytest.fixture

@@ -419,6 +419,14 @@ def test_a_ray_job_has_one_pod_per_node_and_a_head_without_ranks() -> None:
     assert cluster["workerGroupSpecs"][0]["replicas"] == 3
 
 
+def test_a_ray_job_of_a_script_without_ray_needs_a_driver() -> None:
+    argv = ("python", "train.py", "--lr", "1")
+    job = launch_jobs.ray_train(module="", class_name="torchrun", required={}, argv=argv)
+    found = plan("rayjob", job)
+    assert manifest(found)["spec"]["entrypoint"] == "python train.py --lr 1"
+    assert found.notes[0].startswith("Nothing of this job calls Ray: the entrypoint has to be")
+
+
 def test_fractions_of_a_gpu_are_rounded_up() -> None:
     found = plan("trainjob", required={"CPU": 1.0, "GPU": 0.5})
     requests = manifest(found)["spec"]["trainer"]["resourcesPerNode"]["requests"]
