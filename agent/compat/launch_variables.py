@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-VERIFIED: tuple[str, ...] = ()
-
 
 class LaunchVariable(NamedTuple):
     """One variable that a launcher sets; its value is None where only the start decides it."""

@@ -9,9 +9,14 @@ import msgspec
 
 from dsray_inspect.agent.handles import ALIVE, Candidate, JobHandle, ProcessHandle, RunHandle
 from dsray_inspect.agent.launch.facts import LiveJob, facts_of
+from dsray_inspect.agent.launch.plan import LauncherName, LaunchPlan
+from dsray_inspect.agent.launch.planner import plan_of
 from dsray_inspect.agent.model import Snapshot, Worker
 from tests.unit.snapshots import recorded
 
+PORT = 29500
+TWO_NODES = ("10.0.0.1", "10.0.0.1", "10.0.0.2")
+THREE_NODES = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
 TRAIN_MODULE = "ray.train.v2._internal.execution.worker_group.worker"
 CPUS, GPUS = 0.1, 1.0
 
@@ -95,3 +100,14 @@ def ray_train(
     facts = facts_of(candidate_of(snapshot, past_groups, **row), snapshot, helpers)
     uses = facts.uses_deepspeed if uses_deepspeed is None else uses_deepspeed
     return msgspec.structs.replace(facts, uses_deepspeed=uses)
+
+
+def plan(launcher: LauncherName, job: LiveJob | None = None, **of: Any) -> LaunchPlan:
+    """Return the plan of a job, or of the recorded one without DeepSpeed."""
+    job = job or ray_train(**{"uses_deepspeed": False, **of})
+    return plan_of(job, recorded("hung"), launcher, port=PORT)
+
+
+def variables(found: LaunchPlan, name: str) -> list[str | None]:
+    """Return what each rank gets for a variable."""
+    return [rank.env[name].value for rank in found.ranks]

@@ -1,150 +1,29 @@
-"""`launch`: programs, tables, plans and manifests, from recorded jobs."""
+"""`launch`: plans of recorded jobs, what differs, and how both are told."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, get_args
 
-import jsonschema
 import msgspec
 import pytest
-import yaml  # type: ignore[import-untyped]
 
-from dsray_inspect.agent.compat import launch_variables
 from dsray_inspect.agent.errors import UsageError
 from dsray_inspect.agent.handles import ALIVE, ProcessHandle
-from dsray_inspect.agent.launch.facts import LiveJob, facts_of
-from dsray_inspect.agent.launch.manifests import kubernetes_name
+from dsray_inspect.agent.launch.facts import facts_of
 from dsray_inspect.agent.launch.plan import LauncherName, LaunchPlan
-from dsray_inspect.agent.launch.planner import plan_of
-from dsray_inspect.agent.launch.program import (
-    UNKNOWN_SCRIPT,
-    program_of_entrypoint,
-    program_of_rank,
-)
 from dsray_inspect.agent.launch.services import lost
 from dsray_inspect.agent.model import Role, StackGroup, Stacks
 from dsray_inspect.agent.text.launch import launch_text
-from tests.compat.test_shelves import installed
 from tests.unit import launch_jobs
+from tests.unit.launch_jobs import THREE_NODES, TWO_NODES, plan, variables
 from tests.unit.snapshots import recorded
 
 LAUNCHERS: tuple[LauncherName, ...] = get_args(LauncherName)
-MANIFESTS: tuple[LauncherName, ...] = ("trainjob", "mpijob", "rayjob")
-SCHEMAS = Path(__file__).parents[1] / "golden" / "crds"
-PORT = 29500
-TWO_NODES = ("10.0.0.1", "10.0.0.1", "10.0.0.2")
-THREE_NODES = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
-
-
-def plan(launcher: LauncherName, job: LiveJob | None = None, **of: Any) -> LaunchPlan:
-    job = job or launch_jobs.ray_train(**{"uses_deepspeed": False, **of})
-    return plan_of(job, recorded("hung"), launcher, port=PORT)
-
-
-def variables(found: LaunchPlan, name: str) -> list[str | None]:
-    """Return what each rank gets for a variable."""
-    return [rank.env[name].value for rank in found.ranks]
 
 
 def fates(found: LaunchPlan) -> dict[str, str]:
     return {one.name: one.fate for one in found.others}
-
-
-# Programs
-
-
-@pytest.mark.parametrize(
-    ("entrypoint", "words"),
-    [
-        ("python train.py --lr 0.1", ("train.py", "--lr", "0.1")),
-        ("NCCL_DEBUG=INFO python3.11 -u -X dev train.py a", ("train.py", "a")),
-        (
-            "/opt/venv/bin/python -m my.trainer --note 'two words'",
-            ("-m", "my.trainer", "--note", "two words"),
-        ),
-        ("./train.py x", ("./train.py", "x")),
-        ("python train.py --token <redacted>", ("train.py", "--token", "<redacted>")),
-    ],
-)
-def test_a_simple_entrypoint_gives_the_script(entrypoint: str, words: tuple[str, ...]) -> None:
-    assert program_of_entrypoint(entrypoint).words == words
-
-
-@pytest.mark.parametrize(
-    "entrypoint",
-    [
-        "bash run.sh",
-        "cd job && python train.py",
-        "python -c 'print()'",
-        "python",
-        "",
-        "echo 'x",
-        "python -m",
-    ],
-)
-def test_what_an_entrypoint_does_not_say_is_not_guessed(entrypoint: str) -> None:
-    program = program_of_entrypoint(entrypoint)
-    assert program.script == UNKNOWN_SCRIPT
-    assert program.why
-
-
-def test_what_a_launcher_added_is_not_the_scripts() -> None:
-    program = program_of_rank(["/usr/bin/python", "-u", "train.py", "--local_rank=3", "--lr", "1"])
-    assert (program.interpreter, program.words) == ("/usr/bin/python", ("train.py", "--lr", "1"))
-
-
-def test_an_unknown_script_is_one_note() -> None:
-    found = plan("torchrun", entrypoint="bash run.sh")
-    assert found.commands[0].argv[-1] == UNKNOWN_SCRIPT
-    assert found.notes[0] == (
-        "SCRIPT, and its arguments, are not known: the command is not a Python script but bash."
-    )
-
-
-def test_a_ray_job_keeps_an_entrypoint_that_is_not_understood() -> None:
-    entrypoint = "cd job && bash run.sh --token <redacted>"
-    snapshot = recorded("hung")
-    job = msgspec.structs.replace(snapshot.job, entrypoint=entrypoint)
-    snapshot = msgspec.structs.replace(snapshot, job=job)
-    live = launch_jobs.ray_train(entrypoint=entrypoint)
-    found = plan_of(live, snapshot, "rayjob", port=PORT)
-    assert manifest(found)["spec"]["entrypoint"] == entrypoint
-    assert not any("SCRIPT" in note for note in found.notes)
-    assert "a part of the entrypoint is redacted" in " ".join(found.notes).lower()
-
-
-# Tables
-
-
-@pytest.mark.parametrize(
-    ("table", "package"),
-    [(launch_variables.TORCHRUN, "torch"), (launch_variables.DEEPSPEED, "deepspeed")],
-)
-def test_the_installed_launcher_names_every_variable_of_its_table(
-    table: launch_variables.LaunchTable, package: str
-) -> None:
-    root = installed(package).root / package
-    folders = ("distributed",) if package == "torch" else ("launcher", "accelerator")
-    files = [file for folder in folders for file in (root / folder).rglob("*.py")]
-    text = "".join(file.read_text() for file in [*files, root / "__init__.py"])
-    # DeepSpeed has a constant for two of them.
-    constants = text + "".join(file.read_text() for file in root.glob("constants.py"))
-    assert [row.name for row in table.variables if row.name not in constants] == []
-
-
-def test_every_table_names_its_source_and_version() -> None:
-    tables = [
-        table
-        for table in vars(launch_variables).values()
-        if isinstance(table, launch_variables.LaunchTable)
-    ]
-    assert len(tables) == 8
-    assert all(table.source and table.version[-1].isdigit() for table in tables)
-    assert all(row.value is not None or row.note for table in tables for row in table.variables)
 
 
 # Plans
@@ -328,123 +207,6 @@ def test_device_lists_are_compared() -> None:
     assert row.other == "CUDA_VISIBLE_DEVICES=0,1 for every rank of a node; LOCAL_RANK picks one"
     row = topic(plan("mpirun").changed, "devices")
     assert row.other.endswith("OMPI_COMM_WORLD_LOCAL_RANK picks one")
-
-
-# Manifests
-
-
-def schema_of(launcher: str) -> dict[str, Any]:
-    """Return the schema of a kind, closed: a field that it does not have is an error."""
-    document: dict[str, Any] = json.loads((SCHEMAS / f"{launcher}.json").read_text())
-    document["properties"]["metadata"] = {"type": "object"}
-    return closed(document)
-
-
-def closed(schema: Mapping[str, Any]) -> dict[str, Any]:
-    found = {name: _closed_value(name, value) for name, value in schema.items()}
-    is_open = "additionalProperties" in schema or "x-kubernetes-preserve-unknown-fields" in schema
-
-    if "properties" in schema and not is_open:
-        found["additionalProperties"] = False
-
-    return found
-
-
-def _closed_value(name: str, value: Any) -> Any:
-    if name == "properties":
-        return {key: closed(one) for key, one in value.items()}
-
-    return (
-        closed(value)
-        if name in ("items", "additionalProperties") and isinstance(value, Mapping)
-        else value
-    )
-
-
-def manifest(found: LaunchPlan) -> dict[str, Any]:
-    (file,) = found.files
-    document: dict[str, Any] = yaml.safe_load(file.text)
-    return document
-
-
-@pytest.mark.parametrize("launcher", MANIFESTS)
-@pytest.mark.parametrize("ips", [("10.0.0.1",), TWO_NODES, THREE_NODES])
-def test_a_manifest_fits_the_published_schema(launcher: LauncherName, ips: tuple[str, ...]) -> None:
-    document = manifest(plan(launcher, ips=ips))
-    jsonschema.Draft7Validator(schema_of(launcher)).validate(document)
-
-
-@pytest.mark.parametrize("launcher", MANIFESTS)
-def test_the_schema_finds_a_field_that_does_not_exist(launcher: LauncherName) -> None:
-    document = manifest(plan(launcher))
-    document["spec"]["replicaz"] = 1
-    with pytest.raises(jsonschema.ValidationError, match="replicaz"):
-        jsonschema.Draft7Validator(schema_of(launcher)).validate(document)
-
-
-def test_a_train_job_asks_for_what_ray_reserved() -> None:
-    trainer = manifest(plan("trainjob", ips=TWO_NODES))["spec"]["trainer"]
-    # Two ranks on one node and one on the other: pods of one rank each.
-    assert (trainer["numNodes"], trainer["numProcPerNode"]) == (3, 1)
-    assert trainer["resourcesPerNode"]["requests"] == {"cpu": "100m", "nvidia.com/gpu": "1"}
-    env = {one["name"]: one for one in trainer["env"]}
-    assert env["NCCL_DEBUG"]["value"] == "WARN"
-    assert env["HF_TOKEN"]["valueFrom"]["secretKeyRef"] == {"name": "SECRET", "key": "HF_TOKEN"}
-    assert not [name for name in env if name.startswith("PET_")], "Trainer refuses these"
-
-
-def test_the_ranks_of_a_train_job_meet_at_its_first_pod() -> None:
-    found = plan("trainjob")
-    assert variables(found, "PET_MASTER_ADDR") == ["j47-node-0-0.j47"] * 3
-    assert variables(found, "MASTER_ADDR") == ["j47-node-0-0.j47"] * 3
-
-
-def test_an_mpi_job_gives_its_variables_to_mpirun() -> None:
-    spec = manifest(plan("mpijob"))["spec"]
-    (launcher,) = spec["mpiReplicaSpecs"]["Launcher"]["template"]["spec"]["containers"]
-    words = launcher["args"]
-    assert ("-x", "HF_TOKEN") in pairwise(words)
-    assert spec["slotsPerWorker"] == 3
-    (worker,) = spec["mpiReplicaSpecs"]["Worker"]["template"]["spec"]["containers"]
-    assert worker["resources"]["limits"] == {"cpu": "300m", "nvidia.com/gpu": "3"}
-
-
-def test_a_ray_job_has_one_pod_per_node_and_a_head_without_ranks() -> None:
-    spec = manifest(plan("rayjob", ips=THREE_NODES))["spec"]
-    assert spec["entrypoint"] == recorded("hung").job.entrypoint
-    assert yaml.safe_load(spec["runtimeEnvYAML"])["env_vars"]["NCCL_DEBUG"] == "WARN"
-    cluster = spec["rayClusterSpec"]
-    assert cluster["rayVersion"] == "2.60.0"
-    assert cluster["headGroupSpec"]["rayStartParams"] == {"num-cpus": "0"}
-    assert cluster["workerGroupSpecs"][0]["replicas"] == 3
-
-
-def test_a_ray_job_of_a_script_without_ray_needs_a_driver() -> None:
-    argv = ("python", "train.py", "--lr", "1")
-    job = launch_jobs.ray_train(module="", class_name="torchrun", required={}, argv=argv)
-    found = plan("rayjob", job)
-    assert manifest(found)["spec"]["entrypoint"] == "python train.py --lr 1"
-    assert found.notes[0].startswith("Nothing of this job calls Ray: the entrypoint has to be")
-
-
-def test_fractions_of_a_gpu_are_rounded_up() -> None:
-    found = plan("trainjob", required={"CPU": 1.0, "GPU": 0.5})
-    requests = manifest(found)["spec"]["trainer"]["resourcesPerNode"]["requests"]
-    assert requests == {"cpu": "3", "nvidia.com/gpu": "2"}
-    assert any("rounded up" in note for note in found.notes)
-
-
-@pytest.mark.parametrize(
-    ("label", "name"),
-    [
-        ("j47", "j47"),
-        ("raysubmit_AbC123", "raysubmit-abc123"),
-        ("02000000", "job-02000000"),
-        ("_", "job"),
-    ],
-)
-def test_names_are_names_of_kubernetes(label: str, name: str) -> None:
-    assert kubernetes_name(label) == name
 
 
 # Text
