@@ -39,7 +39,8 @@ def _of_the_ranks(job: LiveJob, *, is_even: bool) -> Iterator[str]:
     if job.missing_ranks:
         shown = ", ".join(map(str, job.missing_ranks[:_MOST_RANKS]))
         more = ", …" if len(job.missing_ranks) > _MOST_RANKS else ""
-        yield f"Not seen, and left out: rank {shown}{more}. What is shown starts the others only."
+        noun = "rank" if len(job.missing_ranks) == 1 else "ranks"
+        yield f"Not seen, and left out: {noun} {shown}{more}. What is shown starts the others only."
 
     if not is_even:
         yield (

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 from dsray_inspect.agent.launch.plan import LauncherName, LaunchPlan
 from dsray_inspect.agent.launch.planner import plan_of
@@ -118,6 +119,26 @@ def test_two_nodes_start_as_printed(launcher: LauncherName, ranks: Ranks) -> Non
         ranks.start_line(line)
 
     assert_as_planned(as_json(plan), ranks.wait_for(3), ranks.env)
+
+
+def test_the_container_of_a_train_job_starts_as_planned(ranks: Ranks) -> None:
+    """Its command runs with the variables that Kubeflow's controller gives a pod."""
+    job = launch_jobs.ray_train(
+        entrypoint=script_in(ranks.folder), ips=["127.0.0.1"], uses_deepspeed=False
+    )
+    made = plan_of(job, recorded("hung"), "trainjob", port=free_port())
+    # The pod has a name in its cluster's DNS; here it is this machine.
+    text = msgspec.json.encode(made).decode().replace("j47-node-0-0.j47", "127.0.0.1")
+    plan: Plan = json.loads(text)
+    trainer = yaml.safe_load(plan["files"][0]["text"])["spec"]["trainer"]
+    given = {one["name"]: one["value"] for one in trainer["env"] if "value" in one}
+    pod = {
+        name: one["value"]
+        for name, one in plan["ranks"][0]["env"].items()
+        if one["set_by"] == "trainer"
+    }
+    ranks.start([*trainer["command"], *trainer["args"]], {**given, **pod})
+    assert_as_planned(plan, ranks.wait_for(3), ranks.env)
 
 
 def passed_on(plan: LaunchPlan) -> dict[str, str]:

@@ -129,7 +129,7 @@ def test_ranks_spread_over_nodes_are_numbered_anew() -> None:
 
 def test_ranks_that_were_not_seen_are_named() -> None:
     job = msgspec.structs.replace(launch_jobs.ray_train(), missing_ranks=(3, 4))
-    assert plan("torchrun", job).notes[0].startswith("Not seen, and left out: rank 3, 4.")
+    assert plan("torchrun", job).notes[0].startswith("Not seen, and left out: ranks 3, 4.")
 
 
 # What differs
