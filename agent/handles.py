@@ -106,6 +106,8 @@ class ProcessHandle(Row, frozen=True, kw_only=True):
     """Which rank its launcher made it, None where that is for others to say."""
     required: dict[str, float] = msgspec.field(default_factory=dict)
     """The resources it holds, or waits for."""
+    argv: tuple[str, ...] = ()
+    """The words of its command line, without secrets, where that is what its launcher started."""
     raw: bytes = b""
     """What its launcher needs to reach it."""
 

@@ -9,7 +9,7 @@ import msgspec
 
 from dsray_inspect.agent.detectors.evidence.progress import needs_counters, needs_recorders
 from dsray_inspect.agent.errors import PermissionMissing
-from dsray_inspect.agent.handles import Candidate, RunHandle
+from dsray_inspect.agent.handles import Candidate, ProcessHandle, RunHandle
 from dsray_inspect.agent.history import MAX_RANKS, History, history_of
 from dsray_inspect.agent.launchers.base import InProcessReads
 from dsray_inspect.agent.launchers.registry import open_launcher
@@ -189,6 +189,10 @@ class Session:
 
         told, _ = self.trace(candidate, snapshot, seconds=None, ask=ask)
         return history_of(told)
+
+    def helpers(self, candidate: Candidate) -> list[ProcessHandle]:
+        """Return the living processes of a job that belong to no run of it."""
+        return self._launcher.layout(candidate.job, candidate.actors, helpers=True).helpers
 
     def refreshed(self, candidate: Candidate) -> Candidate:
         """Return the run as it is now: its job's state and its present worker group."""

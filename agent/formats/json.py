@@ -17,6 +17,7 @@ from dsray_inspect.agent.documents import (
     VerdictChangeView,
 )
 from dsray_inspect.agent.formats import renders
+from dsray_inspect.agent.launch.plan import LaunchPlan
 from dsray_inspect.agent.text.style import Style
 
 
@@ -42,9 +43,12 @@ def render_view(
 
 
 @renders(Diagnosis)
+@renders(LaunchPlan)
 @renders(RecordDocument)
 @renders(RunList)
-def render_document(document: Diagnosis | RecordDocument | RunList, _style: Style) -> bytes:
+def render_document(
+    document: Diagnosis | LaunchPlan | RecordDocument | RunList, _style: Style
+) -> bytes:
     return _line(document)
 
 

@@ -15,9 +15,11 @@ from dsray_inspect.agent.documents import (
     VerdictChangeView,
 )
 from dsray_inspect.agent.formats import renders
+from dsray_inspect.agent.launch.plan import LaunchPlan
 from dsray_inspect.agent.text.doctor import diagnosis_text
 from dsray_inspect.agent.text.env import env_text
 from dsray_inspect.agent.text.graph import graph_text
+from dsray_inspect.agent.text.launch import launch_text
 from dsray_inspect.agent.text.logs import logs_text
 from dsray_inspect.agent.text.record import record_text
 from dsray_inspect.agent.text.report import report
@@ -54,6 +56,11 @@ def render_stacks(view: StacksView, style: Style) -> str:
 @renders(EnvView)
 def render_env(view: EnvView, style: Style) -> str:
     return env_text(view.snapshot, style, show_all=view.show_all)
+
+
+@renders(LaunchPlan)
+def render_launch(document: LaunchPlan, style: Style) -> str:
+    return launch_text(document, style)
 
 
 @renders(TraceView)

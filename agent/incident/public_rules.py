@@ -179,6 +179,7 @@ RULES: Final[dict[type, dict[str, Rule]]] = {
         "runtime_env_vars": _VARIABLES,
         "death_cause": _TEXT,
         "required": _RESOURCE_MAP,
+        "argv": always(()),
         "raw": always(b""),
     },
     handles.Bundle: {"resources": _RESOURCE_MAP, "node_id": _NODE},

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from dsray_inspect.agent.remote.activity_counters import activity_counters
 from dsray_inspect.agent.remote.environ import EnvironUnreadable
 from dsray_inspect.agent.remote.process_secrets import exec_secrets
-from dsray_inspect.agent.remote.redaction import redact_argv
+from dsray_inspect.agent.remote.redaction import redact_argv, redacted_words
 from dsray_inspect.agent.remote.sockets import Tables, traffic
 from dsray_inspect.agent.remote.threads import cpu_times, scheduled_at_ms
 
@@ -48,15 +49,22 @@ def probe(pid: int, tables: Tables, *, threads: bool, counters: bool) -> dict[st
 
 def shown_command(pid: int, command: bytes) -> str:
     """Return a command line without secrets; only the program where these are not known."""
+    return redact_argv(*_argv_and_secrets(pid, command))[:200]
+
+
+def shown_argv(pid: int, command: bytes) -> list[str]:
+    """Return the words of a command line without secrets, all of them where these are known."""
+    return redacted_words(*_argv_and_secrets(pid, command))
+
+
+def _argv_and_secrets(pid: int, command: bytes) -> tuple[list[str], Sequence[str]]:
     argv = command.decode("utf-8", "replace").rstrip("\0 ").split("\0")
 
     # Not for a title that Ray gave the process: it has no arguments.
     try:
-        known = () if argv[0].startswith("ray::") else exec_secrets(pid)
+        return argv, () if argv[0].startswith("ray::") else exec_secrets(pid)
     except EnvironUnreadable:
-        argv, known = argv[:1], ()
-
-    return redact_argv(argv, known)[:200]
+        return argv[:1], ()
 
 
 def _kilobytes(text: str) -> int | None:

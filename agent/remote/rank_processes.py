@@ -12,7 +12,7 @@ from dsray_inspect.agent.remote.environ import (
     live_environ,
     parent_of,
 )
-from dsray_inspect.agent.remote.process import shown_command
+from dsray_inspect.agent.remote.process import shown_argv, shown_command
 from dsray_inspect.agent.remote.recorder_layout import LIBRARY
 from dsray_inspect.agent.remote.startup_record import started_at
 
@@ -22,7 +22,7 @@ _MAX_ANCESTORS = 32
 def torch_processes() -> dict[str, Any]:
     """Return `processes`, and the number of those that are `hidden` from us.
 
-    Each has its pid, start (Unix seconds), command, live variables, the pids of its ancestors,
+    Each has its pid, start (Unix seconds), command and its words, live variables, the pids of its ancestors,
     nearest first, and its launcher, if that is still there. Variables are not redacted: they stay
     in the process that called this.
     """
@@ -43,6 +43,7 @@ def torch_processes() -> dict[str, Any]:
                 found.append(
                     {
                         **described,
+                        "argv": _argv(pid),
                         "variables": _variables(pid),
                         "ancestors": _ancestors(pid),
                         "launcher": launchers[launcher],
@@ -98,6 +99,14 @@ def _described(pid: int) -> dict[str, Any] | None:
 def _command(pid: int) -> str:
     with open(f"/proc/{pid}/cmdline", "rb") as file:
         return shown_command(pid, file.read())
+
+
+def _argv(pid: int) -> list[str]:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return shown_argv(pid, file.read())
+    except OSError:
+        return []
 
 
 def _variables(pid: int) -> dict[str, str]:

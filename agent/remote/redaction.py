@@ -228,12 +228,17 @@ def known_secrets(env: Mapping[str, str]) -> list[str]:
 
 def redact_argv(argv: Sequence[str], known: Iterable[str] = ()) -> str:
     """Return a command line as it may be shown, without the known secrets."""
+    return " ".join(redacted_words(argv, known))
+
+
+def redacted_words(argv: Sequence[str], known: Iterable[str] = ()) -> list[str]:
+    """Return the words of a command line as they may be shown, without the known secrets."""
     shown: list[str] = []
     for before, item in zip(("", *argv), argv, strict=False):
         option = before.lstrip("-") if before.startswith("-") and "=" not in before else ""
         shown.append(redact_pair(option, item, known))
 
-    return " ".join(shown)
+    return shown
 
 
 def flatten_config(

@@ -17,6 +17,8 @@ from dsray_inspect.agent.commands.stacks import only_ranks
 from dsray_inspect.agent.doctor.snippets import KUBERAY_PTRACE, kuberay_sidecar
 from dsray_inspect.agent.documents import RecordDocument, RunList, RunRow
 from dsray_inspect.agent.explain import explain
+from dsray_inspect.agent.launch.plan import LauncherName
+from dsray_inspect.agent.launch.planner import plan_of
 from dsray_inspect.agent.model import (
     Local,
     Log,
@@ -31,6 +33,7 @@ from dsray_inspect.agent.stacks.table import StackTable
 from dsray_inspect.agent.text.doctor import diagnosis_text
 from dsray_inspect.agent.text.env import env_text
 from dsray_inspect.agent.text.graph import graph_text
+from dsray_inspect.agent.text.launch import launch_text
 from dsray_inspect.agent.text.logs import logs_text
 from dsray_inspect.agent.text.record import record_text
 from dsray_inspect.agent.text.report import report
@@ -186,6 +189,18 @@ def env_ended() -> str:
     return env_text(msgspec.structs.replace(ended, job=job))
 
 
+def launch(launcher: LauncherName) -> str:
+    from tests.unit import launch_jobs
+
+    return launch_text(plan_of(launch_jobs.ray_train(), snapshot("hung"), launcher, port=29500))
+
+
+def launch_part(launcher: LauncherName, title: str) -> str:
+    """Return one section of a plan, between two marks for what is left out."""
+    parts = launch(launcher).split("\n\n")
+    return f"{REST}\n{next(part for part in parts if part.startswith(title))}\n{REST}"
+
+
 def run_row() -> RunRow:
     hung = snapshot("hung")
     assert hung.run is not None
@@ -303,6 +318,9 @@ EXAMPLES: Final[dict[str, Callable[[], str]]] = {
     "env ended": env_ended,
     "record hung": record,
     "record public": lambda: record(public=True),
+    "launch torchrun": lambda: launch("torchrun"),
+    "launch mpirun": lambda: launch_part("mpirun", "command"),
+    "launch trainjob": lambda: launch_part("trainjob", "trainjob.yaml"),
     "ls": ls,
     "ls json": ls_json,
     "trace": lambda: trace("running", past=False),

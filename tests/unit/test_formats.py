@@ -28,6 +28,7 @@ from dsray_inspect.agent.errors import UsageError
 from dsray_inspect.agent.feed import HistoryLoaded, SampleTaken
 from dsray_inspect.agent.formats import formats_of, renderer_of
 from dsray_inspect.agent.history import History
+from dsray_inspect.agent.launch.plan import LaunchPlan
 from dsray_inspect.agent.recording import read_window
 from dsray_inspect.agent.text.style import PLAIN
 from tests.unit import snapshots
@@ -60,6 +61,7 @@ def run(*args: str) -> None:
         (TraceView, ("json", "perfetto", "text")),
         (VerdictChangeView, ("json", "text")),
         (Diagnosis, ("json", "text")),
+        (LaunchPlan, ("json", "text")),
         (DashboardsView, ("json", "text")),
     ],
 )

@@ -173,6 +173,7 @@ class LocalLauncher:
             runtime_env_vars={},
             started_at=process.started_at if process else 0.0,
             rank=rank,
+            argv=process.argv if process else (),
         )
 
     def _ended(self, job: JobHandle, run: RunHandle | None) -> tuple[JobHandle, RunHandle | None]:

@@ -29,6 +29,8 @@ class TorchProcess(Record, frozen=True, kw_only=True):
     pid: int
     started_at: float
     command: str
+    argv: tuple[str, ...] = ()
+    """The words of its command line, without secrets."""
     variables: dict[str, str]
     ancestors: tuple[int, ...]
     launcher: Launcher | None

@@ -1,0 +1,1 @@
+"""A live job as another launcher would start it: command, files, variables, and what differs."""
