@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import subprocess
@@ -125,7 +126,7 @@ def run_to_end(cluster: Cluster, *argv: str) -> float:
 
 def traces(pid: int) -> dict[str, Any]:
     """Return what an intruder could leave in a process, read without asking the process."""
-    files = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    files = open_files(pid)
     maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
     return {
         "pid": pid,
@@ -136,6 +137,17 @@ def traces(pid: int) -> dict[str, Any]:
         "mapped": {line.split(maxsplit=5)[5] for line in maps if len(line.split(maxsplit=5)) == 6},
         "env": live_environ(pid),
     }
+
+
+def open_files(pid: int) -> list[str]:
+    """Return what a process has open; what it closes meanwhile is left out."""
+    files = []
+
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            files.append(os.readlink(f"/proc/{pid}/fd/{number}"))
+
+    return files
 
 
 def steady_traces(pid: int) -> dict[str, Any]:
