@@ -1,13 +1,14 @@
 """Run the parts of a read inside an actor, one by one (stdlib only, sent by value).
 
-Each part comes pickled and is loaded when it is due: loading all at once, and running them
-in one go, would hold the GIL for longer than a training thread should have to wait.
+Each part comes pickled and compressed, and is loaded when it is due: loading all at once, and
+running them in one go, would hold the GIL for longer than a training thread should have to wait.
 """
 
 from __future__ import annotations
 
 import pickle
 import time
+import zlib
 from typing import Any
 
 from dsray_inspect.agent.remote.gil import yield_gil
@@ -33,7 +34,7 @@ def run(actor: Any, parts: list[tuple[str, bytes]], request: dict[str, Any]) -> 
             continue
 
         yield_gil()
-        read = pickle.loads(part)
+        read = pickle.loads(zlib.decompress(part))
         yield_gil()
 
         try:
