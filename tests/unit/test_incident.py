@@ -443,23 +443,28 @@ def test_a_part_that_is_missing_is_damage(file: Path) -> None:
     assert "is damaged before its first sample ends" in str(error_of(path))
 
 
-@given(data=st.data())
-def test_no_bytes_raise_anything_but_one_sentence(
-    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    folder = tmp_path_factory.getbasetemp()
-    whole = folder / "whole.dsray"
+def whole_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file for all examples of a test, which hypothesis gives one fixture."""
+    whole = tmp_path_factory.getbasetemp() / "whole.dsray"
 
     if not whole.exists():
         write(whole, two_samples())
 
+    return whole
+
+
+@given(data=st.data())
+def test_no_bytes_raise_anything_but_one_sentence(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    whole = whole_file(tmp_path_factory)
     raw = bytearray(whole.read_bytes())
 
     for _ in range(data.draw(st.integers(1, 6))):
         place = data.draw(st.integers(0, len(raw) - 1))
         raw[place] = data.draw(st.integers(0, 255))
 
-    path = folder / "mutated.dsray"
+    path = whole.with_name("mutated.dsray")
     path.write_bytes(raw[: data.draw(st.integers(0, len(raw)))])
 
     assert is_read_or_refused(path)
@@ -469,12 +474,7 @@ def test_no_bytes_raise_anything_but_one_sentence(
 def test_no_change_of_the_json_raises_anything_but_one_sentence(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    folder = tmp_path_factory.getbasetemp()
-    whole = folder / "whole.dsray"
-
-    if not whole.exists():
-        write(whole, two_samples())
-
+    whole = whole_file(tmp_path_factory)
     with zipfile.ZipFile(whole) as archive:
         name = data.draw(st.sampled_from(archive.namelist()))
         text = bytearray(archive.read(name))
