@@ -24,6 +24,7 @@ from dsray_inspect.agent.launch.environment import (
 )
 from dsray_inspect.agent.launch.facts import LiveJob
 from dsray_inspect.agent.launch.manifests import (
+    Manifest,
     kubernetes_name,
     manifest_file,
     mpi_job,
@@ -218,28 +219,21 @@ def _mpirun(start: _Start) -> _Parts:
     return (found,), files
 
 
-def _train_job(start: _Start) -> _Parts:
-    return _applied(
-        train_job(
-            start.name,
-            start.job.program,
-            start.nodes,
-            given=start.given,
-            secrets=start.secrets,
-        )
-    )
+def _of_pods(make: Callable[..., Manifest]) -> Callable[[_Start], _Parts]:
+    """Return what plans a manifest whose pods run the program itself."""
 
-
-def _mpi_job(start: _Start) -> _Parts:
-    return _applied(
-        mpi_job(
-            start.name,
-            start.job.program,
-            start.nodes,
-            given=start.given,
-            secrets=start.secrets,
+    def parts(start: _Start) -> _Parts:
+        return _applied(
+            make(
+                start.name,
+                start.job.program,
+                start.nodes,
+                given=start.given,
+                secrets=start.secrets,
+            )
         )
-    )
+
+    return parts
 
 
 def _ray_job(start: _Start) -> _Parts:
@@ -264,7 +258,7 @@ _PARTS: Final[Mapping[LauncherName, Callable[[_Start], _Parts]]] = {
     "torchrun": _torchrun,
     "deepspeed": _deepspeed,
     "mpirun": _mpirun,
-    "trainjob": _train_job,
-    "mpijob": _mpi_job,
+    "trainjob": _of_pods(train_job),
+    "mpijob": _of_pods(mpi_job),
     "rayjob": _ray_job,
 }

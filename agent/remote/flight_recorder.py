@@ -11,17 +11,18 @@ import itertools
 import pickle
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from dsray_inspect.agent.compat.torch import (
-    C10D_MODULE,
-    RECORDER_DUMPS,
-    RECORDER_FINISHED,
-    RECORDER_MODULE,
-)
+from dsray_inspect.agent.compat.torch import C10D_MODULE
 from dsray_inspect.agent.remote.gil import yield_gil
-from dsray_inspect.agent.remote.recorder_state import agrees, recorder_status, state_of
+from dsray_inspect.agent.remote.recorder_state import (
+    agrees,
+    dumps,
+    is_finished,
+    recorder_status,
+    state_of,
+)
 from dsray_inspect.agent.remote.unavailable import unavailable
 from dsray_inspect.agent.remote.worker import all_idle
 
@@ -105,7 +106,7 @@ def recorded() -> list[dict[str, Any]] | None:
     """Return all entries, oldest first; None where there is no recorder."""
     entries: list[dict[str, Any]] | None = None
 
-    for raw in dumps():
+    for raw in dumps(entries=True):
         yield_gil()
         entries = pickle.loads(raw).get("entries", [])
 
@@ -117,17 +118,7 @@ def recorded() -> list[dict[str, Any]] | None:
 
 def dumped() -> bytes | None:
     """Return the dump that has most in it: a process with NCCL may have two recorders."""
-    return max(dumps(), key=len, default=None)
-
-
-def dumps() -> Iterator[bytes]:
-    module = sys.modules.get(RECORDER_MODULE)
-
-    for name in RECORDER_DUMPS:
-        dump = getattr(module, name, None)
-
-        if dump is not None:
-            yield dump(includeCollectives=True, includeStackTraces=False, onlyActive=False)
+    return max(dumps(entries=True), key=len, default=None)
 
 
 def newest(entries: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -188,7 +179,7 @@ def describe(entry: dict[str, Any], now_s: float) -> dict[str, Any]:
         "sizes": [list(map(int, size)) for size in entry["input_sizes"]],
         "dtype": str((entry.get("input_dtypes") or ["unknown"])[0]).lower(),
         "age_s": max(0.0, now_s - entry["time_created_ns"] / 1e9),
-        "finished": bool(entry["retired"]) or entry.get("state") in RECORDER_FINISHED,
+        "finished": is_finished(entry),
         "timeout_s": timeout_ms / 1000 if timeout_ms else None,
     }
 

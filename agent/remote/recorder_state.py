@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from dsray_inspect.agent.compat.torch import (
@@ -25,19 +25,28 @@ Status = Mapping[str, Mapping[str, Any]]
 """By the number of a process group: the sequence numbers it has come to."""
 
 
-def recorder_status() -> Status:
-    """Return the status of the process's groups, empty where its torch does not tell."""
+def dumps(*, entries: bool) -> Iterator[bytes]:
+    """Yield what each recorder of this process dumps: its groups' status, and its entries if asked to."""
     module = sys.modules.get(RECORDER_MODULE)
 
     for name in RECORDER_DUMPS:
         dump = getattr(module, name, None)
 
         if dump is not None:
-            raw = dump(includeCollectives=False, includeStackTraces=False, onlyActive=False)
-            status: Status = pickle.loads(raw).get(RECORDER_STATUS) or {}
+            yield dump(includeCollectives=entries, includeStackTraces=False, onlyActive=False)
 
-            if status:
-                return status
+
+def is_finished(entry: Mapping[str, Any]) -> bool:
+    return bool(entry["retired"]) or entry.get("state") in RECORDER_FINISHED
+
+
+def recorder_status() -> Status:
+    """Return the status of the process's groups, empty where its torch does not tell."""
+    for raw in dumps(entries=False):
+        status: Status = pickle.loads(raw).get(RECORDER_STATUS) or {}
+
+        if status:
+            return status
 
     return {}
 
@@ -61,6 +70,6 @@ def agrees(status: Status, entries: Iterable[Mapping[str, Any]]) -> bool:
     return newest.keys() == status.keys() and all(
         status[name].get(RECORDER_ENQUEUED) == entry["collective_seq_id"]
         and (status[name].get(RECORDER_COMPLETED, -1) >= entry["collective_seq_id"])
-        == (bool(entry["retired"]) or entry.get("state") in RECORDER_FINISHED)
+        == is_finished(entry)
         for name, entry in newest.items()
     )
