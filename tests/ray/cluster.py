@@ -8,6 +8,7 @@ import json
 import os
 import random
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -214,7 +215,7 @@ class Cluster:
             for name in ("AUTOSCALER_METRIC_PORT", "DASHBOARD_METRIC_PORT")
         }
         argv = [
-            str(BIN / "ray"),
+            *(warm.RAY if self.warm else [str(BIN / "ray")]),
             "start",
             "--block",
             "--disable-usage-stats",
@@ -301,9 +302,9 @@ class Cluster:
 
     # Use
 
-    def call(self, method: str, path: str) -> Any:
+    def call(self, method: str, path: str, body: object = None) -> Any:
         """Make one call to the dashboard; None when it does not answer."""
-        return dashboard.call(self.url + path, method=method, token=self.token)
+        return dashboard.call(self.url + path, method=method, body=body, token=self.token)
 
     def submit(
         self,
@@ -314,18 +315,24 @@ class Cluster:
         runtime_env: Mapping[str, Any] | None = None,
         cold: bool = False,
     ) -> Job:
-        """Submit a script of tests/jobs by the real `ray job submit`; `env` goes to every worker.
+        """Submit a script of tests/jobs; `env` goes to every worker.
 
-        A `cold` job's workers are started as Ray starts them, in a warm cluster too.
+        A warm cluster is asked as `ray job submit` asks it. Others get the real command, as do
+        `cold` jobs, whose workers are started as Ray starts them in a warm cluster too.
         """
-        if self.warm and not cold:
+        is_warm = self.warm and not cold
+        if is_warm:
             runtime_env = {"py_executable": warm.py_executable(self.mark), **(runtime_env or {})}
         name = submission_id or f"{Path(script).stem}-{next(self._ids)}"
         out = self.dir / "out" / name
         out.mkdir(parents=True)
-        argv = submit_argv(self.url, name, out, (script, *args), env=env, runtime_env=runtime_env)
+        submission = Submission(name, out, (script, *args), env=env, runtime_env=runtime_env)
         submitted_at = time.time()
-        checked(self.run(*argv, timeout=180))
+        if is_warm:
+            answer = self.call("POST", "/api/jobs/", submission.body())
+            assert answer == {"job_id": name, "submission_id": name}, f"{answer}\n{self.logs()}"
+        else:
+            checked(self.run(*submission.argv(self.url), timeout=180))
         job = Job(name, out, self.call, submitted_at=submitted_at)
         self.submitted.append(job)
         return job
@@ -369,25 +376,41 @@ class Cluster:
         return processes.wait_for(what, probe, timeout=timeout)
 
 
-def submit_argv(
-    url: str,
-    name: str,
-    out: Path,
-    command: Sequence[str],
-    *,
-    env: Mapping[str, str] | None,
-    runtime_env: Mapping[str, Any] | None,
-) -> list[str]:
-    """Return the `ray job submit` command line of a script of tests/jobs and its arguments."""
-    script, *args = command
-    merged = dict(runtime_env or {})
-    if env:
-        merged["env_vars"] = {**merged.get("env_vars", {}), **env}
-    return [
-        *("ray", "job", "submit", "--no-wait", "--address", url, "--submission-id", name),
-        *(("--runtime-env-json", json.dumps(merged)) if merged else ()),
-        *("--", "python", str(JOBS / script), "--out", str(out), *args),
-    ]
+class Submission:
+    """A script of tests/jobs with its arguments, to be submitted."""
+
+    def __init__(
+        self,
+        name: str,
+        out: Path,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        runtime_env: Mapping[str, Any] | None = None,
+    ) -> None:
+        script, *args = command
+        self.name = name
+        self.entrypoint = ["python", str(JOBS / script), "--out", str(out), *args]
+        self.runtime_env = dict(runtime_env or {})
+        if env:
+            known = self.runtime_env.get("env_vars", {})
+            self.runtime_env["env_vars"] = {**known, **env}
+
+    def argv(self, url: str) -> list[str]:
+        """Return its `ray job submit`."""
+        given = ("--runtime-env-json", json.dumps(self.runtime_env)) if self.runtime_env else ()
+        return [
+            *("ray", "job", "submit", "--no-wait", "--address", url, "--submission-id", self.name),
+            *(*given, "--", *self.entrypoint),
+        ]
+
+    def body(self) -> dict[str, object]:
+        """Return what `ray job submit` sends to the dashboard."""
+        return {
+            "entrypoint": shlex.join(self.entrypoint),
+            "submission_id": self.name,
+            "runtime_env": self.runtime_env,
+        }
 
 
 def checked(done: subprocess.CompletedProcess[str]) -> str:

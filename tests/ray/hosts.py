@@ -25,10 +25,10 @@ from tests.ray.cluster import (
     EXTENSIONS,
     START_TRIES,
     Ended,
+    Submission,
     checked,
     environment,
     outlived_by_none,
-    submit_argv,
 )
 from tests.ray.jobs import Job
 
@@ -151,7 +151,8 @@ class Host:
     def start_ray(self, *args: str, num_cpus: int, num_gpus: int) -> None:
         """Start the host's Ray node in the background."""
         argv = [
-            *("ray", "start", "--block", "--disable-usage-stats", f"--node-ip-address={self.ip}"),
+            *(*warm.RAY, "start", "--block", "--disable-usage-stats"),
+            f"--node-ip-address={self.ip}",
             *(f"--num-cpus={num_cpus}", f"--num-gpus={num_gpus}"),
             *(f"--object-store-memory={200 << 20}", *args),
         ]
@@ -286,13 +287,13 @@ class TwoHosts:
         out = self.dir / "out" / name
         out.mkdir(parents=True)
         own = {"GLOO_SOCKET_IFNAME": gloo_interface} if gloo_interface else {}
-        argv = submit_argv(
-            *(URL, name, out, (script, *args)),
+        submission = Submission(
+            *(name, out, (script, *args)),
             env={**own, **(env or {})},
             runtime_env={"py_executable": warm.py_executable(self.mark), **(runtime_env or {})},
         )
         submitted_at = time.time()
-        checked(self.a.run(*argv, timeout=180))
+        checked(self.a.run(*submission.argv(URL), timeout=180))
         return Job(name, out, self.call, submitted_at=submitted_at)
 
     def inspect(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.ray import scenarios
-from tests.ray.cluster import JOBS, Cluster, checked, submit_argv
+from tests.ray.cluster import JOBS, Cluster, Submission, checked
 from tests.ray.inspecting import (
     Snapshot,
     take_snapshot,
@@ -39,9 +39,7 @@ def submit(cluster: Cluster, *args: str, **runtime_env: Any) -> Job:
     name = f"submitted-{time.monotonic_ns()}"
     out = cluster.dir / "out" / name
     out.mkdir(parents=True)
-    argv = submit_argv(
-        cluster.url, name, out, ("train.py", *args), env=None, runtime_env=runtime_env
-    )
+    argv = Submission(name, out, ("train.py", *args), runtime_env=runtime_env).argv(cluster.url)
     assert argv[:3] == ["ray", "job", "submit"]
     submitted_at = time.time()
     checked(cluster.run("dsray-inspect", "submit", *argv[3:], timeout=180))

@@ -3,7 +3,7 @@
 Starting a job costs 26 s of CPU, most of it imports in nine processes; forked ones take 12 s. A
 cluster that is `warm` has one process that has imported them. A job whose runtime environment
 names `py_executable` has its workers forked there, with the arguments, the environment and the
-files that Ray gave them. Tests of a job's start, and those for which it counts whether an actor has torch
+files that Ray gave them; `start_ray.py` and `setup_worker.py` bring a worker there quickly. Tests of a job's start, and those for which it counts whether an actor has torch
 loaded, submit it `cold`.
 """
 
@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import IO
 
 HERE = Path(__file__).parent
+RAY = (sys.executable, str(HERE / "start_ray.py"))
+"""The program to use for `ray` where a cluster is started."""
 WORKER = Path(sysconfig.get_path("platlib")) / "ray/_private/workers/default_worker.py"
 SOCKET = "DSRAY_TEST_WARM_SOCKET"
 
