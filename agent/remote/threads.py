@@ -81,13 +81,18 @@ def walk(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def all_threads() -> list[dict[str, Any]]:
-    """Return every Python thread but the one that asks, with its stack and idle time."""
+    """Return every Python thread but the one that asks, with its stack and idle time.
+
+    How long each has run is read before its stack: whoever finds the same later knows that it has
+    not run since.
+    """
     asking = threading.get_ident()
+    names = {thread.ident: thread for thread in threading.enumerate()}
+    times = {ident: cpu_times(os.getpid(), thread.native_id) for ident, thread in names.items()}
     # At one instant, and no frame is kept: it would pin the tensors of its step.
     stacks = {
         ident: frames_of(frame) for ident, frame in sys._current_frames().items() if ident != asking
     }
-    names = {thread.ident: thread for thread in threading.enumerate()}
     now_ms = scheduled_at_ms("/proc/thread-self/sched")
     threads = []
 
@@ -95,7 +100,7 @@ def all_threads() -> list[dict[str, Any]]:
         yield_gil()
         thread = names.get(ident)
         tid = thread.native_id if thread is not None else None
-        ran_s, run_delay_s = cpu_times(os.getpid(), tid)
+        ran_s, run_delay_s = times.get(ident, (None, None))
         threads.append(
             {
                 "name": thread.name if thread is not None else f"thread {ident:#x}",

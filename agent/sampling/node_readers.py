@@ -6,7 +6,7 @@ import functools
 import inspect
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -18,6 +18,7 @@ from dsray_inspect.agent.model import Agent
 from dsray_inspect.agent.remote.node import read_node
 from dsray_inspect.agent.remote.node_agent import NodeAgent
 from dsray_inspect.agent.remote.recorder_outside import LAYOUT_S
+from dsray_inspect.agent.remote.run_times import run_times
 from dsray_inspect.agent.sampling import recorder_trial
 from dsray_inspect.agent.sampling.decode import node_report
 from dsray_inspect.agent.sampling.observation import Observation
@@ -31,6 +32,7 @@ MORE_S = 12.0
 
 A node that cannot be reached does not cost it: it is given up after a knock.
 """
+RUN_TIMES_S = 0.2
 AGENT_S = PYSPY_S + LAYOUT_S + MORE_S
 
 
@@ -77,6 +79,34 @@ class NodeReaders:
             agent = self._agents[node_id] = self._host.start_reader(node_id, NodeAgent)
 
         return self._host.ask_reader(agent, "read", request)
+
+    def run_times_s(
+        self, watched: Mapping[str, Mapping[int, Sequence[int]]], nodes: dict[str, NodeHandle]
+    ) -> dict[str, dict[int, list[float | None]]]:
+        """Return how long threads have run, by node and pid; see `remote.run_times`.
+
+        `watched` are thread ids by node and pid. No agent is started for it, and none is waited for
+        longer than `RUN_TIMES_S`: what is not known is left out.
+        """
+        found, references = {}, {}
+
+        for node_id, threads in watched.items():
+            if self.can_read(nodes[node_id], nodes, list(threads)):
+                found[node_id] = run_times(threads)
+            elif node_id in self._agents and not isinstance(self._host, Unavailable):
+                request = {"watched": threads}
+                agent = self._agents[node_id]
+                references[node_id] = self._host.ask_reader(agent, "run_times", request)
+
+        if references and not isinstance(self._host, Unavailable):
+            answers = self._host.answers(references, RUN_TIMES_S)
+            found |= {
+                node_id: answer["run_times_s"]
+                for node_id, answer in answers.items()
+                if not isinstance(answer, CallFailed)
+            }
+
+        return found
 
     def wait(self, reference: Any, timeout_s: float) -> Any:
         """Return an agent's answer, `CallFailed`, or None when it did not come in time."""

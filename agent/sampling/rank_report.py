@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from dsray_inspect.agent.model import Collective, DeepSpeed, Group, Record
 from dsray_inspect.agent.sampling.process_probe import (
     NO_IDENTITY,
@@ -76,6 +78,29 @@ class RankReport(Record, frozen=True, kw_only=True):
     failed: tuple[str, ...] = ()
     """What went wrong in a part of the read."""
     pause_ms: float = 0.0
+
+    def older(self, by_s: float) -> RankReport:
+        """Return the report as its rank would give it now: the same, but for what is told as an age."""
+        collectives = self.collectives
+        threads = tuple(
+            thread
+            if thread.idle_s is None
+            else msgspec.structs.replace(thread, idle_s=thread.idle_s + by_s)
+            for thread in self.threads
+        )
+        return msgspec.structs.replace(
+            self,
+            threads=threads,
+            collectives=collectives
+            if isinstance(collectives, Unavailable)
+            else older_collectives(collectives, by_s),
+            newest_age_s=None if self.newest_age_s is None else self.newest_age_s + by_s,
+            pause_ms=0.0,
+        )
+
+
+def older_collectives(entries: Sequence[Collective], by_s: float) -> tuple[Collective, ...]:
+    return tuple(msgspec.structs.replace(entry, age_s=entry.age_s + by_s) for entry in entries)
 
 
 class ControllerWorker(Record, frozen=True, kw_only=True):

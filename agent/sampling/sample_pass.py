@@ -115,14 +115,38 @@ class SamplePass:
             self._keep_all(NO_INJECT)
             return
 
+        at_rest = self._ranks_at_rest()
+
         for row in self._living_rows():
-            if self._is_controller(row):
+            if row.actor_id in at_rest:
+                self._observation.ranks[row.actor_id] = at_rest[row.actor_id]
+            elif self._is_controller(row):
                 if not isinstance(controller_parts, Unavailable):
                     start = (own_record,) if ask.start else ()
                     self._send(reads, row, (*controller_parts, *start), request)
             else:
                 parts = self._cache.parts(row.actor_id, ask)
                 self._send(reads, row, parts, request | self._cache.states(row.actor_id))
+
+    def _ranks_at_rest(self) -> dict[str, RankReport]:
+        """Return the reports of those that have not run since they gave them, by actor id."""
+        nodes = {node.node_id: node for node in self._observation.nodes}
+        rows = [row for row in self._living_rows() if row.node_id in nodes]
+        watched: dict[str, dict[int, list[int]]] = {}
+
+        for row in rows:
+            tids = self._cache.reports.watched(row.actor_id, self._observation.request)
+
+            if tids:
+                watched.setdefault(row.node_id, {})[row.pid] = tids
+
+        times = self._readers.run_times_s(watched, nodes)
+        found = {
+            row.actor_id: self._cache.reports.report(row.actor_id, times[row.node_id][row.pid])
+            for row in rows
+            if row.pid in times.get(row.node_id, ())
+        }
+        return {actor_id: report for actor_id, report in found.items() if report is not None}
 
     def _keep_all(self, why: Unavailable) -> None:
         for row in self._living_rows():
@@ -184,6 +208,7 @@ class SamplePass:
         if isinstance(report, RankReport):
             report = self._cache.completed(row.actor_id, report)
 
+        self._cache.reports.keep(row.actor_id, report, self._observation.request)
         self._observation.ranks[row.actor_id] = report
 
     def _give_up(self, waited_s: float) -> None:

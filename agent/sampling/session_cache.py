@@ -14,9 +14,10 @@ from dsray_inspect.agent.probes.install import tidy
 from dsray_inspect.agent.remote.flight_recorder import collectives
 from dsray_inspect.agent.remote.startup_artifacts import keepsakes
 from dsray_inspect.agent.remote.worker import counters, deepspeed, environment, process, step
+from dsray_inspect.agent.sampling.kept_reports import KeptReports
 from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
 from dsray_inspect.agent.sampling.process_probe import NOT_DUMPED, NOT_PROBED, Environ, StackDump
-from dsray_inspect.agent.sampling.rank_report import RankReport
+from dsray_inspect.agent.sampling.rank_report import RankReport, older_collectives
 from dsray_inspect.agent.unavailable import Unavailable
 
 SEARCH_S = 5.0
@@ -41,10 +42,7 @@ class KeptCollectives(NamedTuple):
         """Return it as fields of a report: the same entries, which have become older."""
         older_s = time.monotonic() - self.read_at
         return {
-            "collectives": tuple(
-                msgspec.structs.replace(entry, age_s=entry.age_s + older_s)
-                for entry in self.collectives
-            ),
+            "collectives": older_collectives(self.collectives, older_s),
             "groups": self.groups,
             "newest_age_s": None if self.newest_age_s is None else self.newest_age_s + older_s,
             "longest_gap_s": self.longest_gap_s,
@@ -69,6 +67,7 @@ class SessionCache:
         self._steps: dict[str, tuple[int, float]] = {}
         self._collectives: dict[str, KeptCollectives] = {}
         self._drivers: dict[str, tuple[float, StackDump]] = {}
+        self.reports = KeptReports()
         self.silent: frozenset[str] = frozenset()
         """The actors that did not answer in the last sample."""
 

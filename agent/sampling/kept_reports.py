@@ -1,0 +1,82 @@
+"""The newest report of each rank, which holds for as long as none of its Python threads has run.
+
+A call into a rank costs milliseconds of CPU, its own and ours; reading from outside that its threads
+have not run since costs a fraction of that. So ranks that hang are left alone while they are watched.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from dsray_inspect.agent.sampling.observation import SampleRequest
+from dsray_inspect.agent.sampling.rank_report import RankReport
+from dsray_inspect.agent.unavailable import NOT_ASKED, Unavailable
+
+LONGEST_S = 10.0
+"""A rank is asked again after so long. Native threads are not watched: some of torch's mark a
+collective as finished before a Python thread hears of it."""
+
+
+class _Kept(NamedTuple):
+    report: RankReport
+    parts: tuple[object, ...]
+    read_at: float
+    """By the monotonic clock."""
+
+
+class KeptReports:
+    """The newest report of each rank, by actor id."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, _Kept] = {}
+
+    def keep(self, actor_id: str, report: RankReport | Unavailable, request: SampleRequest) -> None:
+        """Keep what a rank has just reported, if its threads' times can tell whether it holds."""
+        self._kept.pop(actor_id, None)
+
+        if isinstance(report, RankReport) and _rests_on_threads(report, request):
+            self._kept[actor_id] = _Kept(report, _parts(request), time.monotonic())
+
+    def watched(self, actor_id: str, request: SampleRequest) -> list[int]:
+        """Return the threads that must not have run for a rank's report to hold; none if it cannot."""
+        kept = self._kept.get(actor_id)
+
+        if kept is None or kept.parts != _parts(request):
+            return []
+
+        if time.monotonic() - kept.read_at > LONGEST_S:
+            return []
+
+        return [thread.tid for thread in kept.report.threads if thread.tid is not None]
+
+    def report(self, actor_id: str, run_times_s: Sequence[float | None]) -> RankReport | None:
+        """Return a rank's report, grown older, unless one of the threads it rests on has run since.
+
+        `run_times_s`: the CPU seconds of the threads that `watched` named.
+        """
+        kept = self._kept.get(actor_id)
+
+        if kept is None or list(run_times_s) != [thread.ran_s for thread in kept.report.threads]:
+            return None
+
+        return kept.report.older(time.monotonic() - kept.read_at)
+
+
+def _parts(request: SampleRequest) -> tuple[object, ...]:
+    """Return what of a request decides which parts a rank reads of itself."""
+    return (request.counters, request.env, request.deepspeed, request.recorder, request.start)
+
+
+def _rests_on_threads(report: RankReport, request: SampleRequest) -> bool:
+    """Return whether nothing in a report can change while none of its threads runs."""
+    counters = report.counters
+    others: list[Sequence[Any]] = [report.failed, report.locks]
+
+    if counters is not None:
+        others += [counters.children, counters.dials, counters.file_locks]
+
+    is_whole = not request.deepspeed or report.collectives != NOT_ASKED
+    is_timed = all(thread.tid is not None and thread.ran_s is not None for thread in report.threads)
+    return bool(report.threads) and is_timed and is_whole and not any(others)
