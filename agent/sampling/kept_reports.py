@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from dsray_inspect.agent.sampling.observation import SampleRequest
+from dsray_inspect.agent.sampling.process_probe import ProcessProbe
 from dsray_inspect.agent.sampling.rank_report import RankReport
 from dsray_inspect.agent.unavailable import NOT_ASKED, Unavailable
 
@@ -19,31 +20,43 @@ LONGEST_S = 10.0
 collective as finished before a Python thread hears of it."""
 
 
-class _Kept(NamedTuple):
+class KeptReport(NamedTuple):
+    """What a rank has reported of itself, and its node of it."""
+
     report: RankReport
-    parts: tuple[object, ...]
+    probe: ProcessProbe
+    request: SampleRequest
     read_at: float
     """By the monotonic clock."""
+
+    def older(self) -> KeptReport:
+        return self._replace(report=self.report.older(time.monotonic() - self.read_at))
 
 
 class KeptReports:
     """The newest report of each rank, by actor id."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, _Kept] = {}
+        self._kept: dict[str, KeptReport] = {}
 
-    def keep(self, actor_id: str, report: RankReport | Unavailable, request: SampleRequest) -> None:
-        """Keep what a rank has just reported, if its threads' times can tell whether it holds."""
+    def keep(
+        self,
+        actor_id: str,
+        report: RankReport | Unavailable,
+        probe: ProcessProbe,
+        request: SampleRequest,
+    ) -> None:
+        """Keep what was just read of a rank, if its threads' times can tell whether it holds."""
         self._kept.pop(actor_id, None)
 
         if isinstance(report, RankReport) and _rests_on_threads(report, request):
-            self._kept[actor_id] = _Kept(report, _parts(request), time.monotonic())
+            self._kept[actor_id] = KeptReport(report, probe, request, time.monotonic())
 
     def watched(self, actor_id: str, request: SampleRequest) -> list[int]:
         """Return the threads that must not have run for a rank's report to hold; none if it cannot."""
         kept = self._kept.get(actor_id)
 
-        if kept is None or kept.parts != _parts(request):
+        if kept is None or kept.request != request or request.from_outside or request.start:
             return []
 
         if time.monotonic() - kept.read_at > LONGEST_S:
@@ -51,8 +64,8 @@ class KeptReports:
 
         return [thread.tid for thread in kept.report.threads if thread.tid is not None]
 
-    def report(self, actor_id: str, run_times_s: Sequence[float | None]) -> RankReport | None:
-        """Return a rank's report, grown older, unless one of the threads it rests on has run since.
+    def holding(self, actor_id: str, run_times_s: Sequence[float | None]) -> KeptReport | None:
+        """Return what is kept, grown older, unless one of the threads it rests on has run since.
 
         `run_times_s`: the CPU seconds of the threads that `watched` named.
         """
@@ -61,12 +74,7 @@ class KeptReports:
         if kept is None or list(run_times_s) != [thread.ran_s for thread in kept.report.threads]:
             return None
 
-        return kept.report.older(time.monotonic() - kept.read_at)
-
-
-def _parts(request: SampleRequest) -> tuple[object, ...]:
-    """Return what of a request decides which parts a rank reads of itself."""
-    return (request.counters, request.env, request.deepspeed, request.recorder, request.start)
+        return kept.older()
 
 
 def _rests_on_threads(report: RankReport, request: SampleRequest) -> bool:

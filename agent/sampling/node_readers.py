@@ -173,8 +173,10 @@ class ExternalReadBatch:
             request["logs"] = logs
 
     def want_gpus(self, node_id: str) -> None:
-        if node_id in self._requests:
-            self._requests[node_id]["gpus"] = True
+        request = self._request_to(node_id)
+
+        if request is not None:
+            request["gpus"] = True
 
     def start(self) -> None:
         """Send out what was wanted since the last start."""

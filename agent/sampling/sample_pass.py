@@ -22,6 +22,7 @@ from dsray_inspect.agent.launchers.base import CallFailed, InProcessReads, Part
 from dsray_inspect.agent.model import OK
 from dsray_inspect.agent.remote.startup_artifacts import own_record
 from dsray_inspect.agent.sampling.decode import controller_report, failed_call, rank_report
+from dsray_inspect.agent.sampling.kept_reports import KeptReport
 from dsray_inspect.agent.sampling.left_behind import (
     want_logs,
     want_post_mortem,
@@ -29,7 +30,7 @@ from dsray_inspect.agent.sampling.left_behind import (
 )
 from dsray_inspect.agent.sampling.node_readers import ExternalReadBatch, NodeReaders
 from dsray_inspect.agent.sampling.observation import NO_INJECT, Observation
-from dsray_inspect.agent.sampling.process_probe import StackDump
+from dsray_inspect.agent.sampling.process_probe import ProcessProbe, StackDump
 from dsray_inspect.agent.sampling.producers import producing_processes, wait_for_input
 from dsray_inspect.agent.sampling.rank_report import ControllerReport, RankReport
 from dsray_inspect.agent.sampling.reachability import knock
@@ -65,6 +66,8 @@ class SamplePass:
         self._batch = ExternalReadBatch(readers, observation)
         self._pending: dict[str, tuple[ProcessHandle, Any]] = {}
         """By actor id: calls without an answer so far."""
+        self._at_rest: dict[str, KeptReport] = {}
+        """By actor id: ranks that have not run since they were last asked."""
         self._has_read_producers = False
 
     def take(self) -> None:
@@ -89,6 +92,7 @@ class SamplePass:
             self._batch.take_all()
 
         self._give_up(time.monotonic() - started)
+        self._keep_reports()
 
     # Calls into actors
 
@@ -115,11 +119,11 @@ class SamplePass:
             self._keep_all(NO_INJECT)
             return
 
-        at_rest = self._ranks_at_rest()
+        self._at_rest = self._ranks_at_rest()
 
         for row in self._living_rows():
-            if row.actor_id in at_rest:
-                self._observation.ranks[row.actor_id] = at_rest[row.actor_id]
+            if row.actor_id in self._at_rest:
+                self._observation.ranks[row.actor_id] = self._at_rest[row.actor_id].report
             elif self._is_controller(row):
                 if not isinstance(controller_parts, Unavailable):
                     start = (own_record,) if ask.start else ()
@@ -128,25 +132,46 @@ class SamplePass:
                 parts = self._cache.parts(row.actor_id, ask)
                 self._send(reads, row, parts, request | self._cache.states(row.actor_id))
 
-    def _ranks_at_rest(self) -> dict[str, RankReport]:
-        """Return the reports of those that have not run since they gave them, by actor id."""
+    def _ranks_at_rest(self) -> dict[str, KeptReport]:
+        """Return what is known of ranks that have not run since, by actor id."""
+        reports, request = self._cache.reports, self._observation.request
         nodes = {node.node_id: node for node in self._observation.nodes}
         rows = [row for row in self._living_rows() if row.node_id in nodes]
         watched: dict[str, dict[int, list[int]]] = {}
 
         for row in rows:
-            tids = self._cache.reports.watched(row.actor_id, self._observation.request)
+            tids = reports.watched(row.actor_id, request)
 
             if tids:
                 watched.setdefault(row.node_id, {})[row.pid] = tids
 
-        times = self._readers.run_times_s(watched, nodes)
+        times_s = self._readers.run_times_s(watched, nodes)
         found = {
-            row.actor_id: self._cache.reports.report(row.actor_id, times[row.node_id][row.pid])
+            row.actor_id: reports.holding(row.actor_id, times_s[row.node_id][row.pid])
             for row in rows
-            if row.pid in times.get(row.node_id, ())
+            if row.pid in times_s.get(row.node_id, ())
         }
-        return {actor_id: report for actor_id, report in found.items() if report is not None}
+        return {actor_id: kept for actor_id, kept in found.items() if kept is not None}
+
+    def _keep_reports(self) -> None:
+        """Keep what was read of ranks, and add what is known of those at rest from before."""
+        observation = self._observation
+        known: dict[str, dict[int, ProcessProbe]] = {}
+
+        for row in self._living_rows():
+            kept = self._at_rest.get(row.actor_id)
+            report = observation.ranks.get(row.actor_id)
+
+            if kept is not None:
+                known.setdefault(row.node_id, {})[row.pid] = kept.probe
+            elif report is not None:
+                probe = observation.process(row.node_id, row.pid)
+                self._cache.reports.keep(row.actor_id, report, probe, observation.request)
+
+        for node_id, probes in known.items():
+            if node_id in observation.node_reports:
+                node = observation.node_reports[node_id]
+                observation.node_reports[node_id] = node.with_known(probes)
 
     def _keep_all(self, why: Unavailable) -> None:
         for row in self._living_rows():
@@ -208,7 +233,6 @@ class SamplePass:
         if isinstance(report, RankReport):
             report = self._cache.completed(row.actor_id, report)
 
-        self._cache.reports.keep(row.actor_id, report, self._observation.request)
         self._observation.ranks[row.actor_id] = report
 
     def _give_up(self, waited_s: float) -> None:
@@ -295,16 +319,17 @@ class SamplePass:
 
         for row in self._living_rows():
             has_gpus = row.node_id in nodes and nodes[row.node_id].resources.get("GPU", 0) > 0
+            is_near = has_gpus or self._readers.is_own(row.node_id)
 
             if ask.from_outside and (ask.only is None or row.actor_id in ask.only):
                 own = ask.inject or self._is_controller(row)
                 self._batch.want(
                     row.node_id, row.pid, stack=True, environ=not ask.inject, recorder=not own
                 )
-            elif has_gpus or self._readers.is_own(row.node_id):
+            elif is_near and row.actor_id not in self._at_rest:
                 self._batch.want(row.node_id, row.pid)
 
-            if has_gpus or self._readers.is_own(row.node_id):
+            if is_near:
                 self._batch.want_gpus(row.node_id)
 
         if job.driver_pid and not job.is_dead:

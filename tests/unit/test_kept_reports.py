@@ -18,12 +18,14 @@ from dsray_inspect.agent.sampling import kept_reports
 from dsray_inspect.agent.sampling.decode import rank_report
 from dsray_inspect.agent.sampling.kept_reports import KeptReports
 from dsray_inspect.agent.sampling.observation import SampleRequest
+from dsray_inspect.agent.sampling.process_probe import ProcessProbe
 from dsray_inspect.agent.sampling.rank_report import RankReport
 from dsray_inspect.agent.stacks.table import StackTable
 from dsray_inspect.agent.unavailable import NOT_ASKED
 from tests.unit.test_session_cache import COLLECTIVES, NO_ENGINE, Clock
 
 EVERYTHING = SampleRequest(max_pause_ms=100, counters=True)
+PROBE = ProcessProbe(state="alive", rss_bytes=7)
 COUNTERS: dict[str, Any] = {"cpu_s": 1.0, "moved_bytes": 5}
 CHILD = {"pid": 9, "name": "unzip", "state": "R", "cpu_s": 0.5}
 LOCK = {"kind": "flock", "path": "/a", "holder": 4, "holder_name": "b"}
@@ -54,7 +56,7 @@ def report(**more: Any) -> RankReport:
 
 def kept(**more: Any) -> KeptReports:
     reports = KeptReports()
-    reports.keep("a", report(**more), EVERYTHING)
+    reports.keep("a", report(**more), PROBE, EVERYTHING)
     return reports
 
 
@@ -62,8 +64,10 @@ def test_a_report_holds_while_no_thread_has_run(clock: Clock) -> None:
     reports = kept()
     clock.now += 3
     assert reports.watched("a", EVERYTHING) == [7, 8]
-    again = reports.report("a", [1.25, 0.0])
-    assert again is not None
+    holding = reports.holding("a", [1.25, 0.0])
+    assert holding is not None
+    again, probe = holding.report, holding.probe
+    assert probe is PROBE
     assert [thread.idle_s for thread in again.threads] == [3.5, None]
     assert again.newest_age_s == 5.5
     assert isinstance(again.collectives, tuple)
@@ -76,7 +80,7 @@ def test_a_report_holds_while_no_thread_has_run(clock: Clock) -> None:
 
 @pytest.mark.parametrize("times_s", [[1.26, 0.0], [1.25, None], [1.25, 0.01], []])
 def test_a_thread_that_has_run_or_ended_makes_it_void(times_s: list[float | None]) -> None:
-    assert kept().report("a", times_s) is None
+    assert kept().holding("a", times_s) is None
 
 
 @pytest.mark.parametrize(
@@ -99,7 +103,7 @@ def test_a_report_that_rests_on_more_than_threads_is_not_kept(more: dict[str, An
 
 @pytest.mark.parametrize(
     "change",
-    [{"counters": False}, {"env": False}, {"deepspeed": False}, {"recorder": "always"}],
+    [{"counters": False}, {"deepspeed": False}, {"recorder": "always"}, {"native": True}],
 )
 def test_another_request_asks_again(change: dict[str, Any]) -> None:
     other = msgspec.structs.replace(EVERYTHING, **change)
@@ -112,7 +116,7 @@ def test_a_rank_is_asked_again_after_a_while_and_when_it_did_not_answer(clock: C
     assert reports.watched("a", EVERYTHING) == []
 
     reports = kept()
-    reports.keep("a", NOT_ASKED, EVERYTHING)
+    reports.keep("a", NOT_ASKED, PROBE, EVERYTHING)
     assert reports.watched("a", EVERYTHING) == []
 
 
