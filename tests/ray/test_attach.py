@@ -188,7 +188,7 @@ def test_names_the_resources_that_are_missing(
     frames = next(g for g in snapshot["stacks"]["groups"] if g["role"] == "controller")["frames"]
     assert "wait" in [frame["name"].rpartition(".")[2] for frame in frames]
     # The hung job has two slots, and the healthy job one.
-    assert "GPU: 198 needed, 5 of 8 free" in json.dumps(snapshot["findings"])
+    assert "GPU: 198 needed, 5 free of 8" in json.dumps(snapshot["findings"])
     assert ranks_by_cause(snapshot) == {"resources_pending": []}
     assert snapshot["verdict"]["cause"] == "resources_pending"
 

@@ -150,7 +150,7 @@ def test_input_that_lacks_resources_says_who_holds_them() -> None:
     snapshot = starved(pending=pending, available={"CPU": 0.0}, holders=[own])
     assert (snapshot.verdict.state, snapshot.verdict.cause) == ("hung", "data_stall")
     assert snapshot.verdict.summary == (
-        "Ranks 0-2 wait for input from 2 pending actors of Ray Data (CPU: 2 needed, 0 of 0 free). "
+        "Ranks 0-2 wait for input from 2 pending actors of Ray Data (CPU: 2 needed, 0 free of 0). "
         "Held by placement group pg123456 (3 × RayTrainWorker) of this job."
     )
     assert "MapWorker(MapBatches(Tokenize)): 2 actors pending" in snapshot.findings[0].evidence[0]

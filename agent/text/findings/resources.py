@@ -33,7 +33,7 @@ def resources_pending(facts: ResourcesPending, _detection: Detection) -> Words:
 
 def shortage_lines(shortages: Iterable[Shortage]) -> tuple[str, ...]:
     return tuple(
-        f"{one.name}: {one.needed:g} needed, {one.free:g} of {one.total:g} free"
+        f"{one.name}: {one.needed:g} needed, {one.free:g} free of {one.total:g}"
         for one in shortages
     )
 
