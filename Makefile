@@ -24,7 +24,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 EDITABLE := --no-build-isolation --config-settings editable_mode=strict
 # Strict mode links each file, so the project is reinstalled when a file is added or removed.
 FILES := $(shell find agent dashboards exporters tui -type f \
-    \( -name '*.py' -o -name '*.json' -o -name '*.tcss' -o -name '*.yml' -o -name py.typed \))
+    \( -name '*.py' -o -name '*.json' -o -name '*.tcss' -o -name 'page.*' -o -name '*.yml' -o -name py.typed \))
 LINKED := build/.linked-$(firstword $(shell printf '%s\n' $(sort $(FILES)) | cksum))
 # One setup at a time.
 LOCKED := flock .venv
@@ -59,7 +59,8 @@ $(LINKED): .venv/.installed
 	@touch $@
 
 system-packages:
-	@missing=(); for pair in tmux:tmux ip:iproute2 gcc:gcc g++:g++ promtool:prometheus mpirun:openmpi-bin; do \
+	@missing=(); for pair in tmux:tmux ip:iproute2 gcc:gcc g++:g++ promtool:prometheus mpirun:openmpi-bin \
+	    chromium:chromium; do \
 	    command -v "$${pair%%:*}" >/dev/null || missing+=("$${pair##*:}"); done; \
 	if [ $${#missing[@]} -gt 0 ]; then \
 	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -94,7 +95,7 @@ dashboards: setup ## Generate dashboards/grafana/*.json.
 	$(BIN)/python -m dsray_inspect.dashboards.build
 
 test: setup system-packages ## Run all tests, the quick ones first.
-	$(BIN)/pytest -n 2 tests/unit tests/compat $(wildcard tests/promql tests/tui) $(ARGS) $(CHOSEN)
+	$(BIN)/pytest -n 2 tests/unit tests/compat $(wildcard tests/browser tests/promql tests/tui) $(ARGS) $(CHOSEN)
 	$(CLUSTER_TESTS) $(ARGS) $(CHOSEN)
 
 test-unit: setup ## Run the unit tests, which need no cluster (seconds).
@@ -109,8 +110,9 @@ faults: setup ## Run the whole fault suite and score dsray-inspect (about 40 min
 docs: setup ## Generate the examples of the README and docs from recordings.
 	$(BIN)/python -m tests.docs
 
-screenshots: setup ## Generate the README's pictures from a recorded incident.
+screenshots: setup ## Generate the manual's pictures from a recorded incident; one needs Chromium.
 	$(BIN)/python -m tests.tui.screenshots
+	$(BIN)/python -m tests.browser.screenshots
 
 bench: setup ## Run the benchmarks against py-spy, `ray stack`, TraceML and a bare `ray.init`.
 	$(BIN)/python -m tests.bench $(ARGS)

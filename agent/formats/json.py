@@ -18,6 +18,7 @@ from dsray_inspect.agent.documents import (
 )
 from dsray_inspect.agent.formats import renders
 from dsray_inspect.agent.launch.plan import LaunchPlan
+from dsray_inspect.agent.report.document import ReportDocument
 from dsray_inspect.agent.text.style import Style
 
 
@@ -45,9 +46,10 @@ def render_view(
 @renders(Diagnosis)
 @renders(LaunchPlan)
 @renders(RecordDocument)
+@renders(ReportDocument)
 @renders(RunList)
 def render_document(
-    document: Diagnosis | LaunchPlan | RecordDocument | RunList, _style: Style
+    document: Diagnosis | LaunchPlan | RecordDocument | ReportDocument | RunList, _style: Style
 ) -> bytes:
     return _line(document)
 

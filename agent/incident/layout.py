@@ -79,6 +79,10 @@ class LeftOut(Record, frozen=True, kw_only=True):
     why: str
 
 
+NOT_PUBLIC: Final = (LeftOut(what="log files and command lines", why="they can hold anything"),)
+"""What no public file has."""
+
+
 class VerdictAt(Record, frozen=True, kw_only=True):
     """A verdict when it was first given."""
 

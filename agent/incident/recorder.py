@@ -18,6 +18,7 @@ from dsray_inspect.agent.incident.layout import (
     HISTORY,
     LOGS,
     MANIFEST,
+    NOT_PUBLIC,
     WHY,
     LeftOut,
     LogsPart,
@@ -46,7 +47,6 @@ _MOST_WHY_BYTES: Final = 16 << 20
 _NEVER: Final = (
     LeftOut(what="native frames and local variables", why="reading them pauses a rank"),
 )
-_NOT_PUBLIC: Final = (LeftOut(what="log files and command lines", why="they can hold anything"),)
 
 
 class Recorder:
@@ -63,7 +63,7 @@ class Recorder:
         self._stream = stream
         self._writer = writer
         self._request = request
-        self._left_out: list[LeftOut] = [*_NEVER, *(_NOT_PUBLIC if stream.is_public else ())]
+        self._left_out: list[LeftOut] = [*_NEVER, *(NOT_PUBLIC if stream.is_public else ())]
         self._ended_early: str | None = None
         self.exit_code = ExitCode.OK
 

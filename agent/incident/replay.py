@@ -13,6 +13,8 @@ from dsray_inspect.agent.feed import Event, HistoryLoaded, SampleTaken, sharing_
 from dsray_inspect.agent.history import History
 from dsray_inspect.agent.incident.layout import Header, LogsPart, Manifest
 from dsray_inspect.agent.incident.parts import Damaged
+from dsray_inspect.agent.incident.public_items import public_items
+from dsray_inspect.agent.incident.publishing import Publisher
 from dsray_inspect.agent.incident.reader import (
     RecordedSample,
     UnknownPart,
@@ -64,7 +66,12 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def replay(
-    path: Path, *, keep: int | None = 2, all_threads: bool = False, start: bool = False
+    path: Path,
+    *,
+    keep: int | None = 2,
+    all_threads: bool = False,
+    start: bool = False,
+    publisher: Publisher | None = None,
 ) -> Replay:
     """Judge the samples of a file.
 
@@ -73,11 +80,13 @@ def replay(
         keep: How many snapshots to keep, the newest; None for all.
         all_threads: Whether stacks are to have all threads.
         start: Whether snapshots are to have the run's start and its costs.
+        publisher: Gives what is read other names, as if the file were public.
 
     Raises:
         UsageError: It cannot be read, or holds no sample.
     """
     items = read_incident(path)
+    items = items if publisher is None else public_items(items, publisher)
     header = next(item for item in items if isinstance(item, Header))
     chain = SampleChain(CommandHint(words=header.hint))
     snapshots: deque[Snapshot] = deque(maxlen=keep)

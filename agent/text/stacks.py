@@ -168,7 +168,7 @@ class Writer:
                 continue
 
             last = number == len(branches) - 1
-            label = f"[{compact(branch.ranks)}] " if branch.ranks and not branch.branches else ""
+            label = f"[{some_of(branch.ranks)}] " if branch.ranks and not branch.branches else ""
             first = indent + ("└ " if last else "├ ") + label
             rest = indent + ("  " if last else "│ ") + " " * len(label)
             yield from self.frames(branch.frames, first, rest, self.dwell(branch))
@@ -217,6 +217,11 @@ class Writer:
         if group.frames:
             yield from [f"{indent}thread {called(group.thread)}"] if several else []
             yield from self.frames(group.frames, indent, indent)
+
+
+def some_of(ranks: Sequence[int]) -> str:
+    """Return "0-3, 7", or of very many the first and how many there are."""
+    return name_ranks(ranks).partition(" ")[2]
 
 
 def called(thread: str) -> str:
