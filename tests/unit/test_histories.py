@@ -533,12 +533,16 @@ def test_a_lost_node_takes_its_ranks_along() -> None:
     assert (snapshot.verdict.state, snapshot.verdict.cause) == ("failed", "node_lost")
 
 
+def unanswered(ip: str) -> Unavailable:
+    return Unavailable(reason="timeout", detail=f"no answer from {ip}:7000 in 1 s")
+
+
 def test_a_node_that_does_not_answer_is_told_with_its_ranks() -> None:
     facts = look(waits(0), "its main thread did not answer", actors={1: {"node_id": "n2"}})
     facts.observation.nodes.append(
         NodeHandle(node_id="n2", ip="10.0.0.2", hostname="host-b", alive=True, resources={})
     )
-    facts.observation.reachable = {"n2": "no answer from 10.0.0.2:7000 in 1 s"}
+    facts.observation.unreachable = {"n2": unanswered("10.0.0.2")}
     snapshot = judge(assemble(facts.observation))
     assert snapshot.verdict.cause == "network_unreachable"
     assert "host-b (10.0.0.2)" in snapshot.verdict.summary
@@ -553,7 +557,7 @@ def test_nodes_that_do_not_answer_are_told_together() -> None:
         facts.observation.nodes.append(
             NodeHandle(node_id=f"n{number}", ip=ip, hostname=f"h{number}", alive=True, resources={})
         )
-        facts.observation.reachable[f"n{number}"] = f"no answer from {ip}:7000 in 1 s"
+        facts.observation.unreachable[f"n{number}"] = unanswered(ip)
 
     [finding] = judge(assemble(facts.observation)).findings
     assert (finding.cause, finding.next_step) == ("network_unreachable", "ping 10.0.0.2")
