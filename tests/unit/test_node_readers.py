@@ -12,7 +12,7 @@ from dsray_inspect.agent.launchers.base import CallFailed
 from dsray_inspect.agent.sampling.node_readers import ExternalReadBatch, NodeReaders
 from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
 from dsray_inspect.agent.unavailable import Unavailable
-from tests.unit.test_verdict import job
+from tests.unit.samples import job
 
 CUT_OFF, AWAY = "cut-off", "away"
 WHY = Unavailable(reason="timeout", detail="no answer from 10.0.0.2:1 in 1 s")
