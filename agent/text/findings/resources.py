@@ -33,8 +33,8 @@ def resources_pending(facts: ResourcesPending, _detection: Detection) -> Words:
 
 def shortage_lines(shortages: Iterable[Shortage]) -> tuple[str, ...]:
     return tuple(
-        f"{one.name}: {one.needed:g} needed, {one.free:g} of {one.total:g} free"
-        for one in shortages
+        f"{shortage.name}: {shortage.needed:g} needed, {shortage.free:g} of {shortage.total:g} free"
+        for shortage in shortages
     )
 
 
