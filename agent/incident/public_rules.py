@@ -78,13 +78,6 @@ def _config(names: PublicNames, config: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _reachable(names: PublicNames, value: Mapping[str, str]) -> dict[str, str]:
-    return {
-        names.pseudonyms.short_id("node", node): names.pseudonyms.text(why)
-        for node, why in value.items()
-    }
-
-
 def _last_words(names: PublicNames, value: Mapping[str, tuple[str, ...]]) -> Any:
     return {
         names.pseudonyms.short_id("worker", worker): tuple(map(names.pseudonyms.text, lines))
@@ -137,7 +130,7 @@ RULES: Final[dict[type, dict[str, Rule]]] = {
     Observation: {
         "exits": keyed("worker"),
         "session_dirs": always({}),
-        "reachable": Rule(_reachable),
+        "unreachable": keyed("node"),
         "available": _RESOURCE_MAP,
         "ranks": keyed("actor"),
         "node_reports": keyed("node"),

@@ -58,7 +58,8 @@ def state_of(status: Status) -> int | None:
 
     world = getattr(sys.modules.get(C10D_MODULE), "_world", None)
     names = sorted(map(str, getattr(world, "pg_names", {}).values()))
-    return hash((repr(sorted((name, sorted(one.items())) for name, one in status.items())), *names))
+    counts = sorted((name, sorted(group.items())) for name, group in status.items())
+    return hash((repr(counts), *names))
 
 
 def agrees(status: Status, entries: Iterable[Mapping[str, Any]]) -> bool:

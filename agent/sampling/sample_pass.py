@@ -19,7 +19,6 @@ from typing import Any
 from dsray_inspect.agent.gc_pause import without_collector
 from dsray_inspect.agent.handles import ProcessHandle, TaskHandle
 from dsray_inspect.agent.launchers.base import CallFailed, InProcessReads, Part
-from dsray_inspect.agent.model import OK
 from dsray_inspect.agent.remote.startup_artifacts import own_record
 from dsray_inspect.agent.sampling.decode import controller_report, failed_call, rank_report
 from dsray_inspect.agent.sampling.kept_reports import KeptReport
@@ -283,13 +282,11 @@ class SamplePass:
             for node in self._observation.nodes
             if node.node_id in silent and node.alive and node.port
         }
-        self._observation.reachable = knock(places)
-        self._batch.give_up(
-            {node: why for node, why in self._observation.reachable.items() if why != OK}
-        )
+        self._observation.unreachable = knock(places)
+        self._batch.give_up(self._observation.unreachable)
 
     def _is_reachable(self, row: ProcessHandle) -> bool:
-        return self._observation.reachable.get(row.node_id, OK) == OK
+        return row.node_id not in self._observation.unreachable
 
     def _is_stopped(self, row: ProcessHandle) -> bool:
         return self._observation.process(row.node_id, row.pid).state == "stopped"
@@ -300,7 +297,7 @@ class SamplePass:
             return "the process is stopped (state T: SIGSTOP or a debugger)"
 
         if not self._is_reachable(row):
-            return f"its node cannot be reached, {self._observation.reachable[row.node_id]}"
+            return f"its node cannot be reached, {self._observation.unreachable[row.node_id]}"
 
         probe = self._observation.process(row.node_id, row.pid)
         before = probe.earlier_stack.threads if probe.earlier_stack else None

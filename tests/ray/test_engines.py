@@ -13,7 +13,7 @@ import pytest
 
 from tests.ray.cluster import EXTENSIONS, JOBS, Ports
 from tests.ray.processes import BIN
-from tests.unit.test_tracing import RECORDED, recorded
+from tests.unit.engines import RECORDED, recorded
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,7 @@ import pytest
 
 from dsray_inspect.agent.remote.file_locks import awaited_file_locks
 from dsray_inspect.agent.remote.threads import all_threads, unpacked
-from tests.unit.test_histories import stands, twice, waits
-from tests.unit.test_verdict import RUNNER, TEACH
+from tests.unit.samples import RUNNER, TEACH, stands, twice, waits
 
 TAKE = """
 import fcntl, sys
@@ -43,7 +42,7 @@ def test_names_the_holder_of_a_lock_that_a_process_waits_for(tmp_path: Path, cal
             found = until(lambda: awaited_file_locks(waiter.pid))
             waiter.terminate()
 
-    assert [(one["path"], one["holder"]) for one in found] == [(str(path), os.getpid())]
+    assert [(wait["path"], wait["holder"]) for wait in found] == [(str(path), os.getpid())]
     assert awaited_file_locks(os.getpid()) == []
 
 
@@ -98,7 +97,7 @@ def running(stage: Stage, call: Callable[[], Coroutine[Any, Any, None]]) -> Iter
 
 
 def names_of(thread: str) -> list[str]:
-    frames = next(one["frames"] for one in all_threads() if one["name"] == thread)
+    frames = next(row["frames"] for row in all_threads() if row["name"] == thread)
     return [name for name, _, _, _ in unpacked(frames)]
 
 

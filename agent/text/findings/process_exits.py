@@ -164,7 +164,9 @@ def processes_gone(facts: ProcessesGone, detection: Detection) -> Words:
     return Words(
         summary=f"The {agree(ranks, 'process', 'processes')} of {name_ranks(ranks)} "
         f"{agree(ranks, 'is', 'are')} dead.",
-        evidence=tuple(f"pid {one.pid}: {one.death_cause or 'gone'}" for one in facts.processes),
+        evidence=tuple(
+            f"pid {process.pid}: {process.death_cause or 'gone'}" for process in facts.processes
+        ),
         next_step=_logs(facts.submission_id),
     )
 
