@@ -184,6 +184,8 @@ class Cluster:
             "--min-worker-port=0",
             "--max-worker-port=0",
             f"--dashboard-agent-listen-port={self._ports.next()}",
+            # It brings what ranks print to their driver, where no test looks for it.
+            *(("--include-log-monitor=false",) if self.warm else ()),
             *args,
         ]
         with self._log(number).open("wb") as log:
