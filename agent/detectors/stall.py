@@ -16,6 +16,7 @@ from dsray_inspect.agent.detectors.detection import (
     rank_numbers,
 )
 from dsray_inspect.agent.detectors.evidence.activity import Activity, activity_of
+from dsray_inspect.agent.detectors.evidence.blocked_calls import EndWait, end_waits
 from dsray_inspect.agent.detectors.evidence.blocked_in import (
     cause_of,
     is_reporting,
@@ -70,6 +71,7 @@ class LateRank(Record, frozen=True, kw_only=True):
     """Its last collective in the group of those that wait, where it is behind them."""
     children: tuple[Child, ...] = ()
     file_locks: tuple[LockWait, ...] = ()
+    ends: tuple[EndWait, ...] = ()
     child_processes: tuple[ChildProcess, ...] = ()
     """Those that it waits for."""
     awaited: tuple[Place, ...] = ()
@@ -204,6 +206,7 @@ def _late_rank(sample: AnalysisInput, candidate: StallCandidate, victims: Victim
         last_sequence=sequence_behind(member, victims),
         children=_children_of(member) if member.worker.phase == "data" else (),
         file_locks=file_lock_waits(sample, member),
+        ends=end_waits(sample, member),
         child_processes=_awaited_children(member),
         awaited=tuple(place_of(frame) for frame in awaited),
     )

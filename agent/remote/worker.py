@@ -102,9 +102,13 @@ def _numbers(engine: Any, moments: Iterable[None] = (None,)) -> dict[str, Any]:
     return {"step": _step_of(engine), "health": health(engine, moments)}
 
 
-def counters(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
-    """Return what this process has done so far: CPU time, bytes, children; see `remote.activity_counters`."""
-    return {"counters": activity_counters(os.getpid(), own_traffic())}
+def counters(_actor: Any, _request: dict[str, Any], so_far: dict[str, Any]) -> dict[str, Any]:
+    """Return what this process has done so far, and what its Python threads are blocked on.
+
+    See `remote.activity_counters`.
+    """
+    tids = [thread["tid"] for thread in so_far["threads"] if thread["tid"] is not None]
+    return {"counters": activity_counters(os.getpid(), own_traffic(), tids=tids)}
 
 
 def _step_of(engine: Any) -> int | None:
