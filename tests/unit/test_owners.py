@@ -214,7 +214,7 @@ FFMPEG, RANK_2 = {"pid": 77, "name": "ffmpeg"}, {"pid": 102, "name": "python"}
         ),
         (
             {"kind": "socket", "name": "10.0.0.9:5432"},
-            "waits to read from a socket 10.0.0.9:5432",
+            "waits to read from a connection to 10.0.0.9:5432",
         ),
         (
             {"call": "write", "kind": "named pipe", "name": "/run/metrics", "peers": [FFMPEG]},

@@ -125,7 +125,8 @@ def _holder(lock: LockWait) -> str:
 def _end_line(end: EndWait) -> str:
     """Return "waits to read from a pipe, whose other end is held by pid 71 (decoder)"."""
     verb = "write to" if end.writes else "read from"
-    named = f" {end.name}" if end.name else ""
+    is_connection = end.kind == "socket" and end.name
+    what = f"connection to {end.name}" if is_connection else f"{end.kind} {end.name}".rstrip()
     others = ", ".join(
         f"pid {other.pid} ({other.name or 'gone'})"
         if other.rank is None
@@ -133,7 +134,7 @@ def _end_line(end: EndWait) -> str:
         for other in end.others
     )
     held = f", whose other end is held by {others}" if others else ""
-    return f"waits to {verb} a {end.kind}{named}{held}"
+    return f"waits to {verb} a {what}{held}"
 
 
 def _behind_line(rank: int | None, last_sequence: int | None) -> Iterator[str]:

@@ -251,8 +251,10 @@ def start_outside(trip: Trip) -> subprocess.Popen[str] | None:
     """Start the process of the driver that the fault of this job is about."""
     if trip.fault == "sink":
         os.mkfifo(trip.out / "metrics")
-        with (trip.out / "metrics").open("r+"):  # a reader's open() waits for a writer
-            return started(SINK, "0", str(trip.out / "metrics"))[0]
+        writer = os.open(trip.out / "metrics", os.O_RDWR)  # a reader's open() waits for one
+        process, _ = started(SINK, "0", str(trip.out / "metrics"))
+        os.close(writer)
+        return process
     if trip.fault == "service":
         process, port = started(SERVICE, str(trip.step))
         (trip.out / "port").write_text(port)
