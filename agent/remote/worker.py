@@ -26,7 +26,7 @@ from dsray_inspect.agent.remote.training_health import health
 from dsray_inspect.agent.remote.unavailable import unavailable
 
 _IDENTITY = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")
-_IDLE_S = 1.0
+IDLE_S = 1.0
 _VERSIONED = ("ray", "torch", "deepspeed", "transformers", "accelerate")
 
 
@@ -118,7 +118,7 @@ def _step_of(engine: Any) -> int | None:
 
 def all_idle(threads: list[dict[str, Any]]) -> bool:
     """Return whether no thread has run of late: its frames are the same at the next sample."""
-    return all(thread["idle_s"] is not None and thread["idle_s"] >= _IDLE_S for thread in threads)
+    return all(thread["idle_s"] is not None and thread["idle_s"] >= IDLE_S for thread in threads)
 
 
 def _version_of(name: str) -> str:
