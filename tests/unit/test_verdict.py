@@ -262,11 +262,19 @@ def test_only_a_rank_that_has_been_in_a_collective_is_done(collectives: Any, pha
 
 NAN = {"skipped_steps": 6.0, "grad_norm": "inf", "loss": "nan", "weight": 0.1}
 SKIPS = {"skipped_steps": 6.0, "grad_norm": "inf", "loss": 0.3, "weight": 0.1}
+ON_A_DEVICE = {"skipped_steps": 6.0, "overflow": True}
 FINE = {"skipped_steps": 6.0, "grad_norm": 0.4, "loss": 0.3, "weight": 0.1}
 
 
 @pytest.mark.parametrize(
-    ("health", "cause"), [(NAN, "nonfinite_loss"), (SKIPS, "overflow_skips"), (FINE, None)]
+    ("health", "cause"),
+    [
+        (NAN, "nonfinite_loss"),
+        (SKIPS, "overflow_skips"),
+        (ON_A_DEVICE, "overflow_skips"),
+        ({**ON_A_DEVICE, "overflow": False}, None),
+        (FINE, None),
+    ],
 )
 def test_numbers_that_are_none(health: dict[str, Any], cause: str | None) -> None:
     ranks = [{**rank(number, IN_USER, 0.1), "health": FINE} for number in range(3)]
