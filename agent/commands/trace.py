@@ -70,14 +70,7 @@ def command(
     options = options_of(given, limit_s=DEFAULT_TIMEOUT_S + (0 if past else seconds))
     printer = Printer(TraceView, options)
 
-    if options.no_inject:
-        raise UsageError(
-            _NO_INJECT, help_text="Leave out --no-inject; SECURITY.md lists the code that runs."
-        )
-
-    if output is not None and not os.access(output.parent, os.W_OK | os.X_OK):
-        raise UsageError(f"The folder {output.parent} does not exist or is not writable.")
-
+    _check(options, output)
     push = _span_pusher() if otlp else None
 
     with Session(options.choose_address(), options.hint(job)) as session:
@@ -106,6 +99,21 @@ def command(
         push(timeline, options)
 
     return ExitCode.OK if is_complete else ExitCode.INTERRUPTED
+
+
+def _check(options: Options, output: Path | None) -> None:
+    """Refuse what is known to fail before anything is traced.
+
+    Raises:
+        UsageError: Nothing may run inside the ranks, or the file cannot be written.
+    """
+    if options.no_inject:
+        raise UsageError(
+            _NO_INJECT, help_text="Leave out --no-inject; SECURITY.md lists the code that runs."
+        )
+
+    if output is not None and not os.access(output.parent, os.W_OK | os.X_OK):
+        raise UsageError(f"The folder {output.parent} does not exist or is not writable.")
 
 
 def _span_pusher() -> Callable[[Timeline, Options], None]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -16,6 +18,7 @@ from dsray_inspect.agent.incident.parts import Damaged
 from dsray_inspect.agent.incident.public_items import public_items
 from dsray_inspect.agent.incident.publishing import Publisher
 from dsray_inspect.agent.incident.reader import (
+    Item,
     RecordedSample,
     UnknownPart,
     read_incident,
@@ -25,6 +28,8 @@ from dsray_inspect.agent.model import Log, LogFile, Snapshot, Worker
 from dsray_inspect.agent.sample_chain import SampleChain
 from dsray_inspect.agent.startup.enrich import with_start
 from dsray_inspect.agent.text.command_hint import CommandHint
+
+T = TypeVar("T")
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,27 +95,18 @@ def replay(
     header = next(item for item in items if isinstance(item, Header))
     chain = SampleChain(CommandHint(words=header.hint))
     snapshots: deque[Snapshot] = deque(maxlen=keep)
-    found: dict[type, object] = {}
     unknown: list[str] = []
+    found: dict[type, object] = {}
 
-    for item in items:
-        if isinstance(item, RecordedSample):
-            snapshot = _judged(chain, item, all_threads=all_threads, start=start)
-
-            if snapshot is None:
-                found[Damaged] = Damaged("damaged", "")
-                break
-
-            before = snapshots[-1] if snapshots else None
-            snapshots.append(sharing_parts(snapshot, before) if before is not None else snapshot)
+    for item in _judged(items, chain, all_threads=all_threads, start=start):
+        if isinstance(item, Snapshot):
+            snapshots.append(sharing_parts(item, snapshots[-1]) if snapshots else item)
         elif isinstance(item, UnknownPart):
             unknown.append(item.name)
         else:
             found[type(item)] = item
 
-    damage, logs = found.get(Damaged), found.get(LogsPart)
-    history, manifest = found.get(History), found.get(Manifest)
-    assert damage is None or isinstance(damage, Damaged)
+    damage, logs = _found(found, Damaged), _found(found, LogsPart)
 
     if not snapshots:
         raise unreadable(path, damage)
@@ -118,23 +114,39 @@ def replay(
     return Replay(
         header=header,
         snapshots=tuple(snapshots),
-        logs=logs.logs if isinstance(logs, LogsPart) else {},
-        history=history if isinstance(history, History) else None,
-        manifest=manifest if isinstance(manifest, Manifest) else None,
+        logs=logs.logs if logs is not None else {},
+        history=_found(found, History),
+        manifest=_found(found, Manifest),
         unknown=tuple(unknown),
         damage=damage,
     )
 
 
 def _judged(
-    chain: SampleChain, sample: RecordedSample, *, all_threads: bool, start: bool
-) -> Snapshot | None:
-    """Return the snapshot of a sample, None where it makes no sense: the file was changed."""
-    try:
-        snapshot = chain.add(sample.observation, all_threads=all_threads)
-        return with_start(snapshot, sample.start) if start else snapshot
-    except Exception:
-        return None
+    items: Iterable[Item], chain: SampleChain, *, all_threads: bool, start: bool
+) -> Iterator[Item | Snapshot]:
+    """Yield the items of a file with snapshots in place of its samples.
+
+    A sample that makes no sense ends it as damage does: the file was changed.
+    """
+    for item in items:
+        if not isinstance(item, RecordedSample):
+            yield item
+            continue
+
+        try:
+            snapshot = chain.add(item.observation, all_threads=all_threads)
+            judged = with_start(snapshot, item.start) if start else snapshot
+        except Exception:
+            yield Damaged("damaged", "")
+            return
+
+        yield judged
+
+
+def _found(parts: Mapping[type, object], kind: type[T]) -> T | None:
+    part = parts.get(kind)
+    return part if isinstance(part, kind) else None
 
 
 def _with_log(worker: Worker, logs: dict[str, Log], lines: int) -> Worker:

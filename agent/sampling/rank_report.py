@@ -22,6 +22,8 @@ class TrainingHealth(Record, frozen=True, kw_only=True):
 
     skipped_steps: float | str | None = None
     grad_norm: float | str | None = None
+    overflow: bool | None = None
+    """Of the newest step; known on the host where the norm is on a device."""
     loss_scale: float | str | None = None
     loss: float | str | None = None
     weight: float | str | None = None

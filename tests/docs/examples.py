@@ -76,7 +76,7 @@ def why(name: str) -> str:
 
 
 def why_failed() -> str:
-    from tests.unit.test_histories import ACCOUNT, ended, post_mortem
+    from tests.unit.endings import ACCOUNT, ended, post_mortem
 
     aborted = post_mortem(
         ACCOUNT,
@@ -87,8 +87,7 @@ def why_failed() -> str:
 
 
 def why_graph() -> str:
-    from tests.unit.test_histories import stands, twice, waits
-    from tests.unit.test_verdict import IN_USER
+    from tests.unit.samples import IN_USER, stands, twice, waits
 
     return graph_text(explain((twice(waits(0), stands(1, IN_USER), waits(2)),)).graph)
 
@@ -171,7 +170,7 @@ def logs() -> str:
 
 
 def env_unread() -> str:
-    from tests.unit.test_doctor import DENIED
+    from tests.unit.node_checks import DENIED
 
     hung = with_workers("hung", env={}, rank=None)
     workers = tuple(
@@ -276,7 +275,7 @@ def verdicts() -> str:
 
 
 def doctor(*, is_allowed: bool) -> str:
-    from tests.unit.test_doctor import denied, diagnosis, facts, node, process
+    from tests.unit.node_checks import denied, diagnosis, facts, node, process
 
     pod = {"container": "kubernetes", "root_read_only": True}
     me = process(1, uid=1000, cap_bounding=0, no_new_privs=True, seccomp=2)

@@ -147,7 +147,7 @@ def files(folder: Path, shape: str) -> Iterator[Path]:
         with IncidentWriter(path, header) as writer:
             assert writer.add_sample(published, publisher.start(start), verdict)
             writer.add(HISTORY, publisher.history(History(note=planter.text())))
-            said = (*publisher.replaced(), *(one.what for one in publisher.left_out()))
+            said = (*publisher.replaced(), *(left.what for left in publisher.left_out()))
             writer.add("said.json", msgspec.structs.replace(header, hint=said))
             writer.finish()
 
