@@ -22,9 +22,8 @@ from dsray_inspect.agent.sample_chain import SampleChain
 from dsray_inspect.agent.sampling.observation import Observation
 from dsray_inspect.agent.text.style import PLAIN
 from tests.unit.incidents import manifest
+from tests.unit.samples import IN_DATA, IN_USER, job, sample_of, stands, waits
 from tests.unit.snapshots import many_ranks, recorded
-from tests.unit.test_histories import stands, waits
-from tests.unit.test_verdict import IN_DATA, IN_USER, job, look
 
 RAN: Final = "window.ranOnThePage = 1"
 ATTACK: Final = (
@@ -36,7 +35,7 @@ ATTACK: Final = (
 
 
 def at(taken_at: float, *ranks: dict[str, Any], **more: Any) -> Observation:
-    observation = look(*ranks, **more).observation
+    observation = sample_of(*ranks, **more).observation
     observation.taken_at = taken_at
     return observation
 
@@ -63,10 +62,10 @@ def hostile() -> list[Observation]:
     environ = {"RANK": "1", ATTACK: ATTACK, "NCCL_DEBUG": ATTACK}
     one = {**stands(1, frames, 31), "environ": live(environ)}
     name = {"job": job(submission_id=ATTACK, entrypoint=ATTACK)}
-    looks = {"n1": {"hostname": ATTACK}}
+    nodes = {"n1": {"hostname": ATTACK}}
     zero = {**waits(0, 31), "environ": live({"RANK": "0"})}
     ranks = (zero, one, waits(2, 31))
-    return [at(when, *ranks, looks=looks, **name) for when in (100.0, 101.0)]
+    return [at(when, *ranks, node_answers=nodes, **name) for when in (100.0, 101.0)]
 
 
 def planted() -> list[Observation]:
@@ -79,10 +78,10 @@ def planted() -> list[Observation]:
     environ = {"RANK": "1", "PLANT": "plant", "NCCL_DEBUG": "plant"}
     one = {**stands(1, frames, 31), "environ": live(environ)}
     row = job(submission_id="plant-job", entrypoint="python plant.py --plant")
-    looks = {"n1": {"hostname": "plant-host"}}
+    nodes = {"n1": {"hostname": "plant-host"}}
     zero = {**waits(0, 31), "environ": live({"RANK": "0", "NCCL_DEBUG": "INFO"})}
     ranks = (zero, one, waits(2, 31))
-    return [at(when, *ranks, looks=looks, job=row) for when in (100.0, 101.0)]
+    return [at(when, *ranks, node_answers=nodes, job=row) for when in (100.0, 101.0)]
 
 
 def write_file(

@@ -54,7 +54,7 @@ def test_the_flame_graph_is_as_wide_as_ranks_times_seconds(file: Path) -> None:
     flame = reports.report(file).flame
     assert flame.unit == "seconds"
     assert flame.total == pytest.approx(3 * 4.0)
-    named = {
+    named: dict[tuple[str, ...], Any] = {
         tuple(flame.frames[number].name for number in stack.frames): (stack.weight, stack.ranks)
         for stack in flame.stacks
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -20,8 +21,8 @@ from dsray_inspect.agent.incident.writer import IncidentWriter
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.session import Session
 
-DEFAULT_S = 5.0
-MOST_S = 3600.0
+DEFAULT_S: Final = 5.0
+MOST_S: Final = 3600.0
 
 
 class Recording(msgspec.Struct, frozen=True, kw_only=True):
