@@ -59,8 +59,7 @@ $(LINKED): .venv/.installed
 	@touch $@
 
 system-packages:
-	@missing=(); for pair in tmux:tmux ip:iproute2 gcc:gcc g++:g++ promtool:prometheus mpirun:openmpi-bin \
-	    chromium:chromium; do \
+	@missing=(); for pair in tmux:tmux ip:iproute2 gcc:gcc g++:g++ promtool:prometheus mpirun:openmpi-bin; do \
 	    command -v "$${pair%%:*}" >/dev/null || missing+=("$${pair##*:}"); done; \
 	if [ $${#missing[@]} -gt 0 ]; then \
 	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -71,6 +70,11 @@ system-packages:
 	        echo "Missing: $${missing[*]}; the tests that need them are skipped" >&2; \
 	    fi; \
 	fi
+	@# Not every distribution has it as a package.
+	@command -v chromium >/dev/null || { \
+	    [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "Installing chromium" && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	} || echo "Missing: chromium; the tests that need it are skipped" >&2
 
 format: setup ## Format the code and apply ruff's fixes.
 	$(BIN)/ruff check --fix-only --quiet
