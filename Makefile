@@ -72,7 +72,7 @@ system-packages:
 	fi
 	@# Not every distribution has it as a package.
 	@command -v chromium >/dev/null || { \
-	    [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "Installing chromium" && \
+	    [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "Installing chromium" && apt-get update -qq && \
 	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
 	} || echo "Missing: chromium; the tests that need it are skipped" >&2
 
