@@ -66,8 +66,7 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
 
     def with_logs(self, lines: int) -> Snapshot:
         """Return the last snapshot with so many lines of the ranks' log files."""
-        workers = tuple(_with_log(worker, self.logs, lines) for worker in self.last.workers)
-        return msgspec.structs.replace(self.last, workers=workers)
+        return with_logs(self.last, self.logs, lines)
 
 
 def replay(
@@ -147,6 +146,12 @@ def _judged(
 def _found(parts: Mapping[type, object], kind: type[T]) -> T | None:
     part = parts.get(kind)
     return part if isinstance(part, kind) else None
+
+
+def with_logs(snapshot: Snapshot, logs: dict[str, Log], lines: int) -> Snapshot:
+    """Return a snapshot with so many lines of the ranks' log files, by actor id."""
+    workers = tuple(_with_log(worker, logs, lines) for worker in snapshot.workers)
+    return msgspec.structs.replace(snapshot, workers=workers)
 
 
 def _with_log(worker: Worker, logs: dict[str, Log], lines: int) -> Worker:

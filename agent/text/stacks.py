@@ -186,7 +186,7 @@ class Writer:
     ) -> Iterator[str | Line]:
         shown = list(frames) if self._full else fold(frames)
         visible = [frame for frame in shown if not (isinstance(frame, Folded) and frame.plumbing)]
-        visible = _with_last_frame(visible or list(shown[-1:]))
+        visible = with_last_frame(visible or list(shown[-1:]))
         lead = first
 
         for number, frame in enumerate(visible):
@@ -236,7 +236,7 @@ def telling_first(thread: tuple[Role, str]) -> tuple[bool, bool, bool, bool]:
     return (role == "child" or not trains, role != "child", not trains, name != "MainThread")
 
 
-def _with_last_frame(shown: list[Frame | Folded]) -> list[Frame | Folded]:
+def with_last_frame(shown: list[Frame | Folded]) -> list[Frame | Folded]:
     """Return the same with the innermost frame unfolded: it is where the thread is."""
     last = shown[-1] if shown else None
 

@@ -19,6 +19,9 @@ from dsray_inspect.agent.documents import RecordDocument, RunList, RunRow
 from dsray_inspect.agent.explain import explain
 from dsray_inspect.agent.launch.plan import LauncherName
 from dsray_inspect.agent.launch.planner import plan_of
+from dsray_inspect.agent.mcp.answers.why import why_answer
+from dsray_inspect.agent.mcp.sample import Sample
+from dsray_inspect.agent.mcp.tools import SPECS
 from dsray_inspect.agent.model import (
     Local,
     Log,
@@ -250,6 +253,17 @@ def record(*, public: bool = False) -> str:
     )
 
 
+def mcp_why() -> str:
+    """Return the first half of what the tool `why` answers of the hung run."""
+    hung = snapshot("hung")
+    before = msgspec.structs.replace(hung, taken_at=hung.taken_at - BETWEEN_S)
+    sample = Sample(id="s1.3", source="live", explanation=explain((before, hung)))
+    answer = why_answer(sample, SPECS["why"].tokens, hung.taken_at + 0.4)
+    shown = ("notice", "sample", "verdict", "means", "does_not_prove", "next", "culprits")
+    document = {name: value for name, value in msgspec.to_builtins(answer).items() if name in shown}
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+
+
 def ls_json() -> str:
     return msgspec.json.encode(RunList(runs=(run_row(),))).decode()
 
@@ -320,6 +334,7 @@ EXAMPLES: Final[dict[str, Callable[[], str]]] = {
     "launch torchrun": lambda: launch("torchrun"),
     "launch mpirun": lambda: launch_part("mpirun", "command"),
     "launch trainjob": lambda: launch_part("trainjob", "trainjob.yaml"),
+    "mcp why": mcp_why,
     "ls": ls,
     "ls json": ls_json,
     "trace": lambda: trace("running", past=False),

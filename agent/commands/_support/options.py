@@ -110,7 +110,8 @@ def common_options(command: _CommandT) -> _CommandT:
                 "--timeout",
                 type=click.FloatRange(min=0.1),
                 metavar="S",
-                help="Give up after S seconds (default 120; demo, serve and why --watch: never).",
+                help="Give up after S seconds (default 120; demo, serve and why --watch: never; "
+                "mcp: on one call, after 50).",
             ),
             click.option(
                 "--no-inject",
@@ -169,6 +170,12 @@ def options_of(given: dict[str, Any], *, limit_s: float | None = DEFAULT_TIMEOUT
 def lift_default_timeout(options: Options) -> None:
     """Let a command run for as long as the user likes, unless `--timeout` is given."""
     signal.setitimer(signal.ITIMER_REAL, options.timeout or 0)
+
+
+def stop_clock(options: Options, default_s: float) -> float:
+    """Let a command run for as long as it likes; returns what `--timeout` allows one call of it."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    return options.timeout or default_s
 
 
 def print_message(options: Options, text: str) -> None:
