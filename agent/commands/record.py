@@ -58,8 +58,8 @@ def command(job: str | None, output: Path, seconds: float, public: bool, **given
     """Record JOB in one file: samples over some seconds, with stacks, flight recorders,
     environment, DeepSpeed config, nodes and GPUs, the ends of the logs, and the verdict.
 
-    `attach`, `why`, `stacks` and `env` show such a file with --from FILE, on any machine and
-    after the job is gone; the verdict is judged again from what was recorded. With --public the
+    `attach`, `why`, `stacks`, `env`, `trace` and `doctor` show such a file with --from FILE, on any
+    machine and after the job is gone; the verdict is judged again from what was recorded. With --public the
     file can be attached to a public issue.
     """
     options = options_of(given, limit_s=DEFAULT_TIMEOUT_S + seconds)
@@ -78,7 +78,7 @@ def command(job: str | None, output: Path, seconds: float, public: bool, **given
         stream = RecordingStream(session, writer, publisher)
         recorder = Recorder(session, stream, writer, request)
         candidate = recorder.take_samples(candidate, seconds)
-        recorder.add_past_and_logs(candidate)
+        recorder.add_the_rest(candidate, found_by=options.address_source)
         done = recorder.finish(path, tool=tool, began_at=began_at)
 
     printer.print(done)

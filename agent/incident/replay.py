@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from collections import deque
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from dsray_inspect.agent.doctor.report import Diagnosis
 from dsray_inspect.agent.explain import explain
 from dsray_inspect.agent.explanation import Explanation
 from dsray_inspect.agent.feed import Event, HistoryLoaded, SampleTaken, sharing_parts
 from dsray_inspect.agent.history import History
 from dsray_inspect.agent.incident.layout import Header, LogsPart, Manifest
 from dsray_inspect.agent.incident.parts import Damaged
+from dsray_inspect.agent.incident.publishing import Publisher
 from dsray_inspect.agent.incident.reader import (
     RecordedSample,
     UnknownPart,
     read_incident,
     unreadable,
 )
+from dsray_inspect.agent.incident.recorders import RecordersPart
 from dsray_inspect.agent.model import Log, LogFile, Snapshot, Worker
 from dsray_inspect.agent.sample_chain import SampleChain
 from dsray_inspect.agent.startup.enrich import with_start
+from dsray_inspect.agent.startup.reader import Read
 from dsray_inspect.agent.text.command_hint import CommandHint
 
 
@@ -34,6 +39,10 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     logs: dict[str, Log]
     """By actor id."""
     history: History | None
+    recorders: RecordersPart | None
+    doctor: Diagnosis | None
+    start: Read | None
+    """What was read of the run's start by the last sample."""
     manifest: Manifest | None
     """None where the end of the file is missing."""
     unknown: tuple[str, ...]
@@ -64,7 +73,12 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def replay(
-    path: Path, *, keep: int | None = 2, all_threads: bool = False, start: bool = False
+    path: Path,
+    *,
+    keep: int | None = 2,
+    all_threads: bool = False,
+    start: bool = False,
+    publisher: Publisher | None = None,
 ) -> Replay:
     """Judge the samples of a file.
 
@@ -73,6 +87,7 @@ def replay(
         keep: How many snapshots to keep, the newest; None for all.
         all_threads: Whether stacks are to have all threads.
         start: Whether snapshots are to have the run's start and its costs.
+        publisher: Replaces names in samples and in the past, as in a public file.
 
     Raises:
         UsageError: It cannot be read, or holds no sample.
@@ -81,12 +96,14 @@ def replay(
     header = next(item for item in items if isinstance(item, Header))
     chain = SampleChain(CommandHint(words=header.hint))
     snapshots: deque[Snapshot] = deque(maxlen=keep)
-    found: dict[type, object] = {}
+    found: dict[type, Any] = {}
     unknown: list[str] = []
 
     for item in items:
         if isinstance(item, RecordedSample):
-            snapshot = _judged(chain, item, all_threads=all_threads, start=start)
+            sample = item if publisher is None else _published(item, publisher)
+            snapshot = _judged(chain, sample, all_threads=all_threads, start=start)
+            found[Read] = sample.start
 
             if snapshot is None:
                 found[Damaged] = Damaged("damaged", "")
@@ -99,22 +116,29 @@ def replay(
         else:
             found[type(item)] = item
 
-    damage, logs = found.get(Damaged), found.get(LogsPart)
-    history, manifest = found.get(History), found.get(Manifest)
-    assert damage is None or isinstance(damage, Damaged)
-
     if not snapshots:
-        raise unreadable(path, damage)
+        raise unreadable(path, found.get(Damaged))
+
+    if publisher is not None and History in found:
+        found[History] = publisher.history(found[History])
 
     return Replay(
         header=header,
         snapshots=tuple(snapshots),
-        logs=logs.logs if isinstance(logs, LogsPart) else {},
-        history=history if isinstance(history, History) else None,
-        manifest=manifest if isinstance(manifest, Manifest) else None,
+        logs=found[LogsPart].logs if LogsPart in found else {},
+        history=found.get(History),
+        recorders=found.get(RecordersPart),
+        doctor=found.get(Diagnosis),
+        start=found.get(Read),
+        manifest=found.get(Manifest),
         unknown=tuple(unknown),
-        damage=damage,
+        damage=found.get(Damaged),
     )
+
+
+def _published(sample: RecordedSample, publisher: Publisher) -> RecordedSample:
+    start = publisher.start(sample.start) if sample.start is not None else None
+    return sample._replace(observation=publisher.observation(sample.observation), start=start)
 
 
 def _judged(
