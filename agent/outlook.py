@@ -265,6 +265,11 @@ def _ranks_in(sample: AnalysisInput, how: How, ranks: Sequence[RankPace]) -> Ran
         usual_s=max((rank.usual_s for rank in ranks if rank.usual_s is not None), default=None),
         activity=next((rank.activity for rank in ranks), None),
         why=next(
-            (one.evidence.collectives for one in workers if one.evidence.collectives != OK), ""
+            (
+                worker.evidence.collectives
+                for worker in workers
+                if worker.evidence.collectives != OK
+            ),
+            "",
         ),
     )

@@ -94,4 +94,7 @@ def _continued(older: Sequence[Arrival], newer: Sequence[Arrival]) -> Sequence[A
         return newer
 
     earliest_ns = newer[-1][1] - WINDOW_NS
-    return [*(one for one in older if one[0] < newer[0][0] and one[1] >= earliest_ns), *newer]
+    return [
+        *(arrival for arrival in older if arrival[0] < newer[0][0] and arrival[1] >= earliest_ns),
+        *newer,
+    ]

@@ -34,7 +34,7 @@ def telling_thread(threads: Sequence[Thread]) -> Thread | None:
     inside = [
         thread for thread in threads if any(frame.layer == "ray_train" for frame in thread.frames)
     ]
-    return max(inside, key=lambda one: len(one.frames)) if inside else main_thread(threads)
+    return max(inside, key=lambda thread: len(thread.frames)) if inside else main_thread(threads)
 
 
 def driver_waits_on(threads: Sequence[Thread]) -> str | None:

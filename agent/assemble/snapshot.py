@@ -85,22 +85,16 @@ def assemble(
     driver_seen = threads_of((), observation.driver)
     controller = observation.actors.controller if observation.actors else None
     controller_seen = controller_threads(observation, controller)
+    controller_pid = controller.pid if controller else 0
     entries = [
         *role_entries("driver", observation.job.driver_pid, driver_seen, all_threads),
-        *role_entries(
-            "controller", controller.pid if controller else 0, controller_seen, all_threads
-        ),
+        *role_entries("controller", controller_pid, controller_seen, all_threads),
         *worker_entries(members, all_threads),
     ]
     snapshot = Snapshot(
         taken_at=observation.taken_at,
         took_s=observation.took_s,
-        job=Job(
-            submission_id=observation.job.submission_id,
-            job_id=observation.job.job_id,
-            entrypoint=observation.job.entrypoint,
-            state=job_state(observation),
-        ),
+        job=job_of(observation),
         run=run_of(observation),
         driver=driver_of(observation.job, driver_seen),
         controller=controller_of(observation, controller_seen),
@@ -135,6 +129,16 @@ def controller_threads(observation: Observation, controller: ProcessHandle | Non
     )
 
 
+def job_of(observation: Observation) -> Job:
+    row = observation.job
+    return Job(
+        submission_id=row.submission_id,
+        job_id=row.job_id,
+        entrypoint=row.entrypoint,
+        state=job_state(observation),
+    )
+
+
 def job_state(observation: Observation) -> str:
     """Return RUNNING, how Ray says that the job ended, or FINISHED where it does not say."""
     if not observation.job.is_dead:
@@ -162,8 +166,8 @@ def driver_notes(observation: Observation, seen: ThreadDump) -> list[str]:
 
 def role_entries(role: Role, pid: int, seen: ThreadDump, all_threads: bool) -> list[Entry]:
     """Return the stacks of driver or controller: the main thread's, or all."""
-    one = telling_thread(seen.threads) if role == "controller" else main_thread(seen.threads)
-    shown: Sequence[Thread] = seen.threads if all_threads else ([one] if one else [])
+    main = telling_thread(seen.threads) if role == "controller" else main_thread(seen.threads)
+    shown: Sequence[Thread] = seen.threads if all_threads else ([main] if main else [])
     return [Entry(rank=None, role=role, pid=pid, thread=thread) for thread in shown]
 
 
@@ -173,13 +177,13 @@ def worker_entries(members: Iterable[RankContext], all_threads: bool) -> Iterato
         rank, pid = member.worker.rank, member.worker.pid
 
         if all_threads:
-            for one in member.seen.threads:
-                yield Entry(rank, "worker", pid, one)
+            for thread in member.seen.threads:
+                yield Entry(rank, "worker", pid, thread)
         elif member.training is not None:
             yield Entry(rank, "worker", pid, member.training)
 
-        for one in member.children:
-            yield Entry(rank, "child", one.pid, one)
+        for thread in member.children:
+            yield Entry(rank, "child", thread.pid, thread)
 
 
 def run_of(observation: Observation) -> Run | None:

@@ -16,6 +16,7 @@ from dsray_inspect.agent.handles import NodeHandle, ProcessHandle
 from dsray_inspect.agent.model import (
     OK,
     EnvVar,
+    Evidence,
     Group,
     Log,
     Phase,
@@ -188,19 +189,7 @@ def _worker(
         step=own.step,
         env=env,
         deepspeed=None if isinstance(own.deepspeed, Unavailable) else own.deepspeed,
-        evidence=evidence_of(
-            own,
-            sources.probe,
-            silence=sources.silence,
-            controller=(
-                OK
-                if known is not None or row.rank is not None
-                else why_unknown(observation.controller)
-            ),
-            stack=seen.why,
-            gpu=gpu_evidence,
-            has_env=bool(env),
-        ),
+        evidence=_evidence(sources, gpu_evidence, has_env=bool(env), observation=observation),
         pause_ms=round(own.pause_ms + seen.pause_ms, 3),
         idle_s=training.idle_s if training else None,
         collectives=recorder.collectives,
@@ -209,6 +198,19 @@ def _worker(
         rss_bytes=sources.probe.rss_bytes,
         versions=dict(own.versions),
         log=_log_of(row, node, observation),
+    )
+
+
+def _evidence(sources: _Sources, gpu: str, *, has_env: bool, observation: Observation) -> Evidence:
+    is_placed = sources.known is not None or sources.row.rank is not None
+    return evidence_of(
+        sources.own,
+        sources.probe,
+        silence=sources.silence,
+        controller=OK if is_placed else why_unknown(observation.controller),
+        stack=sources.seen.why,
+        gpu=gpu,
+        has_env=has_env,
     )
 
 

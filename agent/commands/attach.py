@@ -110,6 +110,11 @@ def command(
         ended_with = show_live(job, options, every_s)
         return exit_code_of(ended_with) if isinstance(ended_with, Snapshot) else ended_with
 
+    return _report(job, options, printer)
+
+
+def _report(job: str | None, options: Options, printer: Printer[SnapshotView]) -> ExitCode:
+    """Print where the ranks of a live job are, once a verdict can be given."""
     with Session(options.choose_address(), options.hint(job)) as session:
         candidate = session.find(job, inject=not options.no_inject)
         request = options.request(recorder="always", counters=True, start=True)

@@ -76,20 +76,14 @@ def command(
 
     While it records, it wraps a few methods of DeepSpeed and Ray in every rank, and then restores
     them. With --past it wraps nothing and infers the steps from the collectives in torch's flight
-    recorders; with --from, from those that `record` has read. Ctrl-C stops the recording early and keeps what it has.
+    recorders; with --from, from those that `record` has read. Ctrl-C stops the recording early and
+    keeps what it has.
     """
     recorded_s = seconds or _DEFAULT_SECONDS
     options = options_of(given, limit_s=DEFAULT_TIMEOUT_S + (0 if past else recorded_s))
     printer = Printer(TraceView, options)
 
-    if options.no_inject and file is None:
-        raise UsageError(
-            _NO_INJECT, help_text="Leave out --no-inject; SECURITY.md lists the code that runs."
-        )
-
-    if output is not None and not os.access(output.parent, os.W_OK | os.X_OK):
-        raise UsageError(f"The folder {output.parent} does not exist or is not writable.")
-
+    _check(options, output, is_live=file is None)
     push = _span_pusher() if otlp else None
 
     if file is None:
@@ -128,6 +122,21 @@ def _traced(job: str | None, seconds: float | None, options: Options) -> tuple[T
         request = options.request(env=False, start=seconds is None)
         snapshot = session.snapshot(candidate, request)
         return session.trace(candidate, snapshot, seconds=seconds, ask=options.request())
+
+
+def _check(options: Options, output: Path | None, *, is_live: bool) -> None:
+    """Refuse what is known to fail before anything is traced.
+
+    Raises:
+        UsageError: Nothing may run inside the ranks, or the file cannot be written.
+    """
+    if options.no_inject and is_live:
+        raise UsageError(
+            _NO_INJECT, help_text="Leave out --no-inject; SECURITY.md lists the code that runs."
+        )
+
+    if output is not None and not os.access(output.parent, os.W_OK | os.X_OK):
+        raise UsageError(f"The folder {output.parent} does not exist or is not writable.")
 
 
 def _span_pusher() -> Callable[[Timeline, Options], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from dsray_inspect.agent.documents import ExplanationView
 from dsray_inspect.agent.errors import ExitCode
 from dsray_inspect.agent.explain import explain
 from dsray_inspect.agent.explanation import Explanation
+from dsray_inspect.agent.handles import Candidate
+from dsray_inspect.agent.sampling.observation import SampleRequest
 from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.settling import is_suspicious, rest_s, sample, settle
 
@@ -64,35 +67,42 @@ def command(
     printer = Printer(ExplanationView, options)
     request = options.request(recorder="always", counters=True)
 
+    def show(explanation: Explanation) -> None:
+        printer.print(ExplanationView(explanation=explanation, with_graph=verbose))
+        _append(explanation, save)
+
     if file is not None:
         reject_with_file(file, watch=watch)
         recorded = open_incident(file, job, options).explanation()
-        printer.print(ExplanationView(explanation=recorded, with_graph=verbose))
-        _append(recorded, save)
+        show(recorded)
         return exit_code_of(recorded.snapshot)
 
     with Session(options.choose_address(), options.hint(job)) as session:
         candidate = session.find(job, inject=not options.no_inject)
         current = settle(session, candidate, request)
-        printer.print(ExplanationView(explanation=current, with_graph=verbose))
-        _append(current, save)
-        was_suspicious = is_suspicious(current.snapshot)
+        show(current)
 
-        while watch and not current.snapshot.job.has_ended:
-            time.sleep(rest_s(current.snapshot, time.time()))
-            candidate = session.refreshed(candidate)
-            newer = explain((current.snapshot, sample(session, candidate, request)))
-
-            if current.verdict.differs_from(newer.verdict):
-                printer.print(ExplanationView(explanation=newer, with_graph=verbose))
-                _append(newer, save)
-            elif is_suspicious(newer.snapshot) and not was_suspicious:
+        for before, newer in _watched(session, candidate, request, current) if watch else ():
+            if before.verdict.differs_from(newer.verdict):
+                show(newer)
+            elif is_suspicious(newer.snapshot) and not is_suspicious(before.snapshot):
                 _append(newer, save)
 
-            was_suspicious = is_suspicious(newer.snapshot)
             current = newer
 
     return exit_code_of(current.snapshot)
+
+
+def _watched(
+    session: Session, candidate: Candidate, request: SampleRequest, current: Explanation
+) -> Iterator[tuple[Explanation, Explanation]]:
+    """Yield each explanation with the one before it, until the job ends."""
+    while not current.snapshot.job.has_ended:
+        time.sleep(rest_s(current.snapshot, time.time()))
+        candidate = session.refreshed(candidate)
+        before = current
+        current = explain((before.snapshot, sample(session, candidate, request)))
+        yield before, current
 
 
 def _append(explanation: Explanation, path: Path | None) -> None:

@@ -65,7 +65,7 @@ def collectives_differ(sample: AnalysisInput) -> list[Detection]:
 def _slipped(sample: AnalysisInput, waiting: Sequence[Wait]) -> Sequence[Wait]:
     """Return who has left the common order of collectives, everybody where that does not show."""
     behind_since = {
-        one.rank for one in behind_each_other(sample, waiting) if one.since_step is not None
+        late.rank for late in behind_each_other(sample, waiting) if late.since_step is not None
     }
     found = [wait for wait in waiting if wait.member.worker.rank in behind_since]
     return found if len(found) * 2 <= len(waiting) and found else waiting

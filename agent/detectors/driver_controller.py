@@ -97,7 +97,7 @@ def _run_before(sample: AnalysisInput) -> Literal["none", "finished", "failed"]:
 
 def _is_elsewhere(sample: AnalysisInput, thread: Thread) -> bool:
     """Tell whether the driver waits for others: in a `fit()`, or in Ray while these are at work."""
-    if any(is_fitting(one) for one in sample.driver.threads):
+    if any(is_fitting(thread) for thread in sample.driver.threads):
         return True
 
     is_in_ray = any(frame.layer == "ray" for frame in thread.frames)

@@ -99,7 +99,9 @@ def _actors_pending(
                 waited_s=waited_s,
                 pending=pipeline.pending,
                 shortages=pipeline.shortages,
-                holders=held_by(sample, frozenset(one.name for one in pipeline.shortages)),
+                holders=held_by(
+                    sample, frozenset(shortage.name for shortage in pipeline.shortages)
+                ),
             ),
         )
     ]

@@ -6,7 +6,7 @@ from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.detectors.detection import Detection, Facts, rank_numbers
 from dsray_inspect.agent.detectors.evidence.rank_index import in_phase
 from dsray_inspect.agent.detectors.registry import detector
-from dsray_inspect.agent.model import OK, Record, Worker
+from dsray_inspect.agent.model import Record, Worker
 
 
 class SilentNode(Record, frozen=True, kw_only=True):
@@ -58,7 +58,7 @@ def _silent_nodes(sample: AnalysisInput) -> list[Detection]:
     silent = {
         node.node_id: node
         for node in sample.observation.nodes
-        if sample.observation.reachable.get(node.node_id, OK) != OK
+        if node.node_id in sample.observation.unreachable
     }
     workers = [
         member.worker for member in sample.members if silent and member.worker.node_id in silent
@@ -78,7 +78,7 @@ def _silent_nodes(sample: AnalysisInput) -> list[Detection]:
                     SilentNode(
                         hostname=node.hostname,
                         ip=node.ip,
-                        why=sample.observation.reachable[node.node_id],
+                        why=sample.observation.unreachable[node.node_id].detail,
                     )
                     for node in lost
                 ),

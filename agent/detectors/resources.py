@@ -46,7 +46,7 @@ def resources_pending(sample: AnalysisInput) -> list[Detection]:
 def _detection(sample: AnalysisInput, group: PlacementGroup, *, waiting: int) -> Detection:
     needed = _needed(group)
     shortages = shortages_of(sample, needed)
-    missing = frozenset(one.name for one in shortages) or frozenset(needed)
+    missing = frozenset(shortage.name for shortage in shortages) or frozenset(needed)
     return Detection(
         cause="resources_pending",
         severity="error",

@@ -45,7 +45,11 @@ def restart_loop(sample: AnalysisInput) -> list[Detection]:
     if len(alike) < LEAST_FAILURES or sample.snapshot.job.has_ended:
         return []
 
-    lives = [one.failed_at - one.started_at for one in alike if one.started_at is not None]
+    lives = [
+        attempt.failed_at - attempt.started_at
+        for attempt in alike
+        if attempt.started_at is not None
+    ]
     since_s = sample.snapshot.taken_at - alike[-1].failed_at
 
     if not alike[-1].is_retried or since_s > OUTLIVED * max((*lives, LEAST_LIFE_S)):
@@ -94,7 +98,7 @@ def _kind(attempt: FailedAttempt) -> tuple[str, Place | None]:
 
 def _first_of(attempt: FailedAttempt) -> Failure:
     """Return the failure that no other rank caused, else any."""
-    own = (one for one in attempt.failures if not SECONDARY.search(one.last_line))
+    own = (failure for failure in attempt.failures if not SECONDARY.search(failure.last_line))
     return next(own, attempt.failures[0])
 
 

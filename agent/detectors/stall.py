@@ -16,6 +16,7 @@ from dsray_inspect.agent.detectors.detection import (
     rank_numbers,
 )
 from dsray_inspect.agent.detectors.evidence.activity import Activity, activity_of
+from dsray_inspect.agent.detectors.evidence.blocked_calls import EndWait, end_waits
 from dsray_inspect.agent.detectors.evidence.blocked_in import (
     cause_of,
     is_reporting,
@@ -70,6 +71,7 @@ class LateRank(Record, frozen=True, kw_only=True):
     """Its last collective in the group of those that wait, where it is behind them."""
     children: tuple[Child, ...] = ()
     file_locks: tuple[LockWait, ...] = ()
+    ends: tuple[EndWait, ...] = ()
     child_processes: tuple[ChildProcess, ...] = ()
     """Those that it waits for."""
     awaited: tuple[Place, ...] = ()
@@ -204,6 +206,7 @@ def _late_rank(sample: AnalysisInput, candidate: StallCandidate, victims: Victim
         last_sequence=sequence_behind(member, victims),
         children=_children_of(member) if member.worker.phase == "data" else (),
         file_locks=file_lock_waits(sample, member),
+        ends=end_waits(sample, member),
         child_processes=_awaited_children(member),
         awaited=tuple(place_of(frame) for frame in awaited),
     )
@@ -237,29 +240,22 @@ def _left(member: RankContext, victims: Victims, *, in_collective: bool) -> Dete
 
 
 def _nobody_waits(sample: AnalysisInput, late: Sequence[RankContext]) -> list[Detection]:
-    """Every rank is idle outside any collective, far longer than ever before.
+    """Every rank is idle outside any collective, for one reason and far longer than ever before.
 
     Before there is a rhythm they may prepare their data for as long as they like.
     """
-    activities = [activity_of(sample, member) for member in late]
-    causes = {cause_of(member) for member in late}
-    quiet = [quiet_s(member) for member in late]
-
     pipeline = sample.view(input_pipeline)
 
     if pipeline is not None and pipeline.is_at_fault:
         return []  # the detector of the input has the reason
 
+    causes = {cause_of(member) for member in late}
+    activities = [activity_of(sample, member) for member in late]
+
     if len(causes) != 1 or not all(activity and activity.is_still for activity in activities):
         return []
 
-    if any(member.worker.longest_gap_s is None for member in late):
-        return []
-
-    if not all(
-        seconds is not None and seconds >= max(STALLED_S, stall_s(member.worker.longest_gap_s))
-        for seconds, member in zip(quiet, late, strict=True)
-    ):
+    if not all(map(_is_beyond_its_rhythm, late)):
         return []
 
     cause = next(iter(causes))
@@ -271,7 +267,7 @@ def _nobody_waits(sample: AnalysisInput, late: Sequence[RankContext]) -> list[De
             ranks=rank_numbers(member.worker for member in late),
             facts=EveryRankBlocked(
                 blocked_by=cause,
-                lasts_s=min(seconds or 0.0 for seconds in quiet),
+                lasts_s=min(quiet_s(member) or 0.0 for member in late),
                 ranks=tuple(
                     LateRank(
                         rank=member.worker.rank,
@@ -285,3 +281,13 @@ def _nobody_waits(sample: AnalysisInput, late: Sequence[RankContext]) -> list[De
             ),
         )
     ]
+
+
+def _is_beyond_its_rhythm(member: RankContext) -> bool:
+    """Return whether a rank has been quiet for longer than between any two of its collectives."""
+    longest_gap_s, seconds = member.worker.longest_gap_s, quiet_s(member)
+    return (
+        longest_gap_s is not None
+        and seconds is not None
+        and seconds >= max(STALLED_S, stall_s(longest_gap_s))
+    )

@@ -17,9 +17,11 @@ from dsray_inspect.agent.differences import (
     Compared,
     DiffDocument,
     Difference,
+    Kind,
     NotCompared,
     Value,
 )
+from dsray_inspect.agent.text.humanize import count
 
 _UNREAD: Final = {
     "env": "environment",
@@ -27,6 +29,8 @@ _UNREAD: Final = {
     "version": "package versions",
 }
 """How a kind is called where a side does not have it; of others nothing is said."""
+_ON_ONE_SIDE: Final[tuple[Kind, ...]] = ("finding", "group")
+"""What a run may have or not; of other facts of a run, both sides must know theirs."""
 _HIDDEN: Final = {"place": "where it stands", "command": "entrypoint"}
 
 _Found = tuple[Key, Value | None, Value | None, Because | None]
@@ -72,6 +76,9 @@ def compare(a: Side, b: Side) -> DiffDocument:
     pairs = _Pairs(Noise(a, b))
 
     for key in sorted(mine.run.keys() | theirs.run.keys()):
+        if key.kind not in _ON_ONE_SIDE and not (key in mine.run and key in theirs.run):
+            continue  # not known on one side
+
         pairs.note(key, (mine.run.get(key), theirs.run.get(key)))
 
     for rank in common:
@@ -93,12 +100,15 @@ def compare(a: Side, b: Side) -> DiffDocument:
         NotCompared(what=what, ranks=(), why="a public file does not have them")
         for what in sorted({*a.left_out, *b.left_out})
     ]
+    missing += [*_unranked("A", a), *_unranked("B", b)]
     return DiffDocument(
         a=a.summary(),
         b=b.summary(),
-        differences=tuple(one for one in found if one.because is None),
-        expected=tuple(one for one in found if one.because is not None),
-        not_compared=tuple(sorted(missing, key=lambda one: (one.why, one.what, one.ranks))),
+        differences=tuple(difference for difference in found if difference.because is None),
+        expected=tuple(difference for difference in found if difference.because is not None),
+        not_compared=tuple(
+            sorted(missing, key=lambda missed: (missed.why, missed.what, missed.ranks))
+        ),
         compared=_compared(common, pairs),
     )
 
@@ -128,7 +138,7 @@ def _partings(a: Side, b: Side, pairs: _Pairs) -> Iterator[Difference]:
     found: dict[tuple[str, str], list[int]] = {}
 
     for rank in sorted(mine.keys() & theirs.keys() - elsewhere):
-        parted = parting(mine[rank], theirs[rank])
+        parted = parting(mine[rank], theirs[rank], is_replaced=a.pseudonyms != b.pseudonyms)
 
         if parted is not None:
             found.setdefault(parted, []).append(rank)
@@ -136,6 +146,15 @@ def _partings(a: Side, b: Side, pairs: _Pairs) -> Iterator[Difference]:
     for (one, other), ranks in found.items():
         values = Value(text=one), Value(text=other)
         yield Difference(kind="frame", name="first", ranks=tuple(ranks), a=values[0], b=values[1])
+
+
+def _unranked(name: str, side: Side) -> Iterator[NotCompared]:
+    number = sum(worker.rank is None for worker in side.last.workers)
+
+    if number:
+        yield NotCompared(
+            what=f"{name}: {count(number, 'worker')}", ranks=(), why="their ranks are not known"
+        )
 
 
 def _order(difference: Difference) -> tuple[object, ...]:

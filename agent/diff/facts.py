@@ -14,6 +14,8 @@ from dsray_inspect.agent.differences import Value
 from dsray_inspect.agent.model import OK, DeepSpeed, Snapshot, Worker
 from dsray_inspect.agent.text.humanize import compact
 
+_MOST_RANKS: Final = 1_000_000
+"""A world of more ranks is none: its size was read wrongly."""
 _ENGINE: Final = (
     *("zero_stage", "dtype", "micro_batch_size", "gradient_accumulation_steps"),
     *("train_batch_size", "offload", "optimizer"),
@@ -46,6 +48,11 @@ def _run_facts(side: Side) -> Iterator[tuple[Key, Fact]]:
     yield Key("verdict", "state"), Fact(same, Value(text=said))
     yield Key("world", "size"), text_fact(str(side.world_size()))
     yield Key("world", "job"), text_fact(last.job.state)
+    missing = _missing_ranks(side)
+
+    if missing is not None:
+        text = _ranks(missing) if missing else "none"
+        yield Key("world", "missing"), Fact(missing, Value(text=text))
 
     if last.job.entrypoint:
         yield Key("command", "entrypoint"), text_fact(last.job.entrypoint)
@@ -59,6 +66,16 @@ def _run_facts(side: Side) -> Iterator[tuple[Key, Fact]]:
         yield Key("group", group.name), Fact(group.ranks, Value(text=_ranks(group.ranks)))
 
     yield from _node_facts(last)
+
+
+def _missing_ranks(side: Side) -> tuple[int, ...] | None:
+    """Return the ranks that nobody has, None where that is not known."""
+    known, size = side.workers(), side.world_size()
+
+    if len(known) < len(side.last.workers) or size > _MOST_RANKS:
+        return None
+
+    return tuple(rank for rank in range(size) if rank not in known)
 
 
 def _node_facts(last: Snapshot) -> Iterator[tuple[Key, Fact]]:

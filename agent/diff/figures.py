@@ -14,6 +14,10 @@ LEAST_STEPS: Final = 5
 """A pace is known from so many steps on."""
 
 
+_LARGEST: Final = 1 << 62
+"""A larger number was read wrongly."""
+
+
 class Figure(NamedTuple):
     """How a figure is shown, and when two of them differ: by a factor, and by an amount."""
 
@@ -137,7 +141,7 @@ def _rank_figures(side: Side) -> dict[str, dict[int, float]]:
         }
 
         for name, number in numbers.items():
-            if number is not None:
+            if number is not None and abs(number) < _LARGEST:
                 found.setdefault(name, {})[rank] = number
 
     return found

@@ -44,6 +44,8 @@ class Noise:
         self._names = OwnNames(a), OwnNames(b)
         self._is_resized = a.world_size() != b.world_size()
         self._is_replaced = a.pseudonyms != b.pseudonyms
+        self._known: dict[tuple[str, str], Because | None] = {}
+        """Of texts that were compared: ranks have most of them in common."""
 
     def hidden(self, key: Key, mine: Fact | None, theirs: Fact | None) -> str | None:
         """Return why two facts cannot be compared, None where they can."""
@@ -84,7 +86,12 @@ class Noise:
         if mine is None or theirs is None or key.kind not in _WITH_TEXT:
             return None
 
-        return self._of_texts(mine.value.text, theirs.value.text)
+        texts = (mine.value.text, theirs.value.text)
+
+        if texts not in self._known:
+            self._known[texts] = self._of_texts(*texts)
+
+        return self._known[texts]
 
     def _of_texts(self, mine: str, theirs: str) -> Because | None:
         """Return what has to be taken out of two texts until they are equal."""

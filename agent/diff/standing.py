@@ -6,6 +6,7 @@ from typing import Final
 
 from dsray_inspect.agent.detectors.evidence.collective_waits import PROMPT_S
 from dsray_inspect.agent.diff.fact import Fact
+from dsray_inspect.agent.diff.own_names import PSEUDONYM
 from dsray_inspect.agent.diff.side import Side
 from dsray_inspect.agent.differences import Value
 from dsray_inspect.agent.model import Frame, Worker
@@ -62,11 +63,19 @@ def stacks_of(side: Side) -> dict[int, tuple[Frame, ...]]:
     return found
 
 
-def parting(mine: tuple[Frame, ...], theirs: tuple[Frame, ...]) -> tuple[str, str] | None:
-    """Return the first frames that differ in two stacks of one place, None where none does."""
+def parting(
+    mine: tuple[Frame, ...], theirs: tuple[Frame, ...], *, is_replaced: bool
+) -> tuple[str, str] | None:
+    """Return the first frames that differ in two stacks of one place, None where none does.
+
+    Pseudonyms of two files differ anyway.
+    """
     for one, other in zip(mine, theirs, strict=False):
-        if _shown(one) != _shown(other):
-            return _shown(one), _shown(other)
+        shown = _shown(one), _shown(other)
+        known = [PSEUDONYM.sub("", text) if is_replaced else text for text in shown]
+
+        if known[0] != known[1]:
+            return shown
 
     if len(mine) == len(theirs):
         return None

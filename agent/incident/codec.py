@@ -125,7 +125,7 @@ class Encoder:
 def _member_for(value: Any, shape: Shape) -> Shape:
     """Return the member of a union that a value is of."""
     is_silent = isinstance(value, Unavailable)
-    fitting = (one for one in shape.members if (one.type is Unavailable) is is_silent)
+    fitting = (member for member in shape.members if (member.type is Unavailable) is is_silent)
     return next(fitting)
 
 
@@ -205,7 +205,7 @@ class Decoder:
 
 def _member_read(value: Any, shape: Shape) -> Shape:
     is_silent = isinstance(value, dict) and _REASON in value
-    fitting = [one for one in shape.members if (one.type is Unavailable) is is_silent]
+    fitting = [member for member in shape.members if (member.type is Unavailable) is is_silent]
 
     if not fitting:
         raise msgspec.ValidationError("a value is of none of the types that it may have")

@@ -131,7 +131,7 @@ class PublicNames:
         """Return a record with what no rule for a single field can decide."""
         if isinstance(value, ProcessHandle) and value.module.startswith("ray."):
             modules = (ray.V1_MODULE, ray.V2_MODULE)
-            head = next((one for one in modules if value.module.startswith(one)), "ray")
+            head = next((module for module in modules if value.module.startswith(module)), "ray")
             is_public = re.fullmatch(r"\w+", value.class_name) is not None
             name = value.class_name if is_public else published.class_name
             return msgspec.structs.replace(published, module=head, class_name=name)

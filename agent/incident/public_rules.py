@@ -32,10 +32,12 @@ from dsray_inspect.agent.sampling.node_report import NodeReport, PostMortem, Tra
 from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
 from dsray_inspect.agent.sampling.process_probe import (
     ActivityCounters,
+    BlockedCall,
     ChildProcess,
     Environ,
     FileLockWait,
     MemoryLimits,
+    Peer,
     ProcessProbe,
     RecorderReport,
     StackDump,
@@ -90,13 +92,6 @@ def _config(names: PublicNames, config: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _reachable(names: PublicNames, value: Mapping[str, str]) -> dict[str, str]:
-    return {
-        names.pseudonyms.short_id("node", node): names.pseudonyms.text(why)
-        for node, why in value.items()
-    }
-
-
 def _last_words(names: PublicNames, value: Mapping[str, tuple[str, ...]]) -> Any:
     return {
         names.pseudonyms.short_id("worker", worker): tuple(map(names.pseudonyms.text, lines))
@@ -122,6 +117,13 @@ _MODULE: Final = Rule(lambda names, value: names.module(value))
 _GROUP: Final = Rule(lambda names, value: names.group(value))
 _GROUP_ID: Final = Rule(lambda names, value: names.group_id(value))
 _VARIABLES: Final = Rule(lambda names, value: names.variables(value))
+_END: Final = Rule(
+    lambda names, value: (
+        names.pseudonyms.path(value)
+        if value.startswith("/")
+        else value and names.pseudonyms.address(value)
+    )
+)
 _VARIABLE_SET: Final = Rule(
     lambda names, value: frozenset(filter(None, map(names.variable, sorted(value))))
 )
@@ -136,6 +138,7 @@ _WORD: Final = Rule(
 )
 _PROGRAM: Final = among(_PROGRAMS, "program")
 _NONE: Final = always(None)
+_PLAIN: Final = among(frozenset(["read", "write", "pipe", "named pipe", "socket"]), "other")
 _NO_TEXT: Final = always("")
 _JOB: Final = named("job")
 _RAY_JOB: Final = named("ray-job")
@@ -149,7 +152,7 @@ RULES: Final[dict[type, dict[str, Rule]]] = {
     Observation: {
         "exits": keyed("worker"),
         "session_dirs": always({}),
-        "reachable": Rule(_reachable),
+        "unreachable": keyed("node"),
         "available": _RESOURCE_MAP,
         "ranks": keyed("actor"),
         "node_reports": keyed("node"),
@@ -255,6 +258,8 @@ RULES: Final[dict[type, dict[str, Rule]]] = {
         "whose": Rule(lambda n, v: v if v == "host" else n.pseudonyms.name("cgroup", v))
     },
     FileLockWait: {"kind": _WORD, "path": _PATH, "holder_name": _PROGRAM},
+    Peer: {"name": _PROGRAM},
+    BlockedCall: {"call": _PLAIN, "kind": _PLAIN, "name": _END},
     ActivityCounters: {"dials": each(_ADDRESS)},
     StackDump: {"note": _NO_TEXT},
     RecorderReport: {"arrivals": _ARRIVALS},

@@ -179,6 +179,6 @@ def _is_literal(hint: Any) -> bool:
     members = get_args(hint) if get_origin(hint) is not Literal else ()
     return get_origin(hint) is Literal or (
         bool(members)
-        and any(get_origin(one) is Literal for one in members)
-        and all(get_origin(one) is Literal or one is type(None) for one in members)
+        and any(get_origin(member) is Literal for member in members)
+        and all(get_origin(member) is Literal or member is type(None) for member in members)
     )

@@ -130,19 +130,19 @@ def _arrived(
 def _newest(
     collectives: tuple[Collective, ...], known: _Known, taken_at: float
 ) -> Iterator[tuple[tuple[str, int], Entry]]:
-    for one in collectives:
-        key = (one.group, one.sequence)
+    for collective in collectives:
+        key = (collective.group, collective.sequence)
         before = known.get(key)
-        start_ns = before.start_ns if before else round((taken_at - one.age_s) * 1e9)
-        entry = _entry(one.group, one.sequence, start_ns=start_ns)
+        start_ns = before.start_ns if before else round((taken_at - collective.age_s) * 1e9)
+        entry = _entry(collective.group, collective.sequence, start_ns=start_ns)
         yield (
             key,
             msgspec.structs.replace(
                 entry,
-                operation=one.operation,
-                sizes=one.sizes,
-                dtype=one.dtype,
-                is_over=one.finished,
+                operation=collective.operation,
+                sizes=collective.sizes,
+                dtype=collective.dtype,
+                is_over=collective.finished,
             ),
         )
 

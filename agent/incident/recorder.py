@@ -242,7 +242,7 @@ class Recorder:
             samples=manifest.samples,
             seconds=round(last.taken_at - self._stream.first_at, 3),
             verdict=last.verdict,
-            left_out=tuple(f"{one.what}: {one.why}" for one in left_out),
+            left_out=tuple(f"{part.what}: {part.why}" for part in left_out),
             redacted=redacted,
             replaced=replaced,
             ended_early=self._ended_early,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -17,6 +18,7 @@ from dsray_inspect.agent.incident.layout import Header, LogsPart, Manifest
 from dsray_inspect.agent.incident.parts import Damaged
 from dsray_inspect.agent.incident.publishing import Publisher
 from dsray_inspect.agent.incident.reader import (
+    Item,
     RecordedSample,
     UnknownPart,
     read_incident,
@@ -28,6 +30,8 @@ from dsray_inspect.agent.sample_chain import SampleChain
 from dsray_inspect.agent.startup.enrich import with_start
 from dsray_inspect.agent.startup.reader import Read
 from dsray_inspect.agent.text.command_hint import CommandHint
+
+T = TypeVar("T")
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,60 +100,79 @@ def replay(
     header = next(item for item in items if isinstance(item, Header))
     chain = SampleChain(CommandHint(words=header.hint))
     snapshots: deque[Snapshot] = deque(maxlen=keep)
-    found: dict[type, Any] = {}
     unknown: list[str] = []
+    found: dict[type, object] = {}
+    published = items if publisher is None else _published(items, publisher)
 
-    for item in items:
-        if isinstance(item, RecordedSample):
-            sample = item if publisher is None else _published(item, publisher)
-            snapshot = _judged(chain, sample, all_threads=all_threads, start=start)
-            found[Read] = sample.start
-
-            if snapshot is None:
-                found[Damaged] = Damaged("damaged", "")
-                break
-
+    for item in _judged(published, chain, all_threads=all_threads, start=start):
+        if isinstance(item, JudgedSample):
             before = snapshots[-1] if snapshots else None
-            snapshots.append(sharing_parts(snapshot, before) if before is not None else snapshot)
+            snapshots.append(sharing_parts(item.snapshot, before) if before else item.snapshot)
+            found[Read] = item.start
         elif isinstance(item, UnknownPart):
             unknown.append(item.name)
         else:
             found[type(item)] = item
 
-    if not snapshots:
-        raise unreadable(path, found.get(Damaged))
+    damage, logs = _found(found, Damaged), _found(found, LogsPart)
 
-    if publisher is not None and History in found:
-        found[History] = publisher.history(found[History])
+    if not snapshots:
+        raise unreadable(path, damage)
 
     return Replay(
         header=header,
         snapshots=tuple(snapshots),
-        logs=found[LogsPart].logs if LogsPart in found else {},
-        history=found.get(History),
-        recorders=found.get(RecordersPart),
-        doctor=found.get(Diagnosis),
-        start=found.get(Read),
-        manifest=found.get(Manifest),
+        logs=logs.logs if logs is not None else {},
+        history=_found(found, History),
+        recorders=_found(found, RecordersPart),
+        doctor=_found(found, Diagnosis),
+        start=_found(found, Read),
+        manifest=_found(found, Manifest),
         unknown=tuple(unknown),
-        damage=found.get(Damaged),
+        damage=damage,
     )
 
 
-def _published(sample: RecordedSample, publisher: Publisher) -> RecordedSample:
-    start = publisher.start(sample.start) if sample.start is not None else None
-    return sample._replace(observation=publisher.observation(sample.observation), start=start)
+def _published(items: Iterable[Item], publisher: Publisher) -> Iterator[Item]:
+    """Yield the items of a file with the names that a public one would have."""
+    for item in items:
+        if isinstance(item, RecordedSample):
+            start = publisher.start(item.start) if item.start is not None else None
+            yield item._replace(observation=publisher.observation(item.observation), start=start)
+        else:
+            yield publisher.history(item) if isinstance(item, History) else item
+
+
+class JudgedSample(NamedTuple):
+    snapshot: Snapshot
+    start: Read | None
 
 
 def _judged(
-    chain: SampleChain, sample: RecordedSample, *, all_threads: bool, start: bool
-) -> Snapshot | None:
-    """Return the snapshot of a sample, None where it makes no sense: the file was changed."""
-    try:
-        snapshot = chain.add(sample.observation, all_threads=all_threads)
-        return with_start(snapshot, sample.start) if start else snapshot
-    except Exception:
-        return None
+    items: Iterable[Item], chain: SampleChain, *, all_threads: bool, start: bool
+) -> Iterator[Item | JudgedSample]:
+    """Yield the items of a file with snapshots in place of its samples.
+
+    A sample that makes no sense ends it as damage does: the file was changed.
+    """
+    for item in items:
+        if not isinstance(item, RecordedSample):
+            yield item
+            continue
+
+        try:
+            snapshot = chain.add(item.observation, all_threads=all_threads)
+            judged = with_start(snapshot, item.start) if start else snapshot
+        except Exception:
+            yield Damaged("damaged", "")
+            return
+
+        yield JudgedSample(judged, item.start)
+
+
+def _found(parts: Mapping[type, object], kind: type[T]) -> T | None:
+    part = parts.get(kind)
+    return part if isinstance(part, kind) else None
 
 
 def _with_log(worker: Worker, logs: dict[str, Log], lines: int) -> Worker:

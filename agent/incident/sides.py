@@ -179,4 +179,4 @@ class _Samples:
 
 
 def _left_out(publisher: Publisher | None) -> tuple[str, ...]:
-    return tuple(one.what for one in publisher.left_out()) if publisher is not None else ()
+    return tuple(left.what for left in publisher.left_out()) if publisher is not None else ()

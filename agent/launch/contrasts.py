@@ -124,12 +124,12 @@ def _order(ranks: tuple[PlannedRank, ...]) -> list[tuple[str, str, str]]:
     if not moved:
         return []
 
-    one = moved[0]
+    first = moved[0]
     return [
         (
             "order",
             "ranks are spread over the nodes in an order of their own",
-            f"ranks are numbered node by node: today's rank {one.live_rank} becomes {one.rank}",
+            f"ranks are numbered node by node: today's rank {first.live_rank} becomes {first.rank}",
         )
     ]
 

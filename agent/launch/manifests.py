@@ -113,45 +113,42 @@ def ray_job(
     ray_version: str | None,
 ) -> Manifest:
     """Return a RayJob with one pod per node, and a head that runs no rank."""
-    resources = _resources(nodes)
+    spec: Manifest = {"entrypoint": entrypoint, "shutdownAfterJobFinishes": True}
+
+    if given:
+        spec["runtimeEnvYAML"] = yaml_text({"env_vars": dict(given)})
+
+    cluster: Manifest = {"rayVersion": ray_version} if ray_version else {}
+    cluster["headGroupSpec"] = {
+        "rayStartParams": {"num-cpus": "0"},
+        "template": _template({"name": "ray-head", "image": IMAGE}),
+    }
+    cluster["workerGroupSpecs"] = [_ray_workers(nodes, secrets)]
+    return {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayJob",
+        "metadata": {"name": name},
+        "spec": {**spec, "rayClusterSpec": cluster},
+    }
+
+
+def _ray_workers(nodes: Sequence[PlannedNode], secrets: Sequence[str]) -> Manifest:
+    """Return a worker group of fixed size, one pod per node."""
     worker: Manifest = {"name": "ray-worker", "image": IMAGE}
 
-    if resources:
+    if resources := _resources(nodes):
         worker["resources"] = {"requests": resources, "limits": resources}
 
     if secrets:
         worker["env"] = _env({}, secrets)
 
-    cluster: Manifest = {
-        "headGroupSpec": {
-            "rayStartParams": {"num-cpus": "0"},
-            "template": _template({"name": "ray-head", "image": IMAGE}),
-        },
-        "workerGroupSpecs": [
-            {
-                "groupName": "ranks",
-                "replicas": len(nodes),
-                "minReplicas": len(nodes),
-                "maxReplicas": len(nodes),
-                "rayStartParams": {},
-                "template": _template(worker),
-            }
-        ],
-    }
-    spec: Manifest = {
-        "entrypoint": entrypoint,
-        "shutdownAfterJobFinishes": True,
-    }
-
-    if given:
-        spec["runtimeEnvYAML"] = yaml_text({"env_vars": dict(given)})
-
-    version = {"rayVersion": ray_version} if ray_version else {}
     return {
-        "apiVersion": "ray.io/v1",
-        "kind": "RayJob",
-        "metadata": {"name": name},
-        "spec": {**spec, "rayClusterSpec": {**version, **cluster}},
+        "groupName": "ranks",
+        "replicas": len(nodes),
+        "minReplicas": len(nodes),
+        "maxReplicas": len(nodes),
+        "rayStartParams": {},
+        "template": _template(worker),
     }
 
 

@@ -84,8 +84,8 @@ def _of_the_script(job: LiveJob, launcher: LauncherName) -> Iterator[str]:
 
 
 def _of_the_variables(others: Sequence[LiveVariable], launcher: LauncherName) -> Iterator[str]:
-    hidden = [one.name for one in others if one.note == HIDDEN]
-    differing = [one.name for one in others if one.note == DIFFERS]
+    hidden = [variable.name for variable in others if variable.note == HIDDEN]
+    differing = [variable.name for variable in others if variable.note == DIFFERS]
 
     if hidden and launcher in ON_KUBERNETES:
         yield f"{', '.join(hidden)}: redacted here; put the values into a Secret and name it for {SECRET}."

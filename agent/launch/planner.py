@@ -69,7 +69,11 @@ def plan_of(job: LiveJob, snapshot: Snapshot, launcher: LauncherName, *, port: i
     set_by = tables_of(job, launcher)
     found = live_variables(job, set_by, is_rayjob=launcher == "rayjob")
     start = _start(job, launcher, others=found, port=port)
-    others = tuple(one for one in found if one.fate == "passed_on" or one.name not in start.given)
+    others = tuple(
+        variable
+        for variable in found
+        if variable.fate == "passed_on" or variable.name not in start.given
+    )
     commands, files = _PARTS[launcher](start)
     ranks = tuple(
         planned_rank(
@@ -144,7 +148,7 @@ def _start(
         nodes=nodes,
         master=master,
         given=given,
-        secrets=tuple(one.name for one in others if one.note == HIDDEN),
+        secrets=tuple(variable.name for variable in others if variable.note == HIDDEN),
     )
 
 

@@ -129,8 +129,8 @@ class Worker(Record, frozen=True, kw_only=True):
         """The collective that it has entered last and not left."""
         newest = None
 
-        for one in self.collectives:
-            if not one.finished and (newest is None or one.age_s < newest.age_s):
-                newest = one
+        for collective in self.collectives:
+            if not collective.finished and (newest is None or collective.age_s < newest.age_s):
+                newest = collective
 
         return newest

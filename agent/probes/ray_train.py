@@ -27,7 +27,7 @@ def _serialized_bytes(_args: tuple[Any, ...], result: Any) -> int:
 
 def _got_bytes(args: tuple[Any, ...], _result: Any) -> int:
     """Return the bytes of the objects that `deserialize_objects` was given: (data, metadata, …)."""
-    return sum(len(one[0]) for one in args[1] if one[0] is not None)
+    return sum(len(pair[0]) for pair in args[1] if pair[0] is not None)
 
 
 TARGETS = (

@@ -54,14 +54,14 @@ class Target:
         if isinstance(owner, type):
             found = [owner]
 
-            for one in found:
-                is_heir = self.inherited and one is owner and hasattr(one, self.name)
+            for cls in found:
+                is_heir = self.inherited and cls is owner and hasattr(cls, self.name)
 
-                if self.name in vars(one) or is_heir:
-                    yield one
+                if self.name in vars(cls) or is_heir:
+                    yield cls
 
                 if self.subclasses:
-                    below: list[type] = type.__subclasses__(one)
+                    below: list[type] = type.__subclasses__(cls)
                     found += [sub for sub in below if sub not in found]
 
 
@@ -105,7 +105,7 @@ def put_in(target: Target, wrap: Callable[[Any, Patch], Any]) -> tuple[list[Patc
     patches, missing = [], []
 
     for owner in target.owners():
-        original = next(vars(one)[target.name] for one in owner.__mro__ if target.name in vars(one))
+        original = next(vars(cls)[target.name] for cls in owner.__mro__ if target.name in vars(cls))
         patch = Patch(owner, target.name, original)
 
         if not isinstance(patch.original, FunctionType):

@@ -79,7 +79,10 @@ def _next_task(task: Any, inner: FrameType | None) -> Any:
 
 
 def _pending(futures: Iterable[Any]) -> Any:
-    return next((one for one in list(futures) if hasattr(one, "get_coro") and not one.done()), None)
+    return next(
+        (future for future in list(futures) if hasattr(future, "get_coro") and not future.done()),
+        None,
+    )
 
 
 def _first(start: Any, names: Iterable[str]) -> Any:

@@ -32,6 +32,9 @@ from dsray_inspect.agent.remote.sockets import Tables
 from dsray_inspect.agent.remote.startup_record import identity_of, start_record
 from dsray_inspect.agent.remote.unavailable import unavailable
 
+Processes = dict[int, dict[str, Any]]
+"""What was found of each process, by pid."""
+
 _SHOWN_OF_SECRET = 16
 """As many first characters of a secret betray it."""
 
@@ -53,6 +56,30 @@ def read_node(request: dict[str, Any]) -> dict[str, Any]:
         return {"late": True}
 
     # First: py-spy's pauses make the kernel run each thread, which resets its idle time.
+    processes, children = _probed(request)
+
+    for found in (
+        _dumped([*request["stacks"], *children], request),
+        _started(request["stacks"]),
+        {pid: {"environ": _environment(pid)} for pid in request["environs"]},
+        _recorded(request),
+    ):
+        for pid, more in found.items():
+            processes.setdefault(pid, {}).update(more)
+
+    gpus, failure = read_gpus() if request["gpus"] else ([], unavailable("not_asked", "not asked"))
+    return {
+        "post_mortem": post_mortem(request["ended"]) if request.get("ended") else None,
+        "logs": tails_of(request["session_dir"], request["logs"]) if request.get("logs") else {},
+        "spilled": _spilled(request.get("session_dir", "")),
+        "hostname": socket.gethostname(),
+        "processes": processes,
+        "gpus": failure or gpus,
+    }
+
+
+def _probed(request: dict[str, Any]) -> tuple[Processes, list[int]]:
+    """Return what the kernel says of the processes, and the pids of their children if asked for."""
     tables: Tables = {}
     counters, apart = request["counters"], set(request["threads"])
     processes = {
@@ -66,42 +93,41 @@ def read_node(request: dict[str, Any]) -> dict[str, Any]:
             {child: probe(child, tables, threads=True, counters=counters) for child in children}
         )
 
-    every = [*request["stacks"], *(child for children in below.values() for child in children)]
+    return processes, [child for children in below.values() for child in children]
 
-    for pid, answer in dump_all(every, request).items():
+
+def _dumped(pids: list[int], request: dict[str, Any]) -> Processes:
+    """Return the stacks of processes, or why there are none."""
+    found: Processes = {}
+
+    for pid, answer in dump_all(pids, request).items():
         if "json" not in answer and request.get("signals"):
             answer = _by_signal(pid, answer)
 
-        if "json" in answer:
-            answer["json"] = (
-                redact_locals(pid, answer["json"]) if request["locals"] else answer["json"]
-            )
+        if "json" in answer and request["locals"]:
+            answer["json"] = redact_locals(pid, answer["json"])
 
-        processes.setdefault(pid, {})["stack"] = answer
+        found[pid] = {"stack": answer}
 
-    for pid in request["stacks"]:
-        record = start_record(pid)
+    return found
 
-        if record is not None:
-            processes.setdefault(pid, {}).update(start=record, identity=identity_of(record))
 
-    for pid in request["environs"]:
-        processes.setdefault(pid, {})["environ"] = _environment(pid)
-
-    trial, wait_s = request["recorder_trial"], request["recorder_wait_s"]
-
-    for pid, recorder in read_recorders(request["recorders"], trial, wait_s).items():
-        processes.setdefault(pid, {})["recorder"] = recorder
-
-    gpus, failure = read_gpus() if request["gpus"] else ([], unavailable("not_asked", "not asked"))
+def _started(pids: list[int]) -> Processes:
+    """Return the recorded starts of submitted processes, which say what rank each is, too."""
+    records = {pid: start_record(pid) for pid in pids}
     return {
-        "post_mortem": post_mortem(request["ended"]) if request.get("ended") else None,
-        "logs": tails_of(request["session_dir"], request["logs"]) if request.get("logs") else {},
-        "spilled": _spilled(request.get("session_dir", "")),
-        "hostname": socket.gethostname(),
-        "processes": processes,
-        "gpus": failure or gpus,
+        pid: {"start": record, "identity": identity_of(record)}
+        for pid, record in records.items()
+        if record is not None
     }
+
+
+def _recorded(request: dict[str, Any]) -> Processes:
+    """Return what the flight recorders of processes hold."""
+    found = read_recorders(
+        request["recorders"], request["recorder_trial"], request["recorder_wait_s"]
+    )
+    return {pid: {"recorder": recorder} for pid, recorder in found.items()}
 
 
 def _by_signal(pid: int, failed: dict[str, Any]) -> dict[str, Any]:

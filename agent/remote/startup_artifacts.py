@@ -64,7 +64,7 @@ def _builds() -> list[dict[str, Any]]:
     builder = sys.modules.get(BUILDER_MODULE)
     loaded = dict(getattr(getattr(builder, LOADED_OPS[0], None), LOADED_OPS[1], None) or {})
     found = [_built(name, getattr(module, "__file__", None)) for name, module in loaded.items()]
-    return [one for one in found if one is not None]
+    return [build for build in found if build is not None]
 
 
 def _built(name: str, library: str | None) -> dict[str, Any] | None:

@@ -10,10 +10,11 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from dsray_inspect.agent.remote.worker import IDLE_S
 from dsray_inspect.agent.sampling.observation import SampleRequest
 from dsray_inspect.agent.sampling.process_probe import ProcessProbe
 from dsray_inspect.agent.sampling.rank_report import RankReport
-from dsray_inspect.agent.unavailable import NOT_ASKED, Unavailable
+from dsray_inspect.agent.unavailable import Unavailable
 
 LONGEST_S = 10.0
 """A rank is asked again after so long. Native threads are not watched: some of torch's mark a
@@ -49,7 +50,7 @@ class KeptReports:
         """Keep what was just read of a rank, if its threads' times can tell whether it holds."""
         self._kept.pop(actor_id, None)
 
-        if isinstance(report, RankReport) and _rests_on_threads(report, request):
+        if isinstance(report, RankReport) and _rests_on_threads(report):
             self._kept[actor_id] = KeptReport(report, probe, request, time.monotonic())
 
     def watched(self, actor_id: str, request: SampleRequest) -> list[int]:
@@ -77,14 +78,22 @@ class KeptReports:
         return kept.older()
 
 
-def _rests_on_threads(report: RankReport, request: SampleRequest) -> bool:
-    """Return whether nothing in a report can change while none of its threads runs."""
+def _rests_on_threads(report: RankReport) -> bool:
+    """Return whether nothing in a report can change while none of its threads runs.
+
+    A rank that ran a moment ago has left out what would have stopped it, and may tell it now.
+    """
     counters = report.counters
     others: list[Sequence[Any]] = [report.failed, report.locks]
 
     if counters is not None:
         others += [counters.children, counters.dials, counters.file_locks]
 
-    is_whole = not request.deepspeed or report.collectives != NOT_ASKED
-    is_timed = all(thread.tid is not None and thread.ran_s is not None for thread in report.threads)
-    return bool(report.threads) and is_timed and is_whole and not any(others)
+    are_idle = all(
+        thread.tid is not None
+        and thread.ran_s is not None
+        and thread.idle_s is not None
+        and thread.idle_s >= IDLE_S
+        for thread in report.threads
+    )
+    return bool(report.threads) and are_idle and not any(others)

@@ -196,11 +196,11 @@ class ExternalReadBatch:
         for node_id, future in done:
             self._add(node_id, future.result())
 
-    def give_up(self, whys: Mapping[str, str]) -> None:
+    def give_up(self, whys: Mapping[str, Unavailable]) -> None:
         """Wait no longer for the readers of these nodes, for these reasons."""
         for node_id, why in whys.items():
             self._readers.forget(node_id)
-            self._fail(node_id, why)
+            self._fail(node_id, why.detail)
 
         self._remote = [pair for pair in self._remote if pair[0] not in whys]
 

@@ -69,8 +69,8 @@ class Observation(msgspec.Struct, kw_only=True):
     """How worker processes ended, by worker id; read when one of the run has."""
     session_dirs: dict[str, str] = {}
     """By node id, where Ray keeps its logs there."""
-    reachable: dict[str, str] = {}
-    """By node id, "ok" or why its raylet does not answer; asked of nodes that were silent."""
+    unreachable: dict[str, Unavailable] = {}
+    """By node id, why its raylet does not answer; only nodes of silent ranks are asked."""
     helpers: list[ProcessHandle] = []
     """The job's living actors that belong to no run, which ranks may wait for; for `counters`."""
     placement_groups: list[PlacementGroup] = []

@@ -65,6 +65,25 @@ class FileLockWait(Record, frozen=True, kw_only=True):
     holder_name: str
 
 
+class Peer(Record, frozen=True, kw_only=True):
+    """A process with the other end of a pipe or connection."""
+
+    pid: int
+    name: str
+
+
+class BlockedCall(Record, frozen=True, kw_only=True):
+    """A pipe or socket that a thread is blocked on; see `remote.blocked_calls`."""
+
+    tid: int
+    call: Literal["read", "write"]
+    kind: Literal["pipe", "named pipe", "socket"]
+    name: str
+    """The path of a named pipe, or the remote address; empty where there is none."""
+    peers: tuple[Peer, ...] = ()
+    """Those that were found."""
+
+
 class ActivityCounters(Record, frozen=True, kw_only=True):
     """What a process has done since it started; two of these tell what it did in between."""
 
@@ -78,6 +97,7 @@ class ActivityCounters(Record, frozen=True, kw_only=True):
     """Addresses that it tries to connect to."""
     memory: MemoryLimits | None = None
     file_locks: tuple[FileLockWait, ...] = ()
+    blocked_calls: tuple[BlockedCall, ...] = ()
 
 
 class StackDump(Record, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Whether a port of another host answers at all (stdlib only)."""
+"""Whether a port of another host answers at all."""
 
 from __future__ import annotations
 
@@ -6,24 +6,30 @@ import socket
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
+from dsray_inspect.agent.unavailable import Unavailable
+
 KNOCK_S = 1.0
 
 
-def knock(places: Mapping[str, tuple[str, int]]) -> dict[str, str]:
-    """Return "ok" or why there was no connection, by the name of each place."""
+def knock(places: Mapping[str, tuple[str, int]]) -> dict[str, Unavailable]:
+    """Return why there was no connection, by the name of each place that did not answer."""
     if not places:
         return {}
 
     with ThreadPoolExecutor(max_workers=min(16, len(places))) as pool:
-        return dict(zip(places, pool.map(answers, places.values()), strict=True))
+        failures = zip(places, pool.map(_failure_at, places.values()), strict=True)
+        return {name: failure for name, failure in failures if failure is not None}
 
 
-def answers(place: tuple[str, int]) -> str:
+def _failure_at(place: tuple[str, int]) -> Unavailable | None:
+    host, port = place
+
     try:
         socket.create_connection(place, timeout=KNOCK_S).close()
     except TimeoutError:
-        return f"no answer from {place[0]}:{place[1]} in {KNOCK_S:.0f} s"
+        detail = f"no answer from {host}:{port} in {KNOCK_S:.0f} s"
+        return Unavailable(reason="timeout", detail=detail)
     except OSError as error:
-        return f"{place[0]}:{place[1]}: {error.strerror or error}"
+        return Unavailable(reason="failed", detail=f"{host}:{port}: {error.strerror or error}")
 
-    return "ok"
+    return None

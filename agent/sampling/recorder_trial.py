@@ -36,7 +36,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 LIMIT_S = 120
 PR_SET_PDEATHSIG = 1
@@ -54,6 +54,16 @@ Entry = Mapping[str, Any]
 
 class Unknown(Exception):
     """Raised when the layout cannot be told; the text says why."""
+
+
+class Field(NamedTuple):
+    """How a field is found in a record."""
+
+    fits: Callable[[int], bool]
+    """Whether an offset holds the right value in every record."""
+    step: int
+    """Offsets are multiples of it."""
+    width: int
 
 
 class Memory:
@@ -301,57 +311,10 @@ def find_columns(
         Unknown: a field is found nowhere, or in several places.
     """
     records = [memory.read(start, stride) for start in starts]
-    groups = [entry["process_group"] for entry in entries]
-
-    def words(field: str) -> list[int]:
-        return [int(entry[field]) for entry in entries]
-
-    def text(values: Sequence[str]) -> Callable[[int, int], bool]:
-        return lambda n, at: string_at(memory, records[n], at) == values[n].encode()
-
-    def u64(values: Sequence[int]) -> Callable[[int, int], bool]:
-        return lambda n, at: struct.unpack_from("<q", records[n], at)[0] == values[n]
-
-    wanted: dict[str, tuple[Callable[[int, int], bool], int, int]] = {
-        "record_id": (u64(words("record_id")), 8, 8),
-        "pg_id": (u64(words("pg_id")), 8, 8),
-        "group": (text([str(group[0]) for group in groups]), 8, 16),
-        "description": (text([str(group[1]) for group in groups]), 8, 16),
-        "sequence": (u64(words("collective_seq_id")), 8, 8),
-        "operation": (text([entry["profiling_name"] for entry in entries]), 8, 16),
-        "created_ns": (u64(words("time_created_ns")), 8, 8),
-        "timeout_ms": (u64(words("timeout_ms")), 8, 8),
-        "retired": (lambda n, at: records[n][at] == int(entries[n]["retired"]), 1, 1),
-        "dims": (
-            lambda n, at: (
-                small_vector(memory, records[n], at)
-                == [len(size) for size in entries[n]["input_sizes"]]
-            ),
-            8,
-            16,
-        ),
-        "sizes": (
-            lambda n, at: small_vector(memory, records[n], at) == flat_sizes(entries[n]),
-            8,
-            16,
-        ),
-        "dtypes": (
-            lambda n, at: len(vector(memory, records[n], at)) == len(entries[n]["input_dtypes"]),
-            8,
-            16,
-        ),
-    }
     columns = {}
 
-    for name, (holds, step, width) in wanted.items():
-        offsets = [
-            at
-            for at in range(0, stride - width + 1, step)
-            if all(holds(number, at) for number in range(len(entries)))
-        ]
-
-        if name == "dtypes":
-            offsets = [at for at in offsets if tells_dtypes(memory, records, at, entries)]
+    for name, field in fields_of(memory, records, entries).items():
+        offsets = [at for at in range(0, stride - field.width + 1, field.step) if field.fits(at)]
 
         if len(offsets) != 1:
             raise Unknown(f"{name} is found in {len(offsets)} places of a record")
@@ -359,6 +322,51 @@ def find_columns(
         columns[name] = offsets[0]
 
     return columns
+
+
+def fields_of(
+    memory: Memory, records: Sequence[bytes], entries: Sequence[Entry]
+) -> dict[str, Field]:
+    """Return how each field is known by the values that torch dumped, one a record."""
+    groups = [entry["process_group"] for entry in entries]
+
+    def field(
+        read: Callable[[bytes, int], object], values: Sequence[object], step: int, width: int
+    ) -> Field:
+        def fits(at: int) -> bool:
+            return all(
+                read(record, at) == value for record, value in zip(records, values, strict=True)
+            )
+
+        return Field(fits, step, width)
+
+    def number(key: str) -> Field:
+        values = [int(entry[key]) for entry in entries]
+        return field(lambda record, at: struct.unpack_from("<q", record, at)[0], values, 8, 8)
+
+    def text(values: Sequence[str]) -> Field:
+        encoded = [value.encode() for value in values]
+        return field(lambda record, at: string_at(memory, record, at), encoded, 8, 16)
+
+    def numbers(values: Sequence[Sequence[int]]) -> Field:
+        return field(lambda record, at: small_vector(memory, record, at), values, 8, 16)
+
+    dims = [[len(size) for size in entry["input_sizes"]] for entry in entries]
+    retired = [int(entry["retired"]) for entry in entries]
+    return {
+        "record_id": number("record_id"),
+        "pg_id": number("pg_id"),
+        "group": text([str(group[0]) for group in groups]),
+        "description": text([str(group[1]) for group in groups]),
+        "sequence": number("collective_seq_id"),
+        "operation": text([entry["profiling_name"] for entry in entries]),
+        "created_ns": number("time_created_ns"),
+        "timeout_ms": number("timeout_ms"),
+        "retired": field(lambda record, at: record[at], retired, 1, 1),
+        "dims": numbers(dims),
+        "sizes": numbers([flat_sizes(entry) for entry in entries]),
+        "dtypes": Field(lambda at: tells_dtypes(memory, records, at, entries), 8, 16),
+    }
 
 
 def string_at(memory: Memory, record: bytes, at: int) -> bytes | None:
@@ -393,11 +401,16 @@ def flat_sizes(entry: Entry) -> list[int]:
 def tells_dtypes(
     memory: Memory, records: Sequence[bytes], at: int, entries: Sequence[Entry]
 ) -> bool:
-    """Return whether each number at an offset stands for one type, of the inputs."""
+    """Return whether there is a number per input at an offset, each of which stands for one type."""
     names: dict[int, str] = {}
 
     for record, entry in zip(records, entries, strict=True):
-        for number, name in zip(vector(memory, record, at), entry["input_dtypes"], strict=True):
+        numbers, types = vector(memory, record, at), entry["input_dtypes"]
+
+        if len(numbers) != len(types):
+            return False
+
+        for number, name in zip(numbers, types, strict=True):
             if names.setdefault(number, name) != name:
                 return False
 

@@ -19,10 +19,8 @@ from typing import Any
 from dsray_inspect.agent.gc_pause import without_collector
 from dsray_inspect.agent.handles import ProcessHandle, TaskHandle
 from dsray_inspect.agent.launchers.base import CallFailed, InProcessReads, Part
-from dsray_inspect.agent.model import OK
 from dsray_inspect.agent.remote.startup_artifacts import own_record
 from dsray_inspect.agent.sampling.decode import controller_report, failed_call, rank_report
-from dsray_inspect.agent.sampling.kept_reports import KeptReport
 from dsray_inspect.agent.sampling.left_behind import (
     want_logs,
     want_post_mortem,
@@ -30,9 +28,10 @@ from dsray_inspect.agent.sampling.left_behind import (
 )
 from dsray_inspect.agent.sampling.node_readers import ExternalReadBatch, NodeReaders
 from dsray_inspect.agent.sampling.observation import NO_INJECT, Observation
-from dsray_inspect.agent.sampling.process_probe import ProcessProbe, StackDump
+from dsray_inspect.agent.sampling.process_probe import StackDump
 from dsray_inspect.agent.sampling.producers import producing_processes, wait_for_input
 from dsray_inspect.agent.sampling.rank_report import ControllerReport, RankReport
+from dsray_inspect.agent.sampling.ranks_at_rest import RanksAtRest
 from dsray_inspect.agent.sampling.reachability import knock
 from dsray_inspect.agent.sampling.session_cache import SessionCache
 from dsray_inspect.agent.stacks.unresponsive import explain_silence, gil_keeper
@@ -66,8 +65,7 @@ class SamplePass:
         self._batch = ExternalReadBatch(readers, observation)
         self._pending: dict[str, tuple[ProcessHandle, Any]] = {}
         """By actor id: calls without an answer so far."""
-        self._at_rest: dict[str, KeptReport] = {}
-        """By actor id: ranks that have not run since they were last asked."""
+        self._at_rest = RanksAtRest(cache.reports, readers, observation)
         self._has_read_producers = False
 
     def take(self) -> None:
@@ -92,7 +90,7 @@ class SamplePass:
             self._batch.take_all()
 
         self._give_up(time.monotonic() - started)
-        self._keep_reports()
+        self._at_rest.keep(self._living_rows())
 
     # Calls into actors
 
@@ -119,59 +117,19 @@ class SamplePass:
             self._keep_all(NO_INJECT)
             return
 
-        self._at_rest = self._ranks_at_rest()
+        self._at_rest.find(self._living_rows())
 
         for row in self._living_rows():
             if row.actor_id in self._at_rest:
-                self._observation.ranks[row.actor_id] = self._at_rest[row.actor_id].report
-            elif self._is_controller(row):
+                continue
+
+            if self._is_controller(row):
                 if not isinstance(controller_parts, Unavailable):
                     start = (own_record,) if ask.start else ()
                     self._send(reads, row, (*controller_parts, *start), request)
             else:
                 parts = self._cache.parts(row.actor_id, ask)
                 self._send(reads, row, parts, request | self._cache.states(row.actor_id))
-
-    def _ranks_at_rest(self) -> dict[str, KeptReport]:
-        """Return what is known of ranks that have not run since, by actor id."""
-        reports, request = self._cache.reports, self._observation.request
-        nodes = {node.node_id: node for node in self._observation.nodes}
-        rows = [row for row in self._living_rows() if row.node_id in nodes]
-        watched: dict[str, dict[int, list[int]]] = {}
-
-        for row in rows:
-            tids = reports.watched(row.actor_id, request)
-
-            if tids:
-                watched.setdefault(row.node_id, {})[row.pid] = tids
-
-        times_s = self._readers.run_times_s(watched, nodes)
-        found = {
-            row.actor_id: reports.holding(row.actor_id, times_s[row.node_id][row.pid])
-            for row in rows
-            if row.pid in times_s.get(row.node_id, ())
-        }
-        return {actor_id: kept for actor_id, kept in found.items() if kept is not None}
-
-    def _keep_reports(self) -> None:
-        """Keep what was read of ranks, and add what is known of those at rest from before."""
-        observation = self._observation
-        known: dict[str, dict[int, ProcessProbe]] = {}
-
-        for row in self._living_rows():
-            kept = self._at_rest.get(row.actor_id)
-            report = observation.ranks.get(row.actor_id)
-
-            if kept is not None:
-                known.setdefault(row.node_id, {})[row.pid] = kept.probe
-            elif report is not None:
-                probe = observation.process(row.node_id, row.pid)
-                self._cache.reports.keep(row.actor_id, report, probe, observation.request)
-
-        for node_id, probes in known.items():
-            if node_id in observation.node_reports:
-                node = observation.node_reports[node_id]
-                observation.node_reports[node_id] = node.with_known(probes)
 
     def _keep_all(self, why: Unavailable) -> None:
         for row in self._living_rows():
@@ -283,13 +241,11 @@ class SamplePass:
             for node in self._observation.nodes
             if node.node_id in silent and node.alive and node.port
         }
-        self._observation.reachable = knock(places)
-        self._batch.give_up(
-            {node: why for node, why in self._observation.reachable.items() if why != OK}
-        )
+        self._observation.unreachable = knock(places)
+        self._batch.give_up(self._observation.unreachable)
 
     def _is_reachable(self, row: ProcessHandle) -> bool:
-        return self._observation.reachable.get(row.node_id, OK) == OK
+        return row.node_id not in self._observation.unreachable
 
     def _is_stopped(self, row: ProcessHandle) -> bool:
         return self._observation.process(row.node_id, row.pid).state == "stopped"
@@ -300,7 +256,7 @@ class SamplePass:
             return "the process is stopped (state T: SIGSTOP or a debugger)"
 
         if not self._is_reachable(row):
-            return f"its node cannot be reached, {self._observation.reachable[row.node_id]}"
+            return f"its node cannot be reached, {self._observation.unreachable[row.node_id]}"
 
         probe = self._observation.process(row.node_id, row.pid)
         before = probe.earlier_stack.threads if probe.earlier_stack else None

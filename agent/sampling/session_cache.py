@@ -171,7 +171,7 @@ class SessionCache:
         step, read_at = self._steps[actor_id]
         age_s = time.monotonic() - read_at
         idle_s = [thread.idle_s for thread in report.threads]
-        return step if all(one is not None and one > age_s for one in idle_s) else None
+        return step if all(seconds is not None and seconds > age_s for seconds in idle_s) else None
 
     def complete_driver(self, observation: Observation) -> None:
         """Keep the driver's stack, or add the one that is known."""

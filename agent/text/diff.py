@@ -22,7 +22,7 @@ _HEAD: Final = 12
 _LONG: Final = 44
 """Values that are longer stand below each other."""
 _MOST: Final = 8
-"""How many names of one kind are listed before the rest is counted."""
+"""How many names of difference kind are listed before the rest is counted."""
 _BETWEEN: Final = "  "
 _TITLES: Final[dict[Kind, str]] = {
     "config": "config",
@@ -118,24 +118,24 @@ def _nothing(document: DiffDocument) -> str:
 
 
 def _differences(differences: Sequence[Difference], style: Style) -> Iterator[str]:
-    for kind, group in itertools.groupby(differences, key=lambda one: one.kind):
+    for kind, group in itertools.groupby(differences, key=lambda difference: difference.kind):
         found = list(group)
-        width = max(len(_name(one)) for one in found)
+        width = max(len(_name(difference)) for difference in found)
         title = style.paint(f"{_TITLES[kind]:<{_HEAD}}", "bold")
 
-        for one in found:
-            yield from _lines(title, f"{_name(one):<{width}}", one)
+        for difference in found:
+            yield from _lines(title, f"{_name(difference):<{width}}", difference)
             title = " " * _HEAD
 
 
-def _lines(title: str, name: str, one: Difference) -> Iterator[str]:
+def _lines(title: str, name: str, difference: Difference) -> Iterator[str]:
     """Yield one line, or two where the values are long."""
-    ranks = f"{name_ranks(one.ranks)}:" if one.ranks else ""
+    ranks = f"{name_ranks(difference.ranks)}:" if difference.ranks else ""
     label = _BETWEEN.join(part for part in (name, ranks) if part.strip())
-    a, b = _shown(one.a, one), _shown(one.b, one)
+    a, b = _shown(difference.a, difference), _shown(difference.b, difference)
 
     if max(len(a), len(b)) <= _LONG:
-        yield f"{title}{label}{' ' if ranks else _BETWEEN if label else ''}{a} → {b}{_factor(one)}"
+        yield f"{title}{label}{' ' if ranks else _BETWEEN if label else ''}{a} → {b}{_factor(difference)}"
         return
 
     gap = f"{label}{_BETWEEN}" if label else ""
@@ -143,8 +143,8 @@ def _lines(title: str, name: str, one: Difference) -> Iterator[str]:
     yield f"{'':<{_HEAD + len(gap)}}B  {b}"
 
 
-def _name(one: Difference) -> str:
-    return _printable(_NAMES.get((one.kind, one.name), one.name))
+def _name(difference: Difference) -> str:
+    return _printable(_NAMES.get((difference.kind, difference.name), difference.name))
 
 
 def _shown(value: Value | None, of: Difference) -> str:
@@ -156,14 +156,16 @@ def _shown(value: Value | None, of: Difference) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return a text on one line, with nothing in it that a terminal would obey."""
+    """Return a text on difference line, with nothing in it that a terminal would obey."""
     return "".join(
         sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
     )
 
 
-def _factor(one: Difference) -> str:
-    numbers = [value.number for value in (one.a, one.b) if value is not None and value.number]
+def _factor(difference: Difference) -> str:
+    numbers = [
+        value.number for value in (difference.a, difference.b) if value is not None and value.number
+    ]
     return f" ({max(numbers) / min(numbers):.1f} ×)" if len(numbers) > 1 else ""
 
 
@@ -171,10 +173,10 @@ def _missing(document: DiffDocument) -> list[str]:
     """Return what cannot be compared, by the reason; of all ranks where none are named."""
     by_reason: dict[str, list[str]] = {}
 
-    for one in document.not_compared:
-        is_all = len(one.ranks) in (0, document.compared.ranks)
-        ranks = "" if is_all else f" ({name_ranks(one.ranks)})"
-        by_reason.setdefault(one.why, []).append(one.what + ranks)
+    for missing in document.not_compared:
+        is_all = len(missing.ranks) in (0, document.compared.ranks)
+        ranks = "" if is_all else f" ({name_ranks(missing.ranks)})"
+        by_reason.setdefault(missing.why, []).append(missing.what + ranks)
 
     lines: list[str] = []
 
@@ -187,10 +189,10 @@ def _missing(document: DiffDocument) -> list[str]:
 def _expected(expected: Sequence[Difference], style: Style) -> list[str]:
     by_reason: dict[Because, list[str]] = {}
 
-    for one in expected:
-        if one.because is not None:
-            names = by_reason.setdefault(one.because, [])
-            names += [_label(one)] if _label(one) not in names else []
+    for difference in expected:
+        if difference.because is not None:
+            names = by_reason.setdefault(difference.because, [])
+            names += [_label(difference)] if _label(difference) not in names else []
 
     lines: list[str] = []
 
@@ -204,8 +206,12 @@ def _expected(expected: Sequence[Difference], style: Style) -> list[str]:
     return ["", *(style.paint(line, "dim") for line in ("differs, as expected", *lines))]
 
 
-def _label(one: Difference) -> str:
-    return f"group {one.name}" if one.kind == "group" else _name(one) or _TITLES[one.kind]
+def _label(difference: Difference) -> str:
+    return (
+        f"group {difference.name}"
+        if difference.kind == "group"
+        else _name(difference) or _TITLES[difference.kind]
+    )
 
 
 def _enumerated(names: Sequence[str]) -> list[str]:

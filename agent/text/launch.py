@@ -124,9 +124,9 @@ def _variables(plan: LaunchPlan, style: Style) -> list[str]:
 
 def _row(variables: Sequence[PlannedVariable], name: str) -> tuple[str, str, str, str, str]:
     first = variables[0]
-    planned = [one.value for one in variables if one.value is not None]
-    live = [one.live for one in variables if one.live is not None]
-    source = next((one.live_source for one in variables if one.live_source), None)
+    planned = [variable.value for variable in variables if variable.value is not None]
+    live = [variable.live for variable in variables if variable.live is not None]
+    source = next((variable.live_source for variable in variables if variable.live_source), None)
     value = folded(planned) if planned else f"({first.note})"
     return name, value, first.set_by, folded(live) if live else "–", source or ""
 
@@ -147,7 +147,7 @@ def _others(plan: LaunchPlan, style: Style) -> list[str]:
     lines: list[str] = []
 
     for fate, title in _FATES:
-        found = [one for one in plan.others if one.fate == fate]
+        found = [variable for variable in plan.others if variable.fate == fate]
 
         if found:
             lines += ["", style.paint(title, "bold")] if lines else [style.paint(title, "bold")]
@@ -159,11 +159,11 @@ def _others(plan: LaunchPlan, style: Style) -> list[str]:
 def _by_source(variables: Sequence[LiveVariable]) -> list[str]:
     lines = []
 
-    for source in dict.fromkeys(one.source for one in variables):
+    for source in dict.fromkeys(variable.source for variable in variables):
         pairs = [
-            f"{one.name}={cut_middle(folded(one.values), _WIDEST_VALUE)}"
-            for one in variables
-            if one.source == source
+            f"{variable.name}={cut_middle(folded(variable.values), _WIDEST_VALUE)}"
+            for variable in variables
+            if variable.source == source
         ]
         lines += wrap(f"  {source:<12} ", pairs, _BETWEEN)
 

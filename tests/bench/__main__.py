@@ -63,7 +63,7 @@ def main() -> None:
 
     keep(results, options.out)
     print(f"Every sample: {options.out}")
-    sys.exit(0 if all(one.held for one in results) else 1)
+    sys.exit(0 if all(result.held for result in results) else 1)
 
 
 def on_a_cluster(names: Sequence[str]) -> list[Result]:

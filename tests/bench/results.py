@@ -44,14 +44,14 @@ class Result(msgspec.Struct, kw_only=True):
 def table(results: Sequence[Result]) -> str:
     lines = []
 
-    for one in results:
-        sign = "≤" if one.better == "lower" else "≥"
-        mark = "" if one.held else "   MISSED"
+    for result in results:
+        sign = "≤" if result.better == "lower" else "≥"
+        mark = "" if result.held else "   MISSED"
         lines += [
-            f"{one.name}: {one.ratio:.2f}   (held to {sign} {one.limit:g}){mark}",
-            f"    {spread(one.our_samples, one.unit):32} {one.ours}",
-            f"    {spread(one.their_samples, one.unit):32} {one.theirs}",
-            *(f"    {note}" for note in one.notes),
+            f"{result.name}: {result.ratio:.2f}   (held to {sign} {result.limit:g}){mark}",
+            f"    {spread(result.our_samples, result.unit):32} {result.ours}",
+            f"    {spread(result.their_samples, result.unit):32} {result.theirs}",
+            *(f"    {note}" for note in result.notes),
         ]
 
     return "\n".join(lines)
@@ -70,6 +70,6 @@ def keep(results: Sequence[Result], path: Path) -> None:
         "cpus": os.cpu_count(),
         "load_average": os.getloadavg(),
         "python": platform.python_version(),
-        "results": [{**msgspec.to_builtins(one), "ratio": one.ratio} for one in results],
+        "results": [{**msgspec.to_builtins(result), "ratio": result.ratio} for result in results],
     }
     path.write_text(json.dumps(document, indent=1) + "\n")

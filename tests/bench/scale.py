@@ -28,7 +28,7 @@ from dsray_inspect.agent.stacks.table import StackTable
 from dsray_inspect.agent.unavailable import Unavailable
 from dsray_inspect.agent.verdict import judge
 from tests.bench.results import Result
-from tests.unit.test_verdict import job
+from tests.unit.samples import job
 
 SITE = "/venv/lib/python3.11/site-packages"
 RAY = f"{SITE}/ray/train/v2/_internal"
@@ -127,8 +127,8 @@ def reports_of(
     cache: SessionCache, stacks: StackTable, raw: list[bytes], rows: tuple[ProcessHandle, ...]
 ) -> dict[str, RankReport | Unavailable]:
     return {
-        row.actor_id: report_of(cache, stacks, row.actor_id, one)
-        for row, one in zip(rows, raw, strict=True)
+        row.actor_id: report_of(cache, stacks, row.actor_id, answer)
+        for row, answer in zip(rows, raw, strict=True)
     }
 
 

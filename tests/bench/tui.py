@@ -174,8 +174,8 @@ def changed(ranks: int, number: int) -> Snapshot:
     """Return a look at a hung job in which every rank's times are others than in the one before."""
     base = many(ranks, blamed=(4711 % ranks, 17))
     workers = tuple(
-        msgspec.structs.replace(one, idle_s=(one.idle_s or 0.0) + number * 0.5)
-        for one in base.workers
+        msgspec.structs.replace(worker, idle_s=(worker.idle_s or 0.0) + number * 0.5)
+        for worker in base.workers
     )
     return msgspec.structs.replace(base, workers=workers, taken_at=base.taken_at + number * 0.5)
 
@@ -248,7 +248,7 @@ async def latency_ms(app: Watched, key: str) -> float:
 def standing(app: InspectApp) -> tuple[str, int]:
     """Return where the user is: the view, and the row of its cursor."""
     rows = app.screen.query("#rows").results(Rows)
-    return app.view_name, next((one.cursor for one in rows), -1)
+    return app.view_name, next((row.cursor for row in rows), -1)
 
 
 def memory(_cluster: Cluster, repeats: int) -> Result:

@@ -15,6 +15,7 @@ import msgspec
 from dsray_inspect.agent.commands.dashboards import PROMETHEUS, RAY_TARGETS
 from dsray_inspect.agent.commands.stacks import only_ranks
 from dsray_inspect.agent.diff.compare import compare
+from dsray_inspect.agent.diff.side import Side
 from dsray_inspect.agent.doctor.snippets import KUBERAY_PTRACE, kuberay_sidecar
 from dsray_inspect.agent.documents import RecordDocument, RunList, RunRow
 from dsray_inspect.agent.explain import explain
@@ -78,7 +79,7 @@ def why(name: str) -> str:
 
 
 def why_failed() -> str:
-    from tests.unit.test_histories import ACCOUNT, ended, post_mortem
+    from tests.unit.endings import ACCOUNT, ended, post_mortem
 
     aborted = post_mortem(
         ACCOUNT,
@@ -89,8 +90,7 @@ def why_failed() -> str:
 
 
 def why_graph() -> str:
-    from tests.unit.test_histories import stands, twice, waits
-    from tests.unit.test_verdict import IN_USER
+    from tests.unit.samples import IN_USER, stands, twice, waits
 
     return graph_text(explain((twice(waits(0), stands(1, IN_USER), waits(2)),)).graph)
 
@@ -173,7 +173,7 @@ def logs() -> str:
 
 
 def env_unread() -> str:
-    from tests.unit.test_doctor import DENIED
+    from tests.unit.node_checks import DENIED
 
     hung = with_workers("hung", env={}, rank=None)
     workers = tuple(
@@ -255,8 +255,7 @@ def record(*, public: bool = False) -> str:
 
 def diff(*, is_quiet: bool = False) -> str:
     """Return what `diff` prints of the hung run and of one the night before that was well."""
-    from tests.unit.snapshots import at_step, restarted
-    from tests.unit.test_diff import side, with_env, with_setting
+    from tests.unit.snapshots import at_step, restarted, with_env, with_setting
 
     hung = snapshot("hung")
     verdict = Verdict(state="healthy", cause=None, ranks=(), summary="3 ranks at step 412.")
@@ -274,7 +273,10 @@ def diff(*, is_quiet: bool = False) -> str:
         good = with_env(with_setting(good, "gradient_clipping", "0.5"), "NCCL_SOCKET_IFNAME", None)
 
     names = ("j45", "j46") if is_quiet else ("good.dsray", "hang.dsray")
-    sides = (side(one, name=name) for one, name in zip((good, other), names, strict=True))
+    sides = [
+        Side(name=name, snapshots=(snapshot,), is_file=not is_quiet)
+        for name, snapshot in zip(names, (good, other), strict=True)
+    ]
     return diff_text(compare(*sides))
 
 
@@ -303,7 +305,7 @@ def verdicts() -> str:
 
 
 def doctor(*, is_allowed: bool) -> str:
-    from tests.unit.test_doctor import denied, diagnosis, facts, node, process
+    from tests.unit.node_checks import denied, diagnosis, facts, node, process
 
     pod = {"container": "kubernetes", "root_read_only": True}
     me = process(1, uid=1000, cap_bounding=0, no_new_privs=True, seccomp=2)

@@ -17,18 +17,18 @@ NOTHING = "–"
 
 def summary(scores: Sequence[Score]) -> dict[str, Any]:
     """Return precision, recall, F1, culprit accuracy, false alarms and times."""
-    faults = [one for one in scores if one.expected and not one.error]
-    healthy = [one for one in scores if not one.expected and not one.error]
-    right = sum(one.cause_is_right for one in faults)
-    wrong = sum(one.cause not in NO_CLAIM and not one.cause_is_right for one in faults)
-    alarms = [one.case for one in healthy if one.is_false_alarm]
-    culprits = [one.culprit_is_right for one in faults if one.culprit_is_right is not None]
+    faults = [score for score in scores if score.expected and not score.error]
+    healthy = [score for score in scores if not score.expected and not score.error]
+    right = sum(score.cause_is_right for score in faults)
+    wrong = sum(score.cause not in NO_CLAIM and not score.cause_is_right for score in faults)
+    alarms = [score.case for score in healthy if score.is_false_alarm]
+    culprits = [score.culprit_is_right for score in faults if score.culprit_is_right is not None]
     claimed = right + wrong + len(alarms)
     precision = right / claimed if claimed else 0.0
     recall = right / len(faults) if faults else 0.0
     both = precision + recall
-    times = sorted(one.seconds for one in faults if one.seconds is not None)
-    looks = sorted(one.look_s for one in faults)
+    times = sorted(score.seconds for score in faults if score.seconds is not None)
+    looks = sorted(score.look_s for score in faults)
     return {
         "faults": len(faults),
         "healthy": len(healthy),
@@ -37,12 +37,12 @@ def summary(scores: Sequence[Score]) -> dict[str, Any]:
         "f1": round(2 * precision * recall / both if both else 0.0, 3),
         "culprit_accuracy": round(sum(culprits) / len(culprits), 3) if culprits else None,
         "false_alarms": alarms,
-        "false_hung": [one.case for one in healthy if one.state == "hung"],
+        "false_hung": [score.case for score in healthy if score.state == "hung"],
         "seconds_to_verdict_median": median(times),
         "seconds_to_verdict_p90": quantile(times, 0.9),
         "cold_look_s_median": median(looks),
         "cold_look_s_p90": quantile(looks, 0.9),
-        "did_not_run": [one.case for one in scores if one.error],
+        "did_not_run": [score.case for score in scores if score.error],
     }
 
 
@@ -58,41 +58,43 @@ def confusion(scores: Sequence[Score]) -> dict[str, dict[str, int]]:
     """Return how often what was expected was called what."""
     found: dict[str, Counter[str]] = {}
 
-    for one in scores:
-        if one.error:
+    for score in scores:
+        if score.error:
             continue
 
         # Where several codes are true, the one that was said is the row.
-        said = one.cause or NOTHING
-        expected = said if said in one.expected else (one.expected[0] if one.expected else NOTHING)
+        said = score.cause or NOTHING
+        expected = (
+            said if said in score.expected else (score.expected[0] if score.expected else NOTHING)
+        )
         found.setdefault(expected, Counter())[said] += 1
 
     return {expected: dict(counts) for expected, counts in sorted(found.items())}
 
 
-def line(one: Score) -> str:
+def line(score: Score) -> str:
     """Return one row of the table."""
-    head = f"{one.case:24}{one.tool:16}"
+    head = f"{score.case:24}{score.tool:16}"
 
-    if one.error:
-        return f"{head}did not run: {one.error.splitlines()[0][:90]}"
+    if score.error:
+        return f"{head}did not run: {score.error.splitlines()[0][:90]}"
 
-    ranks = ",".join(map(str, one.ranks)) or NOTHING
-    culprit = {True: "right", False: "WRONG", None: ""}[one.culprit_is_right]
-    mark = "right" if one.cause_is_right else "WRONG"
-    seconds = f"{one.seconds:.1f} s" if one.seconds is not None else NOTHING
-    also = f"  on the way: {'; '.join(one.wrong_on_the_way)}" if one.wrong_on_the_way else ""
+    ranks = ",".join(map(str, score.ranks)) or NOTHING
+    culprit = {True: "right", False: "WRONG", None: ""}[score.culprit_is_right]
+    mark = "right" if score.cause_is_right else "WRONG"
+    seconds = f"{score.seconds:.1f} s" if score.seconds is not None else NOTHING
+    also = f"  on the way: {'; '.join(score.wrong_on_the_way)}" if score.wrong_on_the_way else ""
     return (
-        f"{head}{one.state:9} {one.cause or NOTHING:26}{mark:6} "
-        f"ranks {ranks:6} {culprit:6} {seconds:>8}  look {one.look_s:.1f} s{also}"
+        f"{head}{score.state:9} {score.cause or NOTHING:26}{mark:6} "
+        f"ranks {ranks:6} {culprit:6} {seconds:>8}  look {score.look_s:.1f} s{also}"
     )
 
 
 def by_tool(scores: Sequence[Score]) -> dict[str, list[Score]]:
     found: dict[str, list[Score]] = {}
 
-    for one in scores:
-        found.setdefault(one.tool, []).append(one)
+    for score in scores:
+        found.setdefault(score.tool, []).append(score)
 
     return found
 
@@ -118,7 +120,7 @@ def keep(scores: Sequence[Score], path: Path) -> None:
         tool: {
             "summary": summary(own),
             "confusion": confusion(own),
-            "cases": [dataclasses.asdict(one) for one in own],
+            "cases": [dataclasses.asdict(score) for score in own],
         }
         for tool, own in by_tool(scores).items()
     }

@@ -11,9 +11,9 @@ from typing import Any, Final
 import msgspec
 
 BOARDS: Final[dict[str, dict[str, Any]]] = {
-    one.name.removesuffix(".json"): json.loads(one.read_text())
-    for one in files("dsray_inspect.dashboards").joinpath("grafana").iterdir()
-    if one.name.endswith(".json")
+    file.name.removesuffix(".json"): json.loads(file.read_text())
+    for file in files("dsray_inspect.dashboards").joinpath("grafana").iterdir()
+    if file.name.endswith(".json")
 }
 EVERYTHING: Final = {"cluster": ".*", "attempt": ".*", "rank": ".*", "node": ".*"}
 NAME: Final = re.compile(r"\b(?:dsray|ray|DCGM)_\w+|\bdsray:\w+(?::\w+)*|\bup\b")
@@ -32,7 +32,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def panels(board: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield from (one for one in board["panels"] if one["type"] != "row")
+    yield from (panel for panel in board["panels"] if panel["type"] != "row")
 
 
 def targets() -> Iterator[Target]:
@@ -48,7 +48,7 @@ def targets() -> Iterator[Target]:
 
 
 def variables(board: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {one["name"]: one for one in board["templating"]["list"]}
+    return {variable["name"]: variable for variable in board["templating"]["list"]}
 
 
 def filled(expr: str, interval: str = "2m", **values: str) -> str:
@@ -68,7 +68,7 @@ def names(expr: str) -> set[str]:
 def unselected(expr: str) -> set[str]:
     """Return the metrics that a query reads in every cluster and run there is."""
     bare = re.sub(r"\{[^}]*\}", "{}", without_labels(expr))
-    return {one[0] for one in NAME.finditer(bare) if not bare[one.end() :].startswith("{")}
+    return {match[0] for match in NAME.finditer(bare) if not bare[match.end() :].startswith("{")}
 
 
 def without_labels(expr: str) -> str:

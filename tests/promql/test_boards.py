@@ -35,12 +35,12 @@ TEXTS = {path.name: path.read_text() for path in sorted(RULES.glob("*.yml"))}
 RECORDED = set(re.findall(r"record: (\S+)", TEXTS["recording.yml"]))
 ALERTS = dict(re.findall(r"- alert: (\S+)[\s\S]+?runbook_url: (\S+)", TEXTS["alerts.yml"]))
 ALL_PANELS = [
-    pytest.param(uid, one, id=f"{uid}/{one['title']}")
+    pytest.param(uid, panel, id=f"{uid}/{panel['title']}")
     for uid, board in BOARDS.items()
-    for one in panels(board)
+    for panel in panels(board)
 ]
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
-COUNTERS = {one.name for one in CATALOGUE if one.type == "counter"}
+COUNTERS = {metric.name for metric in CATALOGUE if metric.type == "counter"}
 
 
 @pytest.mark.parametrize("board", DRAWN, ids=lambda board: board.uid)
@@ -73,9 +73,9 @@ def test_only_names_of_the_catalogue_or_of_the_allow_list() -> None:
     asked = {
         name
         for board in BOARDS.values()
-        for one in variables(board).values()
-        if one["type"] == "query"
-        for name in names(label_values(one)[0])
+        for variable in variables(board).values()
+        if variable["type"] == "query"
+        for name in names(label_values(variable)[0])
     }
     rules = {name for text in TEXTS.values() for name in rule_names(text)}
     assert drawn | asked | rules <= SERIES | FOREIGN | RECORDED
@@ -142,15 +142,15 @@ def test_the_source_is_a_variable_that_comes_first(uid: str) -> None:
 
 @pytest.mark.parametrize("uid", BOARDS)
 def test_variables_follow_the_time_range_and_are_used(uid: str) -> None:
-    for name, one in variables(BOARDS[uid]).items():
-        assert one.get("label")
+    for name, variable in variables(BOARDS[uid]).items():
+        assert variable.get("label")
 
-        if one["type"] == "query":
-            assert one["datasource"] == SOURCE
-            assert one["refresh"] == 2
+        if variable["type"] == "query":
+            assert variable["datasource"] == SOURCE
+            assert variable["refresh"] == 2
             exprs = "".join(str(each) for each in BOARDS[uid]["panels"])
             assert f"${name}" in exprs, f"{name} chooses nothing"
-            assert not one["includeAll"] or one["allValue"] == ".*"
+            assert not variable["includeAll"] or variable["allValue"] == ".*"
 
 
 @pytest.mark.parametrize("uid", BOARDS)
@@ -163,7 +163,7 @@ def test_a_dashboard_can_be_found_and_has_one_id(uid: str) -> None:
     assert board["tags"] == ["dsray-inspect"]
     assert "__inputs" not in board
     assert board["schemaVersion"] >= 36
-    ids = [one["id"] for one in board["panels"]]
+    ids = [panel["id"] for panel in board["panels"]]
     assert len(set(ids)) == len(ids)
 
 
@@ -171,15 +171,15 @@ def test_a_dashboard_can_be_found_and_has_one_id(uid: str) -> None:
 def test_rows_are_questions_and_panels_do_not_overlap(uid: str) -> None:
     taken: set[tuple[int, int]] = set()
 
-    for one in BOARDS[uid]["panels"]:
-        assert one["type"] != "row" or one["title"].endswith("?")
-        place = one["gridPos"]
+    for panel in BOARDS[uid]["panels"]:
+        assert panel["type"] != "row" or panel["title"].endswith("?")
+        place = panel["gridPos"]
         cells = {
             (x, y)
             for x in range(place["x"], place["x"] + place["w"])
             for y in range(place["y"], place["y"] + place["h"])
         }
-        assert not cells & taken, one["title"]
+        assert not cells & taken, panel["title"]
         assert max(x for x, _ in cells) < 24
         taken |= cells
 
@@ -190,7 +190,7 @@ def test_a_panel_says_what_it_is(uid: str, panel: dict[str, Any]) -> None:
     assert panel["description"].endswith(".")
     assert panel["fieldConfig"]["defaults"]["unit"]
     assert panel["datasource"] == SOURCE
-    assert [one["refId"] for one in panel["targets"]] == [
+    assert [target["refId"] for target in panel["targets"]] == [
         chr(ord("A") + number) for number in range(len(panel["targets"]))
     ]
 

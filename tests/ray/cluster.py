@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
-import random
 import secrets
-import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,15 +17,14 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from tests.ray import dashboard, processes, warm
 from tests.ray.jobs import Job
+from tests.ray.ports import Ports
 from tests.ray.processes import BIN, MARK, ROOT
+from tests.ray.submission import Submission
 
 T = TypeVar("T")
 
-JOBS = ROOT / "tests" / "jobs"
 EXTENSIONS = ROOT / ".cache" / "torch_extensions"
 START_TRIES = 3
-BLOCK = 16
-BLOCKS = range(20_000, 32_000, BLOCK)  # below Linux's own range for outgoing connections
 KEEP = (
     *("LANG", "LC_ALL", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "TERM", "TZ", "USER", "VIRTUAL_ENV"),
     "RAY_worker_niceness",  # 15 by default: on a busy machine the ranks would starve
@@ -40,45 +35,6 @@ _names = itertools.count(1)
 
 class Ended(processes.Unmet):
     """Raised when `ray start` ends by itself."""
-
-
-class Ports:
-    """A block of ports that no other test run takes: its first port is bound while we live."""
-
-    def __init__(self) -> None:
-        self._anchor, self._first = self._claim()
-        self._given = itertools.count(self._first + 1)
-
-    @staticmethod
-    def _claim() -> tuple[socket.socket, int]:
-        for first in random.sample(BLOCKS, len(BLOCKS)):
-            with contextlib.ExitStack() as stack:
-                try:
-                    held = [stack.enter_context(_bound(first + i)) for i in range(BLOCK)]
-                except OSError:
-                    continue
-                return socket.socket(fileno=held[0].detach()), first
-        raise RuntimeError("no block of free ports")
-
-    def next(self) -> int:
-        """Return another port of the block."""
-        port = next(self._given)
-        assert port < self._first + BLOCK, "the block of ports is used up"
-        return port
-
-    def release(self) -> None:
-        """Let others take the block."""
-        self._anchor.close()
-
-
-def _bound(port: int) -> socket.socket:
-    bound = socket.socket()
-    try:
-        bound.bind(("0.0.0.0", port))
-    except OSError:
-        bound.close()
-        raise
-    return bound
 
 
 def environment(home: Path, mark: str, extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -228,6 +184,8 @@ class Cluster:
             "--min-worker-port=0",
             "--max-worker-port=0",
             f"--dashboard-agent-listen-port={self._ports.next()}",
+            # It brings what ranks print to their driver, where no test looks for it.
+            *(("--include-log-monitor=false",) if self.warm else ()),
             *args,
         ]
         with self._log(number).open("wb") as log:
@@ -374,43 +332,6 @@ class Cluster:
     def wait_for(self, what: str, probe: Callable[[], T], *, timeout: float = 60.0) -> T:
         """Wait until the probe is true."""
         return processes.wait_for(what, probe, timeout=timeout)
-
-
-class Submission:
-    """A script of tests/jobs with its arguments, to be submitted."""
-
-    def __init__(
-        self,
-        name: str,
-        out: Path,
-        command: Sequence[str],
-        *,
-        env: Mapping[str, str] | None = None,
-        runtime_env: Mapping[str, Any] | None = None,
-    ) -> None:
-        script, *args = command
-        self.name = name
-        self.entrypoint = ["python", str(JOBS / script), "--out", str(out), *args]
-        self.runtime_env = dict(runtime_env or {})
-        if env:
-            known = self.runtime_env.get("env_vars", {})
-            self.runtime_env["env_vars"] = {**known, **env}
-
-    def argv(self, url: str) -> list[str]:
-        """Return its `ray job submit`."""
-        given = ("--runtime-env-json", json.dumps(self.runtime_env)) if self.runtime_env else ()
-        return [
-            *("ray", "job", "submit", "--no-wait", "--address", url, "--submission-id", self.name),
-            *(*given, "--", *self.entrypoint),
-        ]
-
-    def body(self) -> dict[str, object]:
-        """Return what `ray job submit` sends to the dashboard."""
-        return {
-            "entrypoint": shlex.join(self.entrypoint),
-            "submission_id": self.name,
-            "runtime_env": self.runtime_env,
-        }
 
 
 def checked(done: subprocess.CompletedProcess[str]) -> str:

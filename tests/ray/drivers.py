@@ -10,9 +10,10 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.ray import processes
-from tests.ray.cluster import EXTENSIONS, JOBS, environment, outlived_by_none
+from tests.ray.cluster import EXTENSIONS, environment, outlived_by_none
 from tests.ray.hosts import Host
 from tests.ray.jobs import Ranks
+from tests.ray.submission import JOBS
 
 _names = itertools.count(1)
 

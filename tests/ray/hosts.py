@@ -25,12 +25,12 @@ from tests.ray.cluster import (
     EXTENSIONS,
     START_TRIES,
     Ended,
-    Submission,
     checked,
     environment,
     outlived_by_none,
 )
 from tests.ray.jobs import Job
+from tests.ray.submission import Submission
 
 DASHBOARD = Path(__file__).with_name("dashboard.py")
 URL = "http://127.0.0.1:8265"

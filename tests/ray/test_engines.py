@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.ray.cluster import EXTENSIONS, JOBS, Ports
+from tests.ray.cluster import EXTENSIONS
+from tests.ray.ports import Ports
 from tests.ray.processes import BIN
-from tests.unit.test_tracing import RECORDED, recorded
+from tests.ray.submission import JOBS
+from tests.unit.engines import RECORDED, recorded
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.ray import scenarios
-from tests.ray.cluster import JOBS, Cluster, Submission, checked
+from tests.ray.cluster import Cluster, checked
 from tests.ray.inspecting import (
     Snapshot,
     take_snapshot,
@@ -23,6 +23,7 @@ from tests.ray.inspecting import (
 )
 from tests.ray.jobs import Job
 from tests.ray.processes import is_in
+from tests.ray.submission import JOBS, Submission
 
 SHAPE = ("--compile-ops", "--step-sleep-s", "0.1")
 STEPS = 8

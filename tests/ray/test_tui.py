@@ -15,9 +15,10 @@ import pytest
 from dsray_inspect.agent.feed import HistoryLoaded
 from dsray_inspect.agent.recording import events_of
 from tests.ray import processes
-from tests.ray.cluster import JOBS, Cluster
+from tests.ray.cluster import Cluster
 from tests.ray.inspecting import our_actors
 from tests.ray.jobs import Job
+from tests.ray.submission import JOBS
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 SLEEPS = "time.sleep(3600)"

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from dsray_inspect.agent.model import Log, LogFile, Snapshot
 from dsray_inspect.agent.recording import read_window
-from dsray_inspect.tui.messages import EventsArrived
 from dsray_inspect.tui.screens.dialogs import KEYS
 from dsray_inspect.tui.source import RecordedSource
-from tests.tui.histories import Live, hung, many, restarting, sampled
+from tests.tui.histories import hung, many, sampled
 from tests.tui.terminal import Terminal, app_on
 
 
@@ -163,18 +160,6 @@ async def test_pause_and_step(terminal: Terminal) -> None:
     assert " 1/30" in terminal.text
 
 
-async def test_a_paused_screen_stays_at_its_snapshot(terminal: Terminal) -> None:
-    await terminal.press("p", "left_square_bracket")
-    before = terminal.app.view_state.shown
-    newest = terminal.app.view_state.window[-1]
-    newer = msgspec.structs.replace(newest, taken_at=newest.taken_at + 1)
-    terminal.app.post_message(EventsArrived(tuple(sampled([newer]))))
-    await terminal.until(lambda: len(terminal.app.view_state.window) == 31)
-    assert terminal.app.view_state.shown is before
-    await terminal.press("p")
-    assert terminal.app.view_state.shown == newer
-
-
 async def test_a_recording_plays() -> None:
     async with Terminal(app_on(hung(), source=RecordedSource(hung()))) as terminal:
         assert "30/30" in terminal.text
@@ -253,115 +238,6 @@ async def test_zoom(terminal: Terminal) -> None:
     assert "samples/cell" not in terminal.text
 
 
-async def test_locals_and_native_frames_ask_first() -> None:
-    source = Live(hung())
-
-    async with Terminal(app_on(hung(), source=source)) as terminal:
-        await terminal.press("enter", "l")
-        assert "Reading the local variables of rank 1 pauses it for a moment." in terminal.text
-        await terminal.press("escape")
-        assert source.asked == []
-        await terminal.press("n")
-        assert "Reading the native frames of rank 1 pauses it for about a second." in terminal.text
-        await terminal.press("enter")
-        await terminal.until_shown("options = {...}")
-        await terminal.press("escape", "escape", "c", "G", "l", "enter")
-        await terminal.until(lambda: len(source.asked) == 2)
-    assert source.asked == [
-        ("stacks", "j47", "--native", "--rank=1"),
-        ("stacks", "j47", "--locals", "--rank=1"),
-    ]
-
-
-def log_of_rank_1(*lines: str) -> tuple[str, str]:
-    """Return the parts of `stacks --log --json` that are used."""
-    path = "/tmp/ray/session/logs/train/ray-train-app-worker-0.log"
-    train = LogFile(stream="train", path=path, age_s=111, lines=lines, is_whole=False)
-    out = LogFile(stream="stdout", path="/logs/worker-0.out", age_s=9, lines=(), is_whole=True)
-    logs = {"1": Log(hostname="vm", files=(out, train))}
-    return msgspec.json.encode({"schema_version": 1, "logs": logs}).decode(), ""
-
-
-async def test_the_log_of_a_rank() -> None:
-    source = Live(hung())
-    source.log = log_of_rank_1("x" * 100 + "end of it", *(f"step {n}" for n in range(19)))
-
-    async with Terminal(app_on(hung(), source=source)) as terminal:
-        await terminal.press("enter")
-        assert "L log" in terminal.text.split("\n")[-1]
-        await terminal.press("L")
-        assert "reading the end of its files" in terminal.line_with("▾ log")
-        await terminal.press("L")
-        source.may_answer.set()
-        await terminal.until_shown("step 18")
-        assert terminal.row == "│ step 18"
-        await terminal.press("y")
-        assert terminal.app.clipboard == "step 18"
-        await terminal.go_to("▾ log", "k")
-        assert "on vm" in terminal.line_with("▾ log")
-        assert "stdout  nothing was written to it  worker-0.out" in terminal.text
-        assert "Ray Train  the last 20 lines, written 1 min 51 s ago  ray-train" in terminal.text
-        assert "│ " + "x" * 26 + "end of it" in terminal.text
-        await terminal.press("space")
-        assert "step 3" not in terminal.text
-        await terminal.press("greater_than_sign")
-        assert "press L to read" in terminal.line_with("▸ log")
-    assert source.asked == [("stacks", "j47", "--log", "--rank=1", "--json")]
-
-
-@pytest.mark.parametrize(
-    ("answer", "shown"),
-    [
-        (("", "error: The GCS at 192.0.2.2:6379 does not answer.\nIs it up?"), "The GCS at"),
-        (("no JSON", ""), "The answer cannot be read."),
-        (('{"logs": {}}', ""), "Rank 1 was not found."),
-        (('{"logs": {"1": {"hostname": "vm", "files": [], "why": "no file"}}}', ""), "no file."),
-    ],
-    ids=["error", "garbage", "gone", "no files"],
-)
-async def test_a_log_that_cannot_be_read(answer: tuple[str, str], shown: str) -> None:
-    source = Live(hung())
-    source.log = answer
-    source.may_answer.set()
-
-    async with Terminal(app_on(hung(), source=source)) as terminal:
-        await terminal.press("enter", "L")
-        await terminal.until_shown(shown)
-        assert "Is it up" not in terminal.text
-
-
-async def test_a_log_that_arrives_after_the_user_has_moved_on() -> None:
-    source = Live(hung())
-    source.log = log_of_rank_1("step 1")
-
-    async with Terminal(app_on(hung(), source=source)) as terminal:
-        await terminal.press("enter", "L", "g")
-        source.may_answer.set()
-        await terminal.until(lambda: "on vm" in terminal.line_with("▾ log"))
-        assert "rank 1" in terminal.row
-        source.may_answer.clear()
-        await terminal.press("L", "escape")
-        source.may_answer.set()
-        await terminal.until(lambda: len(source.asked) == 2 and not list(terminal.app.workers))
-        assert "› Overview" in terminal.text
-
-
-@pytest.mark.parametrize("view", ["1", "2", "3", "4", "5"])
-async def test_locals_of_the_row_under_the_cursor(view: str) -> None:
-    source = Live(hung())
-
-    async with Terminal(app_on(hung(), source=source)) as terminal:
-        await terminal.press(view, *("G" if view == "3" else ""), "l", "enter")
-        await terminal.until(lambda: bool(source.asked))
-
-    assert source.asked == [("stacks", "j47", "--locals", "--rank=1")]
-
-
-async def test_a_row_without_a_rank_has_no_locals(terminal: Terminal) -> None:
-    await terminal.press("G", "l")
-    await terminal.until_shown("Put the cursor on a rank first.")
-
-
 async def test_an_unset_variable_is_copied_by_its_name(terminal: Terminal) -> None:
     await terminal.press("e", "y")
     assert terminal.app.clipboard == "NCCL_SOCKET_IFNAME"
@@ -427,51 +303,3 @@ async def test_resizing(terminal: Terminal) -> None:
     assert "HUNG" in terminal.text
     await terminal.resize(80, 24)
     assert "BLOCKED" in terminal.text
-
-
-async def test_a_rank_is_followed_over_a_restart() -> None:
-    events = restarting()
-    before = app_on(events[:10])
-
-    async with Terminal(before) as terminal:
-        await terminal.press("enter")
-        assert "pid 32767" in terminal.text
-        terminal.app.post_message(EventsArrived(tuple(events[10:])))
-        await terminal.until_shown("pid 36767")
-        assert "restarted" in terminal.text
-
-
-async def test_the_cursor_is_on_the_culprit_until_it_is_moved() -> None:
-    """The first snapshot may not tell yet which rank Enter should open."""
-    first, then = many(40, blamed=(5,)), many(40, blamed=(3, 5))
-    rest: Snapshot = msgspec.structs.replace(then, taken_at=then.taken_at + 1)
-
-    async with Terminal(app_on(sampled([first]))) as terminal:
-        assert terminal.row.startswith("rank 5 ")
-        terminal.app.post_message(EventsArrived(tuple(sampled([rest]))))
-        await terminal.until(
-            lambda: terminal.app.view_state.shown == rest and not terminal.app._is_refresh_due
-        )
-        assert terminal.row.startswith("rank 3 ")
-
-
-async def test_the_cursor_stays_on_its_rank() -> None:
-    """In the next snapshot another rank is in trouble, and is listed above."""
-    first, then = many(40, blamed=(5,)), many(40, blamed=(5, 30))
-    rest: Snapshot = msgspec.structs.replace(then, taken_at=then.taken_at + 1)
-
-    async with Terminal(app_on(sampled([first]))) as terminal:
-        await terminal.press("j", "j", "j")
-        before = terminal.row.split()[:2]
-        terminal.app.post_message(EventsArrived(tuple(sampled([rest]))))
-        await terminal.until(
-            lambda: terminal.app.view_state.shown == rest and not terminal.app._is_refresh_due
-        )
-        assert terminal.row.split()[:2] == before
-
-
-async def test_a_view_may_be_updated_before_it_has_its_widgets(terminal: Terminal) -> None:
-    terminal.app.action_open_view("findings")
-    terminal.app._refresh_views()
-    await terminal.pilot.pause()
-    assert "who waits for what" in terminal.text

@@ -1,6 +1,8 @@
-"""Settings of the property tests, and a check of what detectors say they find."""
+"""Settings of the property tests, a check of what detectors say they find, and an incident file."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -10,6 +12,7 @@ from dsray_inspect.agent import verdict
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.detectors.detection import Detection
 from dsray_inspect.agent.detectors.registry import Registration
+from tests.unit import incidents
 
 # How long one example takes says more about the machine's load than about the code.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -21,7 +24,9 @@ def checked(registration: Registration) -> Registration:
 
     def detect(sample: AnalysisInput) -> list[Detection]:
         found = registration.detect(sample)
-        assert {one.cause for one in found} <= set(registration.causes), registration.name
+        assert {detection.cause for detection in found} <= set(registration.causes), (
+            registration.name
+        )
         return found
 
     detect.__name__ = registration.name
@@ -31,3 +36,11 @@ def checked(registration: Registration) -> Registration:
 @pytest.fixture(autouse=True)
 def _detectors_find_what_they_are_registered_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verdict, "DETECTORS", tuple(map(checked, verdict.DETECTORS)))
+
+
+@pytest.fixture
+def incident(tmp_path: Path) -> Path:
+    """The incident file of a run that rank 1 holds up."""
+    path = tmp_path / "hang.dsray"
+    incidents.write(path, incidents.two_samples())
+    return path

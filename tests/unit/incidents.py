@@ -6,7 +6,9 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from dsray_inspect.agent.cli import group
 from dsray_inspect.agent.doctor.report import Diagnosis
+from dsray_inspect.agent.errors import ExitCode
 from dsray_inspect.agent.explain import explain
 from dsray_inspect.agent.history import History
 from dsray_inspect.agent.incident.layout import (
@@ -29,18 +31,18 @@ from dsray_inspect.agent.sampling.observation import Observation
 from dsray_inspect.agent.tracing.capture import TraceCapture
 from dsray_inspect.agent.tracing.collectives import Entry
 from dsray_inspect.agent.tracing.run import new_capture
-from tests.unit.test_doctor import denied, diagnosis, node
-from tests.unit.test_histories import stands, waits
-from tests.unit.test_verdict import IN_USER, look
+from tests.unit.node_checks import denied, diagnosis, node
+from tests.unit.samples import IN_USER, sample_of, stands, waits
 
 TOOL = "0.1.0"
 LINES = tuple(f"line {number}" for number in range(1, 31))
 PAST = History(note="nothing is recorded")
+HEADER_ONLY = Header(tool=TOOL, began_at=1.0, public=False)
 
 
 def hung(taken_at: float) -> Observation:
     """Return a sample of a run that rank 1 holds up."""
-    observation = look(waits(0), stands(1, IN_USER), waits(2)).observation
+    observation = sample_of(waits(0), stands(1, IN_USER), waits(2)).observation
     observation.taken_at = taken_at
     return observation
 
@@ -122,7 +124,9 @@ def manifest(writer: IncidentWriter, given: Sequence[Snapshot]) -> Manifest:
         ranks=3,
         nodes=1,
         samples=writer.samples,
-        verdicts=tuple(VerdictAt(at=one.taken_at, verdict=one.verdict) for one in given),
+        verdicts=tuple(
+            VerdictAt(at=snapshot.taken_at, verdict=snapshot.verdict) for snapshot in given
+        ),
         versions=(),
         parts=tuple(writer.parts),
         left_out=(),
@@ -136,3 +140,8 @@ def all_bytes(path: Path) -> bytes:
         return b"\n".join(
             part for name in file.namelist() for part in (name.encode(), file.read(name))
         )
+
+
+def run(*args: str) -> ExitCode:
+    code: ExitCode = group.main(args, standalone_mode=False)
+    return code

@@ -25,8 +25,8 @@ def spans(draw: st.DrawFn) -> Span:
     end = draw(st.none() | TIMES.map(lambda length: start + length))
     step = draw(st.none() | st.integers(0, 3))
     if kind == "collective":
-        one = timelines.collective(process, draw(st.integers(0, 3)), (start, end), 0)
-        return msgspec.structs.replace(one, step=step)
+        collective = timelines.collective(process, draw(st.integers(0, 3)), (start, end), 0)
+        return msgspec.structs.replace(collective, step=step)
     return timelines.span(draw(st.sampled_from("ab")), kind, process, (start, end), step=step)
 
 
@@ -57,21 +57,21 @@ def test_a_trace_file_is_well_formed_and_holds_every_span(timeline: Timeline) ->
 @given(any_timeline())
 def test_traces_are_trees_whose_parents_hold_their_children(timeline: Timeline) -> None:
     found = list(otel_spans(timeline, whole=True))
-    by_id = {(one.trace_id, one.span_id): one for one in found}
+    by_id = {(span.trace_id, span.span_id): span for span in found}
     assert len(by_id) == len(found), "ids are there once"
-    roots = {one.trace_id for one in found if one.parent_id is None}
-    assert roots == {one.trace_id for one in found}
+    roots = {span.trace_id for span in found if span.parent_id is None}
+    assert roots == {span.trace_id for span in found}
     assert len(found) == len(timeline.spans) + len(roots)
-    for one in found:
-        if one.parent_id is not None:
-            parent = by_id[one.trace_id, one.parent_id]
-            assert parent.start_ns <= one.start_ns <= one.end_ns <= parent.end_ns
+    for span in found:
+        if span.parent_id is not None:
+            parent = by_id[span.trace_id, span.parent_id]
+            assert parent.start_ns <= span.start_ns <= span.end_ns <= parent.end_ns
 
 
 @settings(max_examples=50)
 @given(any_timeline())
 def test_what_is_over_is_a_part_of_the_whole(timeline: Timeline) -> None:
-    whole = {one.span_id for one in otel_spans(timeline, whole=True)}
+    whole = {span.span_id for span in otel_spans(timeline, whole=True)}
     over = list(otel_spans(timeline))
-    assert {one.span_id for one in over} <= whole
-    assert not any(one.is_open for one in over)
+    assert {span.span_id for span in over} <= whole
+    assert not any(span.is_open for span in over)

@@ -29,7 +29,7 @@ def test_the_schema_has_the_same_causes() -> None:
 
 
 def test_every_cause_has_a_detector_and_no_detector_has_another() -> None:
-    assert {cause for one in registered() for cause in one.causes} == set(CODES)
+    assert {cause for registration in registered() for cause in registration.causes} == set(CODES)
 
 
 @pytest.mark.parametrize("page", ["docs/commands/why.md"])
@@ -68,7 +68,7 @@ def test_a_cause_without_a_badge_of_its_own_gets_that_of_its_severity() -> None:
 
 
 def test_the_detectors_run_in_the_order_in_which_one_explains_the_next() -> None:
-    assert [one.name for one in registered()] == [
+    assert [registration.name for registration in registered()] == [
         "worker_dead",
         "network_unreachable",
         "restart_loop",
@@ -106,7 +106,7 @@ def registration(name: str, *after: str) -> Registration:
 
 def test_a_detector_comes_after_those_it_names() -> None:
     given = [registration("a", "c"), registration("b"), registration("c", "b")]
-    assert [one.name for one in ordered(given)] == ["b", "c", "a"]
+    assert [registration.name for registration in ordered(given)] == ["b", "c", "a"]
 
 
 def test_detectors_that_wait_for_each_other_or_for_nobody_are_an_error() -> None:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.unit.test_histories import twice, with_progress
-from tests.unit.test_verdict import IN_REDUCE, entered, rank
+from tests.unit.samples import IN_REDUCE, entered, rank, twice, with_progress
 
 
 def one_behind(number: int, skipped: int | None = None) -> dict[str, Any]:
     """Return a rank at its 20th step: in its all_reduce, or, having skipped one, in a barrier."""
     times = [step * 0.1 + 0.06 * (step == skipped) for step in range(19)]
     arrivals = {"1": [(40 + step, int(at * 1e9)) for step, at in enumerate(times)]}
-    one = {**entered(rank(number, IN_REDUCE, 8), 58, 8.1, finished=True), "arrivals": arrivals}
+    answer = {**entered(rank(number, IN_REDUCE, 8), 58, 8.1, finished=True), "arrivals": arrivals}
 
     if skipped is None:
-        one = entered(one, 59, 8)
+        answer = entered(answer, 59, 8)
     else:
-        one = entered(one, 4, 8, operation="barrier", group="0")
+        answer = entered(answer, 4, 8, operation="barrier", group="0")
 
-    return with_progress({**one, "step": 19})
+    return with_progress({**answer, "step": 19})
 
 
 def test_a_rank_that_left_out_a_step_is_told_with_the_step() -> None:

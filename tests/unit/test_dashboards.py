@@ -102,7 +102,7 @@ def test_a_folder_that_cannot_be_written_is_said_in_one_sentence(tmp_path: Path)
 def test_grafana_finds_its_dashboards(folder: Path) -> None:
     (providers,) = documents(folder / "grafana/provisioning/dashboards/dsray.yml")
     path = Path(providers["providers"][0]["options"]["path"])
-    assert {json.loads(one.read_text())["uid"] for one in path.iterdir()} == DASHBOARDS
+    assert {json.loads(file.read_text())["uid"] for file in path.iterdir()} == DASHBOARDS
     (sources,) = documents(folder / "grafana/provisioning/datasources/dsray.yml")
     assert sources["datasources"][0]["type"] == "prometheus"
 
@@ -117,8 +117,8 @@ def test_kubernetes_gets_the_same_rules_and_dashboards(folder: Path) -> None:
     assert rule["spec"]["groups"] == plain
     assert rule["kind"] == "PrometheusRule"
     maps = documents(folder / "kubernetes/dashboards.yml")
-    assert {one["metadata"]["labels"]["grafana_dashboard"] for one in maps} == {"1"}
-    drawn = {name: text for one in maps for name, text in one["data"].items()}
+    assert {config_map["metadata"]["labels"]["grafana_dashboard"] for config_map in maps} == {"1"}
+    drawn = {name: text for config_map in maps for name, text in config_map["data"].items()}
     files = {path.name: path.read_text() for path in (folder / "grafana/dashboards").iterdir()}
     assert drawn == files
     (monitor,) = documents(folder / "kubernetes/podmonitor.yml")

@@ -24,7 +24,7 @@ from dsray_inspect.agent.sampling.process_probe import NOT_DUMPED, StackDump
 from dsray_inspect.agent.sampling.rank_report import RankReport
 from dsray_inspect.agent.stacks.table import StackTable
 from dsray_inspect.agent.unavailable import NOT_ASKED, REASONS, Unavailable
-from tests.unit.test_verdict import IN_USER, node, rank
+from tests.unit.samples import IN_USER, node, rank
 
 MAIN = {
     "thread_name": "MainThread",

@@ -1,4 +1,4 @@
-"""Looks as columns: every look comes back, and what did not change is not sent."""
+"""Snapshots as columns: each one comes back, and what did not change is not sent."""
 
 from __future__ import annotations
 
@@ -35,25 +35,27 @@ def hung() -> Snapshot:
     return recorded("hung")
 
 
-def sent(looks: list[Snapshot]) -> tuple[list[bytes], list[Snapshot]]:
-    """Return the lines of looks, and what is read from them."""
+def sent(snapshots: list[Snapshot]) -> tuple[list[bytes], list[Snapshot]]:
+    """Return the lines of snapshots, and what is read from them."""
     writer = Writer()
-    lines = [writer.line(look) for look in looks]
+    lines = [writer.line(snapshot) for snapshot in snapshots]
     read = [event.snapshot for event in events_of(lines) if isinstance(event, SampleTaken)]
     return lines, read
 
 
-def later(look: Snapshot, by_s: float) -> Snapshot:
-    """Return a look at the same hung job after a while."""
+def later(snapshot: Snapshot, by_s: float) -> Snapshot:
+    """Return a snapshot of the same hung job after a while."""
     workers = tuple(
         replace(
-            one,
-            idle_s=(one.idle_s or 0.0) + by_s,
-            collectives=tuple(replace(each, age_s=each.age_s + by_s) for each in one.collectives),
+            worker,
+            idle_s=(worker.idle_s or 0.0) + by_s,
+            collectives=tuple(
+                replace(each, age_s=each.age_s + by_s) for each in worker.collectives
+            ),
         )
-        for one in look.workers
+        for worker in snapshot.workers
     )
-    return replace(look, workers=workers, taken_at=look.taken_at + by_s)
+    return replace(snapshot, workers=workers, taken_at=snapshot.taken_at + by_s)
 
 
 def ten_thousand(like: Worker) -> tuple[Worker, ...]:
@@ -69,9 +71,9 @@ def ten_thousand(like: Worker) -> tuple[Worker, ...]:
 
 
 def test_a_change_tells_the_times_alone(hung: Snapshot) -> None:
-    looks = [hung, later(hung, 0.5), later(hung, 1.0)]
-    lines, read = sent(looks)
-    assert read == looks
+    snapshots = [hung, later(hung, 0.5), later(hung, 1.0)]
+    lines, read = sent(snapshots)
+    assert read == snapshots
     told = msgspec.json.decode(lines[1])
     assert sorted(told["columns"]) == ["idle_s"]
     assert sorted(told["fields"]) == ["taken_at"]
@@ -81,11 +83,11 @@ def test_a_change_tells_the_times_alone(hung: Snapshot) -> None:
 
 def test_ranks_that_are_alike_are_told_once(hung: Snapshot) -> None:
     everyone = Group(id=REDUCE.group_id or "", name="0", ranks=tuple(range(10_000)))
-    look = replace(hung, workers=ten_thousand(hung.workers[0]), groups=(everyone,))
-    lines, read = sent([look, later(look, 0.5)])
-    assert read == [look, later(look, 0.5)]
+    snapshot = replace(hung, workers=ten_thousand(hung.workers[0]), groups=(everyone,))
+    lines, read = sent([snapshot, later(snapshot, 0.5)])
+    assert read == [snapshot, later(snapshot, 0.5)]
     assert len(lines[0]) < 2 << 20
-    assert len({id(one.env) for one in read[0].workers}) == 1
+    assert len({id(worker.env) for worker in read[0].workers}) == 1
     assert read[1].groups is read[0].groups
 
 
@@ -109,7 +111,7 @@ def test_other_events_stand_between(hung: Snapshot) -> None:
     assert list(events_of(lines)) == [SampleTaken(snapshot=hung), SampleTaken(snapshot=now), ended]
 
 
-def test_a_change_of_an_unknown_look_is_refused(hung: Snapshot) -> None:
+def test_a_change_of_an_unknown_snapshot_is_refused(hung: Snapshot) -> None:
     writer = Writer()
     writer.line(hung)
     change = writer.line(later(hung, 0.5))
@@ -143,10 +145,10 @@ WORKERS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 
 
 @given(st.lists(st.lists(WORKERS, max_size=3), min_size=1, max_size=4))
-def test_every_look_comes_back(changes: list[list[dict[str, Any]]]) -> None:
+def test_every_snapshot_comes_back(changes: list[list[dict[str, Any]]]) -> None:
     base = recorded("hung")
-    looks = [
-        replace(base, workers=tuple(replace(base.workers[0], **one) for one in workers))
+    snapshots = [
+        replace(base, workers=tuple(replace(base.workers[0], **changes) for changes in workers))
         for workers in changes
     ]
-    assert sent(looks)[1] == looks
+    assert sent(snapshots)[1] == snapshots

@@ -16,10 +16,18 @@ from dsray_inspect.agent.diff.compare import compare
 from dsray_inspect.agent.diff.side import Side
 from dsray_inspect.agent.differences import Because, DiffDocument, Difference, Kind, Value
 from dsray_inspect.agent.history import History
-from dsray_inspect.agent.model import EnvVar, Frame, Gpu, Group, Snapshot, Worker
+from dsray_inspect.agent.model import Frame, Gpu, Group, Snapshot
 from dsray_inspect.agent.remote.redaction import REDACTED
 from dsray_inspect.agent.text.diff import diff_text
-from tests.unit.snapshots import at_step, changed, many_ranks, recorded, restarted
+from tests.unit.snapshots import (
+    at_step,
+    changed,
+    many_ranks,
+    recorded,
+    restarted,
+    with_env,
+    with_setting,
+)
 
 ROOT = Path(__file__).parents[2]
 HUNG, HEALTHY = recorded("hung"), recorded("healthy")
@@ -36,36 +44,6 @@ def diff(a: Snapshot, b: Snapshot) -> DiffDocument:
 
 def told(document: DiffDocument) -> list[tuple[str, str, tuple[int, ...]]]:
     return [(one.kind, one.name, one.ranks) for one in document.differences]
-
-
-def with_env(
-    snapshot: Snapshot, name: str, value: str | None, *, rank: int | None = None
-) -> Snapshot:
-    """Return the snapshot with a variable set, or without it, on one rank or on all."""
-
-    def of(worker: Worker) -> Worker:
-        env = {known: held for known, held in worker.env.items() if known != name}
-        env |= {} if value is None else {name: EnvVar(value=value, source="runtime_env")}
-        return msgspec.structs.replace(worker, env=env)
-
-    return _with_workers(snapshot, of, rank)
-
-
-def with_setting(snapshot: Snapshot, key: str, value: str) -> Snapshot:
-    def of(worker: Worker) -> Worker:
-        assert worker.deepspeed is not None
-        config = {**worker.deepspeed.config, key: value}
-        engine = msgspec.structs.replace(worker.deepspeed, config=config)
-        return msgspec.structs.replace(worker, deepspeed=engine)
-
-    return _with_workers(snapshot, of, None)
-
-
-def _with_workers(snapshot: Snapshot, of: Any, rank: int | None) -> Snapshot:
-    workers = tuple(
-        of(worker) if rank in (None, worker.rank) else worker for worker in snapshot.workers
-    )
-    return msgspec.structs.replace(snapshot, workers=workers)
 
 
 # Nothing
@@ -182,6 +160,25 @@ def test_what_follows_from_the_number_of_ranks_says_nothing_more() -> None:
     document = diff(many_ranks(HEALTHY, 8), with_env(many_ranks(HEALTHY, 16), "WORLD_SIZE", "16"))
     assert told(document) == [("world", "size", ()), ("node", "placement", ())]
     assert ("WORLD_SIZE", "world_size") in {(one.name, one.because) for one in document.expected}
+
+
+def test_a_rank_that_is_missing() -> None:
+    gone = msgspec.structs.replace(HUNG, workers=HUNG.workers[:2])
+    document = diff(HUNG, gone)
+    assert told(document) == [("world", "missing", ()), ("node", "placement", ())]
+    assert "missing  none → rank 2" in diff_text(document)
+
+
+def test_workers_of_unknown_rank_are_named() -> None:
+    document = diff(HUNG, changed(HUNG, 0.0, rank=2, env={}))
+    assert document.compared.ranks == 3
+    unknown = tuple(msgspec.structs.replace(worker, rank=None) for worker in HUNG.workers)
+    document = diff(HUNG, msgspec.structs.replace(HUNG, workers=unknown))
+    assert document.compared.ranks == 0
+    assert ("B: 3 workers", "their ranks are not known") in [
+        (missed.what, missed.why) for missed in document.not_compared
+    ]
+    assert "the sides have no rank in common" in diff_text(document)
 
 
 def test_gpus_of_another_kind() -> None:
@@ -373,3 +370,24 @@ def test_the_document_fits_its_schema() -> None:
     other = with_env(many_ranks(HEALTHY, 4), "FLAVOR", "b")
     document = compare(side(HUNG), side(other, is_public=True))
     Draft202012Validator(schema).validate(json.loads(msgspec.json.encode(document)))
+
+
+def renamed(snapshot: Snapshot, name: str) -> Snapshot:
+    """Return the snapshot with another pseudonym of load_batch."""
+
+    def of(frame: Frame) -> Frame:
+        return msgspec.structs.replace(frame, name=name) if frame.name == "load_batch" else frame
+
+    groups = tuple(
+        msgspec.structs.replace(group, frames=tuple(map(of, group.frames)))
+        for group in snapshot.stacks.groups
+    )
+    stacks = msgspec.structs.replace(snapshot.stacks, groups=groups)
+    return msgspec.structs.replace(snapshot, stacks=stacks)
+
+
+def test_pseudonyms_of_two_files_are_no_difference_in_stacks() -> None:
+    mine, theirs = renamed(HUNG, "function-1"), renamed(HUNG, "function-2")
+    apart = compare(side(mine, pseudonyms="a"), side(theirs, pseudonyms="b"))
+    assert apart.differences == ()
+    assert told(diff(mine, theirs)) == [("frame", "first", (1,))]

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from dsray_inspect.agent.cli import group
 from dsray_inspect.agent.diff.compare import compare
 from dsray_inspect.agent.diff.side import Side
 from dsray_inspect.agent.errors import ExitCode, UsageError
@@ -21,7 +20,7 @@ from dsray_inspect.agent.sample_chain import SampleChain
 from dsray_inspect.agent.sampling.observation import Observation
 from dsray_inspect.agent.sampling.process_probe import Environ
 from dsray_inspect.agent.sampling.rank_report import RankReport
-from tests.unit.incidents import TOOL, hung, two_samples, write
+from tests.unit.incidents import TOOL, hung, run, two_samples, write
 
 
 @pytest.fixture
@@ -29,11 +28,6 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "hang.dsray"
     write(path, (hung(100.0), hung(101.0), hung(103.0)))
     return path
-
-
-def run(*args: str) -> ExitCode:
-    code: ExitCode = group.main(args, standalone_mode=False)
-    return code
 
 
 def side(path: Path, moment: str | None = None, publisher: Publisher | None = None) -> Side:

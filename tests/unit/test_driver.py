@@ -14,7 +14,7 @@ from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
 from dsray_inspect.agent.sampling.rank_report import ControllerReport
 from dsray_inspect.agent.verdict import judge
-from tests.unit.test_verdict import SITE, actor, job, node
+from tests.unit.samples import SITE, actor, job, node
 
 PID = 10
 APART_S = 1.0
@@ -42,7 +42,7 @@ def driver(
     }
 
 
-def look(
+def sample_at(
     process: dict[str, Any],
     at: float,
     earlier: AnalysisInput | None = None,
@@ -70,8 +70,8 @@ def judged(
     run: RunHandle | None = None,
     run_state: str | None = None,
 ) -> Snapshot:
-    earlier = look(before, 100.0, run=run, run_state=run_state)
-    return judge(look(now, 100.0 + APART_S, earlier, run, run_state))
+    earlier = sample_at(before, 100.0, run=run, run_state=run_state)
+    return judge(sample_at(now, 100.0 + APART_S, earlier, run, run_state))
 
 
 def run_of(state: str) -> RunHandle:
@@ -115,8 +115,8 @@ def test_a_driver_in_fit_waits_for_its_controller() -> None:
 
 @pytest.mark.parametrize(("idle_s", "cause"), [(9.0, None), (60.0, "driver_blocked")])
 def test_a_driver_in_ray_get_is_given_time(idle_s: float, cause: str | None) -> None:
-    one = driver(MAIN, DOWNLOAD, GET, idle_s=idle_s)
-    assert judged(one, one).verdict.cause == cause
+    sample = driver(MAIN, DOWNLOAD, GET, idle_s=idle_s)
+    assert judged(sample, sample).verdict.cause == cause
 
 
 def test_a_driver_that_hangs_after_fit_is_found_although_its_run_has_finished() -> None:

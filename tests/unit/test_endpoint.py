@@ -27,28 +27,28 @@ LOOPBACK = bind.BindAddress(host="127.0.0.1", port=0)
 
 @pytest.fixture
 def board() -> LatestSample:
-    one = LatestSample()
-    one.put(snapshots.recorded("hung"))
-    return one
+    latest = LatestSample()
+    latest.put(snapshots.recorded("hung"))
+    return latest
 
 
 @pytest.fixture
 def endpoint(board: LatestSample) -> Iterator[Endpoint]:
     own = registry(Collector(board))
-    with Endpoint(LOOPBACK, own, token=None, towards="127.0.0.1:6379") as one:
-        yield one
+    with Endpoint(LOOPBACK, own, token=None, towards="127.0.0.1:6379") as endpoint:
+        yield endpoint
 
 
 @pytest.fixture
 def guarded(board: LatestSample) -> Iterator[Endpoint]:
     own = registry(Collector(board))
-    with Endpoint(LOOPBACK, own, token=TOKEN, towards="127.0.0.1:6379") as one:
-        yield one
+    with Endpoint(LOOPBACK, own, token=TOKEN, towards="127.0.0.1:6379") as endpoint:
+        yield endpoint
 
 
-def get(one: Endpoint, path: str, **headers: str) -> tuple[int, bytes, dict[str, str]]:
+def get(endpoint: Endpoint, path: str, **headers: str) -> tuple[int, bytes, dict[str, str]]:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    request = urllib.request.Request(f"http://{one.target}{path}", headers=named)
+    request = urllib.request.Request(f"http://{endpoint.target}{path}", headers=named)
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status, answer.read(), dict(answer.headers)
@@ -91,7 +91,7 @@ def test_other_paths_and_methods(endpoint: Endpoint) -> None:
     refused.value.close()
 
 
-def test_health_tells_when_no_look_is_taken(endpoint: Endpoint) -> None:
+def test_health_tells_when_no_sample_is_taken(endpoint: Endpoint) -> None:
     assert get(endpoint, "/healthz")[:2] == (200, b"ok\n")
     now = [0.0]
     endpoint.heartbeat = Heartbeat(monotonic=lambda: now[0])
@@ -121,7 +121,7 @@ def test_a_client_that_says_nothing_keeps_nobody_out(endpoint: Endpoint) -> None
         assert get(endpoint, "/healthz")[0] == 200
 
 
-def test_scrapes_may_come_while_looks_are_put_up(board: LatestSample, endpoint: Endpoint) -> None:
+def test_scrapes_may_come_while_samples_are_put_up(board: LatestSample, endpoint: Endpoint) -> None:
     stop = threading.Event()
     first = snapshots.recorded("hung")
 
@@ -218,7 +218,7 @@ def test_the_file_for_service_discovery_comes_and_goes(tmp_path: Path) -> None:
     with discovery.published_file(str(path), "127.0.0.1:9464"):
         assert json.loads(path.read_text()) == [{"targets": ["127.0.0.1:9464"], "labels": {}}]
         assert stat.S_IMODE(path.stat().st_mode) == 0o644
-        assert [one.name for one in tmp_path.iterdir()] == ["targets.json"]
+        assert [file.name for file in tmp_path.iterdir()] == ["targets.json"]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -73,7 +73,9 @@ def test_the_live_environment_of_another_process(python: str) -> None:
 @interpreters
 def test_no_secret_of_a_variable_is_in_a_log_tail(python: str, tmp_path: Path) -> None:
     secrets = [*AT_EXEC.values(), "plain late word"]
-    (tmp_path / "worker-w1-01-7.err").write_text("".join(f"it is {one} here\n" for one in secrets))
+    (tmp_path / "worker-w1-01-7.err").write_text(
+        "".join(f"it is {secret} here\n" for secret in secrets)
+    )
 
     with running(python, "-c", CHANGES, **AT_EXEC) as pid:
         found = tail_of(str(tmp_path), "w1", pid=pid, lines=9)

@@ -24,7 +24,7 @@ from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.history import History
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.sampling.observation import SampleRequest
-from tests.unit.test_verdict import job
+from tests.unit.samples import job
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "snapshots"
 ASK = SampleRequest(max_pause_ms=100)
@@ -32,10 +32,10 @@ GONE = ClusterUnreachable("Nothing answers at 127.0.0.1:1.", help_text="ray star
 
 
 class Script:
-    """A session whose looks are given: a snapshot to return, or an error to raise."""
+    """A session whose samples are given: a snapshot to return, or an error to raise."""
 
-    def __init__(self, *looks: Snapshot | Exception) -> None:
-        self._looks = list(looks)
+    def __init__(self, *answers: Snapshot | Exception) -> None:
+        self._answers = list(answers)
         self.asked: list[Candidate] = []
         self.refreshes = 0
 
@@ -46,12 +46,12 @@ class Script:
     def snapshot(self, candidate: Candidate, ask: SampleRequest) -> Snapshot:
         assert ask is ASK
         self.asked.append(candidate)
-        look = self._looks.pop(0)
+        answer = self._answers.pop(0)
 
-        if isinstance(look, Exception):
-            raise look
+        if isinstance(answer, Exception):
+            raise answer
 
-        return look
+        return answer
 
 
 @pytest.fixture
@@ -75,22 +75,22 @@ def kinds(events: Iterator[Event]) -> list[type[Event]]:
     return [type(event) for event in events]
 
 
-def test_it_looks_until_the_job_has_ended(hung: Snapshot) -> None:
+def test_it_samples_until_the_job_has_ended(hung: Snapshot) -> None:
     feed = feed_of(Script(hung, hung, ended(hung)))
     events = list(feed)
     assert kinds(iter(events)) == [SampleTaken, SampleTaken, SampleTaken, Ended]
     assert isinstance(events[-1], Ended)
     assert events[-1].snapshot.job.state == "SUCCEEDED"
-    assert [one.job.state for one in feed.window] == ["RUNNING", "RUNNING", "SUCCEEDED"]
+    assert [snapshot.job.state for snapshot in feed.window] == ["RUNNING", "RUNNING", "SUCCEEDED"]
 
 
-def test_each_look_is_at_the_run_as_it_is_then(hung: Snapshot) -> None:
+def test_each_sample_is_of_the_run_as_it_is_then(hung: Snapshot) -> None:
     session = Script(hung, hung, ended(hung))
     list(feed_of(session))
     assert [candidate.attempt for candidate in session.asked] == ["1", "2", "3"]
 
 
-def test_an_error_is_an_event_and_the_next_look_is_taken(hung: Snapshot) -> None:
+def test_an_error_is_an_event_and_the_next_sample_is_taken(hung: Snapshot) -> None:
     events = list(feed_of(Script(hung, GONE, ValueError("odd\nmore"), hung, ended(hung))))
     assert kinds(iter(events)) == [
         SampleTaken,
@@ -108,10 +108,10 @@ def test_an_error_is_an_event_and_the_next_look_is_taken(hung: Snapshot) -> None
 
 
 def test_the_window_is_bounded(hung: Snapshot) -> None:
-    looks = [msgspec.structs.replace(hung, taken_at=float(n)) for n in range(6)]
-    feed = feed_of(Script(*looks, ended(hung)), keep=3)
+    snapshots = [msgspec.structs.replace(hung, taken_at=float(n)) for n in range(6)]
+    feed = feed_of(Script(*snapshots, ended(hung)), keep=3)
     list(feed)
-    assert [one.taken_at for one in feed.window] == [4.0, 5.0, hung.taken_at]
+    assert [snapshot.taken_at for snapshot in feed.window] == [4.0, 5.0, hung.taken_at]
 
 
 def test_what_did_not_change_is_kept_once(hung: Snapshot) -> None:
@@ -158,7 +158,7 @@ def test_it_asks_less_and_less_often_while_nothing_answers() -> None:
     assert rests == [0.5, 1.0, 2.0, 4.0, MAX_REST_S, MAX_REST_S]
 
 
-def test_the_past_is_told_once_after_the_first_look(hung: Snapshot) -> None:
+def test_the_past_is_told_once_after_the_first_sample(hung: Snapshot) -> None:
     told = History(steps=3)
     events = list(feed_of(Script(GONE, hung, hung, ended(hung)), past=lambda *_: told))
     assert kinds(iter(events)) == [

@@ -130,7 +130,7 @@ def test_the_document_of_stacks_has_each_rank_that_was_not_read() -> None:
     snapshot = msgspec.structs.replace(HUNG, workers=(HUNG.workers[0], unread))
     document = json.loads(renderer_of(StacksView, "json")(StacksView(snapshot=snapshot), PLAIN))
     assert document["schema_version"] == 1
-    assert [(one["rank"], one["why"]) for one in document["unseen"]] == [(1, "no ptrace right")]
+    assert [(rank["rank"], rank["why"]) for rank in document["unseen"]] == [(1, "no ptrace right")]
     assert len(document["groups"]) == len(HUNG.stacks.groups)
 
 

@@ -50,7 +50,7 @@ def test_who_is_late_is_seen_and_counted() -> None:
     assert second.cells.count("r") == pytest.approx(0.1 * CELLS, abs=12)
     assert first.late_s == 0.0
     assert second.late_s == pytest.approx(0.6)
-    assert [history.is_late(one) for one in history.ranks] == [False, True]
+    assert [history.is_late(rank) for rank in history.ranks] == [False, True]
     assert history.step_ended_ns == of_steps(10)[-1].end_ns
 
 

@@ -20,7 +20,7 @@ from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
 from dsray_inspect.agent.sampling.rank_report import ControllerReport
 from dsray_inspect.agent.verdict import judge
-from tests.unit.test_verdict import actor, job
+from tests.unit.samples import actor, job
 
 OTHER = "05000000"
 
@@ -57,16 +57,16 @@ def test_counts_groups_lone_actors_and_tasks_and_nothing_twice() -> None:
     )
     of_actor = msgspec.structs.replace(task, task_id="u", actor_id="a7")
     found = holders(jobs, groups, actors, [task, of_actor])
-    assert [(one.kind, one.id, one.members, one.resources) for one in found] == [
+    assert [(holder.kind, holder.id, holder.members, holder.resources) for holder in found] == [
         ("placement group", "p1", "1 × RayTrainWorker", {"CPU": 3.0}),
         ("actor", "a7", "Sweep", {"CPU": 2.0}),
         ("task", "t", "MapBatches(f)", {"CPU": 1.0}),
     ]
-    assert {(one.job, one.job_is_dead) for one in found} == {("nightly", True)}
+    assert {(holder.job, holder.job_is_dead) for holder in found} == {("nightly", True)}
 
 
 def held(**more: Any) -> Holder:
-    one = Holder(
+    holder = Holder(
         kind="actor",
         id="a7",
         name="nightly-sweep",
@@ -78,7 +78,7 @@ def held(**more: Any) -> Holder:
         node_ids=("n1",),
         resources={"CPU": 6.0, "GPU": 1.0},
     )
-    return msgspec.structs.replace(one, **more)
+    return msgspec.structs.replace(holder, **more)
 
 
 def waiting(*found: Holder) -> Snapshot:

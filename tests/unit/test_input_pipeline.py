@@ -11,8 +11,18 @@ from dsray_inspect.agent.assemble.snapshot import assemble
 from dsray_inspect.agent.handles import Holder, TaskHandle
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.verdict import judge
-from tests.unit.test_histories import STILL, stands, twice, waits, window
-from tests.unit.test_verdict import RUNNER, SITE, TEACH, actor, look
+from tests.unit.samples import (
+    RUNNER,
+    SITE,
+    STILL,
+    TEACH,
+    actor,
+    sample_of,
+    stands,
+    twice,
+    waits,
+    window,
+)
 
 DATA = "ray/data/_internal"
 ITERATE = ("__next__", "__next__", f"{SITE}/{DATA}/block_batching/iter_batches.py", 300)
@@ -39,7 +49,9 @@ def process(pid: int, *frames: tuple[str, str, int], **counters: Any) -> dict[in
 
 
 def seen(*processes: dict[int, Any]) -> dict[str, Any]:
-    return {"n1": {"processes": {pid: one for told in processes for pid, one in told.items()}}}
+    return {
+        "n1": {"processes": {pid: answer for told in processes for pid, answer in told.items()}}
+    }
 
 
 def task(age_s: float = 50.0) -> TaskHandle:
@@ -59,8 +71,10 @@ def starved(**more: Any) -> Snapshot:
 
 
 def test_a_shard_that_one_rank_asks_for_waits_for_the_others() -> None:
-    looks = seen(process(106, BARRIER))
-    snapshot = twice(stands(0, IN_RAY_DATA), waits(1), waits(2), looks=looks, helpers=[COORDINATOR])
+    answers = seen(process(106, BARRIER))
+    snapshot = twice(
+        stands(0, IN_RAY_DATA), waits(1), waits(2), node_answers=answers, helpers=[COORDINATOR]
+    )
     assert (snapshot.verdict.cause, snapshot.verdict.ranks) == ("data_stall", (0,))
     assert snapshot.findings[0].evidence[0] == (
         "its dataset shard waits for ranks 1-2, which have not asked for theirs "
@@ -75,14 +89,14 @@ def test_a_shard_that_rank_0_has_not_asked_for_waits_for_it() -> None:
 
 
 def test_a_shard_that_all_ranks_have_asked_for_waits_for_none_of_them() -> None:
-    snapshot = starved(looks=seen(process(106, BARRIER)), helpers=[COORDINATOR])
+    snapshot = starved(node_answers=seen(process(106, BARRIER)), helpers=[COORDINATOR])
     assert not any(
         "dataset shard" in line for found in snapshot.findings for line in found.evidence
     )
 
 
 def test_a_map_task_that_does_not_return_is_named_with_its_line() -> None:
-    snapshot = starved(tasks=[task()], looks=seen(process(77, MAP_TASK, SCRUB)))
+    snapshot = starved(tasks=[task()], node_answers=seen(process(77, MAP_TASK, SCRUB)))
     assert (snapshot.verdict.state, snapshot.verdict.cause) == ("hung", "data_stall")
     assert snapshot.verdict.ranks == ()
     assert snapshot.verdict.summary == (
@@ -94,9 +108,9 @@ def test_a_map_task_that_does_not_return_is_named_with_its_line() -> None:
 
 
 def test_a_rank_that_others_wait_for_is_not_blamed_for_a_task_that_hangs() -> None:
-    looks = seen(process(77, MAP_TASK, SCRUB))
+    answers = seen(process(77, MAP_TASK, SCRUB))
     rank = stands(1, IN_RAY_DATA, idle_s=12.0)
-    snapshot = twice(waits(0), rank, waits(2), tasks=[task()], looks=looks)
+    snapshot = twice(waits(0), rank, waits(2), tasks=[task()], node_answers=answers)
     assert snapshot.verdict.ranks == ()
     assert "scrub (train.py:106)" in snapshot.verdict.summary
 
@@ -105,7 +119,9 @@ def test_a_rank_that_others_wait_for_is_not_blamed_for_a_task_that_hangs() -> No
 def test_a_map_task_that_computes_is_given_time_and_slow_at_most(idle_s: float, state: str) -> None:
     ranks = tuple(stands(number, IN_RAY_DATA, idle_s=idle_s) for number in range(3))
     first, second = (
-        look(*ranks, tasks=[task()], looks=seen(process(77, MAP_TASK, SCRUB, cpu_s=cpu_s)))
+        sample_of(
+            *ranks, tasks=[task()], node_answers=seen(process(77, MAP_TASK, SCRUB, cpu_s=cpu_s))
+        )
         for cpu_s in (10.0, 10.9)
     )
     first.observation.taken_at, second.observation.taken_at = 100.0, 101.0
@@ -116,8 +132,8 @@ def test_a_map_task_that_computes_is_given_time_and_slow_at_most(idle_s: float, 
 @pytest.mark.parametrize(
     "more",
     [
-        {"tasks": [task(5.0)], "looks": seen(process(77, MAP_TASK, SCRUB))},
-        {"tasks": [task()], "looks": seen(process(77, SCRUB))},
+        {"tasks": [task(5.0)], "node_answers": seen(process(77, MAP_TASK, SCRUB))},
+        {"tasks": [task()], "node_answers": seen(process(77, SCRUB))},
         {"tasks": [task()]},
         {"tasks": None},
     ],
@@ -162,7 +178,7 @@ def test_actors_that_only_start_are_no_shortage() -> None:
 
 
 def test_a_rank_that_moves_is_not_starved() -> None:
-    looks = seen(process(77, MAP_TASK, SCRUB))
+    answers = seen(process(77, MAP_TASK, SCRUB))
     before = tuple(stands(number, IN_RAY_DATA, idle_s=12.0) for number in range(3))
     now = tuple(stands(number, IN_RAY_DATA, idle_s=12.0, ran_s=5.9) for number in range(3))
-    assert window(before, now, tasks=[task()], looks=looks).findings == ()
+    assert window(before, now, tasks=[task()], node_answers=answers).findings == ()

@@ -29,8 +29,8 @@ PROBE = ProcessProbe(state="alive", rss_bytes=7)
 COUNTERS: dict[str, Any] = {"cpu_s": 1.0, "moved_bytes": 5}
 CHILD = {"pid": 9, "name": "unzip", "state": "R", "cpu_s": 0.5}
 LOCK = {"kind": "flock", "path": "/a", "holder": 4, "holder_name": "b"}
-TRAINING = {"name": "train", "tid": 7, "frames": "", "idle_s": 0.5, "ran_s": 1.25}
-LOADER = {"name": "loader", "tid": 8, "frames": "", "idle_s": None, "ran_s": 0.0}
+TRAINING = {"name": "train", "tid": 7, "frames": "", "idle_s": 1.5, "ran_s": 1.25}
+LOADER = {"name": "loader", "tid": 8, "frames": "", "idle_s": 60.0, "ran_s": 0.0}
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_report_holds_while_no_thread_has_run(clock: Clock) -> None:
     assert holding is not None
     again, probe = holding.report, holding.probe
     assert probe is PROBE
-    assert [thread.idle_s for thread in again.threads] == [3.5, None]
+    assert [thread.idle_s for thread in again.threads] == [4.5, 63.0]
     assert again.newest_age_s == 5.5
     assert isinstance(again.collectives, tuple)
     assert [entry.age_s for entry in again.collectives] == [5.5]
@@ -89,9 +89,10 @@ def test_a_thread_that_has_run_or_ended_makes_it_void(times_s: list[float | None
         {"threads": []},
         {"threads": [{**TRAINING, "tid": None}]},
         {"threads": [{**TRAINING, "ran_s": None}]},
+        {"threads": [{**TRAINING, "idle_s": None}]},
+        {"threads": [{**TRAINING, "idle_s": 0.9}]},
         {"failed": ["OSError: x"]},
         {"locks": [{"path": "/lock", "age_s": 1.0}]},
-        {"collectives": None},
         {"counters": {**COUNTERS, "children": [CHILD]}},
         {"counters": {**COUNTERS, "dials": ["10.0.0.1:1"]}},
         {"counters": {**COUNTERS, "file_locks": [LOCK]}},

@@ -23,7 +23,7 @@ LAUNCHERS: tuple[LauncherName, ...] = get_args(LauncherName)
 
 
 def fates(found: LaunchPlan) -> dict[str, str]:
-    return {one.name: one.fate for one in found.others}
+    return {variable.name: variable.fate for variable in found.others}
 
 
 # Plans

@@ -43,7 +43,7 @@ def closed(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def _closed_value(name: str, value: Any) -> Any:
     if name == "properties":
-        return {key: closed(one) for key, one in value.items()}
+        return {key: closed(item) for key, item in value.items()}
 
     return (
         closed(value)
@@ -78,7 +78,7 @@ def test_a_train_job_asks_for_what_ray_reserved() -> None:
     # Two ranks on one node and one on the other: pods of one rank each.
     assert (trainer["numNodes"], trainer["numProcPerNode"]) == (3, 1)
     assert trainer["resourcesPerNode"]["requests"] == {"cpu": "100m", "nvidia.com/gpu": "1"}
-    env = {one["name"]: one for one in trainer["env"]}
+    env = {variable["name"]: variable for variable in trainer["env"]}
     assert env["NCCL_DEBUG"]["value"] == "WARN"
     assert env["HF_TOKEN"]["valueFrom"]["secretKeyRef"] == {"name": "SECRET", "key": "HF_TOKEN"}
     assert not [name for name in env if name.startswith("PET_")], "Trainer refuses these"

@@ -143,4 +143,4 @@ def test_the_wrappers_of_a_trace_are_not_shown() -> None:
     shown = label(
         (frame("teach", "/home/user/train.py"), frame("probed", ours), frame("step", engine))
     )
-    assert [one.name for one in shown] == ["teach", "step"]
+    assert [frame.name for frame in shown] == ["teach", "step"]

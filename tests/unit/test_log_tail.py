@@ -155,7 +155,7 @@ def test_which_files_are_whose(tmp_path: Path) -> None:
 
     request = {"workers": dict.fromkeys(("w1", "w2", "w3"), os.getpid()), "lines": 5}
     found = tails_of(str(tmp_path), request)
-    streams = {name: [one["stream"] for one in log["files"]] for name, log in found.items()}
+    streams = {name: [file["stream"] for file in log["files"]] for name, log in found.items()}
     assert streams == {"w1": ["stdout", "stderr", "train"], "w2": ["stdout"], "w3": []}
     assert [found["w1"]["why"], found["w2"]["why"]] == ["ok", "ok"]
     assert "rotated away" in found["w3"]["why"]
@@ -176,14 +176,14 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
 def test_as_text() -> None:
     out = LogFile(stream="stdout", path="/logs/a.out", age_s=3.2, lines=("a", ""), is_whole=False)
     err = LogFile(stream="stderr", path="/logs/a.err", age_s=90, lines=(), is_whole=True)
-    look = changed(recorded("hung"), 0, rank=1, log=Log(hostname="vm", files=(out, err)))
-    assert logs_text(look).splitlines() == [
+    snapshot = changed(recorded("hung"), 0, rank=1, log=Log(hostname="vm", files=(out, err)))
+    assert logs_text(snapshot).splitlines() == [
         "log of rank 1  on vm",
         "  stdout  the last 2 lines, written 3.2 s ago  /logs/a.out",
         "  │ a",
         "  │",
         "  stderr  nothing was written to it  /logs/a.err",
     ]
-    none = changed(look, 0, rank=1, log=Log(hostname="vm", files=(), why="its node is gone"))
+    none = changed(snapshot, 0, rank=1, log=Log(hostname="vm", files=(), why="its node is gone"))
     assert logs_text(none).splitlines()[1] == "  None could be read: its node is gone."
     assert logs_text(recorded("hung")) == ""

@@ -37,7 +37,7 @@ def test_rules(metric: Metric) -> None:
     assert metric.name.endswith("_info") == (metric.type == "info")
     stem = metric.name.removesuffix("_total")
     assert metric.unit == "" or stem.endswith(f"_{metric.unit}")
-    assert not any(stem.endswith(f"_{one}") for one in ("ms", "mb", "percent", "count"))
+    assert not any(stem.endswith(f"_{unit}") for unit in ("ms", "mb", "percent", "count"))
     assert set(metric.labels) & FORBIDDEN == set()
     assert metric.type == "info" or set(metric.labels) & ONLY_ON_INFO == set()
     assert len(set(metric.labels)) == len(metric.labels)

@@ -11,10 +11,11 @@ from dsray_inspect.agent.handles import NodeHandle
 from dsray_inspect.agent.launchers.base import CallFailed
 from dsray_inspect.agent.sampling.node_readers import ExternalReadBatch, NodeReaders
 from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
-from tests.unit.test_verdict import job
+from dsray_inspect.agent.unavailable import Unavailable
+from tests.unit.samples import job
 
 CUT_OFF, AWAY = "cut-off", "away"
-WHY = "no answer from 10.0.0.2:1 in 1 s"
+WHY = Unavailable(reason="timeout", detail="no answer from 10.0.0.2:1 in 1 s")
 
 
 class Host:
@@ -69,7 +70,7 @@ def test_a_node_that_cannot_be_reached_is_not_waited_for(
     batch.take_all()
     assert host.waited == [AWAY]
     agents = batch._observation.agents
-    assert (agents[CUT_OFF].state, agents[CUT_OFF].detail) == ("failed", WHY)
+    assert (agents[CUT_OFF].state, agents[CUT_OFF].detail) == ("failed", WHY.detail)
 
 
 def test_a_node_without_an_answer_is_asked_once_in_a_sample(

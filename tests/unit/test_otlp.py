@@ -15,16 +15,15 @@ from typing import Any
 
 import msgspec
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from dsray_inspect.agent.errors import UsageError
 from dsray_inspect.agent.timeline import Timeline
-from dsray_inspect.exporters import otlp, semconv, span_ids
-from dsray_inspect.exporters.otel_spans import OtelSpan, otel_spans
+from dsray_inspect.exporters import otlp, semconv
+from dsray_inspect.exporters.otel_spans import otel_spans
 from dsray_inspect.exporters.otlp import GivenIds, Otlp, is_wanted, send_once
 from tests.receiver import Receiver, attributes, receiving
 from tests.unit import timelines
+from tests.unit.span_exporters import Broken, Kept
 
 WHOLE = timelines.two_ranks()
 
@@ -38,9 +37,9 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
-    with receiving() as one:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", one.url)
-        yield one
+    with receiving() as running:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", running.url)
+        yield running
 
 
 def test_every_span_is_decoded_and_its_parent_is_there(receiver: Receiver) -> None:
@@ -72,97 +71,17 @@ def test_one_trace_a_step_and_one_of_the_start_that_all_link_to(receiver: Receiv
             (link,) = root.links
             assert (link.trace_id, link.span_id) == (start.trace_id, start.span_id)
     steps = [attributes(root.attributes) for root in roots if root.name == "train.step"]
-    assert sorted(one[semconv.STEP_GLOBAL] for one in steps) == [0, 1, 2]
-    assert {one[semconv.RUN_ID] for one in steps} == {timelines.RUN.id}
-    assert {one[semconv.RAY_SUBMISSION_ID] for one in steps} == {"train-1"}
-
-
-def by_id(spans: list[OtelSpan]) -> dict[int, OtelSpan]:
-    return {one.span_id: one for one in spans}
-
-
-def chain(one: OtelSpan, spans: dict[int, OtelSpan]) -> list[str]:
-    """Return the names from a span up to its root."""
-    names = [one.name]
-    while one.parent_id is not None:
-        one = spans[one.parent_id]
-        names.append(one.name)
-    return names
-
-
-def test_spans_hang_under_what_holds_them() -> None:
-    spans = by_id(list(otel_spans(WHOLE, whole=True)))
-    chains = {
-        tuple(chain(one, spans))
-        for one in spans.values()
-        if one.attributes.get(semconv.STEP_GLOBAL) == 0
-    }
-    assert ("data", "train.step", "train.step") in chains
-    assert ("grad_reduce", "backward", "train.step", "train.step") in chains
-    assert ("all_reduce", "grad_reduce", "backward", "train.step", "train.step") in chains
-    assert not any(names[:2] == ("all_reduce", "all_reduce") for names in chains)
-
-
-def test_a_span_lies_within_its_parent_and_knows_its_rank() -> None:
-    spans = by_id(list(otel_spans(WHOLE, whole=True)))
-    for one in spans.values():
-        if one.parent_id is not None:
-            parent = spans[one.parent_id]
-            assert parent.trace_id == one.trace_id
-            assert parent.start_ns <= one.start_ns
-            assert one.end_ns <= parent.end_ns
-            assert semconv.HOST_NAME in one.attributes
-    ranks = {one.attributes.get(semconv.RANK_WORLD) for one in spans.values()}
-    assert ranks == {None, 0, 1}
-
-
-def test_ids_are_computed_alike_everywhere() -> None:
-    code = (
-        "from dsray_inspect.exporters import span_ids\n"
-        "trace = span_ids.trace_id('run', 'attempt', 7)\n"
-        "print(trace, span_ids.span_id(trace, '3', 'forward', 0))"
-    )
-    done = [
-        subprocess.run(
-            [sys.executable, "-c", code],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**os.environ, "PYTHONHASHSEED": seed},
-        ).stdout
-        for seed in ("1", "2")
-    ]
-    trace = span_ids.trace_id("run", "attempt", 7)
-    assert done == [f"{trace} {span_ids.span_id(trace, '3', 'forward', 0)}\n"] * 2
-    others = {
-        trace,
-        span_ids.trace_id("run", "attempt", 8),
-        span_ids.trace_id("run", "other", 7),
-        span_ids.trace_id("runa", "ttempt", 7),
-    }
-    assert len(others) == 4
-
-
-def test_parts_of_a_step_from_two_nodes_meet_in_one_trace() -> None:
-    def only(process: int) -> Timeline:
-        spans = tuple(one for one in WHOLE.spans if one.process == process)
-        return msgspec.structs.replace(WHOLE, spans=spans)
-
-    together = {one.span_id: one.parent_id for one in otel_spans(WHOLE, whole=True)}
-    apart = {
-        one.span_id: one.parent_id
-        for process in range(len(WHOLE.processes))
-        for one in otel_spans(only(process), whole=True)
-    }
-    assert apart == together
+    assert sorted(step[semconv.STEP_GLOBAL] for step in steps) == [0, 1, 2]
+    assert {step[semconv.RUN_ID] for step in steps} == {timelines.RUN.id}
+    assert {step[semconv.RAY_SUBMISSION_ID] for step in steps} == {"train-1"}
 
 
 def test_what_is_not_over_waits_and_nothing_is_sent_twice() -> None:
     kept = Kept()
-    with Otlp(kept) as one:
-        first = one.send(WHOLE)
-        assert one.send(WHOLE) == 0
-        rest = one.send(WHOLE, whole=True)
+    with Otlp(kept) as sender:
+        first = sender.send(WHOLE)
+        assert sender.send(WHOLE) == 0
+        rest = sender.send(WHOLE, whole=True)
     assert first + rest == len(list(otel_spans(WHOLE, whole=True)))
     names = [span.name for span in kept.spans[first:]]
     assert sorted(names) == sorted(
@@ -172,18 +91,6 @@ def test_what_is_not_over_waits_and_nothing_is_sent_twice() -> None:
         span.attributes and span.attributes[semconv.SPAN_OPEN] is True
         for span in kept.spans[first:]
     )
-
-
-def test_steps_that_a_rank_is_still_behind_wait() -> None:
-    behind = tuple(
-        one for one in WHOLE.spans if not (one.process == timelines.RANK_1 and (one.step or 0) > 0)
-    )
-    steps = {
-        one.attributes[semconv.STEP_GLOBAL]
-        for one in otel_spans(msgspec.structs.replace(WHOLE, spans=behind))
-        if one.name == "train.step"
-    }
-    assert steps == set()
 
 
 def inferred(from_step: int, steps: int) -> Timeline:
@@ -204,11 +111,11 @@ def inferred(from_step: int, steps: int) -> Timeline:
 
 def test_inferred_steps_are_known_again_when_they_are_counted_anew() -> None:
     kept = Kept()
-    with Otlp(kept) as one:
+    with Otlp(kept) as sender:
         each = 1 + 2 * 3  # the root, and per rank a step and its two collectives
-        assert one.send(inferred(0, 5)) == 4 * each  # the last may not be over
-        assert one.send(inferred(0, 5)) == 0
-        assert one.send(inferred(2, 5)) == 2 * each
+        assert sender.send(inferred(0, 5)) == 4 * each  # the last may not be over
+        assert sender.send(inferred(0, 5)) == 0
+        assert sender.send(inferred(2, 5)) == 2 * each
     roots = [span for span in kept.spans if span.parent is None]
     assert [root.attributes and root.attributes[semconv.STEP_INFERRED] for root in roots] == [
         True
@@ -216,36 +123,19 @@ def test_inferred_steps_are_known_again_when_they_are_counted_anew() -> None:
     assert not any(semconv.STEP_GLOBAL in (span.attributes or {}) for span in kept.spans)
 
 
-def test_what_is_open_lasts_until_the_look_ended() -> None:
-    until_ns = timelines.BEGIN_NS + 9_000 * timelines.MS
-    found = otel_spans(msgspec.structs.replace(WHOLE, until_ns=until_ns), whole=True)
-    assert {one.end_ns for one in found if one.is_open} == {until_ns}
-
-
 def test_an_exception_marks_its_span(receiver: Receiver) -> None:
     failed = timelines.span("backward", "phase", timelines.RANK_0, (1, 2), step=0)
     failed.attributes[semconv.ERROR_TYPE] = "exception"
     send_once(msgspec.structs.replace(WHOLE, spans=(failed,)), otlp.exporter())
-    (span,) = (one for one in receiver.spans if one.name == "backward")
+    (span,) = (span for span in receiver.spans if span.name == "backward")
     assert span.status.code == span.status.STATUS_CODE_ERROR
-
-
-def test_a_collective_of_no_known_step_is_a_trace_over_its_ranks() -> None:
-    spans = tuple(
-        msgspec.structs.replace(timelines.collective(process, 9, (1 + process, 5), 0), step=None)
-        for process in (timelines.RANK_0, timelines.RANK_1)
-    )
-    found = list(otel_spans(msgspec.structs.replace(WHOLE, spans=spans)))
-    assert len({one.trace_id for one in found}) == 1
-    assert [one.name for one in found] == ["all_reduce"] * 3
-    assert (found[0].parent_id, found[1].parent_id) == (None, found[0].span_id)
 
 
 def test_long_values_are_cut(receiver: Receiver) -> None:
     long = timelines.span("data", "phase", timelines.RANK_0, (1, 2), step=0)
     long.attributes["note"] = "x" * 100_000
     send_once(msgspec.structs.replace(WHOLE, spans=(long,)), otlp.exporter())
-    (span,) = (one for one in receiver.spans if one.name == "data")
+    (span,) = (span for span in receiver.spans if span.name == "data")
     assert len(attributes(span.attributes)["note"]) == otlp.MAX_VALUE_CHARS
 
 
@@ -271,7 +161,7 @@ def test_the_global_provider_is_left_alone_and_no_span_is_adopted() -> None:
         "from opentelemetry import trace\n"
         "from opentelemetry.sdk.trace import TracerProvider\n"
         "from tests.unit import timelines\n"
-        "from tests.unit.test_otlp import Kept\n"
+        "from tests.unit.span_exporters import Kept\n"
         "from dsray_inspect.exporters.otlp import Otlp\n"
         "theirs = TracerProvider(shutdown_on_exit=False)\n"
         "trace.set_tracer_provider(theirs)\n"
@@ -299,22 +189,6 @@ def test_secrets_of_our_own_environment_are_in_no_attribute(
     assert "planted" not in everything
 
 
-class Kept(SpanExporter):
-    """Keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.spans: list[ReadableSpan] = []
-
-    def export(self, spans: Any) -> SpanExportResult:
-        self.spans += spans
-        return SpanExportResult.SUCCESS
-
-
-class Broken(SpanExporter):
-    def export(self, spans: Any) -> SpanExportResult:
-        raise OSError("no such proxy")
-
-
 def timed(call: Any) -> float:
     started = time.monotonic()
     call()
@@ -328,33 +202,33 @@ def test_a_collector_that_is_down_blocks_nothing_and_is_counted(
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
-    one = Otlp()
-    count = one.send(WHOLE, whole=True)
-    assert timed(lambda: one.close(0.5)) < 5
-    assert one.queue.exported == 0
+    sender = Otlp()
+    count = sender.send(WHOLE, whole=True)
+    assert timed(lambda: sender.close(0.5)) < 5
+    assert sender.queue.exported == 0
     deadline = time.monotonic() + 30
-    while one.queue.dropped_export < count and time.monotonic() < deadline:
+    while sender.queue.dropped_export < count and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert one.queue.dropped_export == count
+    assert sender.queue.dropped_export == count
 
 
 def test_a_collector_that_never_answers_blocks_nothing(receiver: Receiver) -> None:
     receiver.gate.clear()
-    one = Otlp()
-    one.send(WHOLE, whole=True)
-    assert timed(lambda: one.close(0.3)) < 5
+    sender = Otlp()
+    sender.send(WHOLE, whole=True)
+    assert timed(lambda: sender.close(0.3)) < 5
     assert receiver.spans == []
 
 
 def test_a_full_queue_drops_and_counts(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     receiver.gate.clear()
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "10")
-    with Otlp() as one:
-        count = one.send(WHOLE, whole=True)
-        assert one.queue.dropped_queue > 0
+    with Otlp() as sender:
+        count = sender.send(WHOLE, whole=True)
+        assert sender.queue.dropped_queue > 0
         receiver.gate.set()
-        assert one.queue.force_flush(30_000)
-        assert one.queue.exported + one.queue.dropped_queue == count
+        assert sender.queue.force_flush(30_000)
+        assert sender.queue.exported + sender.queue.dropped_queue == count
 
 
 def test_a_refusal_is_counted(receiver: Receiver) -> None:
@@ -363,11 +237,13 @@ def test_a_refusal_is_counted(receiver: Receiver) -> None:
 
 
 def test_an_exporter_that_raises_ends_nothing() -> None:
-    with Otlp(Broken()) as one:
-        count = one.send(WHOLE, whole=True)
-        assert one.queue.force_flush(30_000)
-        assert one.queue.dropped_export == count
-        samples = {(metric.name, *labels): value for metric, labels, value in one.metric_samples()}
+    with Otlp(Broken()) as sender:
+        count = sender.send(WHOLE, whole=True)
+        assert sender.queue.force_flush(30_000)
+        assert sender.queue.dropped_export == count
+        samples = {
+            (metric.name, *labels): value for metric, labels, value in sender.metric_samples()
+        }
     assert samples["dsray_otlp_spans_dropped_total", "export"] == count
     assert samples["dsray_otlp_spans_exported_total",] == 0
 

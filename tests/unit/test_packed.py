@@ -41,7 +41,7 @@ def test_a_thread_tells_where_it_is() -> None:
     ready.wait()
 
     try:
-        (told,) = [one for one in all_threads() if one["name"] == "waits"]
+        (told,) = [thread for thread in all_threads() if thread["name"] == "waits"]
         names = [name for name, _, file, _ in unpacked(told["frames"]) if file == __file__]
         assert names == ["wait_here"]
     finally:

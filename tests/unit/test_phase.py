@@ -372,8 +372,8 @@ def test_any_threads_have_a_phase(threads: list[Thread]) -> None:
     assert phase_of(threads) in PHASES
     chosen = training_thread(threads)
     assert chosen is None or chosen in threads
-    for one in threads:
-        assert one.stack.phase in PHASES
-        found = one.stack.user_function
-        assert found is None or found.file in {frame.file for frame in one.frames}
-        assert one.stack.in_collective in (True, False)
+    for thread in threads:
+        assert thread.stack.phase in PHASES
+        found = thread.stack.user_function
+        assert found is None or found.file in {frame.file for frame in thread.frames}
+        assert thread.stack.in_collective in (True, False)

@@ -11,7 +11,7 @@ from dsray_inspect.agent.model import Group, Snapshot
 from dsray_inspect.agent.sampling.decode import rank_report
 from dsray_inspect.agent.sampling.rank_report import RankReport
 from dsray_inspect.agent.stacks.table import StackTable
-from tests.unit.test_verdict import entered, judged, rank
+from tests.unit.samples import entered, judged, rank
 
 REDUCE = (("all_reduce", "all_reduce", "/app/train.py", 30),)
 
@@ -42,19 +42,19 @@ def test_the_id_of_a_group_spells_its_ranks(
 ) -> None:
     report = decoded(members)
     assert report.groups == (Group(id=group_id, name="1", ranks=ranks),)
-    assert [one.group_id for one in report.collectives] == [group_id]  # type: ignore[union-attr]
+    assert [collective.group_id for collective in report.collectives] == [group_id]  # type: ignore[union-attr]
 
 
 def test_uneven_groups_with_the_same_ends_differ_in_their_ids() -> None:
-    (one,), (other,) = decoded([0, 2, 5, 7]).groups, decoded([0, 1, 6, 7]).groups
-    assert one.id != other.id
-    assert one.id.startswith("1:0-7~")
+    (own,), (theirs,) = decoded([0, 2, 5, 7]).groups, decoded([0, 1, 6, 7]).groups
+    assert own.id != theirs.id
+    assert own.id.startswith("1:0-7~")
 
 
 def test_a_group_of_unknown_ranks_has_no_id() -> None:
     report = decoded([])
     assert report.groups == ()
-    assert [one.group_id for one in report.collectives] == [None]  # type: ignore[union-attr]
+    assert [collective.group_id for collective in report.collectives] == [None]  # type: ignore[union-attr]
 
 
 def test_all_ranks_of_a_group_share_its_record() -> None:
@@ -66,7 +66,9 @@ def test_a_snapshot_has_each_group_once() -> None:
     snapshot = judged(waiting(0, [0, 1]), waiting(1, [0, 1]), waiting(2, [2, 3]))
     assert [(group.id, group.name) for group in snapshot.groups] == [("1:0-1", "1"), ("1:2-3", "1")]
     ids = {group.id for group in snapshot.groups}
-    assert {one.group_id for worker in snapshot.workers for one in worker.collectives} == ids
+    assert {
+        collective.group_id for worker in snapshot.workers for collective in worker.collectives
+    } == ids
 
 
 def run_of(size: int) -> Snapshot:

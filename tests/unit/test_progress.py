@@ -14,16 +14,21 @@ from dsray_inspect.agent.detectors.evidence.progress import (
 )
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.verdict import judge
-from tests.unit.test_histories import IN_GET, IN_REPORT, IN_SAVE, stands, waits, with_progress
-from tests.unit.test_verdict import (
+from tests.unit.samples import (
     IN_DATA,
+    IN_GET,
     IN_REDUCE,
+    IN_REPORT,
+    IN_SAVE,
     IN_USER,
     RUNNER,
     TEACH,
     entered,
-    look,
     rank,
+    sample_of,
+    stands,
+    waits,
+    with_progress,
 )
 
 APART_S = 1.0
@@ -43,7 +48,7 @@ def samples(
     last: AnalysisInput | None = None
 
     for number, ranks in enumerate(before_and_now):
-        observation = look(*ranks, **more).observation
+        observation = sample_of(*ranks, **more).observation
         observation.taken_at = 100.0 + number * apart_s
         last = assemble(observation, earlier=last)
 
@@ -116,9 +121,9 @@ def test_a_collective_that_all_are_in_and_that_does_not_end_is_not_healthy() -> 
 
 
 def test_another_group_that_advances_does_not_hide_one_that_waits_in_vain() -> None:
-    def of_group(one: dict[str, Any], group: str, members: list[int]) -> dict[str, Any]:
-        entries = [{**entry, "group": group} for entry in one["collectives"]]
-        return {**one, "collectives": entries, "group_ranks": {group: members}}
+    def of_group(answer: dict[str, Any], group: str, members: list[int]) -> dict[str, Any]:
+        entries = [{**entry, "group": group} for entry in answer["collectives"]]
+        return {**answer, "collectives": entries, "group_ranks": {group: members}}
 
     stuck = [
         (of_group(waits(number, 11), "8", [0, 1]), of_group(waits(number, 12), "8", [0, 1]))
@@ -174,7 +179,7 @@ def test_what_nothing_measures_is_unknown() -> None:
 
 def test_a_step_that_is_seen_to_end_is_progress() -> None:
     before = [with_progress(rank(number, IN_USER, 0.1)) for number in (0, 1)]
-    now = [{**with_progress(one, **RUNS), "step": 8} for one in before]
+    now = [{**with_progress(answer, **RUNS), "step": 8} for answer in before]
     assert judged(*zip(before, now, strict=True)).verdict.state == "healthy"
 
 
@@ -220,15 +225,15 @@ def test_a_session_reads_more_where_progress_is_open(
 
 def test_recorders_may_be_older_where_steps_are_seen_to_end() -> None:
     before = tuple(stands(number, IN_USER, 0.2) for number in range(2))
-    now = tuple({**one, "step": 8} for one in before)
+    now = tuple({**answer, "step": 8} for answer in before)
     last = samples(before, now)
     assert not needs_recorders(last, last.snapshot.taken_at + 3.0)
     assert needs_recorders(last, last.snapshot.taken_at + 6.0)
 
 
 def test_a_message_between_two_ranks_is_progress() -> None:
-    one = {**stands(0, IN_USER, 20), "newest_age_s": 0.3}
-    assert [found.pace for found in paces(samples((one,)))] == ["advances"]
+    answer = {**stands(0, IN_USER, 20), "newest_age_s": 0.3}
+    assert [found.pace for found in paces(samples((answer,)))] == ["advances"]
 
 
 def test_who_uploads_in_a_report_is_at_work() -> None:
@@ -239,9 +244,9 @@ def test_who_uploads_in_a_report_is_at_work() -> None:
 
 
 def test_a_restarted_rank_begins_anew() -> None:
-    first = look(stands(0, IN_USER, 0.2)).observation
+    first = sample_of(stands(0, IN_USER, 0.2)).observation
     first.taken_at = 100.0
-    again = look({**light(0)}, actors={0: {"pid": 999}}).observation
+    again = sample_of({**light(0)}, actors={0: {"pid": 999}}).observation
     again.taken_at = 101.0
     assert judge(assemble(again, earlier=assemble(first))).verdict.state == "unknown"
 

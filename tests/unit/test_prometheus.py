@@ -1,4 +1,4 @@
-"""What a scrape gives: series of the newest look, of the catalogue only, clean for promtool."""
+"""What a scrape gives: series of the newest sample, of the catalogue only, clean for promtool."""
 
 from __future__ import annotations
 
@@ -36,19 +36,21 @@ RUN = HUNG.run.id if HUNG.run and HUNG.run.id else ""
 
 
 def board(*seen: Snapshot) -> LatestSample:
-    one = LatestSample()
-    for look in seen:
-        one.put(look)
-    return one
+    latest = LatestSample()
+    for snapshot in seen:
+        latest.put(snapshot)
+    return latest
 
 
-def text(one: LatestSample) -> str:
-    return generate_latest(registry(Collector(one))).decode()
+def text(latest: LatestSample) -> str:
+    return generate_latest(registry(Collector(latest))).decode()
 
 
-def scraped(one: LatestSample) -> list[Sample]:
+def scraped(latest: LatestSample) -> list[Sample]:
     return [
-        sample for family in text_string_to_metric_families(text(one)) for sample in family.samples
+        sample
+        for family in text_string_to_metric_families(text(latest))
+        for sample in family.samples
     ]
 
 
@@ -92,7 +94,9 @@ def test_the_facts_of_a_hung_run() -> None:
     assert value(samples, "dsray_run_ranks") == 3
     assert value(samples, "dsray_looks_total") == 2
     (info,) = (
-        one for one in samples if one.name == "dsray_rank_info" and one.labels["rank"] == "1"
+        sample
+        for sample in samples
+        if sample.name == "dsray_rank_info" and sample.labels["rank"] == "1"
     )
     assert info.labels["pid"] == str(HUNG.workers[1].pid)
     assert info.labels["ray_actor_id"] == HUNG.workers[1].actor_id
@@ -114,16 +118,16 @@ def test_what_the_start_took_and_what_everything_costs() -> None:
         Cost(name="training", seconds=100.0, evidence="the controller's log"),
         Cost(name="report", seconds=None, evidence="nothing tells"),
     )
-    engines = [one.deepspeed for one in HUNG.workers]
+    engines = [worker.deepspeed for worker in HUNG.workers]
     assert engines[0] is not None
     init = (InitPhase(phase="config", seconds=0.5),)
-    look = snapshots.changed(
+    snapshot = snapshots.changed(
         msgspec.structs.replace(HUNG, startup=startup, costs=costs),
         0,
         rank=0,
         deepspeed=msgspec.structs.replace(engines[0], init=init),
     )
-    samples = scraped(board(look))
+    samples = scraped(board(snapshot))
     assert value(samples, "dsray_startup_seconds", part="imports") == 9
     assert value(samples, "dsray_run_cost_seconds", part="training") == 100
     assert not list(values(samples, "dsray_run_cost_seconds", part="report"))
@@ -133,10 +137,10 @@ def test_what_the_start_took_and_what_everything_costs() -> None:
 def test_series_of_processes_and_ranks_that_are_gone_go() -> None:
     again = snapshots.restarted(HUNG, 10)
     smaller = msgspec.structs.replace(again, workers=again.workers[:2])
-    one = board(HUNG)
-    before = scraped(one)
-    one.put(smaller)
-    after = scraped(one)
+    latest = board(HUNG)
+    before = scraped(latest)
+    latest.put(smaller)
+    after = scraped(latest)
     assert len(list(values(before, "dsray_rank_info"))) == 3
     pids = {sample.labels["pid"] for sample in after if sample.name == "dsray_rank_info"}
     assert pids == {str(worker.pid + 1000) for worker in HUNG.workers[:2]}
@@ -150,15 +154,17 @@ def test_the_next_run_begins_anew() -> None:
         snapshots.restarted(HUNG, 10), run=msgspec.structs.replace(HUNG.run, id="another")
     )
     samples = scraped(board(HUNG, snapshots.at_step(HUNG, 1, 30), other))
-    assert {one.labels["run_id"] for one in samples if "run_id" in one.labels} == {"another"}
+    assert {sample.labels["run_id"] for sample in samples if "run_id" in sample.labels} == {
+        "another"
+    }
     assert value(samples, "dsray_run_group_restarts_total") == 0
     assert value(samples, "dsray_train_steps_total", rank="0") == 0
 
 
 def test_without_a_run_only_our_own_state_is_told() -> None:
-    one = board(HUNG)
-    one.clear()
-    names = {sample.name for sample in scraped(one)}
+    latest = board(HUNG)
+    latest.clear()
+    names = {sample.name for sample in scraped(latest)}
     assert names == {
         "dsray_build_info",
         "dsray_looks_total",
@@ -169,10 +175,10 @@ def test_without_a_run_only_our_own_state_is_told() -> None:
     }
 
 
-def test_a_failed_look_leaves_what_was_seen_with_its_time() -> None:
-    one = board(HUNG)
-    one.note_failure()
-    samples = scraped(one)
+def test_a_failed_sample_leaves_what_was_seen_with_its_time() -> None:
+    latest = board(HUNG)
+    latest.note_failure()
+    samples = scraped(latest)
     assert value(samples, "dsray_look_failures_total") == 1
     assert value(samples, "dsray_look_timestamp_seconds") == HUNG.taken_at
     assert value(samples, "dsray_verdict", state="hung") == 1
@@ -194,9 +200,9 @@ def test_it_is_openmetrics_too() -> None:
 
 
 @pytest.mark.skipif(not shutil.which("promtool"), reason="needs promtool (Debian: prometheus)")
-@pytest.mark.parametrize("look", [HUNG, with_gpus(), snapshots.recorded("pending")])
-def test_promtool_finds_nothing_to_mend(look: Snapshot) -> None:
-    written = text(board(look, snapshots.changed(look, 1)))
+@pytest.mark.parametrize("snapshot", [HUNG, with_gpus(), snapshots.recorded("pending")])
+def test_promtool_finds_nothing_to_mend(snapshot: Snapshot) -> None:
+    written = text(board(snapshot, snapshots.changed(snapshot, 1)))
     done = subprocess.run(
         ["promtool", "check", "metrics"], input=written, capture_output=True, text=True, timeout=60
     )

@@ -153,7 +153,7 @@ def files(folder: Path, shape: str) -> Iterator[Path]:
             writer.add(HISTORY, publisher.history(History(note=planter.text())))
             writer.add(RECORDERS, publisher.recorders(planter.planted(RecordersPart)))
             writer.add(DOCTOR, publisher.diagnosis(_diagnosis(planter)))
-            said = (*publisher.replaced(), *(one.what for one in publisher.left_out()))
+            said = (*publisher.replaced(), *(left.what for left in publisher.left_out()))
             writer.add("said.json", msgspec.structs.replace(header, hint=said))
             writer.finish()
 

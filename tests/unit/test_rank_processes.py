@@ -16,7 +16,7 @@ import mmap, os, sys
 with open(sys.argv[1], "rb") as file:
     mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
 os.environ.update(pair.split("=") for pair in sys.argv[2].split())
-os.write(1, b"%d\\n" % os.getpid())
+os.write(1, f"{os.getpid()}\\n".encode())  # in one piece: other children write there, too
 sys.stdin.read()
 """
 PARENT = f"""

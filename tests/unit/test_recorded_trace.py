@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from dsray_inspect.agent.cli import group
 from dsray_inspect.agent.doctor.report import Diagnosis
 from dsray_inspect.agent.errors import ExitCode, PermissionMissing, UsageError
 from dsray_inspect.agent.incident.layout import DOCTOR, RECORDERS
@@ -22,7 +21,7 @@ from dsray_inspect.agent.timeline import Timeline
 from dsray_inspect.agent.tracing.build import timeline
 from dsray_inspect.agent.tracing.run import new_capture
 from dsray_inspect.agent.unavailable import Unavailable
-from tests.unit.incidents import capture_of, checked, two_samples, write
+from tests.unit.incidents import capture_of, checked, run, two_samples, write
 
 INTO_THE_PAST = "the last"
 
@@ -32,11 +31,6 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "hang.dsray"
     write(path, two_samples())
     return path
-
-
-def run(*args: str) -> ExitCode:
-    code: ExitCode = group.main(args, standalone_mode=False)
-    return code
 
 
 def changed(path: Path, part: str, change: Any) -> Path:

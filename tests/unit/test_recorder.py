@@ -79,7 +79,7 @@ class Job:
 
     def _with_logs(self) -> Snapshot:
         snapshot = self._chain.add(hung(self._clock[0]))
-        workers = tuple(msgspec.structs.replace(one, log=log()) for one in snapshot.workers)
+        workers = tuple(msgspec.structs.replace(worker, log=log()) for worker in snapshot.workers)
         return msgspec.structs.replace(snapshot, workers=workers)
 
     def past(self, *_: Any) -> TraceCapture:
@@ -150,7 +150,7 @@ def test_at_least_as_long_as_a_verdict_takes(record: Any) -> None:
 
 def test_verdicts_are_kept_as_they_changed(record: Any) -> None:
     document, _ = record()
-    causes = [one["verdict"]["cause"] for one in manifest_of(document)["verdicts"]]
+    causes = [change["verdict"]["cause"] for change in manifest_of(document)["verdicts"]]
     assert causes == ["straggler", "rank_blocked_in_user_code"]
     assert replay(Path(document.file)).last.verdict == document.verdict
 

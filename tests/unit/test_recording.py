@@ -54,7 +54,7 @@ def test_a_torn_line_is_left_out(hung: Snapshot) -> None:
 def test_what_did_not_change_is_kept_once(hung: Snapshot) -> None:
     line = line_of(SampleTaken(snapshot=hung))
     first, second = [
-        one.snapshot for one in events_of([line, line]) if isinstance(one, SampleTaken)
+        event.snapshot for event in events_of([line, line]) if isinstance(event, SampleTaken)
     ]
     assert first == second == hung
     assert first.workers[0].env is second.workers[0].env

@@ -10,7 +10,7 @@ from dsray_inspect.agent.handles import Candidate, ProcessHandle, RunHandle, Sub
 from dsray_inspect.agent.launchers.ray.adapters import present_group
 from dsray_inspect.agent.launchers.ray.resolve import choose, without_driver
 from dsray_inspect.agent.text.runs import choice_note
-from tests.unit.test_verdict import job
+from tests.unit.samples import job
 
 
 def row(
@@ -44,16 +44,16 @@ DEAD = [row("a0", "DEAD", group="a", started_at=10), row("a1", "DEAD", group="a"
 def test_a_group_that_starts_is_the_present_one(state: str) -> None:
     # Ray gives a start only to an actor that is alive.
     rows = [*DEAD, row("b0", state, group="b"), row("b1", state, group="b")]
-    assert [one.actor_id for one in present_group(rows)] == ["b0", "b1"]
+    assert [actor.actor_id for actor in present_group(rows)] == ["b0", "b1"]
 
 
 def test_a_member_that_died_stays_in_its_group() -> None:
     rows = [*DEAD, row("b0", "ALIVE", group="b", started_at=20), row("b1", "DEAD", group="b")]
-    assert [one.actor_id for one in present_group(rows)] == ["b1", "b0"]
+    assert [actor.actor_id for actor in present_group(rows)] == ["b1", "b0"]
 
 
 def test_a_group_of_the_dead_is_shown_when_nobody_follows() -> None:
-    assert [one.actor_id for one in present_group(DEAD)] == ["a0", "a1"]
+    assert [actor.actor_id for actor in present_group(DEAD)] == ["a0", "a1"]
 
 
 @pytest.mark.parametrize(("state", "alive"), [("PENDING_CREATION", True), ("DEAD", False)])

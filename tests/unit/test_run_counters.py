@@ -1,4 +1,4 @@
-"""What looks add up to."""
+"""What samples add up to."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ FIRST = snapshots.recorded("hung")  # ranks 0 and 2 wait in a collective, rank 1
 
 def tallied(*seen: object) -> RunCounters:
     tally = RunCounters()
-    for look in seen:
-        if look is None:
+    for snapshot in seen:
+        if snapshot is None:
             tally.skip()
         else:
-            assert isinstance(look, type(FIRST))
-            tally.add(look)
+            assert isinstance(snapshot, type(FIRST))
+            tally.add(snapshot)
     return tally
 
 
@@ -102,7 +102,7 @@ def buckets(tally: RunCounters) -> dict[float, int]:
     }
 
 
-def test_fast_steps_count_with_the_mean_between_two_looks() -> None:
+def test_fast_steps_count_with_the_mean_between_two_samples() -> None:
     # The first interval begins in the middle of a step, so it is left out.
     tally = tallied(*(snapshots.at_step(FIRST, n, 20 * n) for n in range(5)))
     assert buckets(tally) == {0.05: 60}

@@ -65,7 +65,7 @@ def run(name: str, number: int, *, dead: bool = False, job_dead: bool | None = N
 
 
 class Cluster:
-    """A cluster that changes at each look as it is told to."""
+    """A cluster that changes with each sample as it is told to."""
 
     def __init__(self, *states: list[Candidate]) -> None:
         self._states: Iterator[list[Candidate]] = iter(states)
@@ -78,13 +78,13 @@ class Cluster:
         return choose(self.now, name)
 
     def refreshed(self, candidate: Candidate) -> Candidate:
-        for one in self.now:
-            if candidate.actors and one.actors and one.actors.is_same(candidate.actors):
-                return one
-        return next((one for one in self.now if one.job.job_id == candidate.job.job_id), candidate)
+        for run in self.now:
+            if candidate.actors and run.actors and run.actors.is_same(candidate.actors):
+                return run
+        return next((run for run in self.now if run.job.job_id == candidate.job.job_id), candidate)
 
     def snapshot(self, candidate: Candidate, ask: SampleRequest) -> Snapshot:
-        look = snapshots.recorded("healthy")
+        snapshot = snapshots.recorded("healthy")
         over = candidate.actors is None or not candidate.actors.alive
         controller = (
             candidate.actors.controller.actor_id
@@ -93,8 +93,8 @@ class Cluster:
         )
         state = "FINISHED" if candidate.job.is_dead else "RUNNING"
         seen = msgspec.structs.replace(
-            look,
-            job=msgspec.structs.replace(look.job, job_id=candidate.job.job_id, state=state),
+            snapshot,
+            job=msgspec.structs.replace(snapshot.job, job_id=candidate.job.job_id, state=state),
             run=Run(
                 id=controller, name="night", attempt=None, state="FINISHED" if over else "RUNNING"
             )

@@ -142,7 +142,7 @@ def test_stacks_come_by_signal_while_the_gil_is_held(shipped: Path) -> None:
             assert answer is not None
             assert "json" in answer, answer
             threads = json.loads(answer["json"])
-            (main,) = [one for one in threads if one["thread_name"] == "MainThread"]
+            (main,) = [thread for thread in threads if thread["thread_name"] == "MainThread"]
             return "held_in_c" in [frame["name"] for frame in main["frames"]]
 
         wait_for("the process is in the regular expression", held)

@@ -15,8 +15,8 @@ from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
 from dsray_inspect.agent.sampling.sample_pass import HEDGE_S, LULL_S, SamplePass
 from dsray_inspect.agent.sampling.session_cache import SessionCache
 from dsray_inspect.agent.unavailable import Unavailable
+from tests.unit.samples import actor, job
 from tests.unit.test_node_readers import Host
-from tests.unit.test_verdict import actor, job
 
 RANKS = 40
 AWAY = "away"

@@ -116,7 +116,7 @@ def test_the_recordings_hold_what_they_are_there_for() -> None:
     states = {
         path.stem: msgspec.json.decode(path.read_bytes(), type=Snapshot) for path in SNAPSHOTS
     }
-    assert {name: one.verdict.state for name, one in states.items()} == {
+    assert {name: snapshot.verdict.state for name, snapshot in states.items()} == {
         "healthy": "healthy",
         "hung": "hung",
         "pending": "starting",

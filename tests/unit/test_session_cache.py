@@ -16,7 +16,7 @@ from dsray_inspect.agent.sampling.rank_report import RankReport
 from dsray_inspect.agent.sampling.session_cache import SessionCache
 from dsray_inspect.agent.stacks.table import StackTable
 from dsray_inspect.agent.unavailable import NOT_ASKED, Unavailable
-from tests.unit.test_verdict import job, node
+from tests.unit.samples import job, node
 
 ENGINE = {
     "version": "0.19",
@@ -79,8 +79,8 @@ def answer(*, idle_s: float | None = 0.0, **more: Any) -> dict[str, Any]:
     return {"threads": [thread], "deepspeed": NO_ENGINE, "step": None, **more}
 
 
-def completed(known: SessionCache, one: dict[str, Any]) -> RankReport:
-    report = rank_report(one, StackTable())
+def completed(known: SessionCache, answer: dict[str, Any]) -> RankReport:
+    report = rank_report(answer, StackTable())
     assert isinstance(report, RankReport)
     return known.completed("a", report)
 

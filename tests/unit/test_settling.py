@@ -18,17 +18,17 @@ replace = msgspec.structs.replace
 
 
 class Session:
-    """Gives one look after another, the last one again and again."""
+    """Gives one snapshot after another, the last one again and again."""
 
-    def __init__(self, *looks: Snapshot, takes_s: float = 0.0) -> None:
-        self._looks = list(looks)
+    def __init__(self, *snapshots: Snapshot, takes_s: float = 0.0) -> None:
+        self._snapshots = list(snapshots)
         self._takes_s = takes_s
         self.taken = 0
 
     def snapshot(self, _candidate: Any, _ask: Any) -> Snapshot:
         time.sleep(self._takes_s)
         self.taken += 1
-        return self._looks.pop(0) if len(self._looks) > 1 else self._looks[0]
+        return self._snapshots.pop(0) if len(self._snapshots) > 1 else self._snapshots[0]
 
     def refreshed(self, candidate: Any) -> Any:
         return candidate
@@ -176,7 +176,7 @@ def test_a_watch_looks_again_just_when_a_wait_tells_more(
     hung = recorded("hung")
     waiting = replace(hung.workers[0].collectives[0], age_s=age_s, finished=False)
     workers = tuple(
-        replace(one, collectives=(waiting,), longest_gap_s=0.03) for one in hung.workers
+        replace(worker, collectives=(waiting,), longest_gap_s=0.03) for worker in hung.workers
     )
-    look = replace(hung, workers=workers)
-    assert settling.rest_s(look, look.taken_at + since_s) == pytest.approx(rest_s)
+    snapshot = replace(hung, workers=workers)
+    assert settling.rest_s(snapshot, snapshot.taken_at + since_s) == pytest.approx(rest_s)

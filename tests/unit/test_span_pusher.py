@@ -14,7 +14,7 @@ from dsray_inspect.exporters import semconv
 from dsray_inspect.exporters.otlp import Otlp
 from dsray_inspect.exporters.span_pusher import EVERY_S, RETRY_S, SpanPusher
 from tests.unit import snapshots, timelines
-from tests.unit.test_otlp import Broken, Kept
+from tests.unit.span_exporters import Broken, Kept
 from tests.unit.test_run_watcher import run
 
 ASK = SampleRequest(max_pause_ms=100)
@@ -52,7 +52,7 @@ class Session:
         if self._error:
             raise self._error
 
-        steps = [one for one in timelines.two_ranks().spans if one.kind != "startup"]
+        steps = [span for span in timelines.two_ranks().spans if span.kind != "startup"]
         return msgspec.structs.replace(timelines.two_ranks(), spans=tuple(steps)), True
 
 

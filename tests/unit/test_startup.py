@@ -36,12 +36,12 @@ def submitted() -> Kept:
     return kept("submitted")
 
 
-def marks_of(one: Kept) -> Milestones:
-    return from_history(one.history, one.actors, one.groups)
+def marks_of(kept: Kept) -> Milestones:
+    return from_history(kept.history, kept.actors, kept.groups)
 
 
-def records_of(one: Kept) -> list[RankStart]:
-    found = [parse(text) for text in one.ranks.values()]
+def records_of(kept: Kept) -> list[RankStart]:
+    found = [parse(text) for text in kept.ranks.values()]
     return [start for start in found if start is not None]
 
 
@@ -68,7 +68,7 @@ def test_parts_follow_one_another_and_add_up(submitted: Kept) -> None:
         "ranks_and_env",
         "rendezvous",
     ]
-    assert all(one >= 0 for one in seconds(startup).values())
+    assert all(value >= 0 for value in seconds(startup).values())
 
 
 def test_moments_come_in_their_order(submitted: Kept) -> None:
@@ -86,7 +86,7 @@ def test_moments_come_in_their_order(submitted: Kept) -> None:
         marks.trained_ns,
     ]
     assert None not in order
-    assert order == sorted(order, key=lambda one: one or 0)
+    assert order == sorted(order, key=lambda at: at or 0)
 
 
 def test_a_submitted_job_has_deepspeed_and_its_first_step(submitted: Kept) -> None:
@@ -98,7 +98,7 @@ def test_a_submitted_job_has_deepspeed_and_its_first_step(submitted: Kept) -> No
     assert startup.notes == ()
     assert sum(seconds(startup).values()) == pytest.approx(startup.seconds, abs=1e-6)
     initialize = [span for rank in ranks for span in rank.spans if span.name == "initialize"]
-    longest = max((one.end_ns or 0) - one.start_ns for one in initialize) / S
+    longest = max((span.end_ns or 0) - span.start_ns for span in initialize) / S
     assert seconds(startup)["deepspeed_init"] == pytest.approx(longest, rel=0.05)
 
 
@@ -106,10 +106,10 @@ def test_the_controllers_log_tells_the_same(submitted: Kept) -> None:
     tables, logged = marks_of(submitted), from_log(submitted.log)
 
     for name in ("group_ready_ns", "created_ns", "join_ns", "joined_ns", "trained_ns"):
-        one, other = getattr(tables, name), getattr(logged, name)
-        assert one is not None, name
+        first, other = getattr(tables, name), getattr(logged, name)
+        assert first is not None, name
         assert other is not None, name
-        assert abs(one - other) < 0.5 * S, name
+        assert abs(first - other) < 0.5 * S, name
 
     assert not logged.restart
 
@@ -120,10 +120,10 @@ def test_records_tell_the_same(submitted: Kept) -> None:
     tables, recorded = marks_of(submitted), from_records(driver, controller, records_of(submitted))
 
     for name in ("fit_ns", "group_asked_ns", "joined_ns", "trained_ns"):
-        one, other = getattr(tables, name), getattr(recorded, name)
-        assert one is not None, name
+        first, other = getattr(tables, name), getattr(recorded, name)
+        assert first is not None, name
         assert other is not None, name
-        assert abs(one - other) < 0.5 * S, name
+        assert abs(first - other) < 0.5 * S, name
 
 
 def test_forgotten_task_events_are_made_up_for_by_the_log(submitted: Kept) -> None:
@@ -181,9 +181,9 @@ def test_an_op_is_named_with_its_build(submitted: Kept) -> None:
 
     built = [OpBuild(name="cpu_adam", seconds=31.0, in_this_process=True)]
     (cost,) = [
-        one
-        for one in costs_of(None, StartFacts(), [], built, trains_since_ns=None, now_ns=0)
-        if one.name == "op_compile"
+        cost
+        for cost in costs_of(None, StartFacts(), [], built, trains_since_ns=None, now_ns=0)
+        if cost.name == "op_compile"
     ]
     assert (cost.seconds, cost.detail) == (31.0, "cpu_adam 31.0")
 
@@ -193,18 +193,20 @@ def test_a_record_may_be_torn_and_of_another_version() -> None:
     text = f'{head}   \n{{"i":1,"n":"initialize","b":5,"d":0}}\n{{"i":1,"e":9}}\n{{"i":2,"n":"fi'
     start = parse(text)
     assert start is not None
-    assert [(one.name, one.start_ns, one.end_ns) for one in start.spans] == [("initialize", 5, 9)]
+    assert [(span.name, span.start_ns, span.end_ns) for span in start.spans] == [
+        ("initialize", 5, 9)
+    ]
     assert parse(text.replace('"v":1', '"v":2')) is None
     assert parse("") is None
     assert parse("garbage\n\x00") is None
 
 
-def snapshot_of(one: Kept) -> Snapshot:
+def snapshot_of(kept: Kept) -> Snapshot:
     """Return a recorded snapshot whose ranks are those of the recorded start."""
     healthy = msgspec.json.decode(
         (GOLDEN.parent / "snapshots" / "healthy.json").read_bytes(), type=Snapshot
     )
-    rows = one.actors.workers
+    rows = kept.actors.workers
     return msgspec.structs.replace(
         healthy,
         workers=tuple(
@@ -216,20 +218,25 @@ def snapshot_of(one: Kept) -> Snapshot:
     )
 
 
-def read_of(one: Kept, *, recorded: bool = True) -> Read:
-    ranks = {key: start for key, text in one.ranks.items() if (start := parse(text))}
-    facts = facts_of(one.history, one.actors)
-    return Read(facts=facts, marks=marks_of(one), ranks=ranks if recorded else {})
+def read_of(kept: Kept, *, recorded: bool = True) -> Read:
+    ranks = {key: start for key, text in kept.ranks.items() if (start := parse(text))}
+    facts = facts_of(kept.history, kept.actors)
+    return Read(facts=facts, marks=marks_of(kept), ranks=ranks if recorded else {})
 
 
 def test_the_start_becomes_spans_of_the_processes_it_is_in(submitted: Kept) -> None:
     timeline = start_timeline(snapshot_of(submitted), read_of(submitted))
-    assert [one.role for one in timeline.processes] == ["driver", "controller", "worker", "worker"]
-    assert {one.kind for one in timeline.spans} == {"startup"}
+    assert [process.role for process in timeline.processes] == [
+        "driver",
+        "controller",
+        "worker",
+        "worker",
+    ]
+    assert {span.kind for span in timeline.spans} == {"startup"}
 
     for process in (2, 3):
-        own = [one for one in timeline.spans if one.process == process]
-        by_name = {one.name: one for one in own}
+        own = [span for span in timeline.spans if span.process == process]
+        by_name = {span.name: span for span in own}
         made, began = by_name["actor_creation"], by_name["deepspeed_init"]
         assert made.end_ns is not None
         assert began.end_ns is not None
@@ -237,20 +244,20 @@ def test_the_start_becomes_spans_of_the_processes_it_is_in(submitted: Kept) -> N
         assert made.end_ns <= by_name["train_func"].start_ns <= began.start_ns
         assert by_name["train_func"].end_ns is None
         assert by_name["op_compile"].attributes == {"dsray.op.name": "deepspeed_shm_comm"}
-        inside = [one for one in own if one.name.startswith("deepspeed_init.")]
+        inside = [span for span in own if span.name.startswith("deepspeed_init.")]
         assert {"deepspeed_init.optimizer", "deepspeed_init.import_torch._dynamo"} <= {
-            one.name for one in inside
+            span.name for span in inside
         }
         assert all(
-            began.start_ns <= one.start_ns and (one.end_ns or 0) <= began.end_ns
-            for one in inside
-            if one.name != "deepspeed_init.import_deepspeed"
+            began.start_ns <= span.start_ns and (span.end_ns or 0) <= began.end_ns
+            for span in inside
+            if span.name != "deepspeed_init.import_deepspeed"
         )
 
 
 def test_without_records_the_spans_are_what_ray_keeps(submitted: Kept) -> None:
     timeline = start_timeline(snapshot_of(submitted), read_of(submitted, recorded=False))
-    names = {one.name for one in timeline.spans}
+    names = {span.name for span in timeline.spans}
     assert {"fit", "controller", "placement_group", "actor_creation", "process_spawn"} <= names
     assert {"imports", "ranks_and_env", "rendezvous", "train_func"} <= names
     assert not any("deepspeed" in name for name in names)
@@ -267,13 +274,13 @@ def test_a_timeline_takes_the_start_into_its_own_processes(submitted: Kept) -> N
     assert len(both.processes) == 4
     assert both.spans[-1] == step
     assert both.notes == ("one", *start.notes)
-    of_rank_1 = {one.name for one in start.spans if one.process == 3}
-    assert {one.name for one in both.spans if one.process == 0} == of_rank_1 | {"step"}
+    of_rank_1 = {span.name for span in start.spans if span.process == 3}
+    assert {span.name for span in both.spans if span.process == 0} == of_rank_1 | {"step"}
 
 
 def test_a_restarted_group_is_counted_from_its_own_begin(submitted: Kept) -> None:
     first = submitted.history.tasks
-    made = next(one for one in first if one.name == "RayTrainWorker.__init__")
+    made = next(span for span in first if span.name == "RayTrainWorker.__init__")
     earlier = msgspec.structs.replace(
         made,
         actor_id="of an attempt before",
@@ -289,9 +296,9 @@ def test_a_restarted_group_is_counted_from_its_own_begin(submitted: Kept) -> Non
     assert startup.began_at == pytest.approx((marks.group_asked_ns or 0) / S)
 
 
-def lines_of(one: Kept, *, recorded: bool) -> list[str]:
+def lines_of(kept: Kept, *, recorded: bool) -> list[str]:
     """Return what `attach` says of a start, after 12 min 34 s."""
-    told = with_start(snapshot_of(one), read_of(one, recorded=recorded))
+    told = with_start(snapshot_of(kept), read_of(kept, recorded=recorded))
     costs = tuple(
         msgspec.structs.replace(cost, seconds=754.0) if cost.name == "training" else cost
         for cost in told.costs

@@ -9,8 +9,8 @@ from dsray_inspect.agent.explain import explain
 from dsray_inspect.agent.handles import Submission
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.verdict import judge
-from tests.unit.test_histories import ended, policy
-from tests.unit.test_verdict import job, look
+from tests.unit.endings import ended, policy
+from tests.unit.samples import job, sample_of
 
 NCCL = (
     "[Rank {}] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=57) ran for 600001 ms"
@@ -31,15 +31,15 @@ def after_the_fact(*snippets: tuple[str, str], words: dict[str, Any] | None = No
     account = [{"at": float(at), "message": text} for at, text in enumerate(texts)]
     kept = {"train_log": account, "last_words": words or {}, "oom_killed": []}
     exits = {worker: ended(int(worker[1]), "SYSTEM_ERROR", 5.0) for worker in words or {}}
-    facts = look(
+    sample = sample_of(
         *["the actor is dead"] * 3,
         actors={number: {"state": "DEAD"} for number in range(3)},
         job=job(is_dead=True),
         submission=Submission(status="FAILED", message="exit code 1"),
-        looks={"n1": {"processes": {}, "post_mortem": kept}},
+        node_answers={"n1": {"processes": {}, "post_mortem": kept}},
         exits=exits,
     )
-    return judge(assemble(facts.observation))
+    return judge(assemble(sample.observation))
 
 
 def test_after_a_timeout_the_rank_without_an_error_is_the_suspect() -> None:

@@ -14,7 +14,7 @@ from dsray_inspect.agent.stacks.layers import NO_ROOTS
 from dsray_inspect.agent.stacks.table import StackTable
 from dsray_inspect.agent.stacks.thread import Thread
 from dsray_inspect.agent.verdict import judge
-from tests.unit.test_verdict import IN_REDUCE, IN_USER, look, rank
+from tests.unit.samples import IN_REDUCE, IN_USER, rank, sample_of
 
 
 def test_equal_stacks_are_one_object_whichever_way_they_come() -> None:
@@ -59,7 +59,7 @@ def test_ranks_in_one_stack_cost_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_sample_works_out_each_view_once() -> None:
     made: list[AnalysisInput] = []
-    analysis = look(rank(0, IN_USER, 1.0))
+    analysis = sample_of(rank(0, IN_USER, 1.0))
 
     def view(given: AnalysisInput) -> int:
         made.append(given)
@@ -70,7 +70,7 @@ def test_a_sample_works_out_each_view_once() -> None:
 
 
 def test_a_changed_sample_has_views_of_its_own() -> None:
-    analysis = look(rank(0, IN_REDUCE, 60), rank(1, IN_USER, 61))
+    analysis = sample_of(rank(0, IN_REDUCE, 60), rank(1, IN_USER, 61))
     assert judge(analysis).verdict.ranks == (1,)
     changed = msgspec.structs.replace(analysis, members=analysis.members[1:])
     assert judge(changed).findings == ()

@@ -96,8 +96,8 @@ def check_flows(events: list[Event]) -> None:
             inside = slices[event["pid"], event["tid"]]
             assert any(start <= event["ts"] <= end for start, end in inside)
     for arrow in flows.values():
-        assert [one["ph"] for one in arrow] == ["s", *"t" * (len(arrow) - 2), "f"]
-        assert len({one["pid"] for one in arrow}) == len(arrow)
+        assert [event["ph"] for event in arrow] == ["s", *"t" * (len(arrow) - 2), "f"]
+        assert len({event["pid"] for event in arrow}) == len(arrow)
 
 
 def metadata(events: list[Event], name: str) -> dict[int, Any]:

@@ -1,159 +1,31 @@
-"""Detectors and the verdict, on looks that are put together here, one fact at a time."""
+"""The verdict and what a single sample shows, one fact at a time."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import pytest
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput, assemble
 from dsray_inspect.agent.detectors.registry import Registration
 from dsray_inspect.agent.handles import (
-    JobHandle,
-    NodeHandle,
-    ProcessHandle,
-    RunHandle,
     Submission,
 )
-from dsray_inspect.agent.model import Snapshot
-from dsray_inspect.agent.remote.threads import packed
-from dsray_inspect.agent.sampling.decode import node_report, rank_report
-from dsray_inspect.agent.sampling.node_report import NodeReport
-from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
-from dsray_inspect.agent.sampling.rank_report import ControllerReport, RankReport
-from dsray_inspect.agent.stacks.table import StackTable
 from dsray_inspect.agent.text.command_hint import CommandHint
-from dsray_inspect.agent.unavailable import Unavailable
 from dsray_inspect.agent.verdict import judge
-
-SITE = "/venv/site-packages"
-RUNNER = (
-    "_run_target",
-    "_run_target",
-    f"{SITE}/ray/train/v2/_internal/execution/worker_group/thread_runner.py",
-    37,
+from tests.unit.samples import (
+    IN_DATA,
+    IN_REDUCE,
+    IN_USER,
+    SITE,
+    entered,
+    job,
+    judged,
+    rank,
+    sample_of,
+    twice,
+    with_progress,
 )
-TEACH = ("teach", "teach", "/app/train.py", 10)
-LOAD = ("load_batch", "load_batch", "/app/train.py", 20)
-FETCH = ("__next__", "_BaseDataLoaderIter.__next__", f"{SITE}/torch/utils/data/dataloader.py", 700)
-REDUCE = ("all_reduce", "all_reduce", f"{SITE}/torch/distributed/distributed_c10d.py", 3000)
-
-IN_USER = (RUNNER, TEACH, LOAD)
-IN_DATA = (RUNNER, TEACH, FETCH)
-IN_REDUCE = (RUNNER, TEACH, REDUCE)
-
-
-def job(**more: Any) -> JobHandle:
-    row = JobHandle(
-        job_id="02000000",
-        submission_id="j1",
-        entrypoint="python train.py",
-        namespace="x",
-        driver_pid=10,
-        driver_ip="10.0.0.1",
-        driver_node_id="n1",
-        is_dead=False,
-        started_at=1.0,
-        ended_at=None,
-        runtime_env_vars={},
-    )
-    return msgspec.structs.replace(row, **more)
-
-
-def actor(number: int, class_name: str = "RayTrainWorker", **more: Any) -> ProcessHandle:
-    row = ProcessHandle(
-        actor_id=f"a{number}",
-        job_id="02000000",
-        class_name=class_name,
-        module="ray.train.v2.x",
-        state="ALIVE",
-        pid=100 + number,
-        node_id="n1",
-        node_ip="10.0.0.1",
-        worker_id=f"w{number}",
-        owner_worker_id="wc",
-        placement_group_id="pg",
-        gpu_slots=(number,),
-        gpu_share=1.0,
-        runtime_env_vars={},
-        started_at=2.0,
-        death_cause="",
-        raw=b"",
-    )
-    return msgspec.structs.replace(row, **more)
-
-
-def rank(number: int, frames: tuple[Any, ...], idle_s: float) -> dict[str, Any]:
-    """Return what a rank answers."""
-    thread = {"name": "TrainingThread(teach)", "tid": 7, "frames": packed(frames), "idle_s": idle_s}
-    return {
-        "pid": 100 + number,
-        "threads": [thread],
-        "identity": {"RANK": str(number), "WORLD_SIZE": "3"},
-        "roots": {"ray": f"{SITE}/ray", "torch": f"{SITE}/torch", "deepspeed": None},
-        "step": 7,
-    }
-
-
-def entered(one: dict[str, Any], sequence: int, age_s: float, **more: Any) -> dict[str, Any]:
-    """Return a rank's answer with what its flight recorder holds."""
-    entry = {
-        "group": "1",
-        "sequence": sequence,
-        "operation": "all_reduce",
-        "sizes": [[33030]],
-        "dtype": "float",
-        "age_s": age_s,
-        "finished": False,
-        "timeout_s": 1800.0,
-        **more,
-    }
-    others = one.get("collectives", [])
-    return {
-        **one,
-        "collectives": [*others, entry],
-        "group_ranks": {"1": [0, 1, 2]},
-        "longest_gap_s": more.get("gap_s", 0.05),
-    }
-
-
-def reported(answer: dict[str, Any] | str) -> RankReport | Unavailable:
-    """Return a rank's answer decoded; a text is why its main thread did not answer in time."""
-    if isinstance(answer, dict):
-        return rank_report(answer, StackTable())
-
-    return Unavailable(reason="timeout", detail=answer)
-
-
-def node(told: dict[str, Any]) -> NodeReport:
-    """Return what a node tells, decoded."""
-    return node_report({"hostname": "h", "processes": {}, **told}, StackTable())
-
-
-def look(
-    *ranks: dict[str, Any] | str, actors: dict[int, Any] | None = None, **more: Any
-) -> AnalysisInput:
-    """Return the facts of a look at these ranks; `actors` changes rows by rank."""
-    changes = actors or {}
-    rows = tuple(actor(number, **changes.get(number, {})) for number in range(len(ranks)))
-    controller = actor(9, "TrainController", worker_id="wc", owner_worker_id="wd")
-    nodes = {node_id: node(told) for node_id, told in more.pop("looks", {}).items()}
-    observation = Observation(
-        job=more.pop("job", job()),
-        actors=RunHandle(generation="v2", controller=controller, workers=rows),
-        nodes=[NodeHandle(node_id="n1", ip="10.0.0.1", hostname="h", alive=True, resources={})],
-        request=SampleRequest(max_pause_ms=100),
-        controller=ControllerReport(state="RUNNING"),
-        node_reports=nodes,
-        ranks={row.actor_id: reported(answer) for row, answer in zip(rows, ranks, strict=True)},
-        **more,
-    )
-    return assemble(observation)
-
-
-def judged(*ranks: dict[str, Any] | str, **more: Any) -> Snapshot:
-    return judge(look(*ranks, **more))
 
 
 def test_a_rank_that_stands_still_in_user_code_is_to_blame() -> None:
@@ -167,14 +39,14 @@ def test_a_rank_that_stands_still_in_user_code_is_to_blame() -> None:
 
 def test_the_next_command_can_be_pasted() -> None:
     hint = CommandHint(words=("j1", "--address", "10.0.0.1:6379"))
-    snapshot = judge(look(rank(0, IN_REDUCE, 60), rank(1, IN_USER, 61)), hint)
+    snapshot = judge(sample_of(rank(0, IN_REDUCE, 60), rank(1, IN_USER, 61)), hint)
     assert (
         snapshot.findings[0].next_step
         == "dsray-inspect stacks j1 --address 10.0.0.1:6379 --rank 1 --locals"
     )
 
 
-def test_a_rank_that_still_runs_is_slow_as_far_as_one_look_tells() -> None:
+def test_a_rank_that_still_runs_is_slow_as_far_as_one_sample_tells() -> None:
     snapshot = judged(rank(0, IN_REDUCE, 60), rank(1, IN_USER, 0.1))
     assert (snapshot.verdict.state, snapshot.verdict.cause) == ("degraded", "straggler")
     assert snapshot.verdict.ranks == (1,)
@@ -224,7 +96,7 @@ def test_a_stall_is_long_for_the_rhythm_of_the_job(gap_s: float, is_stall: bool)
     assert bool(snapshot.findings) == is_stall
 
 
-def test_the_recorder_outlives_a_look_that_stopped_everybody() -> None:
+def test_the_recorder_outlives_a_sample_that_stopped_everybody() -> None:
     snapshot = judged(entered(rank(0, IN_REDUCE, 1), 69, 300), rank(1, IN_USER, 31))
     assert "blocked in load_batch (train.py:20) for 5 min 0 s" in snapshot.verdict.summary
 
@@ -324,12 +196,12 @@ def test_a_job_ends_as_ray_says(status: str | None, job_state: str, state: str) 
 
 def test_two_ranks_on_one_device() -> None:
     gpu = {"index": 0, "uuid": "GPU-1", "name": "x", "utilization": 0.5, "memory_used_bytes": 1}
-    looks = {"n1": {"processes": {}, "gpus": [gpu]}}
+    answers = {"n1": {"processes": {}, "gpus": [gpu]}}
     slots = {0: {"gpu_slots": (0,)}, 1: {"gpu_slots": (0,)}}
     ranks = (rank(0, IN_USER, 0.1), rank(1, IN_USER, 0.1))
-    assert judged(*ranks, actors=slots, looks=looks).findings[0].cause == "device_conflict"
+    assert judged(*ranks, actors=slots, node_answers=answers).findings[0].cause == "device_conflict"
     shared = {n: {**slots[n], "gpu_share": 0.5} for n in slots}
-    assert judged(*ranks, actors=shared, looks=looks).findings == ()
+    assert judged(*ranks, actors=shared, node_answers=answers).findings == ()
 
 
 def test_a_detector_that_throws_is_told_and_the_others_go_on(
@@ -352,7 +224,7 @@ def spilled(newest_s: float | None, size_bytes: int = 2_000_000_000) -> dict[str
 
 
 @pytest.mark.parametrize(
-    ("looks", "cause"),
+    ("answers", "cause"),
     [
         (spilled(2.0), "object_spilling"),
         (spilled(60.0), None),
@@ -360,15 +232,15 @@ def spilled(newest_s: float | None, size_bytes: int = 2_000_000_000) -> dict[str
         (spilled(None, 0), None),
     ],
 )
-def test_objects_that_go_to_disk_now_are_told(looks: dict[str, Any], cause: str | None) -> None:
-    snapshot = judged(rank(0, IN_USER, 0.1), rank(1, IN_USER, 0.1), looks=looks)
+def test_objects_that_go_to_disk_now_are_told(answers: dict[str, Any], cause: str | None) -> None:
+    snapshot = judged(rank(0, IN_USER, 0.1), rank(1, IN_USER, 0.1), node_answers=answers)
     assert (snapshot.verdict.cause, snapshot.verdict.ranks) == (cause, ())
 
 
 def test_what_a_node_without_ranks_of_the_run_spills_is_not_its_trouble() -> None:
     elsewhere = {"node_id": "n2"}
-    facts = look(rank(0, IN_USER, 0.1), actors={0: elsewhere}, looks=spilled(2.0))
-    assert judge(facts).findings == ()
+    sample = sample_of(rank(0, IN_USER, 0.1), actors={0: elsewhere}, node_answers=spilled(2.0))
+    assert judge(sample).findings == ()
 
 
 @pytest.mark.parametrize(
@@ -386,3 +258,36 @@ def test_only_a_rank_that_has_been_in_a_collective_is_done(collectives: Any, pha
     told = {**told, "threads": [{**told["threads"][0], "name": "Thread-1"}]}
     worker = judged({**told, "collectives": collectives}).workers[0]
     assert worker.phase == phase
+
+
+NAN = {"skipped_steps": 6.0, "grad_norm": "inf", "loss": "nan", "weight": 0.1}
+SKIPS = {"skipped_steps": 6.0, "grad_norm": "inf", "loss": 0.3, "weight": 0.1}
+FINE = {"skipped_steps": 6.0, "grad_norm": 0.4, "loss": 0.3, "weight": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("health", "cause"), [(NAN, "nonfinite_loss"), (SKIPS, "overflow_skips"), (FINE, None)]
+)
+def test_numbers_that_are_none(health: dict[str, Any], cause: str | None) -> None:
+    ranks = [{**rank(number, IN_USER, 0.1), "health": FINE} for number in range(3)]
+    ranks[1]["health"] = health
+    snapshot = twice(*ranks)
+    assert snapshot.verdict.cause == cause
+    assert snapshot.verdict.ranks == ((1,) if cause else ())
+
+
+@pytest.mark.parametrize(("used", "cause"), [(98, "memory_pressure"), (60, None)])
+def test_memory_that_is_nearly_used_up(used: int, cause: str | None) -> None:
+    memory = {"whose": "/sys/fs/cgroup/x", "limit_bytes": 100, "used_bytes": used, "oom_kills": 0}
+    ranks = [with_progress(rank(number, IN_USER, 0.1)) for number in range(2)]
+    ranks[1]["counters"]["memory"] = memory
+    snapshot = twice(*ranks)
+    assert (snapshot.verdict.cause, snapshot.verdict.ranks) == (cause, (1,) if cause else ())
+
+
+def test_a_sample_knows_one_earlier_sample_only() -> None:
+    first = sample_of(rank(0, IN_USER, 0.1))
+    second = assemble(first.observation, earlier=first)
+    third = assemble(first.observation, earlier=second)
+    assert third.earlier is not None
+    assert third.earlier.earlier is None

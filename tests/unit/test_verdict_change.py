@@ -15,10 +15,10 @@ HUNG, HEALTHY = snapshots.recorded("hung"), snapshots.recorded("healthy")
 
 
 def test_a_line_has_time_job_and_verdict() -> None:
-    look = msgspec.structs.replace(HUNG, taken_at=1_764_000_000.7)
-    assert verdict_line(look) == f"2025-11-24T16:00:00Z  j47  HUNG: {HUNG.verdict.summary}"
-    assert "\n" not in verdict_line(look)
-    assert "\033[" in verdict_line(look, Style(color=True))
+    snapshot = msgspec.structs.replace(HUNG, taken_at=1_764_000_000.7)
+    assert verdict_line(snapshot) == f"2025-11-24T16:00:00Z  j47  HUNG: {HUNG.verdict.summary}"
+    assert "\n" not in verdict_line(snapshot)
+    assert "\033[" in verdict_line(snapshot, Style(color=True))
 
 
 def test_the_same_state_cause_and_ranks_are_no_news() -> None:

@@ -29,8 +29,8 @@ from dsray_inspect.agent.text.outlook import outlook_sentence
 from dsray_inspect.agent.text.report import report
 from dsray_inspect.agent.text.why import why_text
 from dsray_inspect.agent.unavailable import Reason, Unavailable
+from tests.unit.samples import sample_of
 from tests.unit.test_text import load
-from tests.unit.test_verdict import look
 
 HINT = CommandHint(words=("j1",))
 ENDED = ProcessEnded(
@@ -137,9 +137,9 @@ def test_how_a_process_ended(change: dict[str, object], cause: Cause, said: str)
     ("reason", "said"), [("disabled", "was not asked"), ("timeout", "did not answer")]
 )
 def test_a_silent_controller_was_asked_or_not(reason: Reason, said: str) -> None:
-    facts = look()
-    facts.observation.controller = Unavailable(reason=reason, detail="no answer")
-    assert said in report(assemble(facts.observation).snapshot)
+    sample = sample_of()
+    sample.observation.controller = Unavailable(reason=reason, detail="no answer")
+    assert said in report(assemble(sample.observation).snapshot)
 
 
 def test_numbers_agree() -> None:

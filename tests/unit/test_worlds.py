@@ -53,7 +53,7 @@ def test_a_rank_that_is_gone_is_missing() -> None:
 
 def test_a_child_of_a_rank_is_no_rank() -> None:
     loader = rank(0, 1000, TORCHRUN, pid=2000)
-    assert {one.pid for one in only(rank(0), rank(1), loader).ranks.values()} == {1000, 1001}
+    assert {member.pid for member in only(rank(0), rank(1), loader).ranks.values()} == {1000, 1001}
 
 
 def test_of_two_processes_with_one_rank_the_newer_one_counts() -> None:

@@ -65,8 +65,8 @@ def span(
 def collective(
     process: int, sequence: int, times_ms: tuple[float, float | None], step: int, group: str = "1"
 ) -> Span:
-    one = span("all_reduce", "collective", process, times_ms, step=step)
-    one.attributes.update(
+    reduction = span("all_reduce", "collective", process, times_ms, step=step)
+    reduction.attributes.update(
         {
             semconv.COLLECTIVE_OPERATION: "all_reduce",
             semconv.COLLECTIVE_GROUP: group,
@@ -74,7 +74,7 @@ def collective(
             semconv.COLLECTIVE_SIZE: 66_560,
         }
     )
-    return one
+    return reduction
 
 
 def one_step(process: int, step: int, at: float, late: float) -> list[Span]:
@@ -112,7 +112,7 @@ def two_ranks() -> Timeline:
         job=JOB,
         run=RUN,
         processes=PROCESSES,
-        spans=tuple(sorted(spans, key=lambda one: one.start_ns)),
+        spans=tuple(sorted(spans, key=lambda span: span.start_ns)),
         dropped=3,
         notes=("collectives older than 2,000 are gone",),
     )

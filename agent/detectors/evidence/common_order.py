@@ -41,12 +41,12 @@ def behind(
     own = {id(wait.member) for wait in culprits}
     others = [wait for wait in waiting if id(wait.member) not in own]
     found = (_behind(sample, wait.member, others) for wait in culprits)
-    return [one for one in found if one is not None]
+    return [late for late in found if late is not None]
 
 
 def behind_each_other(sample: AnalysisInput, waiting: Sequence[Wait]) -> list[Behind]:
     """Return every rank that is behind one of the others."""
-    return [one for wait in waiting for one in behind(sample, [wait], waiting)]
+    return [late for wait in waiting for late in behind(sample, [wait], waiting)]
 
 
 def _behind(sample: AnalysisInput, member: RankContext, others: Sequence[Wait]) -> Behind | None:
@@ -58,10 +58,11 @@ def _behind(sample: AnalysisInput, member: RankContext, others: Sequence[Wait]) 
             continue
 
         peers = [
-            one.member
-            for one in others
-            if one.collective is not None
-            and (one.collective.group, one.collective.sequence) == (awaited.group, awaited.sequence)
+            other.member
+            for other in others
+            if other.collective is not None
+            and (other.collective.group, other.collective.sequence)
+            == (awaited.group, awaited.sequence)
         ]
         return Behind(
             rank=member.worker.rank,

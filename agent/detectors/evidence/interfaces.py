@@ -36,7 +36,7 @@ def interface_of(sample: AnalysisInput, text: str) -> MissingInterface | None:
         return None
 
     name = (found["name"] or "").rstrip(".,;") or None
-    interfaces = tuple(sorted({one for names in _interfaces(sample) for one in names}))
+    interfaces = tuple(sorted({interface for names in _interfaces(sample) for interface in names}))
 
     for variable, known in _variables(sample).items():
         if name in known.value.split(",") if name else known.value:

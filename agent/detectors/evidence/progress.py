@@ -154,7 +154,10 @@ def _waits_by_what(
 
         if what not in found:
             named = ranks_of.get(entered.group_id or "") if entered is not None else None
-            found[what] = ([], {by_rank[one] for one in named or by_rank if one in by_rank})
+            found[what] = (
+                [],
+                {by_rank[number] for number in named or by_rank if number in by_rank},
+            )
 
         found[what][0].append(rank)
         found[what][1].discard(id(rank.member))

@@ -92,7 +92,9 @@ def _candidate(
     cause = cause_of(member)
     assert cause is not None
     activity, waited_s = activity_of(sample, member), victims.waited_s
-    producer = next((one for one in producers if one.is_busy and cause == "object_wait"), None)
+    producer = next(
+        (producer for producer in producers if producer.is_busy and cause == "object_wait"), None
+    )
     idle_s = member.worker.idle_s or 0.0
     is_idle = activity.is_still if activity else idle_s >= min(AS_LONG * waited_s, STALLED_S)
     still = is_idle and producer is None and not _has_moved_on(sample, member)

@@ -69,7 +69,7 @@ def worlds_of(processes: Sequence[TorchProcess]) -> list[World]:
     grouped: dict[tuple[object, ...], dict[int, TorchProcess]] = {}
 
     # Of two processes with one rank, the newer one is the rank: the other is on its way out.
-    for process in sorted(processes, key=lambda one: one.started_at):
+    for process in sorted(processes, key=lambda process: process.started_at):
         place = places.get(process.pid)
 
         if place is None or _is_helper(process, places) or _starts_ranks(process, processes):
@@ -80,7 +80,9 @@ def worlds_of(processes: Sequence[TorchProcess]) -> list[World]:
         grouped.setdefault((kind, launcher_pid, _master(process, kind)), {})[place.rank] = process
 
     worlds = [_world(ranks, places) for ranks in grouped.values()]
-    return sorted(worlds, key=lambda world: max(one.started_at for one in world.ranks.values()))
+    return sorted(
+        worlds, key=lambda world: max(member.started_at for member in world.ranks.values())
+    )
 
 
 def _place_of(process: TorchProcess) -> Place | None:

@@ -205,10 +205,16 @@ class RayLauncher:
 
     def _find(self, name: str | None, *, inject: bool) -> Candidate:
         quick = self.runs(inject=False)
-        running = [one for one in quick if one.actors is not None and one.actors.alive]
-        by_job = [one for one in quick if name is not None and one.is_called(name)]
+        running = [
+            candidate
+            for candidate in quick
+            if candidate.actors is not None and candidate.actors.alive
+        ]
+        by_job = [
+            candidate for candidate in quick if name is not None and candidate.is_called(name)
+        ]
 
-        meant = {one.job.job_id for one in (running if name is None else by_job)}
+        meant = {candidate.job.job_id for candidate in (running if name is None else by_job)}
         found = choose(self.runs() if inject and len(meant) != 1 else quick, name)
 
         if found.job.is_dead or not inject or not self._may_have_more_ranks(found.actors):

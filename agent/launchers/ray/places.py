@@ -42,7 +42,7 @@ class ActorPlaces:
     def read(self, actors: Iterable[ProcessHandle], *, most_nodes: int) -> None:
         """Read the places of actors that are not known yet; so many other nodes are asked."""
         unknown = unknown_places(actors, self._known)
-        raylet_of = {one.node_id: str(one.pid) for one in raylets()} if unknown else {}
+        raylet_of = {raylet.node_id: str(raylet.pid) for raylet in raylets()} if unknown else {}
         here: dict[int, str] = {}
         elsewhere: dict[str, dict[int, str]] = {}
 

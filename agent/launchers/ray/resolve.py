@@ -18,19 +18,25 @@ def choose(candidates: Sequence[Candidate], name: str | None) -> Candidate:
         TargetNotFound: nothing is called so; near names are suggested.
         AmbiguousTarget: runs of several jobs fit; they are listed.
     """
-    running = [one for one in candidates if not one.job.is_dead]
+    running = [candidate for candidate in candidates if not candidate.job.is_dead]
 
     if name is None:
-        with_runs = [one for one in running if one.actors is not None and one.actors.alive]
+        with_runs = [
+            candidate
+            for candidate in running
+            if candidate.actors is not None and candidate.actors.alive
+        ]
         return only(with_runs, "training runs are running", candidates)
 
-    fitting = [one for one in candidates if one.is_called(name)]
+    fitting = [candidate for candidate in candidates if candidate.is_called(name)]
 
     if not fitting:
         raise not_found(candidates, name)
 
-    living = [one for one in fitting if not one.job.is_dead]
-    active = [one for one in living if one.actors is not None and one.actors.alive]
+    living = [candidate for candidate in fitting if not candidate.job.is_dead]
+    active = [
+        candidate for candidate in living if candidate.actors is not None and candidate.actors.alive
+    ]
     chosen = active or living or fitting
     return only(chosen, f"runs fit {name}", candidates)
 
@@ -43,9 +49,9 @@ def only(chosen: Sequence[Candidate], what: str, candidates: Sequence[Candidate]
             or "Start one with `ray job submit`, or see `ray list jobs`.",
         )
 
-    if len({one.job.job_id for one in chosen}) > 1:
+    if len({candidate.job.job_id for candidate in chosen}) > 1:
         raise AmbiguousTarget(
-            f"{len(chosen)} {what}: " + ", ".join(one.label for one in chosen) + ".",
+            f"{len(chosen)} {what}: " + ", ".join(candidate.label for candidate in chosen) + ".",
             help_text=f"Name one, for example: dsray-inspect attach {name_of(chosen[0])}",
         )
 
@@ -63,7 +69,7 @@ def name_of(candidate: Candidate) -> str:
 
 
 def known(candidates: Sequence[Candidate]) -> str:
-    labels = sorted({one.job.label for one in candidates})
+    labels = sorted({candidate.job.label for candidate in candidates})
     return f"Jobs it remembers: {', '.join(labels[-8:])}." if labels else ""
 
 
@@ -85,8 +91,13 @@ def without_driver(name: str, submission: Submission) -> TargetNotFound:
 def not_found(candidates: Sequence[Candidate], name: str) -> TargetNotFound:
     names = {
         text
-        for one in candidates
-        for text in (one.job.submission_id, one.job.job_id, one.run_id, one.run_name)
+        for candidate in candidates
+        for text in (
+            candidate.job.submission_id,
+            candidate.job.job_id,
+            candidate.run_id,
+            candidate.run_name,
+        )
         if text
     }
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)

@@ -23,18 +23,18 @@ def mutual_wait(facts: MutualWait, _detection: Detection) -> Words:
     )
 
 
-def _behind(one: Behind) -> str:
+def _behind(late: Behind) -> str:
     """Return "rank 1: at step 19, its last collective of group 1 is #57, and ranks 0, 2 are in #58"."""
-    at = f"at step {one.step}, " if one.step is not None else ""
+    at = f"at step {late.step}, " if late.step is not None else ""
     since = (
-        f"; it came to the first of step {one.since_step} late by a part of a step, and is behind since"
-        if one.since_step is not None
+        f"; it came to the first of step {late.since_step} late by a part of a step, and is behind since"
+        if late.since_step is not None
         else ""
     )
-    are = agree(one.peers, "is", "are")
+    are = agree(late.peers, "is", "are")
     return (
-        f"{name_ranks([one.rank])}: {at}its last collective of group {one.group} is "
-        f"#{one.last_sequence}, and {name_ranks(one.peers)} {are} in #{one.awaited_sequence}{since}"
+        f"{name_ranks([late.rank])}: {at}its last collective of group {late.group} is "
+        f"#{late.last_sequence}, and {name_ranks(late.peers)} {are} in #{late.awaited_sequence}{since}"
     )
 
 

@@ -10,9 +10,10 @@ from dsray_inspect.agent.text.humanize import agree, count, name_ranks, sentence
 
 @words.register
 def config_drift(facts: ConfigDrift, _detection: Detection) -> Words:
+    first = name_ranks([facts.first])
     lines = tuple(
-        f"{one.key}: {one.most or '–'} on most ranks, {one.odd or '–'} on {name_ranks([facts.first])}"
-        for one in facts.differences
+        f"{setting.key}: {setting.most or '–'} on most ranks, {setting.odd or '–'} on {first}"
+        for setting in facts.differences
     )
     return Words(
         summary=f"{sentence(name_ranks(facts.odd))} {agree(facts.odd, 'runs', 'run')} a different "

@@ -22,7 +22,7 @@ def gpu_given_twice(facts: GpuGivenTwice, detection: Detection) -> Words:
 @words.register
 def wrong_devices(facts: WrongDevices, _detection: Detection) -> Words:
     parts = [f"{name_ranks(shared.ranks)} use one GPU ({shared.device})" for shared in facts.shared]
-    beyond = [one.rank for one in facts.beyond]
+    beyond = [rank.rank for rank in facts.beyond]
 
     if beyond:
         has = agree(beyond, "has a LOCAL_RANK", "have a LOCAL_RANK")
@@ -37,8 +37,8 @@ def wrong_devices(facts: WrongDevices, _detection: Detection) -> Words:
                 for shared in facts.shared
             ),
             *(
-                f"rank {one.rank}: LOCAL_RANK={one.local_rank}, CUDA_VISIBLE_DEVICES={one.visible}"
-                for one in facts.beyond
+                f"rank {rank.rank}: LOCAL_RANK={rank.local_rank}, CUDA_VISIBLE_DEVICES={rank.visible}"
+                for rank in facts.beyond
             ),
         ),
     )

@@ -31,6 +31,6 @@ def skipped_steps(facts: SkippedSteps, _detection: Detection) -> Words:
     )
 
 
-def _numbers(one: EngineNumbers) -> str:
-    values = ", ".join(f"{name} {value}" for name, value in one.values)
-    return f"{name_ranks([one.rank])}: {values or 'not read'}"
+def _numbers(engine: EngineNumbers) -> str:
+    values = ", ".join(f"{name} {value}" for name, value in engine.values)
+    return f"{name_ranks([engine.rank])}: {values or 'not read'}"

@@ -35,7 +35,7 @@ def missing_ranks(facts: MissingRanks, detection: Detection) -> Words:
     )
 
 
-def _phase(one: RankPhase) -> str:
-    function = f", {one.function}" if one.function else ""
-    silence = f" ({one.silence})" if one.silence else ""
-    return f"{name_ranks([one.rank])}: {one.phase}{function}{silence}"
+def _phase(rank: RankPhase) -> str:
+    function = f", {rank.function}" if rank.function else ""
+    silence = f" ({rank.silence})" if rank.silence else ""
+    return f"{name_ranks([rank.rank])}: {rank.phase}{function}{silence}"

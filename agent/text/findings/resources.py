@@ -33,8 +33,8 @@ def resources_pending(facts: ResourcesPending, _detection: Detection) -> Words:
 
 def shortage_lines(shortages: Iterable[Shortage]) -> tuple[str, ...]:
     return tuple(
-        f"{one.name}: {one.needed:g} needed, {one.free:g} free of {one.total:g}"
-        for one in shortages
+        f"{shortage.name}: {shortage.needed:g} needed, {shortage.free:g} free of {shortage.total:g}"
+        for shortage in shortages
     )
 
 

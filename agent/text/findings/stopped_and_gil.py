@@ -13,12 +13,14 @@ from dsray_inspect.agent.text.humanize import agree, name_ranks, sentence
 def stopped_ranks(facts: StoppedRanks, detection: Detection) -> Words:
     processes = facts.processes
     first = processes[0].hostname
-    pids = " ".join(str(one.pid) for one in processes if one.hostname == first)
+    pids = " ".join(str(process.pid) for process in processes if process.hostname == first)
     return Words(
         summary=f"{sentence(name_ranks(detection.ranks))} {agree(processes, 'is', 'are')} stopped "
         f"(SIGSTOP or a debugger); {agree(processes, 'its', 'their')} peers are waiting for "
         f"{agree(processes, 'it', 'them')}.",
-        evidence=tuple(f"pid {one.pid} on {one.hostname} is in state T" for one in processes),
+        evidence=tuple(
+            f"pid {process.pid} on {process.hostname} is in state T" for process in processes
+        ),
         next_step=f"kill -CONT {pids}   (on {first})",
     )
 
