@@ -95,7 +95,7 @@ def _sides(document: DiffDocument, style: Style) -> Iterator[str]:
 
 
 def _about(side: SideSummary) -> str:
-    parts = [side.job if side.job != side.name else "", count(side.ranks, "rank")]
+    parts = [_printable(side.job) if side.job != side.name else "", count(side.ranks, "rank")]
     parts += [f"step {side.step}"] if side.step is not None else []
     parts += [f"{duration(side.after_s)} after its first sample"] if side.after_s >= 0.05 else []
     parts += ["public"] if side.public else []
@@ -156,7 +156,7 @@ def _shown(value: Value | None, of: Difference) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return a text on difference line, with nothing in it that a terminal would obey."""
+    """Return a text on one line, with nothing in it that a terminal would obey."""
     return "".join(
         sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
     )
@@ -208,7 +208,7 @@ def _expected(expected: Sequence[Difference], style: Style) -> list[str]:
 
 def _label(difference: Difference) -> str:
     return (
-        f"group {difference.name}"
+        f"group {_name(difference)}"
         if difference.kind == "group"
         else _name(difference) or _TITLES[difference.kind]
     )
