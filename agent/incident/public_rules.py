@@ -245,7 +245,11 @@ RULES: Final[dict[type, dict[str, Rule]]] = {
         "train_s": always({}),
         "failed": each(_TEXT),
     },
-    TrainingHealth: {name: among(_FINITE, None) for name in TrainingHealth.__struct_fields__},
+    TrainingHealth: {
+        name: among(_FINITE, None)
+        for name in TrainingHealth.__struct_fields__
+        if name != "overflow"
+    },
     CompileLock: {"path": _PATH},
     Thread: {"name": _TEXT},
     Environ: {

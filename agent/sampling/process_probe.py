@@ -125,6 +125,18 @@ class RecorderReport(Record, frozen=True, kw_only=True):
     arrivals: Mapping[str, Sequence[tuple[int, int]]] = {}
     """By process group: (sequence, Unix ns) of the newest collectives."""
 
+    def older(self, by_s: float) -> RecorderReport:
+        """Return the same entries, which have become older."""
+        return msgspec.structs.replace(
+            self,
+            collectives=older_collectives(self.collectives, by_s),
+            newest_age_s=None if self.newest_age_s is None else self.newest_age_s + by_s,
+        )
+
+
+def older_collectives(entries: Sequence[Collective], by_s: float) -> tuple[Collective, ...]:
+    return tuple(msgspec.structs.replace(entry, age_s=entry.age_s + by_s) for entry in entries)
+
 
 class ProcessProbe(Record, frozen=True, kw_only=True):
     """One process as its node sees it. What was not read is None, empty or `Unavailable`."""
@@ -148,6 +160,15 @@ class ProcessProbe(Record, frozen=True, kw_only=True):
     start: str | None = None
     """The record of its start; see `remote.startup_record`."""
     identity: Identity = NO_IDENTITY
+
+    def older(self, by_s: float) -> ProcessProbe:
+        """Return the probe as it would be now: the same, but for what is told as an age."""
+        recorder = self.recorder
+        return msgspec.structs.replace(
+            self,
+            idle_s={tid: idle_s + by_s for tid, idle_s in self.idle_s.items()},
+            recorder=recorder if isinstance(recorder, Unavailable) else recorder.older(by_s),
+        )
 
     def updated(self, newer: ProcessProbe) -> ProcessProbe:
         """Return this probe with whatever a newer one of the same process has read."""

@@ -88,8 +88,9 @@ def _idle_lines(late: LateRank) -> Iterator[str]:
     if late.activity:
         yield f"{name_ranks([late.rank])}: {activity_text(late.activity)}"
 
-    idle = duration(late.idle_s)
-    yield f"{name_ranks([late.rank])}: last ran {idle} ago (/proc/{late.pid}/task)"
+    if late.idle_s is not None:
+        idle = duration(late.idle_s)
+        yield f"{name_ranks([late.rank])}: last ran {idle} ago (/proc/{late.pid}/task)"
 
 
 def _owner_lines(late: LateRank) -> Iterator[str]:
