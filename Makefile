@@ -86,8 +86,9 @@ lint: setup ## Check style, types and the import layers.
 	$(BIN)/mypy | sed -E 's#^build/__editable__[^/]*/dsray_inspect/##'
 	$(BIN)/lint-imports --no-logo
 
-schema: setup ## Generate docs/snapshot.schema.json from the model.
+schema: setup ## Generate docs/snapshot.schema.json and docs/diff.schema.json from their records.
 	$(BIN)/python -m dsray_inspect.agent.schema > docs/snapshot.schema.json
+	$(BIN)/python -m dsray_inspect.agent.schema diff > docs/diff.schema.json
 
 causes-page: setup ## Generate docs/causes.md from the table of causes.
 	$(BIN)/python -m dsray_inspect.agent.causes_page > docs/causes.md

@@ -17,7 +17,7 @@ from dsray_inspect.agent.errors import ExitCode, InspectError, UsageError
 from dsray_inspect.agent.interrupts import LimitPassed, ShutdownGuard, timed_out
 
 COMMANDS = (
-    *("ls", "attach", "why", "stacks", "env", "trace", "record", "report", "serve"),
+    *("ls", "attach", "why", "stacks", "env", "trace", "record", "report", "diff", "serve"),
     *("launch", "submit", "dashboards", "mcp", "doctor", "demo"),
 )
 _HELP = """Show where every rank of a running Ray Train and DeepSpeed job is, what was set for it, and

@@ -48,8 +48,8 @@ def command(job: str | None, output: Path, seconds: float, public: bool, **given
     """Record JOB in one file: samples over some seconds, with stacks, flight recorders,
     environment, DeepSpeed config, nodes and GPUs, the ends of the logs, and the verdict.
 
-    `attach`, `why`, `stacks` and `env` show such a file with --from FILE, on any machine and
-    after the job is gone; the verdict is judged again from what was recorded. With --public the
+    `attach`, `why`, `stacks`, `env`, `trace` and `doctor` show such a file with --from FILE, on any
+    machine and after the job is gone; the verdict is judged again from what was recorded. With --public the
     file can be attached to a public issue.
     """
     options = options_of(given, limit_s=DEFAULT_TIMEOUT_S + seconds)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from dsray_inspect.agent.commands._support.from_file import tell_damage
+from dsray_inspect.agent.commands._support.from_file import say_what_is_missing
 from dsray_inspect.agent.commands._support.new_file import reject_existing, write_new
 from dsray_inspect.agent.commands._support.options import (
     DEFAULT_TIMEOUT_S,
@@ -72,7 +72,7 @@ def command(
     if file is not None:
         _reject_live_options(file, options, seconds)
         found = replay(file, keep=None, start=True, publisher=Publisher() if public else None)
-        tell_damage(file, found, options)
+        say_what_is_missing(file, found, options)
         _write(found, output, printer, options)
         return ExitCode.OK
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from dsray_inspect.agent.differences import DiffDocument
 from dsray_inspect.agent.doctor.report import Diagnosis
 from dsray_inspect.agent.documents import (
     DashboardsView,
@@ -44,12 +45,14 @@ def render_view(
 
 
 @renders(Diagnosis)
+@renders(DiffDocument)
 @renders(LaunchPlan)
 @renders(RecordDocument)
 @renders(ReportDocument)
 @renders(RunList)
 def render_document(
-    document: Diagnosis | LaunchPlan | RecordDocument | ReportDocument | RunList, _style: Style
+    document: Diagnosis | DiffDocument | LaunchPlan | RecordDocument | ReportDocument | RunList,
+    _style: Style,
 ) -> bytes:
     return _line(document)
 

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 import msgspec
 
+from dsray_inspect.agent.doctor.report import Diagnosis
 from dsray_inspect.agent.history import History
 from dsray_inspect.agent.incident.layout import NOT_PUBLIC, Header, LeftOut, LogsPart, Manifest
 from dsray_inspect.agent.incident.publishing import Publisher
 from dsray_inspect.agent.incident.reader import Item, RecordedSample, UnknownPart
+from dsray_inspect.agent.incident.recorders import RecordersPart
 from dsray_inspect.agent.model import Verdict
 
 
@@ -45,7 +47,7 @@ def _published(item: Item, publisher: Publisher) -> Item | None:
     if isinstance(item, Manifest):
         return _manifest(item, publisher)
 
-    return None if isinstance(item, (LogsPart, UnknownPart)) else item
+    return None if isinstance(item, (Diagnosis, LogsPart, RecordersPart, UnknownPart)) else item
 
 
 def _verdict(verdict: Verdict, publisher: Publisher) -> Verdict:

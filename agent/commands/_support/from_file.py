@@ -49,11 +49,11 @@ def open_incident(
         )
 
     found = replay(file, keep=keep, all_threads=all_threads, start=start)
-    tell_damage(file, found, options)
+    say_what_is_missing(file, found, options)
     return found
 
 
-def tell_damage(file: Path, found: Replay, options: Options) -> None:
+def say_what_is_missing(file: Path, found: Replay, options: Options) -> None:
     """Say on stderr what of a file cannot be read."""
     if found.damage is not None:
         how = found.damage.how

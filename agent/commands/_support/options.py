@@ -74,6 +74,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
         return choose_address(self.address, is_local=self.local)
 
+    @property
+    def address_source(self) -> str:
+        """Where the cluster's address comes from."""
+        if self.address:
+            return "--address"
+
+        return "RAY_ADDRESS" if os.environ.get("RAY_ADDRESS") else "found on this machine"
+
     def with_format(self, name: str, *, flag: str, is_given: bool) -> Options:
         """Return the options with the format that an older flag stands for, if it is given.
 

@@ -68,7 +68,7 @@ def record(
         stream = RecordingStream(session, writer, publisher)
         recorder = Recorder(session, stream, writer, request)
         candidate = recorder.take_samples(candidate, seconds)
-        recorder.add_past_and_logs(candidate)
+        recorder.add_the_rest(candidate, found_by=options.address_source)
         document = recorder.finish(path, tool=tool, began_at=began_at)
 
     return Recording(document=document, live=stream.live, ended_as=recorder.exit_code)
