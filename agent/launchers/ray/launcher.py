@@ -36,7 +36,7 @@ from dsray_inspect.agent.launchers.ray.plain_actors import missing_note, missing
 from dsray_inspect.agent.launchers.ray.resolve import choose, without_driver
 from dsray_inspect.agent.launchers.ray.running_tasks import running_tasks
 from dsray_inspect.agent.launchers.ray.start import read_start
-from dsray_inspect.agent.launchers.ray.train import PLAIN, find_runs
+from dsray_inspect.agent.launchers.ray.train import PLAIN, adapter_of, find_runs
 from dsray_inspect.agent.launchers.ray.versions import check_versions
 from dsray_inspect.agent.launchers.start import Milestones, StartFacts
 from dsray_inspect.agent.remote.startup_artifacts import controller_log
@@ -281,8 +281,11 @@ def is_our_own(job: JobHandle) -> bool:
 
 
 def _state_of(run: RunHandle) -> str | None:
-    """Return the state of a world that has no controller to ask."""
-    return "RUNNING" if run.generation == PLAIN.generation and run.alive else None
+    """Return the state of a run that has no controller to ask, None where it has one."""
+    if adapter_of(run.generation).controller_parts or not run.alive:
+        return None
+
+    return "RUNNING" if run.has_living_workers else "STARTING"
 
 
 def with_names(candidate: Candidate, answer: Any) -> Candidate:
