@@ -5,12 +5,19 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
+from dsray_inspect.agent.compat import supported
+from dsray_inspect.agent.errors import VersionUnsupported
 from dsray_inspect.agent.handles import ProcessHandle, RunHandle
-from dsray_inspect.agent.launchers.ray import gcs, train_v2
-from dsray_inspect.agent.launchers.ray.launcher import _state_of
+from dsray_inspect.agent.launchers.ray import gcs, train_v2, versions
+from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls
+from dsray_inspect.agent.launchers.ray.launcher import RayLauncher, _state_of
 from dsray_inspect.agent.launchers.ray.train import adapter_of
+from dsray_inspect.agent.text.doctor import diagnosis_text
+from dsray_inspect.agent.unavailable import Unavailable
+from tests.unit.node_checks import cluster, diagnosis, facts, node
 
 
 @pytest.mark.parametrize("name", ["node_id", "raylet_id"])
@@ -96,3 +103,44 @@ def test_a_controller_that_is_no_coroutine_is_not_asked(
     assert bool(adapter_of("v2").controller_parts) == answers
     run = RunHandle(generation="v2", controller=None, workers=(actor(state),))
     assert _state_of(run) == shown
+
+
+@pytest.mark.parametrize("ours", ["2.43.0", "2.60.0"])
+def test_a_ray_that_is_too_old(ours: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = versions.Versions(ray="2.43.0", python="3.11.7")
+    monkeypatch.setattr(versions, "cluster_versions", lambda _: theirs)
+    monkeypatch.setattr(
+        versions, "our_versions", lambda: versions.Versions(ray=ours, python="3.11.7")
+    )
+
+    with pytest.raises(VersionUnsupported, match=r"has Ray 2\.43\.0; .* needs Ray 2\.44") as raised:
+        versions.check_versions("127.0.0.1:1")
+
+    assert raised.value.exit_code == 6
+
+
+def test_what_a_version_lacks_is_told_by_the_doctor() -> None:
+    lost = supported.lacking("2.46.0")
+    assert len(lost) == len(set(lost)) > 3
+    assert set(supported.lacking("2.49.2")) < set(lost)
+    assert supported.lacking("2.60.0") == ()
+    older = msgspec.structs.replace(
+        diagnosis(node(facts())), cluster=cluster(ray="2.46.0", lacks=lost)
+    )
+    text = diagnosis_text(older)
+    assert "Ray 2.46.0 gives less than the newest" in text
+    assert all(one in text for one in lost)
+    assert "gives less" not in diagnosis_text(diagnosis(node(facts())))
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_run_whose_controller_is_not_asked_says_so_once(
+    answers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_v2, "controller_answers", lambda: answers)
+    launcher = object.__new__(RayLauncher)
+    run = RunHandle(generation="v2", controller=actor("ALIVE"), workers=(actor("ALIVE"),))
+    assert ["answers no call" in note for note in launcher._notes(run)] == [True] * (not answers)
+    parts = ActorCalls.controller_parts(object.__new__(ActorCalls), run)
+    reason = parts.reason if isinstance(parts, Unavailable) else None
+    assert reason == (None if answers else "no_door")

@@ -99,7 +99,9 @@ class Gcs:
         try:
             nodes = client.get_all_node_info(timeout=5)
             everywhere = client.internal_kv_get(
-                shelf.SESSION_DIR_KEY.encode(), namespace=shelf.SESSION_NAMESPACE.encode(), timeout=5
+                shelf.SESSION_DIR_KEY.encode(),
+                namespace=shelf.SESSION_NAMESPACE.encode(),
+                timeout=5,
             )
         except Exception:
             return {}

@@ -256,8 +256,17 @@ class RayLauncher:
         return run is None or bool(self._missing_ranks(run))
 
     def _notes(self, run: RunHandle | None) -> list[str]:
+        if run is None:
+            return []
+
         missing = self._missing_ranks(run)
-        return [missing_note(missing, len(run.workers))] if run is not None and missing else []
+        notes = [missing_note(missing, len(run.workers))] if missing else []
+        adapter = adapter_of(run.generation)
+
+        if run.controller is not None and run.controller.alive and not adapter.controller_parts:
+            notes.append(f"{adapter.without_controller}.")
+
+        return notes
 
     def _missing_ranks(self, run: RunHandle | None) -> list[int]:
         """Return the ranks of a world of plain actors that are not known."""

@@ -19,7 +19,8 @@ class TrainV2:
 
     generation = "v2"
     without_controller = (
-        "this Ray's Train controller answers no call before its run is over; ranks come from RANK"
+        "The controller of this Ray Train answers no call during a run: the run's id, name and attempt"
+        " are not known, and ranks come from RANK"
     )
 
     @property
