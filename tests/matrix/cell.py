@@ -18,6 +18,8 @@ from tests.ray.jobs import Job
 from tests.ray.processes import ROOT, Unmet
 
 HANG_STEP = 20
+PATIENT = {"RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT": "300"}
+"""The dashboard of an older Ray gives up on itself after 30 s on a busy machine."""
 SETTLED_STEP = 30
 """Far enough that a healthy job has a rhythm to be judged by."""
 
@@ -26,7 +28,7 @@ def main(train: str, chosen: list[str]) -> None:
     outcomes: dict[str, Outcome] = {}
     env = {"RAY_TRAIN_V2_ENABLED": "1" if train == "v2" else "0"}
 
-    with Cluster() as cluster:
+    with Cluster(env=PATIENT) as cluster:
         links = link_package(cluster.dir)
         healthy = cluster.submit("--step-sleep-s", "0.05", submission_id="healthy", env=env)
         hung = cluster.submit(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
+from dsray_inspect.agent.assemble.role_waits import driver_waits_on
 from dsray_inspect.agent.compat import supported
 from dsray_inspect.agent.errors import VersionUnsupported
 from dsray_inspect.agent.handles import ProcessHandle, RunHandle
@@ -15,9 +17,16 @@ from dsray_inspect.agent.launchers.ray import gcs, train_v2, versions
 from dsray_inspect.agent.launchers.ray.actor_calls import ActorCalls
 from dsray_inspect.agent.launchers.ray.launcher import RayLauncher, _state_of
 from dsray_inspect.agent.launchers.ray.train import adapter_of
+from dsray_inspect.agent.model import Frame
+from dsray_inspect.agent.stacks.layers import label
+from dsray_inspect.agent.stacks.stack import StackInfo
+from dsray_inspect.agent.stacks.thread import Thread
 from dsray_inspect.agent.text.doctor import diagnosis_text
 from dsray_inspect.agent.unavailable import Unavailable
+from tests.matrix.page import page
 from tests.unit.node_checks import cluster, diagnosis, facts, node
+
+VERSIONS = Path(__file__).parents[2] / "docs/versions.md"
 
 
 @pytest.mark.parametrize("name", ["node_id", "raylet_id"])
@@ -144,3 +153,22 @@ def test_a_run_whose_controller_is_not_asked_says_so_once(
     parts = ActorCalls.controller_parts(object.__new__(ActorCalls), run)
     reason = parts.reason if isinstance(parts, Unavailable) else None
     assert reason == (None if answers else "no_door")
+
+
+def test_the_driver_of_train_v1_waits_for_no_controller() -> None:
+    tune = ("fit", "/opt/venv/lib/python3.11/site-packages/ray/tune/tuner.py")
+    calls = (
+        ("main", "/home/user/train.py"),
+        ("fit", "/opt/venv/lib/python3.11/site-packages/ray/train/base_trainer.py"),
+    )
+
+    def waits_on(*calls: tuple[str, str]) -> str | None:
+        frames = label([Frame(name=name, file=file, line=7) for name, file in calls])
+        return driver_waits_on([Thread(name="MainThread", tid=1, stack=StackInfo(frames))])
+
+    assert waits_on(*calls) == "fit() waits for the TrainController at train.py:7"
+    assert waits_on(*calls, tune) == "fit() waits for its workers at train.py:7"
+
+
+def test_the_page_of_versions_is_up_to_date() -> None:
+    assert VERSIONS.read_text() == page(), "run `make versions-page`"
