@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from tests.ray.jobs import Job
 
 CULPRIT = 1
 LIMIT_S = 150.0
+SECONDS = re.compile(r" in [\d.]+ s\b")
 TRACE_S = 4
 HANG_AGE_S = 45.0
 """By then a hang is old enough to be one, even where a rank's rhythm is not known."""
@@ -124,7 +126,16 @@ def say_what_is_missing(workers: dict[int, Any], notes: list[str]) -> None:
     assert not silent, f"missing without a reason: {', '.join(silent)}"
 
     if gaps:
-        raise Said("; ".join(f"no {name}: {why}" for name, why in gaps.items()))
+        raise Said("; ".join(by_reason(gaps)))
+
+
+def by_reason(gaps: dict[str, str]) -> Iterator[str]:
+    """Yield each reason once, without how long it was waited for, and what is missing for it."""
+    reasons = {name: SECONDS.sub("", why).partition(": ")[0] for name, why in gaps.items()}
+
+    for reason in dict.fromkeys(reasons.values()):
+        names = [name for name, why in reasons.items() if why == reason]
+        yield f"no {', '.join(names)} ({reason})"
 
 
 def why_without(evidence: dict[str, Any]) -> str:
@@ -173,7 +184,7 @@ def check_trace(cell: Cell) -> None:
 def traced(done: subprocess.CompletedProcess[str]) -> Any:
     """Return a trace; raise `Said` where the ranks cannot be traced, and that is said."""
     if done.returncode == 4 and "No rank could be traced" in done.stderr:
-        raise Said(first_error(done.stderr))
+        raise Said(SECONDS.sub("", first_error(done.stderr).removeprefix("error: ")))
 
     assert done.returncode == 0, first_error(done.stderr)
     return json.loads(done.stdout)

@@ -11,6 +11,10 @@ from tests.matrix.cells import CELLS
 
 RESULTS = Path(__file__).with_name("results.json")
 Outcomes = dict[str, dict[str, dict[str, str]]]
+COMMANDS = (
+    *("ls", "attach", "attach, healthy", "why", "stacks", "env", "trace", "trace --past"),
+    *("doctor", "record", "serve", "submit"),
+)
 _MARKS = {"right": "✓", "said": "less", "wrong": "✗"}
 _HEAD = f"""# Versions
 
@@ -44,7 +48,8 @@ def load_results() -> Outcomes:
 def table(results: Outcomes) -> str:
     """Return a line for each cell that was run, and what is behind every mark but a ✓."""
     ran = [cell for cell in CELLS if cell.name in results]
-    names = list(dict.fromkeys(name for cell in ran for name in results[cell.name]))
+    used = {name for cell in ran for name in results[cell.name]}
+    names = [name for name in COMMANDS if name in used] + sorted(used - set(COMMANDS))
     lines = [
         f"| Ray | Train | DeepSpeed | torch | {' | '.join(names)} |",
         "|---" * (len(names) + 4) + "|",
@@ -57,13 +62,19 @@ def table(results: Outcomes) -> str:
         version = cell.versions
         begin = (version.ray, cell.train.upper(), version.deepspeed, version.torch)
         lines.append(f"| {' | '.join((*begin, *marks))} |")
+        details = dict.fromkeys(outcome["detail"] for outcome in outcomes.values())
         notes += [
-            f"- Ray {version.ray}, {cell.train.upper()}, `{name}`: {outcome['detail']}"
-            for name, outcome in outcomes.items()
-            if outcome["detail"]
+            f"- Ray {version.ray}, {cell.train.upper()}, {_named(detail, outcomes)}: {detail}"
+            for detail in details
+            if detail
         ]
 
     return "\n".join((*lines, *(["", *notes] if notes else [])))
+
+
+def _named(detail: str, outcomes: dict[str, dict[str, str]]) -> str:
+    """Return the commands that gave this much."""
+    return ", ".join(f"`{name}`" for name, one in outcomes.items() if one["detail"] == detail)
 
 
 def page() -> str:

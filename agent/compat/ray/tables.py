@@ -234,7 +234,7 @@ SESSION_DIR_KEY: Annotated[
     Texts(
         "Key of the folder that all nodes' logs are in, where nodes have none of their own.",
         until="2.55",
-        verified=("2.49.2", "2.46.0", "2.44.1"),
+        verified=("2.46.0", "2.44.1"),
         files=("ray/_private/node.py",),
     ),
 ] = "session_dir"
