@@ -309,7 +309,7 @@ CAUSES: Final = (
         family="numerics",
         severity="warning",
         meaning="steps are skipped because of gradient overflow",
-        evidence="gradient norm and skipped steps of the engine",
+        evidence="overflow, gradient norm and skipped steps of the engine",
         next=("attach", "--json"),
     ),
     CauseSpec(

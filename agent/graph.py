@@ -11,6 +11,7 @@ from itertools import islice
 
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.assemble.workers import RankContext
+from dsray_inspect.agent.detectors.evidence.blocked_calls import end_waits
 from dsray_inspect.agent.detectors.evidence.blocked_in import (
     is_reporting,
     object_wait_of,
@@ -35,6 +36,13 @@ class _Builder:
     def node(self, name: str, kind: NodeKind, detail: str = "") -> str:
         self.nodes.setdefault(name, WaitNode(name=name, kind=kind, detail=detail))
         return name
+
+    def process(self, rank: int | None, pid: int, program: str) -> str:
+        """Return the node of a process, which may be a rank."""
+        if rank is not None:
+            return self.node(f"rank {rank}", "rank", program)
+
+        return self.node(f"pid {pid}", "child", program)
 
     def edge(self, waiter: str, awaited: str, because: str, evidence: str) -> None:
         self.edges.append(
@@ -189,10 +197,14 @@ def _by_itself(builder: _Builder, sample: AnalysisInput, member: RankContext) ->
         builder.edge(own, node, "waits for this file lock", "/proc/locks")
 
         if lock.holder_pid:
-            rank = lock.holder_rank
-            holder = f"rank {rank}" if rank is not None else f"pid {lock.holder_pid}"
-            builder.node(holder, "rank" if rank is not None else "child", lock.holder_name)
+            holder = builder.process(lock.holder_rank, lock.holder_pid, lock.holder_name)
             builder.edge(node, holder, "held by it", "/proc/locks")
+
+    for end in end_waits(sample, member):
+        for other in end.others:
+            node = builder.process(other.rank, other.pid, other.name)
+            because = words.end_wait(end.kind, writes=end.writes)
+            builder.edge(own, node, because, words.process_evidence("syscall", pid))
 
     if member.worker.phase in ("data", "op_compile") and not waits_for_lock(member):
         for child in member.child_processes[:8]:

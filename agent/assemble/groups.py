@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dsray_inspect.agent.model import Group
 from dsray_inspect.agent.sampling.observation import Observation
 from dsray_inspect.agent.sampling.rank_report import RankReport
+from dsray_inspect.agent.unavailable import Unavailable
 
 
 def groups_of(observation: Observation) -> tuple[Group, ...]:
@@ -18,6 +19,22 @@ def groups_of(observation: Observation) -> tuple[Group, ...]:
         for group in report.groups
     }
     return tuple(sorted(groups.values(), key=lambda group: (group.name, group.ranks[0], group.id)))
+
+
+MEETINGS = ("all_reduce", "allreduce", "reduce_scatter", "all_gather", "allgather", "barrier")
+"""What the names of collectives begin with that no rank leaves before all have entered them."""
+
+
+def met_ranks(observation: Observation, groups: Iterable[Group]) -> frozenset[int]:
+    """Return the ranks that have entered a collective, as a peer has left one with them."""
+    met = {
+        collective.group_id
+        for report in observation.ranks.values()
+        if isinstance(report, RankReport) and not isinstance(report.collectives, Unavailable)
+        for collective in report.collectives
+        if collective.finished and collective.operation.startswith(MEETINGS)
+    }
+    return frozenset(rank for group in groups if group.id in met for rank in group.ranks)
 
 
 def group_ids_of(rank: int | None, groups: Iterable[Group]) -> Mapping[str, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dsray_inspect.agent.assemble.groups import met_ranks
 from dsray_inspect.agent.assemble.train_log import ranks_of
-from dsray_inspect.agent.assemble.workers import RankContext, member_of
+from dsray_inspect.agent.assemble.workers import RankContext, RunFacts, member_of
 from dsray_inspect.agent.model import Group
 from dsray_inspect.agent.sampling.observation import Observation
 from dsray_inspect.agent.sampling.rank_report import ControllerReport, ControllerWorker
@@ -14,11 +15,13 @@ def members_of(observation: Observation, groups: tuple[Group, ...]) -> list[Rank
     """Return all workers of the group in the order of their ranks, unknown ranks last."""
     rows = observation.actors.workers if observation.actors else ()
     known = {**_known_from_log(observation), **_known_to_controller(observation.controller)}
-    nodes = {node.node_id: node for node in observation.nodes}
-    members = [
-        member_of(row, known.get(row.actor_id), nodes=nodes, observation=observation, groups=groups)
-        for row in rows
-    ]
+    run = RunFacts(
+        observation=observation,
+        nodes={node.node_id: node for node in observation.nodes},
+        groups=groups,
+        met=met_ranks(observation, groups),
+    )
+    members = [member_of(row, known.get(row.actor_id), run) for row in rows]
     return sorted(members, key=lambda member: (member.worker.rank is None, member.worker.rank or 0))
 
 

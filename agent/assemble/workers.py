@@ -106,21 +106,32 @@ class _Sources(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     phase: Phase
 
 
-def member_of(
-    row: ProcessHandle,
-    known: ControllerWorker | None,
-    *,
-    nodes: Mapping[str, NodeHandle],
-    observation: Observation,
-    groups: tuple[Group, ...],
-) -> RankContext:
-    sources = _sources(row, known, nodes=nodes, observation=observation)
+class RunFacts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What all ranks of a sample have in common."""
+
+    observation: Observation
+    nodes: Mapping[str, NodeHandle]
+    groups: tuple[Group, ...]
+    met: frozenset[int]
+    """The ranks that are known to have entered a collective."""
+
+
+def member_of(row: ProcessHandle, known: ControllerWorker | None, run: RunFacts) -> RankContext:
+    sources = _sources(row, known, nodes=run.nodes, observation=run.observation)
     own, probe, report = sources.own, sources.probe, sources.report
-    env = _environment_of(row, own.environ, probe.environ, observation)
+    env = _environment_of(row, own.environ, probe.environ, run.observation)
     place = _place_of(sources, env)
-    recorder = _recorder_of(own, probe, rank=place.rank, groups=groups)
+    recorder = _recorder_of(own, probe, rank=place.rank, groups=run.groups)
+    has_entered = recorder.collectives != () or place.rank in run.met
     return RankContext(
-        worker=_worker(sources, place, recorder=recorder, env=env, observation=observation),
+        worker=_worker(
+            sources,
+            place,
+            recorder=recorder,
+            env=env,
+            phase=_phase_now(sources, has_entered=has_entered),
+            observation=run.observation,
+        ),
         seen=sources.seen,
         training=sources.training,
         children=tuple(children_of(report, row.pid)) if report is not None else (),
@@ -166,6 +177,7 @@ def _worker(
     *,
     recorder: RecorderReport,
     env: dict[str, EnvVar],
+    phase: Phase,
     observation: Observation,
 ) -> Worker:
     row, known, own, seen = sources.row, sources.known, sources.own, sources.seen
@@ -185,7 +197,7 @@ def _worker(
         state=_state_of(row, sources.probe),
         gpus=gpus,
         function=training.stack.user_function if training else None,
-        phase=_phase_now(sources),
+        phase=phase,
         step=own.step,
         env=env,
         deepspeed=None if isinstance(own.deepspeed, Unavailable) else own.deepspeed,
@@ -269,10 +281,8 @@ def _both(
     )
 
 
-def _phase_now(sources: _Sources) -> Phase:
+def _phase_now(sources: _Sources, *, has_entered: bool) -> Phase:
     """Return the phase; only the training function enters collectives, so without it it is over."""
-    own = sources.own.collectives
-    has_entered = not isinstance(own, Unavailable) and own != ()
     is_over = sources.training is None and sources.seen.threads != () and has_entered
     return "finished" if is_over and sources.phase in ("unknown", "starting") else sources.phase
 

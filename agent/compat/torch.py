@@ -130,7 +130,7 @@ GROUP_TABLES: Annotated[
         "Names, ranks and backends of the process groups.",
         files=("torch/distributed/distributed_c10d.py",),
     ),
-] = ("_world", "pg_names", "pg_group_ranks", "pg_map")
+] = ("_world", "pg_names", "pg_group_ranks", "pg_map", "pg_backend_config")
 GROUP_PURPOSE: Annotated[
     str, Texts("What a process group is for.", files=("torch/_C/_distributed_c10d.pyi",))
 ] = "group_desc"

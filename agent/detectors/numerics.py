@@ -93,9 +93,12 @@ def overflow_skips(sample: AnalysisInput) -> list[Detection]:
 
 
 def _is_skipping(member: RankContext) -> bool:
-    norm = member.health.grad_norm if member.health else None
-    least = max(LEAST_SKIPPED, LEAST_SHARE * (member.worker.step or 0))
-    return norm in OVERFLOWED and _skipped_steps(member) >= least
+    health = member.health
+
+    if health is None or not (health.overflow or health.grad_norm in OVERFLOWED):
+        return False
+
+    return _skipped_steps(member) >= max(LEAST_SKIPPED, LEAST_SHARE * (member.worker.step or 0))
 
 
 def _skipped_steps(member: RankContext) -> float:
@@ -106,5 +109,9 @@ def _numbers(member: RankContext) -> EngineNumbers:
     values = msgspec.structs.asdict(member.health) if member.health else {}
     return EngineNumbers(
         rank=member.worker.rank,
-        values=tuple((name, value) for name, value in values.items() if value is not None),
+        values=tuple(
+            (name, value)
+            for name, value in values.items()
+            if value is not None and not isinstance(value, bool)
+        ),
     )

@@ -16,6 +16,7 @@ from dsray_inspect.agent.detectors.detection import (
     rank_numbers,
 )
 from dsray_inspect.agent.detectors.evidence.activity import Activity, activity_of
+from dsray_inspect.agent.detectors.evidence.blocked_calls import EndWait, end_waits
 from dsray_inspect.agent.detectors.evidence.blocked_in import (
     cause_of,
     is_reporting,
@@ -65,11 +66,13 @@ class LateRank(Record, frozen=True, kw_only=True):
     pid: int
     where: Where
     activity: Activity | None
-    idle_s: float
+    idle_s: float | None
+    """Since its training thread last ran, None where the kernel does not tell."""
     last_sequence: int | None = None
     """Its last collective in the group of those that wait, where it is behind them."""
     children: tuple[Child, ...] = ()
     file_locks: tuple[LockWait, ...] = ()
+    ends: tuple[EndWait, ...] = ()
     child_processes: tuple[ChildProcess, ...] = ()
     """Those that it waits for."""
     awaited: tuple[Place, ...] = ()
@@ -200,10 +203,11 @@ def _late_rank(sample: AnalysisInput, candidate: StallCandidate, victims: Victim
         pid=member.worker.pid,
         where=where(member),
         activity=candidate.activity,
-        idle_s=member.worker.idle_s or 0.0,
+        idle_s=member.worker.idle_s,
         last_sequence=sequence_behind(member, victims),
         children=_children_of(member) if member.worker.phase == "data" else (),
         file_locks=file_lock_waits(sample, member),
+        ends=end_waits(sample, member),
         child_processes=_awaited_children(member),
         awaited=tuple(place_of(frame) for frame in awaited),
     )
@@ -271,7 +275,7 @@ def _nobody_waits(sample: AnalysisInput, late: Sequence[RankContext]) -> list[De
                         pid=member.worker.pid,
                         where=where(member),
                         activity=activity,
-                        idle_s=member.worker.idle_s or 0.0,
+                        idle_s=member.worker.idle_s,
                     )
                     for member, activity in zip(late, activities, strict=True)
                 ),

@@ -29,10 +29,12 @@ from dsray_inspect.agent.sampling.node_report import NodeReport, PostMortem, Tra
 from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
 from dsray_inspect.agent.sampling.process_probe import (
     ActivityCounters,
+    BlockedCall,
     ChildProcess,
     Environ,
     FileLockWait,
     MemoryLimits,
+    Peer,
     ProcessProbe,
     RecorderReport,
     StackDump,
@@ -103,6 +105,13 @@ _MODULE: Final = Rule(lambda names, value: names.module(value))
 _GROUP: Final = Rule(lambda names, value: names.group(value))
 _GROUP_ID: Final = Rule(lambda names, value: names.group_id(value))
 _VARIABLES: Final = Rule(lambda names, value: names.variables(value))
+_END: Final = Rule(
+    lambda names, value: (
+        names.pseudonyms.path(value)
+        if value.startswith("/")
+        else value and names.pseudonyms.address(value)
+    )
+)
 _VARIABLE_SET: Final = Rule(
     lambda names, value: frozenset(filter(None, map(names.variable, sorted(value))))
 )
@@ -117,6 +126,7 @@ _WORD: Final = Rule(
 )
 _PROGRAM: Final = among(_PROGRAMS, "program")
 _NONE: Final = always(None)
+_PLAIN: Final = among(frozenset(["read", "write", "pipe", "named pipe", "socket"]), "other")
 _NO_TEXT: Final = always("")
 _JOB: Final = named("job")
 _RAY_JOB: Final = named("ray-job")
@@ -223,7 +233,11 @@ RULES: Final[dict[type, dict[str, Rule]]] = {
         "train_s": always({}),
         "failed": each(_TEXT),
     },
-    TrainingHealth: {name: among(_FINITE, None) for name in TrainingHealth.__struct_fields__},
+    TrainingHealth: {
+        name: among(_FINITE, None)
+        for name in TrainingHealth.__struct_fields__
+        if name != "overflow"
+    },
     CompileLock: {"path": _PATH},
     Thread: {"name": _TEXT},
     Environ: {
@@ -236,6 +250,8 @@ RULES: Final[dict[type, dict[str, Rule]]] = {
         "whose": Rule(lambda n, v: v if v == "host" else n.pseudonyms.name("cgroup", v))
     },
     FileLockWait: {"kind": _WORD, "path": _PATH, "holder_name": _PROGRAM},
+    Peer: {"name": _PROGRAM},
+    BlockedCall: {"call": _PLAIN, "kind": _PLAIN, "name": _END},
     ActivityCounters: {"dials": each(_ADDRESS)},
     StackDump: {"note": _NO_TEXT},
     RecorderReport: {"arrivals": _ARRIVALS},

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from typing import Any
 
+from dsray_inspect.agent.remote.blocked_calls import blocked_calls
 from dsray_inspect.agent.remote.file_locks import awaited_file_locks
 from dsray_inspect.agent.remote.gil import yield_gil
 from dsray_inspect.agent.remote.limits import memory_limits
@@ -20,12 +22,15 @@ MAX_CHILDREN = 32
 GENERATIONS = 4
 
 
-def activity_counters(pid: int, network: Traffic, *, threads: bool = True) -> dict[str, Any]:
+def activity_counters(
+    pid: int, network: Traffic, *, threads: bool = True, tids: Iterable[int] | None = None
+) -> dict[str, Any]:
     """Return CPU seconds, bytes moved, children, who traces it, and what it dials; its memory, and
-    the file locks that it waits for.
+    the file locks, pipes and sockets that it waits for.
 
-    `network` is what `remote.sockets` tells of the process. Each thread has children of its own:
-    without `threads` none are looked for.
+    `network` is what `remote.sockets` tells of the process. Each thread has children of its own and
+    is in a call of its own: without `threads` none are looked for. Of the calls those of `tids`
+    count, if given.
     """
     status = start_of(f"/proc/{pid}/status")
     yield_gil()
@@ -38,6 +43,9 @@ def activity_counters(pid: int, network: Traffic, *, threads: bool = True) -> di
         "dials": dials,
         "memory": memory_limits(pid) or None,
         "file_locks": awaited_file_locks(pid),
+        "blocked_calls": blocked_calls(pid, map(int, tasks(pid)) if tids is None else tids)
+        if threads
+        else [],
     }
 
 

@@ -11,7 +11,7 @@ import itertools
 import pickle
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 from dsray_inspect.agent.compat.torch import C10D_MODULE
@@ -103,17 +103,45 @@ def no_collectives(why: str) -> dict[str, Any]:
 
 
 def recorded() -> list[dict[str, Any]] | None:
-    """Return all entries, oldest first; None where there is no recorder."""
-    entries: list[dict[str, Any]] | None = None
+    """Return the entries of all recorders, oldest first; None where there is none.
 
-    for raw in dumps(entries=True):
+    Those of gloo and those of NCCL are in a recorder of their own, whose number is added as
+    `recorder`, and the name by which they are grouped as `group`.
+    """
+    found: list[dict[str, Any]] | None = None
+    mixed = mixed_groups()
+
+    for number, raw in enumerate(dumps(entries=True)):
         yield_gil()
         entries = pickle.loads(raw).get("entries", [])
+        found = [] if found is None else found
+        found += [
+            {**entry, "recorder": number, "group": group_of(entry, mixed)} for entry in entries
+        ]
 
-        if entries:
-            return entries
+    return sorted(found, key=lambda entry: int(entry["time_created_ns"])) if found else found
 
-    return entries
+
+def mixed_groups() -> frozenset[str]:
+    """Return the names of groups that have several backends, each of which counts for itself."""
+    world = getattr(sys.modules.get(C10D_MODULE), "_world", None)
+    configured = dict(getattr(world, "pg_backend_config", {}))
+    return frozenset(
+        str(name)
+        for group, name in list(getattr(world, "pg_names", {}).items())
+        if len(backends(str(configured.get(group, "")))) > 1
+    )
+
+
+def backends(configuration: str) -> list[str]:
+    """Return the backends in `cpu:gloo,cuda:nccl`."""
+    return sorted({part.rpartition(":")[2] for part in configuration.split(",")})
+
+
+def group_of(entry: dict[str, Any], mixed: Container[str]) -> str:
+    """Return the name of an entry's group, with its backend where the group has several."""
+    name = str(entry["process_group"][0])
+    return f"{name}/{str(entry['profiling_name']).partition(':')[0]}" if name in mixed else name
 
 
 def dumped() -> bytes | None:
@@ -127,9 +155,13 @@ def newest(entries: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
     for entry in entries:
         if not entry["is_p2p"]:
-            groups.setdefault(str(entry["process_group"][0]), []).append(entry)
+            groups.setdefault(_group(entry), []).append(entry)
 
     return list(groups.values())
+
+
+def _group(entry: dict[str, Any]) -> str:
+    return str(entry.get("group") or entry["process_group"][0])
 
 
 def arrivals(entries: Iterable[dict[str, Any]]) -> dict[str, list[tuple[int, int]]]:
@@ -139,7 +171,7 @@ def arrivals(entries: Iterable[dict[str, Any]]) -> dict[str, list[tuple[int, int
     one only where it, or whoever waited for it, paused.
     """
     return {
-        str(group[0]["process_group"][0]): [
+        _group(group[0]): [
             (int(entry["collective_seq_id"]), int(entry["time_created_ns"]))
             for entry in around_pauses(group)
         ]
@@ -173,7 +205,7 @@ def describe(entry: dict[str, Any], now_s: float) -> dict[str, Any]:
     """Return one entry; its age is by this process's own clock."""
     timeout_ms = entry.get("timeout_ms")
     return {
-        "group": str(entry["process_group"][0]),
+        "group": _group(entry),
         "sequence": int(entry["collective_seq_id"]),
         "operation": str(entry["profiling_name"]).rpartition(":")[2],
         "sizes": [list(map(int, size)) for size in entry["input_sizes"]],
@@ -202,13 +234,17 @@ def longest_gap_s(entries: list[dict[str, Any]]) -> float | None:
 
 def group_ranks() -> dict[str, Any]:
     """Return the ranks of each process group, by its name; evenly spaced ones as a span."""
-    module = sys.modules.get(C10D_MODULE)
-    world = getattr(module, "_world", None)
+    world = getattr(sys.modules.get(C10D_MODULE), "_world", None)
     ranks = getattr(world, "pg_group_ranks", {})
-    return {
-        str(name): spanned(sorted(ranks.get(group, {})))
-        for group, name in list(getattr(world, "pg_names", {}).items())
-    }
+    configured = dict(getattr(world, "pg_backend_config", {}))
+    found = {}
+
+    for group, name in list(getattr(world, "pg_names", {}).items()):
+        several = backends(str(configured.get(group, "")))
+        names = [f"{name}/{backend}" for backend in several] if len(several) > 1 else [str(name)]
+        found.update(dict.fromkeys(names, spanned(sorted(ranks.get(group, {})))))
+
+    return found
 
 
 def spanned(ranks: list[int]) -> Any:

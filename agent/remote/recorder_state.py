@@ -22,7 +22,8 @@ from dsray_inspect.agent.compat.torch import (
 )
 
 Status = Mapping[str, Mapping[str, Any]]
-"""By the number of a process group: the sequence numbers it has come to."""
+"""By "RECORDER/GROUP", both numbers: the sequence numbers that a process group has come to. Each
+recorder counts its groups from 0."""
 
 
 def dumps(*, entries: bool) -> Iterator[bytes]:
@@ -42,13 +43,11 @@ def is_finished(entry: Mapping[str, Any]) -> bool:
 
 def recorder_status() -> Status:
     """Return the status of the process's groups, empty where its torch does not tell."""
-    for raw in dumps(entries=False):
-        status: Status = pickle.loads(raw).get(RECORDER_STATUS) or {}
-
-        if status:
-            return status
-
-    return {}
+    return {
+        f"{number}/{group}": status
+        for number, raw in enumerate(dumps(entries=False))
+        for group, status in (pickle.loads(raw).get(RECORDER_STATUS) or {}).items()
+    }
 
 
 def state_of(status: Status) -> int | None:
@@ -67,7 +66,9 @@ def agrees(status: Status, entries: Iterable[Mapping[str, Any]]) -> bool:
 
     A collective may begin or end in between, and messages between two ranks may count too.
     """
-    newest = {str(entry["pg_id"]): entry for entry in entries if not entry["is_p2p"]}
+    newest = {
+        f"{entry['recorder']}/{entry['pg_id']}": entry for entry in entries if not entry["is_p2p"]
+    }
     return newest.keys() == status.keys() and all(
         status[name].get(RECORDER_ENQUEUED) == entry["collective_seq_id"]
         and (status[name].get(RECORDER_COMPLETED, -1) >= entry["collective_seq_id"])

@@ -15,6 +15,7 @@ from dsray_inspect.agent.compat.deepspeed import (
     LOSS_ARGUMENT,
     LOSS_SCALE,
     LOSS_SCALER,
+    OVERFLOW,
     OVERFLOWED_NORM,
 )
 from dsray_inspect.agent.remote.threads import walk
@@ -24,7 +25,7 @@ OVERFLOWED = ("nan", "inf", "-inf", OVERFLOWED_NORM)
 
 
 def health(engine: Any, moments: Iterable[None]) -> dict[str, Any]:
-    """Return skipped steps, loss scale, gradient norm and loss, as far as they are known.
+    """Return skipped steps, loss scale, gradient norm, overflow and loss, as far as they are known.
 
     A loss that is not a number makes the gradients overflow, too: where they do, it is looked
     for in all of these `moments`.
@@ -35,11 +36,13 @@ def health(engine: Any, moments: Iterable[None]) -> dict[str, Any]:
     optimizer = getattr(engine, "optimizer", None)
     norm = getattr(optimizer, "_global_grad_norm", None)
     grad_norm = _plain(norm if norm is not None else getattr(engine, "_global_grad_norm", None))
-    overflowed = grad_norm in OVERFLOWED
+    overflow = getattr(optimizer, OVERFLOW, None)
+    overflowed = grad_norm in OVERFLOWED or overflow is True
     scaler = getattr(optimizer, LOSS_SCALER, None)
     return {
         "skipped_steps": _plain(getattr(engine, "skipped_steps", None)),
         "grad_norm": grad_norm,
+        "overflow": overflow if isinstance(overflow, bool) else None,
         "loss_scale": _plain(getattr(scaler, LOSS_SCALE, None)),
         "loss": _plain(_loss_on_stack(moments if overflowed else (None,))),
         "weight": _plain(_first_weight(engine)),

@@ -26,7 +26,7 @@ from dsray_inspect.agent.remote.training_health import health
 from dsray_inspect.agent.remote.unavailable import unavailable
 
 _IDENTITY = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")
-_IDLE_S = 1.0
+IDLE_S = 1.0
 _VERSIONED = ("ray", "torch", "deepspeed", "transformers", "accelerate")
 
 
@@ -102,9 +102,13 @@ def _numbers(engine: Any, moments: Iterable[None] = (None,)) -> dict[str, Any]:
     return {"step": _step_of(engine), "health": health(engine, moments)}
 
 
-def counters(_actor: Any, _request: dict[str, Any], _seen: dict[str, Any]) -> dict[str, Any]:
-    """Return what this process has done so far: CPU time, bytes, children; see `remote.activity_counters`."""
-    return {"counters": activity_counters(os.getpid(), own_traffic())}
+def counters(_actor: Any, _request: dict[str, Any], so_far: dict[str, Any]) -> dict[str, Any]:
+    """Return what this process has done so far, and what its Python threads are blocked on.
+
+    See `remote.activity_counters`.
+    """
+    tids = [thread["tid"] for thread in so_far["threads"] if thread["tid"] is not None]
+    return {"counters": activity_counters(os.getpid(), own_traffic(), tids=tids)}
 
 
 def _step_of(engine: Any) -> int | None:
@@ -114,7 +118,7 @@ def _step_of(engine: Any) -> int | None:
 
 def all_idle(threads: list[dict[str, Any]]) -> bool:
     """Return whether no thread has run of late: its frames are the same at the next sample."""
-    return all(thread["idle_s"] is not None and thread["idle_s"] >= _IDLE_S for thread in threads)
+    return all(thread["idle_s"] is not None and thread["idle_s"] >= IDLE_S for thread in threads)
 
 
 def _version_of(name: str) -> str:

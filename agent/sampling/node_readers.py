@@ -172,7 +172,8 @@ class ExternalReadBatch:
         if request is not None:
             request["logs"] = logs
 
-    def want_gpus(self, node_id: str) -> None:
+    def want_node(self, node_id: str) -> None:
+        """Have what is no process's own read: GPUs, and objects on disk."""
         request = self._request_to(node_id)
 
         if request is not None:

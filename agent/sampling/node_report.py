@@ -72,9 +72,5 @@ class NodeReport(Record, frozen=True, kw_only=True):
             logs={**self.logs, **newer.logs},
         )
 
-    def with_known(self, probes: Mapping[int, ProcessProbe]) -> NodeReport:
-        """Return this report with probes from before of processes that it does not have."""
-        return msgspec.structs.replace(self, processes={**probes, **self.processes})
-
     def with_process(self, pid: int, probe: ProcessProbe) -> NodeReport:
         return msgspec.structs.replace(self, processes={**self.processes, pid: probe})

@@ -65,6 +65,25 @@ class FileLockWait(Record, frozen=True, kw_only=True):
     holder_name: str
 
 
+class Peer(Record, frozen=True, kw_only=True):
+    """A process with the other end of a pipe or connection."""
+
+    pid: int
+    name: str
+
+
+class BlockedCall(Record, frozen=True, kw_only=True):
+    """A pipe or socket that a thread is blocked on; see `remote.blocked_calls`."""
+
+    tid: int
+    call: Literal["read", "write"]
+    kind: Literal["pipe", "named pipe", "socket"]
+    name: str
+    """The path of a named pipe, or the remote address; empty where there is none."""
+    peers: tuple[Peer, ...] = ()
+    """Those that were found."""
+
+
 class ActivityCounters(Record, frozen=True, kw_only=True):
     """What a process has done since it started; two of these tell what it did in between."""
 
@@ -78,6 +97,7 @@ class ActivityCounters(Record, frozen=True, kw_only=True):
     """Addresses that it tries to connect to."""
     memory: MemoryLimits | None = None
     file_locks: tuple[FileLockWait, ...] = ()
+    blocked_calls: tuple[BlockedCall, ...] = ()
 
 
 class StackDump(Record, frozen=True, kw_only=True):
@@ -105,6 +125,18 @@ class RecorderReport(Record, frozen=True, kw_only=True):
     arrivals: Mapping[str, Sequence[tuple[int, int]]] = {}
     """By process group: (sequence, Unix ns) of the newest collectives."""
 
+    def older(self, by_s: float) -> RecorderReport:
+        """Return the same entries, which have become older."""
+        return msgspec.structs.replace(
+            self,
+            collectives=older_collectives(self.collectives, by_s),
+            newest_age_s=None if self.newest_age_s is None else self.newest_age_s + by_s,
+        )
+
+
+def older_collectives(entries: Sequence[Collective], by_s: float) -> tuple[Collective, ...]:
+    return tuple(msgspec.structs.replace(entry, age_s=entry.age_s + by_s) for entry in entries)
+
 
 class ProcessProbe(Record, frozen=True, kw_only=True):
     """One process as its node sees it. What was not read is None, empty or `Unavailable`."""
@@ -128,6 +160,15 @@ class ProcessProbe(Record, frozen=True, kw_only=True):
     start: str | None = None
     """The record of its start; see `remote.startup_record`."""
     identity: Identity = NO_IDENTITY
+
+    def older(self, by_s: float) -> ProcessProbe:
+        """Return the probe as it would be now: the same, but for what is told as an age."""
+        recorder = self.recorder
+        return msgspec.structs.replace(
+            self,
+            idle_s={tid: idle_s + by_s for tid, idle_s in self.idle_s.items()},
+            recorder=recorder if isinstance(recorder, Unavailable) else recorder.older(by_s),
+        )
 
     def updated(self, newer: ProcessProbe) -> ProcessProbe:
         """Return this probe with whatever a newer one of the same process has read."""

@@ -12,6 +12,7 @@ from dsray_inspect.agent.sampling.process_probe import (
     ActivityCounters,
     Environ,
     Identity,
+    older_collectives,
 )
 from dsray_inspect.agent.stacks.thread import Thread
 from dsray_inspect.agent.unavailable import NOT_ASKED, Unavailable
@@ -22,6 +23,8 @@ class TrainingHealth(Record, frozen=True, kw_only=True):
 
     skipped_steps: float | str | None = None
     grad_norm: float | str | None = None
+    overflow: bool | None = None
+    """Of the newest step; known on the host where the norm is on a device."""
     loss_scale: float | str | None = None
     loss: float | str | None = None
     weight: float | str | None = None
@@ -97,10 +100,6 @@ class RankReport(Record, frozen=True, kw_only=True):
             newest_age_s=None if self.newest_age_s is None else self.newest_age_s + by_s,
             pause_ms=0.0,
         )
-
-
-def older_collectives(entries: Sequence[Collective], by_s: float) -> tuple[Collective, ...]:
-    return tuple(msgspec.structs.replace(entry, age_s=entry.age_s + by_s) for entry in entries)
 
 
 class ControllerWorker(Record, frozen=True, kw_only=True):

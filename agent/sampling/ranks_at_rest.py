@@ -1,14 +1,16 @@
-"""The ranks that one sample need not ask: they have not run since they last answered."""
+"""The ranks that one sample need not read: they have not run since they were last read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from dsray_inspect.agent.handles import ProcessHandle
-from dsray_inspect.agent.sampling.kept_reports import KeptReport, KeptReports
+from dsray_inspect.agent.sampling.kept_reports import KeptReports
 from dsray_inspect.agent.sampling.node_readers import NodeReaders
+from dsray_inspect.agent.sampling.node_report import NodeReport
 from dsray_inspect.agent.sampling.observation import Observation
 from dsray_inspect.agent.sampling.process_probe import ProcessProbe
+from dsray_inspect.agent.unavailable import Unavailable
 
 
 class RanksAtRest:
@@ -20,19 +22,26 @@ class RanksAtRest:
         self._reports = reports
         self._readers = readers
         self._observation = observation
-        self._found: dict[str, KeptReport] = {}
+        self._found: set[str] = set()
 
     def __contains__(self, actor_id: str) -> bool:
         return actor_id in self._found
 
+    def is_known_outside(self, actor_id: str) -> bool:
+        """Return whether a rank at rest is known by what its node has of it only."""
+        is_silent = isinstance(self._observation.ranks.get(actor_id), Unavailable)
+        return is_silent and actor_id in self._found
+
     def find(self, rows: Iterable[ProcessHandle]) -> None:
-        """Find them by the times of their threads; takes their reports into the sample."""
-        nodes = {node.node_id: node for node in self._observation.nodes}
+        """Find them by the times of their threads; takes what is known of them into the sample."""
+        observation = self._observation
+        nodes = {node.node_id: node for node in observation.nodes}
         rows = [row for row in rows if row.node_id in nodes]
         watched: dict[str, dict[int, list[int]]] = {}
+        probes: dict[str, dict[int, ProcessProbe]] = {}
 
         for row in rows:
-            tids = self._reports.watched(row.actor_id, self._observation.request)
+            tids = self._reports.watched(row.actor_id, observation.request)
 
             if tids:
                 watched.setdefault(row.node_id, {})[row.pid] = tids
@@ -46,24 +55,24 @@ class RanksAtRest:
             kept = self._reports.holding(row.actor_id, times_s[row.node_id][row.pid])
 
             if kept is not None:
-                self._found[row.actor_id] = kept
-                self._observation.ranks[row.actor_id] = kept.report
+                self._found.add(row.actor_id)
+                observation.ranks[row.actor_id] = kept.report
+                probes.setdefault(row.node_id, {})[row.pid] = kept.probe
+
+        for node_id, known in probes.items():
+            read = {pid: probe for pid, probe in known.items() if probe.state is not None}
+
+            if read:
+                report = NodeReport(hostname=nodes[node_id].hostname, processes=read)
+                observation.node_reports[node_id] = report
 
     def keep(self, rows: Iterable[ProcessHandle]) -> None:
-        """Keep what the sample has read of the others; it gets what their nodes said of these."""
+        """Keep what the sample has read of the others."""
         observation = self._observation
-        known: dict[str, dict[int, ProcessProbe]] = {}
 
         for row in rows:
-            kept, report = self._found.get(row.actor_id), observation.ranks.get(row.actor_id)
+            report = observation.ranks.get(row.actor_id)
 
-            if kept is not None:
-                known.setdefault(row.node_id, {})[row.pid] = kept.probe
-            elif report is not None:
+            if row.actor_id not in self._found and report is not None:
                 probe = observation.process(row.node_id, row.pid)
                 self._reports.keep(row.actor_id, report, probe, observation.request)
-
-        for node_id, probes in known.items():
-            if node_id in observation.node_reports:
-                node = observation.node_reports[node_id]
-                observation.node_reports[node_id] = node.with_known(probes)

@@ -104,6 +104,8 @@ class SamplePass:
             "recorder": ask.recorder,
         }
 
+        self._at_rest.find(self._living_rows())
+
         if isinstance(reads, Unavailable):
             self._keep_all(reads)
             return
@@ -116,8 +118,6 @@ class SamplePass:
         if not ask.inject:
             self._keep_all(NO_INJECT)
             return
-
-        self._at_rest.find(self._living_rows())
 
         for row in self._living_rows():
             if row.actor_id in self._at_rest:
@@ -220,8 +220,12 @@ class SamplePass:
         return self._observation.actors is not None and row is self._observation.actors.controller
 
     def _silent_rows(self) -> list[ProcessHandle]:
-        """Return the actors that gave no stacks so far."""
-        return [row for row in self._living_rows() if not self._gave_stacks(row)]
+        """Return the actors of which no stacks are known so far."""
+        return [
+            row
+            for row in self._living_rows()
+            if row.actor_id not in self._at_rest and not self._gave_stacks(row)
+        ]
 
     def _gave_stacks(self, row: ProcessHandle) -> bool:
         if self._is_controller(row):
@@ -285,8 +289,8 @@ class SamplePass:
             elif is_near and row.actor_id not in self._at_rest:
                 self._batch.want(row.node_id, row.pid)
 
-            if is_near:
-                self._batch.want_gpus(row.node_id)
+            if is_near or self._at_rest.is_known_outside(row.actor_id):
+                self._batch.want_node(row.node_id)
 
         if job.driver_pid and not job.is_dead:
             # Of a driver without a living run, what it does now is all there is to go by.

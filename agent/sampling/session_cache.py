@@ -16,8 +16,14 @@ from dsray_inspect.agent.remote.startup_artifacts import keepsakes
 from dsray_inspect.agent.remote.worker import counters, deepspeed, environment, process, step
 from dsray_inspect.agent.sampling.kept_reports import KeptReports
 from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
-from dsray_inspect.agent.sampling.process_probe import NOT_DUMPED, NOT_PROBED, Environ, StackDump
-from dsray_inspect.agent.sampling.rank_report import RankReport, older_collectives
+from dsray_inspect.agent.sampling.process_probe import (
+    NOT_DUMPED,
+    NOT_PROBED,
+    Environ,
+    StackDump,
+    older_collectives,
+)
+from dsray_inspect.agent.sampling.rank_report import RankReport
 from dsray_inspect.agent.unavailable import Unavailable
 
 SEARCH_S = 5.0

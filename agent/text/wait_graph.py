@@ -34,6 +34,14 @@ def process_name(pid: int) -> str:
     return f"pid {pid}"
 
 
+def end_wait(kind: str, *, writes: bool) -> str:
+    return (
+        f"waits until it reads from the {kind}"
+        if writes
+        else f"waits for it to write to the {kind}"
+    )
+
+
 def child_name(pid: int) -> str:
     return f"child {pid}"
 

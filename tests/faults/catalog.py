@@ -156,6 +156,9 @@ CASES: tuple[Case, ...] = (
     # The reason is no rank.
     outside("flock", USER),
     outside("lockf", USER),
+    outside("decoder", USER),
+    outside("service", USER),
+    outside("sink", USER),
     outside("coroutine", USER),
     outside("gather", USER),
     outside("after-fit", "driver_blocked", culprits="none", in_ci=True),

@@ -105,8 +105,8 @@ def test_a_run_that_waits_names_who_holds_what_it_lacks() -> None:
     finding = snapshot.findings[0]
     assert snapshot.verdict.cause == "resources_pending"
     assert finding.summary == (
-        "No worker has been placed: the run is waiting for 3 × {CPU: 1} (CPU: 3 needed, 2 of 8 "
-        "free). Held by actor Sweep (nightly-sweep), pid 71, of job nightly."
+        "No worker has been placed: the run is waiting for 3 × {CPU: 1} (CPU: 3 needed, 2 free "
+        "of 8). Held by actor Sweep (nightly-sweep), pid 71, of job nightly."
     )
     assert finding.evidence[0] == (
         "CPU: 6 held by actor Sweep (nightly-sweep), pid 71, of job nightly on h"

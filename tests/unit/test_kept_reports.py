@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import subprocess
 import sys
@@ -18,10 +19,11 @@ from dsray_inspect.agent.sampling import kept_reports
 from dsray_inspect.agent.sampling.decode import rank_report
 from dsray_inspect.agent.sampling.kept_reports import KeptReports
 from dsray_inspect.agent.sampling.observation import SampleRequest
-from dsray_inspect.agent.sampling.process_probe import ProcessProbe
+from dsray_inspect.agent.sampling.process_probe import ProcessProbe, StackDump
 from dsray_inspect.agent.sampling.rank_report import RankReport
 from dsray_inspect.agent.stacks.table import StackTable
-from dsray_inspect.agent.unavailable import NOT_ASKED
+from dsray_inspect.agent.unavailable import NOT_ASKED, Unavailable
+from tests.unit.samples import node
 from tests.unit.test_session_cache import COLLECTIVES, NO_ENGINE, Clock
 
 EVERYTHING = SampleRequest(max_pause_ms=100, counters=True)
@@ -29,8 +31,9 @@ PROBE = ProcessProbe(state="alive", rss_bytes=7)
 COUNTERS: dict[str, Any] = {"cpu_s": 1.0, "moved_bytes": 5}
 CHILD = {"pid": 9, "name": "unzip", "state": "R", "cpu_s": 0.5}
 LOCK = {"kind": "flock", "path": "/a", "holder": 4, "holder_name": "b"}
-TRAINING = {"name": "train", "tid": 7, "frames": "", "idle_s": 0.5, "ran_s": 1.25}
-LOADER = {"name": "loader", "tid": 8, "frames": "", "idle_s": None, "ran_s": 0.0}
+SILENT = Unavailable(reason="timeout", detail="its main thread did not answer")
+TRAINING = {"name": "train", "tid": 7, "frames": "", "idle_s": 1.5, "ran_s": 1.25}
+LOADER = {"name": "loader", "tid": 8, "frames": "", "idle_s": 60.0, "ran_s": 0.0}
 
 
 @pytest.fixture
@@ -66,9 +69,10 @@ def test_a_report_holds_while_no_thread_has_run(clock: Clock) -> None:
     assert reports.watched("a", EVERYTHING) == [7, 8]
     holding = reports.holding("a", [1.25, 0.0])
     assert holding is not None
-    again, probe = holding.report, holding.probe
-    assert probe is PROBE
-    assert [thread.idle_s for thread in again.threads] == [3.5, None]
+    again = holding.report
+    assert isinstance(again, RankReport)
+    assert holding.probe == PROBE
+    assert [thread.idle_s for thread in again.threads] == [4.5, 63.0]
     assert again.newest_age_s == 5.5
     assert isinstance(again.collectives, tuple)
     assert [entry.age_s for entry in again.collectives] == [5.5]
@@ -89,9 +93,10 @@ def test_a_thread_that_has_run_or_ended_makes_it_void(times_s: list[float | None
         {"threads": []},
         {"threads": [{**TRAINING, "tid": None}]},
         {"threads": [{**TRAINING, "ran_s": None}]},
+        {"threads": [{**TRAINING, "idle_s": None}]},
+        {"threads": [{**TRAINING, "idle_s": 0.9}]},
         {"failed": ["OSError: x"]},
         {"locks": [{"path": "/lock", "age_s": 1.0}]},
-        {"collectives": None},
         {"counters": {**COUNTERS, "children": [CHILD]}},
         {"counters": {**COUNTERS, "dials": ["10.0.0.1:1"]}},
         {"counters": {**COUNTERS, "file_locks": [LOCK]}},
@@ -99,6 +104,57 @@ def test_a_thread_that_has_run_or_ended_makes_it_void(times_s: list[float | None
 )
 def test_a_report_that_rests_on_more_than_threads_is_not_kept(more: dict[str, Any]) -> None:
     assert kept(**more).watched("a", EVERYTHING) == []
+
+
+def dumped(**more: Any) -> ProcessProbe:
+    """Return a process as its node sees it, with its stack by py-spy."""
+    threads = [{"thread_name": "MainThread", "os_thread_id": 7, "frames": []}]
+    told: dict[str, Any] = {
+        "state": "alive",
+        "idle_s": {7: 2.0, 9: 0.0},
+        "cpu_times_s": {7: (1.25, 0.0), 9: (3.0, 0.0)},
+        "stack": {"json": json.dumps(threads).encode()},
+        **more,
+    }
+    return node({"processes": {10: told}}).process(10)
+
+
+def kept_outside(why: Unavailable = SILENT, **more: Any) -> KeptReports:
+    reports = KeptReports()
+    reports.keep("a", why, dumped(**more), EVERYTHING)
+    return reports
+
+
+def test_the_stack_of_a_silent_rank_holds_while_none_of_its_python_threads_has_run(
+    clock: Clock,
+) -> None:
+    reports = kept_outside()
+    clock.now += 3
+    assert reports.watched("a", EVERYTHING) == [7]
+    assert reports.holding("a", [1.3]) is None
+    holding = reports.holding("a", [1.25])
+    assert holding is not None
+    assert holding.report is SILENT
+    assert isinstance(holding.probe.stack, StackDump)
+    assert holding.probe.idle_s == {7: 5.0, 9: 3.0}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"idle_s": {7: 0.5}},
+        {"idle_s": {}},
+        {"cpu_times_s": {}},
+        {"stack": {"reason": "failed", "detail": "no right"}},
+        {"counters": {**COUNTERS, "children": [CHILD]}},
+    ],
+)
+def test_a_stack_that_may_change_is_not_kept(more: dict[str, Any]) -> None:
+    assert kept_outside(**more).watched("a", EVERYTHING) == []
+
+
+def test_the_stack_of_a_rank_that_died_is_not_kept() -> None:
+    assert kept_outside(Unavailable(reason="died", detail="x")).watched("a", EVERYTHING) == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Waits that have an owner outside torch: file locks and the coroutines of an event loop."""
+"""Waits that have an owner outside torch: file locks, pipes, sockets, coroutines of an event loop."""
 
 from __future__ import annotations
 
@@ -198,3 +198,51 @@ def test_the_graph_leads_from_a_lock_to_the_rank_that_holds_it() -> None:
     edges = [(edge.waiter, edge.awaited) for edge in snapshot.graph.edges]
     assert ("rank 0", "/data/cache.lock") in edges
     assert ("/data/cache.lock", "rank 1") in edges
+
+
+READS = {"tid": 7, "call": "read", "kind": "pipe", "name": "", "peers": []}
+FFMPEG, RANK_2 = {"pid": 77, "name": "ffmpeg"}, {"pid": 102, "name": "python"}
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({}, "waits to read from a pipe"),
+        (
+            {"peers": [FFMPEG, RANK_2]},
+            "waits to read from a pipe, whose other end is held by pid 77 (ffmpeg), rank 2 (pid 102)",
+        ),
+        (
+            {"kind": "socket", "name": "10.0.0.9:5432"},
+            "waits to read from a connection to 10.0.0.9:5432",
+        ),
+        (
+            {"call": "write", "kind": "named pipe", "name": "/run/metrics", "peers": [FFMPEG]},
+            "waits to write to a named pipe /run/metrics, whose other end is held by pid 77 (ffmpeg)",
+        ),
+    ],
+)
+def test_a_rank_that_waits_for_the_other_end_of_a_pipe_says_who_has_it(
+    change: dict[str, Any], line: str
+) -> None:
+    frames = (RUNNER, TEACH, ("next_frame", "next_frame", "/app/train.py", 30))
+    blocked = stands(0, frames, blocked_calls=[{**READS, **change}])
+    snapshot = twice(blocked, waits(1), waits(2))
+    assert snapshot.verdict.ranks == (0,)
+    assert f"rank 0: {line}" in snapshot.findings[0].evidence
+
+
+def test_what_another_thread_of_a_rank_waits_for_is_not_told() -> None:
+    frames = (RUNNER, TEACH, ("next_frame", "next_frame", "/app/train.py", 30))
+    blocked = stands(0, frames, blocked_calls=[{**READS, "tid": 99}])
+    snapshot = twice(blocked, waits(1), waits(2))
+    assert not any("pipe" in line for line in snapshot.findings[0].evidence)
+
+
+def test_the_graph_leads_to_the_process_at_the_other_end() -> None:
+    frames = (RUNNER, TEACH, ("next_frame", "next_frame", "/app/train.py", 30))
+    call = {**READS, "peers": [FFMPEG, RANK_2]}
+    snapshot = twice(stands(0, frames, blocked_calls=[call]), waits(1), waits(2))
+    edges = {edge.awaited: edge.because for edge in snapshot.graph.edges if edge.waiter == "rank 0"}
+    because = "waits for it to write to the pipe"
+    assert edges == {"pid 77": because, "rank 2": because}

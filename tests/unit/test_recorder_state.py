@@ -41,6 +41,7 @@ GROUP = {"last_enqueued_collective": 7, "last_completed_collective": 7}
 
 def entry(sequence: int, *, retired: bool, group: int = 0, **more: Any) -> dict[str, Any]:
     return {
+        "recorder": 0,
         "pg_id": group,
         "collective_seq_id": sequence,
         "retired": retired,
@@ -77,10 +78,10 @@ def test_a_real_recorder_is_read_again_only_after_another_collective_or_group() 
 def test_entries_must_be_those_that_the_status_tells_of(
     entries: list[dict[str, Any]], *, same: bool
 ) -> None:
-    assert agrees({"0": GROUP}, entries) is same
+    assert agrees({"0/0": GROUP}, entries) is same
 
 
 def test_a_collective_that_has_begun_and_not_ended_agrees_while_it_is_not_retired() -> None:
-    waiting = {"0": {"last_enqueued_collective": 8, "last_completed_collective": 7}}
+    waiting = {"0/0": {"last_enqueued_collective": 8, "last_completed_collective": 7}}
     assert agrees(waiting, [entry(7, retired=True), entry(8, retired=False)])
     assert not agrees(waiting, [entry(7, retired=True), entry(8, retired=True)])

@@ -17,13 +17,17 @@ from tests.unit.samples import (
     IN_DATA,
     IN_REDUCE,
     IN_USER,
+    RUNNER,
     SITE,
+    TEACH,
     entered,
     job,
     judged,
     rank,
     sample_of,
+    stands,
     twice,
+    waits,
     with_progress,
 )
 
@@ -262,11 +266,19 @@ def test_only_a_rank_that_has_been_in_a_collective_is_done(collectives: Any, pha
 
 NAN = {"skipped_steps": 6.0, "grad_norm": "inf", "loss": "nan", "weight": 0.1}
 SKIPS = {"skipped_steps": 6.0, "grad_norm": "inf", "loss": 0.3, "weight": 0.1}
+ON_A_DEVICE = {"skipped_steps": 6.0, "overflow": True}
 FINE = {"skipped_steps": 6.0, "grad_norm": 0.4, "loss": 0.3, "weight": 0.1}
 
 
 @pytest.mark.parametrize(
-    ("health", "cause"), [(NAN, "nonfinite_loss"), (SKIPS, "overflow_skips"), (FINE, None)]
+    ("health", "cause"),
+    [
+        (NAN, "nonfinite_loss"),
+        (SKIPS, "overflow_skips"),
+        (ON_A_DEVICE, "overflow_skips"),
+        ({**ON_A_DEVICE, "overflow": False}, None),
+        (FINE, None),
+    ],
 )
 def test_numbers_that_are_none(health: dict[str, Any], cause: str | None) -> None:
     ranks = [{**rank(number, IN_USER, 0.1), "health": FINE} for number in range(3)]
@@ -291,3 +303,32 @@ def test_a_sample_knows_one_earlier_sample_only() -> None:
     third = assemble(first.observation, earlier=second)
     assert third.earlier is not None
     assert third.earlier.earlier is None
+
+
+SILENT_RECORDER = {"reason": "failed", "detail": "the rank runs"}
+
+
+@pytest.mark.parametrize(
+    ("peer", "phase"),
+    [
+        ({"finished": True}, "finished"),
+        ({"finished": False}, "starting"),
+        ({"finished": True, "operation": "broadcast"}, "starting"),
+    ],
+)
+def test_a_rank_without_a_recorder_has_trained_where_a_peer_met_it(
+    peer: dict[str, Any], phase: str
+) -> None:
+    loop = ("main_loop", "main_loop", f"{SITE}/ray/_private/worker.py", 1010)
+    over = {**rank(1, (loop,), 0.2), "collectives": SILENT_RECORDER}
+    over["threads"][0]["name"] = "Thread-1"
+    snapshot = judged(entered(rank(0, IN_USER, 0.1), 68, 2.0, **peer), over)
+    assert snapshot.workers[1].phase == phase
+
+
+def test_nothing_is_said_of_the_time_since_a_thread_ran_where_the_kernel_does_not_tell() -> None:
+    stuck = stands(1, (RUNNER, TEACH))
+    stuck["threads"][0]["idle_s"] = None
+    snapshot = twice(waits(0), stuck, waits(2))
+    assert (snapshot.verdict.state, snapshot.verdict.ranks) == ("hung", (1,))
+    assert not any("last ran" in line for line in snapshot.findings[0].evidence)

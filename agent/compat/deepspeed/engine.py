@@ -24,6 +24,17 @@ ENGINE_READS: Annotated[
     "skipped_steps",
     "_global_grad_norm",
 )
+OVERFLOW: Annotated[
+    str,
+    Names(
+        "Whether the optimizer's newest step overflowed; a bool of the host.",
+        files=(
+            "deepspeed/runtime/zero/stage_1_and_2.py",
+            "deepspeed/runtime/zero/stage3.py",
+            "deepspeed/runtime/fp16/fused_optimizer.py",
+        ),
+    ),
+] = "overflow"
 LOSS_SCALER: Annotated[
     str,
     Names(

@@ -24,7 +24,7 @@ def file_lock_waits(sample: AnalysisInput, member: RankContext) -> tuple[LockWai
     if not locks:
         return ()
 
-    ranks = sample.view(_rank_of_process)
+    ranks = sample.view(ranks_by_process)
     return tuple(
         LockWait(
             path=lock.path,
@@ -36,7 +36,7 @@ def file_lock_waits(sample: AnalysisInput, member: RankContext) -> tuple[LockWai
     )
 
 
-def _rank_of_process(sample: AnalysisInput) -> dict[tuple[str, int], int | None]:
+def ranks_by_process(sample: AnalysisInput) -> dict[tuple[str, int], int | None]:
     """Return the ranks of a sample by node and pid."""
     return {
         (member.worker.node_id, member.worker.pid): member.worker.rank for member in sample.members

@@ -22,6 +22,10 @@ RAISED: dict[Cause, str] = {
     "worker_oom": "ran out of memory",
 }
 """What a rank did whose error names the cause."""
+EITHER_SIDE = (
+    "which rank is wrong is not known: whoever meets another size aborts, the rank that is right too; "
+    "in a new run, `why` before it fails shows where each rank is"
+)
 SOURCES: dict[EnvSource, str] = {
     "runtime_env": "the job's runtime_env",
     "ray": "Ray",
@@ -42,6 +46,7 @@ def process_ended(facts: ProcessEnded, detection: Detection) -> Words:
         f"{_how(facts, detection.cause)}{consequence}.",
         evidence=(
             *([_memory_line(facts.memory)] if facts.memory else []),
+            *([EITHER_SIDE] if detection.cause == "collective_mismatch" else []),
             f"Ray's worker table: {facts.kind}, the first of the group: {facts.detail}",
             *(f"its stderr: {line}" for line in facts.stderr),
             *(

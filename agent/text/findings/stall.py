@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from dsray_inspect.agent.causes import spec_of
 from dsray_inspect.agent.detectors.detection import Detection
+from dsray_inspect.agent.detectors.evidence.blocked_calls import EndWait
 from dsray_inspect.agent.detectors.evidence.file_locks import LockWait
 from dsray_inspect.agent.detectors.stall import (
     EveryRankBlocked,
@@ -87,8 +88,9 @@ def _idle_lines(late: LateRank) -> Iterator[str]:
     if late.activity:
         yield f"{name_ranks([late.rank])}: {activity_text(late.activity)}"
 
-    idle = duration(late.idle_s)
-    yield f"{name_ranks([late.rank])}: last ran {idle} ago (/proc/{late.pid}/task)"
+    if late.idle_s is not None:
+        idle = duration(late.idle_s)
+        yield f"{name_ranks([late.rank])}: last ran {idle} ago (/proc/{late.pid}/task)"
 
 
 def _owner_lines(late: LateRank) -> Iterator[str]:
@@ -98,6 +100,9 @@ def _owner_lines(late: LateRank) -> Iterator[str]:
     for lock in late.file_locks:
         path = lock.path or "a file whose name is not known"
         yield f"{who}: waits for the file lock of {path}, held by {_holder(lock)}"
+
+    for end in late.ends:
+        yield f"{who}: {_end_line(end)}"
 
     for child in late.child_processes:
         yield f"{who}: waits for its child {child.name}, pid {child.pid}, state {child.state}"
@@ -116,6 +121,21 @@ def _holder(lock: LockWait) -> str:
         return f"pid {lock.holder_pid} ({lock.holder_name or 'gone'}), which is no rank"
 
     return "a process that the kernel does not name"
+
+
+def _end_line(end: EndWait) -> str:
+    """Return "waits to read from a pipe, whose other end is held by pid 71 (decoder)"."""
+    verb = "write to" if end.writes else "read from"
+    is_connection = end.kind == "socket" and end.name
+    what = f"connection to {end.name}" if is_connection else f"{end.kind} {end.name}".rstrip()
+    others = ", ".join(
+        f"pid {other.pid} ({other.name or 'gone'})"
+        if other.rank is None
+        else f"{name_ranks([other.rank])} (pid {other.pid})"
+        for other in end.others
+    )
+    held = f", whose other end is held by {others}" if others else ""
+    return f"waits to {verb} a {what}{held}"
 
 
 def _behind_line(rank: int | None, last_sequence: int | None) -> Iterator[str]:

@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import os
 import queue
+import socket
 import subprocess
 import sys
 import time
@@ -23,6 +24,9 @@ FAULTS = {
     "none": "train on",
     "flock": "the rank waits for the lock of a file that a process of the driver holds",
     "lockf": "the same with a lock of POSIX",
+    "decoder": "the rank reads a frame from a process of its own, which gives none",
+    "service": "the rank reads from a connection to a process of the driver, which does not answer",
+    "sink": "the rank writes to a named pipe that a process of the driver does not read any more",
     "coroutine": "the rank awaits something that never comes",
     "gather": "the rank gathers requests of which one is never answered",
     "after-fit": "the driver joins a queue that nobody empties once fit() has returned",
@@ -44,6 +48,71 @@ getattr(fcntl, sys.argv[2])(file, fcntl.LOCK_EX)
 print("held", flush=True)
 sys.stdin.read()
 """
+DECODER = """
+import sys, time
+for number, _ in enumerate(sys.stdin):
+    if number == int(sys.argv[1]):
+        time.sleep(3600)
+    print("frame", flush=True)
+"""
+SERVICE = """
+import socket, sys, time
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+connection, _ = listener.accept()
+with connection, connection.makefile("rw") as file:
+    for number, _ in enumerate(file):
+        if number == int(sys.argv[1]):
+            time.sleep(3600)
+        print("token", file=file, flush=True)
+"""
+SINK = """
+import sys, time
+with open(sys.argv[2]) as pipe:
+    print("open", flush=True)
+    for number in range(int(sys.argv[1])):
+        pipe.readline()
+    time.sleep(3600)
+"""
+
+
+sources: list[Decoder | Tokenizer] = []
+"""What this process asks."""
+
+
+class Decoder:
+    """A process that a rank asks for a frame in each step."""
+
+    def __init__(self, last: int) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", DECODER, str(last)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def frame(self) -> str:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(file=self._process.stdin, flush=True)
+        return self._process.stdout.readline()
+
+
+class Tokenizer:
+    """A connection to a service, which a rank asks in each step."""
+
+    def __init__(self, port: int) -> None:
+        self._file = socket.create_connection(("127.0.0.1", port)).makefile("rw")
+
+    def tokens(self) -> str:
+        print("text", file=self._file, flush=True)
+        return self._file.readline()
+
+
+def publish_metrics(path: str) -> None:
+    """Write more than a pipe holds."""
+    with open(path, "w") as pipe:
+        pipe.write("metrics\n" * 100_000)
 
 
 class Answers:
@@ -78,6 +147,10 @@ def wait_outside(trip: Trip, rank: int, step: int) -> None:
         if trip.due(call, rank, step):
             with (trip.out / "cache.lock").open("r+") as file:
                 getattr(fcntl, call)(file, fcntl.LOCK_EX)
+    if trip.fault in ("decoder", "service"):
+        ask_outside(trip, rank, step)
+    if trip.due("sink", rank, step):
+        publish_metrics(str(trip.out / "metrics"))
     if trip.due("coroutine", rank, step):
         asyncio.run(Answers().one(late=True))
     if trip.due("gather", rank, step):
@@ -86,6 +159,23 @@ def wait_outside(trip: Trip, rank: int, step: int) -> None:
         asyncio.run(asyncio.sleep(0.05))
         if (rank, step) == (trip.rank, trip.step):
             trip.broke()
+
+
+def ask_outside(trip: Trip, rank: int, step: int) -> None:
+    """Ask a process that is no rank, as the one rank does in each step."""
+    if rank != trip.rank:
+        return
+    if not sources:
+        port = trip.out / "port"
+        sources.append(
+            Decoder(trip.step) if trip.fault == "decoder" else Tokenizer(int(port.read_text()))
+        )
+    [source] = sources
+    trip.due(trip.fault, rank, step)
+    if isinstance(source, Decoder):
+        source.frame()
+    else:
+        source.tokens()
 
 
 def parse_record(line: str) -> int:
@@ -157,6 +247,29 @@ def hold_lock(path: Path, call: str) -> subprocess.Popen[bytes]:
     return holder
 
 
+def start_outside(trip: Trip) -> subprocess.Popen[str] | None:
+    """Start the process of the driver that the fault of this job is about."""
+    if trip.fault == "sink":
+        os.mkfifo(trip.out / "metrics")
+        writer = os.open(trip.out / "metrics", os.O_RDWR)  # a reader's open() waits for one
+        process, _ = started(SINK, "0", str(trip.out / "metrics"))
+        os.close(writer)
+        return process
+    if trip.fault == "service":
+        process, port = started(SERVICE, str(trip.step))
+        (trip.out / "port").write_text(port)
+        return process
+    return None
+
+
+def started(script: str, *given: str) -> tuple[subprocess.Popen[str], str]:
+    """Return a process, and the line that it prints when it is ready."""
+    command = [sys.executable, "-c", script, *given]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    return process, process.stdout.readline()
+
+
 def publish(cards: queue.Queue[str]) -> None:
     cards.put("model card")
     cards.join()
@@ -200,6 +313,7 @@ def main() -> None:
     cpus = 1.0 if fault in ("taken", "other-job") else 0.1
     env = {"GLOO_SOCKET_IFNAME": "ib9"} if fault == "ifname" else {}
     ray.init(runtime_env={"env_vars": env})
+    outside = start_outside(trip)
     holder = hold_lock(trip.out / "cache.lock", fault) if fault in ("flock", "lockf") else None
     if fault == "taken":
         options_of_sweep = {"name": "sweep", "num_cpus": almost_all_cpus()}
@@ -217,7 +331,7 @@ def main() -> None:
         trip.broke()
         read_manifest(trip.out / "manifest")
     fit({**options, "load": fault == "resume", "again": fault == "two-fits"}, workers, cpus)
-    del holder, other
+    del holder, other, outside
 
 
 if __name__ == "__main__":
