@@ -230,13 +230,17 @@ def check_submit(cell: Cell) -> None:
 
     try:
         job.wait_until_step(0, 1)
-        document = traced(cell.inspect("trace", "recorded", "--past", "--json"))
+        job.wait_until_step(1, 1)
+        snapshot = cell.document("attach", "recorded")
     finally:
         job.stop()
 
-    names = {span["name"] for span in document["timeline"]["spans"]}
-    wanted = {"rendezvous", "initialize"}
-    assert wanted <= names, f"the recorded start has no {wanted - names}: {sorted(names)[:30]}"
+    reasons = {worker["evidence"]["init"] for worker in snapshot["workers"]} - {"ok"}
+
+    if reasons:
+        raise Said(f"no recorded start ({SECONDS.sub('', reasons.pop()).partition(': ')[0]})")
+
+    assert snapshot["startup"]["until"] == "first_step", snapshot["startup"]
 
 
 def check_record(cell: Cell) -> None:
