@@ -29,8 +29,8 @@ LINKED := build/.linked-$(firstword $(shell printf '%s\n' $(sort $(FILES)) | cks
 # One setup at a time.
 LOCKED := flock .venv
 
-.PHONY: help setup system-packages format lint schema causes-page metrics-page dashboards docs test test-unit test-ray \
-    faults screenshots bench demo clean
+.PHONY: help setup system-packages format lint schema causes-page metrics-page versions-page dashboards docs test \
+    test-unit test-ray compat matrix faults screenshots bench demo clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,6 +96,9 @@ causes-page: setup ## Generate docs/causes.md from the table of causes.
 metrics-page: setup ## Generate docs/metrics.md from the catalogue of metrics.
 	$(BIN)/python -m dsray_inspect.exporters.metrics_page > docs/metrics.md
 
+versions-page: setup ## Generate docs/versions.md from the known gaps and what `make matrix` ran.
+	$(BIN)/python -m tests.matrix.page > docs/versions.md
+
 dashboards: setup ## Generate dashboards/grafana/*.json.
 	$(BIN)/python -m dsray_inspect.dashboards.build
 
@@ -108,6 +111,13 @@ test-unit: setup ## Run the unit tests, which need no cluster (seconds).
 
 test-ray: setup system-packages ## Run the tests on real Ray clusters, with the CI share of the fault suite.
 	$(CLUSTER_TESTS) $(ARGS)
+
+compat: setup ## Look up in other releases what we know of them: make compat RAY=2.46.0 DEEPSPEED=0.16.9 TORCH=2.11.0.
+	$(BIN)/python -m tests.compat $(if $(RAY),ray==$(RAY)) $(if $(DEEPSPEED),deepspeed==$(DEEPSPEED)) \
+	    $(if $(TORCH),torch==$(TORCH)) $(ARGS)
+
+matrix: setup ## Run one scenario on a cluster of each set of versions, or of CELLS="2.46.0/v1 2.44.1" (10 minutes each).
+	$(BIN)/python -m tests.matrix $(CELLS)
 
 faults: setup ## Run the whole fault suite and score dsray-inspect (about 40 minutes on 2 cores).
 	$(BIN)/python -m tests.faults $(ARGS)

@@ -48,7 +48,9 @@ def driver_waits_on(threads: Sequence[Thread]) -> str | None:
     place = f" at {short(users[-1].file)}:{users[-1].line}" if users else ""
 
     if is_fitting(thread):
-        return f"fit() waits for the TrainController{place}"
+        # In V1 Tune runs the training, in the driver itself.
+        is_v1 = any(ray.TUNE_FOLDER in frame.file for frame in thread.frames)
+        return f"fit() waits for {'its workers' if is_v1 else 'the TrainController'}{place}"
 
     if any(frame.name == ray.GET[0] and ray.GET[1] in frame.file for frame in thread.frames):
         return f"ray.get{place}"

@@ -225,7 +225,7 @@ def controller_of(observation: Observation, seen: ThreadDump) -> Controller | No
         waiting_on=controller_waits_on(observation, row, seen.threads),
         asked=not (
             isinstance(observation.controller, Unavailable)
-            and observation.controller.reason == "disabled"
+            and observation.controller.reason in ("disabled", "no_door")
         ),
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from dsray_inspect.agent.compat.supported import lacking
 from dsray_inspect.agent.doctor.denials import beside
 from dsray_inspect.agent.doctor.facts import NodeCheck
 from dsray_inspect.agent.doctor.fixes import fixes
@@ -71,7 +72,10 @@ def diagnose_with(
         taken_at=taken_at,
         took_s=time.monotonic() - started,
         cluster=ClusterReport(
-            address=address, found_by=found_by, **msgspec.structs.asdict(versions)
+            address=address,
+            found_by=found_by,
+            lacks=lacking(versions.ray or versions.our_ray),
+            **msgspec.structs.asdict(versions),
         ),
         problem=problem,
         nodes=nodes,

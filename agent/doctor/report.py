@@ -94,6 +94,8 @@ class ClusterReport(Record, frozen=True, kw_only=True):
     our_python: str
     token: str
     """Where the token was found, "" if none is sent."""
+    lacks: tuple[str, ...] = ()
+    """What this version of Ray is known not to give."""
 
 
 class Diagnosis(Record, frozen=True, kw_only=True):

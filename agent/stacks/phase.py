@@ -25,7 +25,7 @@ def training_thread(threads: Sequence[Thread]) -> Thread | None:
         if thread.name.startswith(ray.V2_TRAINING_THREAD):
             return thread
 
-    for where in (ray.V1_TRAIN_FUNCTION, ray.V1_RUNNER):
+    for where in (ray.V2_THREAD_TARGET, ray.V1_TRAIN_FUNCTION, ray.V1_RUNNER):
         for thread in own:
             if thread.stack.holds(*where):
                 return thread
@@ -48,7 +48,7 @@ def phase_of(threads: Sequence[Thread]) -> Phase:
     if phase == "backward":
         return _phase_of_autograd(own) or phase
 
-    if phase == "unknown" and thread.name.startswith(ray.V2_TRAINING_THREAD):
+    if phase == "unknown" and _is_of_v2(thread):
         return _phase_around_user_code(thread.frames)
 
     # What is imported in MainThread does not run yet; under Ray, the user's code there is a hook.
@@ -57,6 +57,13 @@ def phase_of(threads: Sequence[Thread]) -> Phase:
         return "starting" if is_hook or (thread.stack.imports and phase not in _SETUP) else phase
 
     return "starting" if phase == "unknown" else phase
+
+
+def _is_of_v2(thread: Thread) -> bool:
+    """Tell whether Ray Train V2 started a thread; older versions give it no name."""
+    return thread.name.startswith(ray.V2_TRAINING_THREAD) or thread.stack.holds(
+        *ray.V2_THREAD_TARGET
+    )
 
 
 def _phase_of_autograd(threads: Sequence[Thread]) -> Phase | None:
@@ -74,10 +81,12 @@ def _phase_around_user_code(frames: Sequence[Frame]) -> Phase:
     runner = [
         frame.name for frame in frames if path_of(frame) in (ray.V2_RUNNER_FILE, ray.V2_WORKER_FILE)
     ]
+    if any(path_of(frame) == ray.V2_UTIL_FILE for frame in frames):
+        return "starting"
+
+    # After the user's function it waits for the last checkpoint uploads.
     if runner and runner[-1] == ray.V2_FUNCTION_CALLER[0]:
-        called = any(path_of(f) == ray.V2_UTIL_FILE for f in frames)
-        # After the user's function it waits for the last checkpoint uploads.
-        return "starting" if called else "report"
+        return "report"
 
     return "finished" if runner and runner[-1] == ray.V2_THREAD_TARGET[0] else "unknown"
 

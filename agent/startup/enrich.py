@@ -68,6 +68,11 @@ def _with_init(worker: Worker, read: Read) -> Worker:
     """Return a rank with what is known of DeepSpeed's set-up, and whether that is all."""
     recorded = read.ranks.get(worker.actor_id)
     phases, why = _phases_of(recorded, read.builds.get(worker.actor_id))
+
+    # Its own record is read inside the rank: whether there is one is not known without an answer.
+    if recorded is None and worker.evidence.worker != OK:
+        why = f"what it may have recorded was not read: {worker.evidence.worker}"
+
     engine: DeepSpeed | None = worker.deepspeed
 
     if engine is not None and phases:

@@ -48,7 +48,9 @@ def diagnosis_text(diagnosis: Diagnosis, style: Style = PLAIN) -> str:
     if diagnosis.problem is not None:
         lines.append(f"  {diagnosis.problem.fix}")
 
-    lines += ["", style.paint(_cluster_line(diagnosis.cluster), "dim"), ""]
+    lines += ["", style.paint(_cluster_line(diagnosis.cluster), "dim")]
+    lines += [style.paint(line, "dim") for line in _missing_lines(diagnosis.cluster)]
+    lines += [""]
     lines += _nodes_table(diagnosis.nodes, style)
 
     for fix in diagnosis.fixes:
@@ -63,6 +65,15 @@ def _cluster_line(cluster: ClusterReport) -> str:
     ours = "as here" if same else f"here Ray {cluster.our_ray}, Python {cluster.our_python}"
     token = f"token from {cluster.token}" if cluster.token else "no token needed"
     return f"cluster  {cluster.address} ({cluster.found_by}) · {theirs} ({ours}) · {token}"
+
+
+def _missing_lines(cluster: ClusterReport) -> list[str]:
+    """Return what is known to be missing with the cluster's version of Ray."""
+    if not cluster.lacks:
+        return []
+
+    head = f"Ray {cluster.ray or cluster.our_ray} gives less than the newest (docs/versions.md):"
+    return [head, *(f"  · {lost}" for lost in cluster.lacks)]
 
 
 def _nodes_table(nodes: tuple[NodeAccess, ...], style: Style) -> list[str]:

@@ -100,7 +100,7 @@ def _require_data(capture: TraceCapture) -> None:
             if isinstance(part, Unavailable) and part.reason != "not_asked"
         ]
         raise PermissionMissing(
-            f"No rank could be traced; {first.name}: {'; '.join(why)}.",
+            f"No rank could be traced; {first.name}: {'; '.join(dict.fromkeys(why))}.",
             help_text="Run dsray-inspect attach to see where each rank is and what can be read of it.",
         )
 

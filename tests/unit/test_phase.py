@@ -289,6 +289,16 @@ def test_ray_train_v1() -> None:
     assert phase_of([idle_main(), runner]) == "backward"
 
 
+def test_the_training_thread_of_an_older_ray_has_no_name_of_its_own() -> None:
+    begins = RUNNER[:2]
+    called = (*begins, RUNNER[-1])
+    runner = thread(*called, TEACH, ("backward", ENGINE), name="Thread-3 (_run_target)")
+    assert training_thread([idle_main(), runner]) == runner
+    assert phase_of([idle_main(), runner]) == "backward"
+    assert phase_of([idle_main(), thread(*called, name="Thread-3")]) == "starting"
+    assert phase_of([idle_main(), thread(*begins, name="Thread-3")]) == "finished"
+
+
 CALLED = ("actor_method_executor", "ray/_private/function_manager.py")
 FIT = ("fit", "/home/user/actors.py")
 

@@ -127,7 +127,7 @@ SHUTDOWN_GROUP: Annotated[
     V2_CONTROLLER_FILE,
 )
 ASK_FOR_SHARD: Annotated[
-    Function, Functions("A rank waits for its shard of a dataset.", since="2.46")
+    Function, Functions("A rank waits for its shard of a dataset.", since="2.50")
 ] = ("get_dataset_shard", "ray/train/v2/_internal/callbacks/datasets.py")
 EPOCH_BARRIER: Annotated[
     Function, Functions("An epoch begins once every rank has asked for it.")
@@ -136,7 +136,7 @@ FRAME_RULES: Annotated[tuple[FrameRule, ...], FrameRules("The phase of a rank, b
     FrameRule("init_process_group", r"ray/train/torch/config\.py", "_setup_torch_process_group"),
     FrameRule("data", r"ray/data/.*"),
     FrameRule(
-        "data", r"ray/train/v2/_internal/callbacks/datasets\.py", "get_dataset_shard", since="2.46"
+        "data", r"ray/train/v2/_internal/callbacks/datasets\.py", "get_dataset_shard", since="2.50"
     ),
     FrameRule(
         "data",
@@ -193,7 +193,7 @@ PLUMBING: Annotated[
 # Threads
 
 V2_TRAINING_THREAD: Annotated[
-    str, Texts("The thread of the user's function.", since="2.46", files=(V2_RUNNER_FILE,))
+    str, Texts("The thread of the user's function.", since="2.45", files=(V2_RUNNER_FILE,))
 ] = "TrainingThread("
 V2_MONITORING_THREAD: Annotated[
     str, Texts("It outlives the user's function.", since="2.51", files=(V2_RUNNER_FILE,))

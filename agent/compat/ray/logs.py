@@ -48,7 +48,7 @@ SPILL_FOLDER: Annotated[
 # Messages in the controller's log
 
 GROUP_STARTED: Annotated[
-    str, Texts("Lists pid and rank of each worker.", since="2.46", files=(V2_GROUP_FILE,))
+    str, Texts("Lists pid and rank of each worker.", since="2.45", files=(V2_GROUP_FILE,))
 ] = "Started training worker group"
 GROUP_MEMBER: Annotated[
     str, Convention("One line of that list, as a pattern: ip, pid and world rank.")

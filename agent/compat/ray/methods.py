@@ -21,10 +21,9 @@ REPORT_V2: Annotated[
     Method,
     Methods(
         "`ray.train.report` of V2.",
-        since="2.50.1",
-        verified=("2.60.0",),
+        since="2.41",
     ),
-] = ("ray.train.v2._internal.execution.train_fn_utils", "DistributedTrainFnUtils", "report")
+] = ("ray.train.v2._internal.execution.context", "TrainContext", "report")
 REPORT_V1: Annotated[Method, Methods("`ray.train.report` of V1.")] = (
     "ray.train._internal.session",
     "_TrainSession",
@@ -69,7 +68,7 @@ START_RUNNER: Annotated[
 )
 START_CALLBACKS: Annotated[
     tuple[str, Function],
-    Functions("Ray Train's list of callbacks takes ours.", since="2.49"),
+    Functions("Ray Train's list of callbacks takes ours.", since="2.48"),
 ] = (
     "ray.train.v2._internal.callbacks.env_callback",
     ("_initialize_env_callbacks", "ray/train/v2/_internal/callbacks/env_callback.py"),

@@ -76,7 +76,7 @@ METRICS_ATTRIBUTES: Annotated[
     tuple[str, ...],
     Names(
         "The sums that a callback keeps.",
-        since="2.49",
+        since="2.47",
         files=(
             "ray/train/v2/_internal/callbacks/metrics.py",
             "ray/train/v2/_internal/metrics/base.py",
@@ -85,7 +85,7 @@ METRICS_ATTRIBUTES: Annotated[
 ] = ("_metrics", "_current_value")
 _WORKER_METRICS = "ray/train/v2/_internal/metrics/worker.py"
 REPORT_SECONDS: Annotated[
-    str, Texts("Seconds in `ray.train.report`.", since="2.49", files=(_WORKER_METRICS,))
+    str, Texts("Seconds in `ray.train.report`.", since="2.47", files=(_WORKER_METRICS,))
 ] = "train_report_total_blocked_time_s"
 CHECKPOINT_SYNC_SECONDS: Annotated[
     str, Texts("The part of it that is a barrier.", since="2.60", files=(_WORKER_METRICS,))

@@ -67,6 +67,10 @@ CHANNEL: Annotated[
     Function,
     Functions("Opens a gRPC channel to the GCS.", since="2.52.1", verified=("2.60.0",)),
 ] = ("init_grpc_channel", "ray/_private/grpc_utils.py")
+OLDER_CHANNEL: Annotated[
+    Function,
+    Functions("The same in older versions.", until="2.52.0", verified=("2.46.0", "2.44.1")),
+] = ("init_grpc_channel", "ray/_private/utils.py")
 PARSE_RUNTIME_ENV: Annotated[Function, Functions("Reads `ray job submit`'s options.")] = (
     "parse_runtime_env_args",
     "ray/dashboard/modules/dashboard_sdk.py",
@@ -209,15 +213,32 @@ RUNNING_FILTERS: Annotated[
 ADDRESS_NODE: Annotated[
     dict[str, tuple[str, ...]],
     Fields(
-        "The node of an address; `raylet_id` until 2.48.",
+        "The node of an address.",
         since="2.49",
     ),
 ] = {"ray.rpc.Address": ("node_id",)}
+OLDER_ADDRESS_NODE: Annotated[
+    dict[str, tuple[str, ...]],
+    Fields("The same in older versions.", until="2.48", verified=("2.46.0", "2.44.1")),
+] = {"ray.rpc.Address": ("raylet_id",)}
 SESSION_DIR: Annotated[
     dict[str, tuple[str, ...]],
     Fields(
-        "The folder of a node's logs; without it no log is found.",
+        "The folder that a node's logs are in.",
         since="2.55",
         verified=("2.60.0",),
     ),
 ] = {"ray.rpc.GcsNodeInfo": ("session_dir",)}
+SESSION_DIR_KEY: Annotated[
+    str,
+    Texts(
+        "Key of the folder that all nodes' logs are in, where nodes have none of their own.",
+        until="2.55",
+        verified=("2.46.0", "2.44.1"),
+        files=("ray/_private/node.py",),
+    ),
+] = "session_dir"
+SESSION_NAMESPACE: Annotated[
+    str,
+    Texts("The namespace of that key.", files=("ray/_private/ray_constants.py",)),
+] = "session"

@@ -35,6 +35,15 @@ WORKER_CLASS: Annotated[
 CONTROLLER_CLASS: Annotated[
     str, Names("The class of V2's controller actor.", since="2.43", files=(V2_CONTROLLER_FILE,))
 ] = "TrainController"
+ANSWERING_CONTROLLER: Annotated[
+    str,
+    Texts(
+        "The controller is a coroutine, so it answers calls while its run goes on.",
+        since="2.48",
+        files=(V2_CONTROLLER_FILE,),
+        verified=("2.60.0", "2.49.2"),
+    ),
+] = "async def run("
 STARTING_STATES: Annotated[
     tuple[str, ...],
     EnumValues("States of an actor that will be alive.", enum="ray.rpc.ActorTableData.ActorState"),

@@ -90,7 +90,7 @@ PLUGIN_DEVICE_VARIABLES: Annotated[
 ] = frozenset(["MACA_VISIBLE_DEVICES", "METAX_VISIBLE_DEVICES"])
 WORKER_VARIABLES: Annotated[
     frozenset[str],
-    Texts("Ray sets them in a worker.", since="2.49", files=("ray/_private/", RAYLET_MODULE)),
+    Texts("Ray sets them in a worker.", since="2.48", files=("ray/_private/", RAYLET_MODULE)),
 ] = frozenset(
     "OMP_NUM_THREADS PYTHONBREAKPOINT SPT_NOENV TPU_CHIPS_PER_HOST_BOUNDS TPU_HOST_BOUNDS "
     "__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR".split()

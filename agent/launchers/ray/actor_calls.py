@@ -51,7 +51,8 @@ class ActorCalls:
         """Return what is to run in a run's controller, or why it has none to ask."""
         adapter = adapter_of(run.generation)
         return adapter.controller_parts or Unavailable(
-            reason="not_running", detail=adapter.without_controller
+            reason="not_running" if run.controller is None else "no_door",
+            detail=adapter.without_controller,
         )
 
     def send(self, process: ProcessHandle, parts: Sequence[Part], request: dict[str, Any]) -> Any:

@@ -14,10 +14,13 @@ class Adapter(Protocol):
     """One generation of Ray Train."""
 
     generation: str
-    controller_parts: Sequence[Part]
-    """What is run in the controller, nothing where there is no controller."""
     without_controller: str
-    """Why the controller cannot be asked, "" where it can."""
+    """Why the controller cannot be asked, where it cannot."""
+
+    @property
+    def controller_parts(self) -> Sequence[Part]:
+        """What is run in the controller, nothing where none can be asked."""
+        ...
 
     def runs(self, actors: Sequence[ProcessHandle]) -> list[RunHandle]:
         """Return the runs among the actors of one job, oldest first."""

@@ -88,19 +88,29 @@ class Gcs:
         return {row.worker_id: row for row in rows}
 
     def session_dirs(self) -> dict[str, str]:
-        """Return, by node, the folder that holds Ray's logs there; none where Ray does not tell."""
+        """Return, by node, the folder that holds Ray's logs there; none where Ray does not tell.
+
+        Where nodes have no folder of their own, Ray makes all of them use the head's.
+        """
         from ray._raylet import GcsClient
 
+        client = GcsClient(address=self.address)
+
         try:
-            nodes = GcsClient(address=self.address).get_all_node_info(timeout=5)
+            nodes = client.get_all_node_info(timeout=5)
+            everywhere = client.internal_kv_get(
+                shelf.SESSION_DIR_KEY.encode(),
+                namespace=shelf.SESSION_NAMESPACE.encode(),
+                timeout=5,
+            )
         except Exception:
             return {}
 
-        return {
-            node_id.hex(): folder
-            for node_id, node in nodes.items()
-            if (folder := getattr(node, "session_dir", ""))
+        common = (everywhere or b"").decode("utf-8", "replace")
+        folders = {
+            node_id.hex(): getattr(node, "session_dir", common) for node_id, node in nodes.items()
         }
+        return {node_id: folder for node_id, folder in folders.items() if folder}
 
     def available(self) -> dict[str, float]:
         """Return the free resources of the whole cluster, custom ones left out."""
@@ -136,10 +146,18 @@ def submission_row(raw: bytes) -> Submission | None:
         return None
 
 
+def node_of(address: Any) -> str:
+    """Return the node of an address, which Ray's versions call by different names."""
+    message = "ray.rpc.Address"
+    names = (*shelf.ADDRESS_NODE[message], *shelf.OLDER_ADDRESS_NODE[message])
+    ids: list[bytes] = [getattr(address, name) for name in names if hasattr(address, name)]
+    return ids[0].hex() if ids else ""
+
+
 def exit_row(message: Any) -> ProcessExit:
     return ProcessExit(
         worker_id=message.worker_address.worker_id.hex(),
-        node_id=message.worker_address.node_id.hex(),
+        node_id=node_of(message.worker_address),
         pid=message.pid,
         kind=type(message)
         .DESCRIPTOR.fields_by_name["exit_type"]
@@ -160,7 +178,7 @@ def job_row(message: Any) -> JobHandle:
         namespace=message.config.ray_namespace,
         driver_pid=message.driver_pid,
         driver_ip=message.driver_address.ip_address,
-        driver_node_id=message.driver_address.node_id.hex(),
+        driver_node_id=node_of(message.driver_address),
         is_dead=message.is_dead,
         started_at=message.start_time / 1000,
         ended_at=message.end_time / 1000 if message.end_time else None,
@@ -170,7 +188,7 @@ def job_row(message: Any) -> JobHandle:
 
 def actor_row(message: Any, raw: bytes) -> ProcessHandle:
     descriptor = message.function_descriptor.python_function_descriptor
-    node_id = message.address.node_id.hex()
+    node_id = node_of(message.address)
     gpus = gpu_shares(message.resource_mapping)
     return ProcessHandle(
         actor_id=message.actor_id.hex(),

@@ -37,7 +37,7 @@ from dsray_inspect.agent.launchers.ray.preflight import RayPreflight
 from dsray_inspect.agent.launchers.ray.resolve import choose, without_driver
 from dsray_inspect.agent.launchers.ray.running_tasks import running_tasks
 from dsray_inspect.agent.launchers.ray.start import read_start
-from dsray_inspect.agent.launchers.ray.train import PLAIN, find_runs
+from dsray_inspect.agent.launchers.ray.train import PLAIN, adapter_of, find_runs
 from dsray_inspect.agent.launchers.ray.versions import check_versions
 from dsray_inspect.agent.launchers.start import Milestones, StartFacts
 from dsray_inspect.agent.remote.startup_artifacts import controller_log
@@ -260,8 +260,17 @@ class RayLauncher:
         return run is None or bool(self._missing_ranks(run))
 
     def _notes(self, run: RunHandle | None) -> list[str]:
+        if run is None:
+            return []
+
         missing = self._missing_ranks(run)
-        return [missing_note(missing, len(run.workers))] if run is not None and missing else []
+        notes = [missing_note(missing, len(run.workers))] if missing else []
+        adapter = adapter_of(run.generation)
+
+        if run.controller is not None and run.controller.alive and not adapter.controller_parts:
+            notes.append(f"{adapter.without_controller}.")
+
+        return notes
 
     def _missing_ranks(self, run: RunHandle | None) -> list[int]:
         """Return the ranks of a world of plain actors that are not known."""
@@ -285,8 +294,11 @@ def is_our_own(job: JobHandle) -> bool:
 
 
 def _state_of(run: RunHandle) -> str | None:
-    """Return the state of a world that has no controller to ask."""
-    return "RUNNING" if run.generation == PLAIN.generation and run.alive else None
+    """Return the state of a run that has no controller to ask, None where it has one."""
+    if adapter_of(run.generation).controller_parts or not run.alive:
+        return None
+
+    return "RUNNING" if run.has_living_workers else "STARTING"
 
 
 def with_names(candidate: Candidate, answer: Any) -> Candidate:

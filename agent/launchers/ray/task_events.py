@@ -58,7 +58,10 @@ def read_history(address: str, job_id: str, nodes: Sequence[NodeHandle] = ()) ->
 
 @contextlib.contextmanager
 def channel(address: str) -> Iterator[Any]:
-    from ray._private.grpc_utils import init_grpc_channel
+    try:
+        from ray._private.grpc_utils import init_grpc_channel
+    except ModuleNotFoundError:
+        from ray._private.utils import init_grpc_channel  # type: ignore[attr-defined, no-redef]
 
     opened = init_grpc_channel(address, options=(("grpc.enable_http_proxy", 0),))
 

@@ -15,9 +15,7 @@ class TrainV1:
 
     generation = "v1"
     controller_parts: Sequence[Part] = ()
-    without_controller = (
-        "Ray Train V1 has no controller actor; rungs 0 and 3 answer, ranks come from RANK"
-    )
+    without_controller = "Ray Train V1 has no controller actor; ranks come from RANK"
 
     def runs(self, actors: Sequence[ProcessHandle]) -> list[RunHandle]:
         by_owner: dict[str, list[ProcessHandle]] = {}

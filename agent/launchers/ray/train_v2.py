@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 from collections.abc import Sequence
+from pathlib import Path
 
 from dsray_inspect.agent.compat import ray as shelf
 from dsray_inspect.agent.handles import ProcessHandle, RunHandle
@@ -15,8 +18,14 @@ class TrainV2:
     """A TrainController owns the workers."""
 
     generation = "v2"
-    controller_parts: Sequence[Part] = (controller_read.read_controller,)
-    without_controller = ""
+    without_controller = (
+        "The controller of this Ray Train answers no call during a run: the run's id, name and attempt"
+        " are not known, and ranks come from RANK"
+    )
+
+    @property
+    def controller_parts(self) -> Sequence[Part]:
+        return (controller_read.read_controller,) if controller_answers() else ()
 
     def runs(self, actors: Sequence[ProcessHandle]) -> list[RunHandle]:
         controllers = [
@@ -43,6 +52,26 @@ class TrainV2:
             workers=present_group(workers),
             past_groups=max(0, len({row.placement_group_id for row in workers}) - 1),
         )
+
+
+@functools.cache
+def controller_answers() -> bool:
+    """Return whether a controller answers calls while its run goes on, as Ray's source here says.
+
+    The cluster has the same Ray: another one does not let us join. To import the class would take
+    seconds.
+    """
+    spec = importlib.util.find_spec("ray")
+
+    if spec is None or spec.origin is None:
+        return True
+
+    try:
+        source = (Path(spec.origin).parents[1] / shelf.V2_CONTROLLER_FILE).read_text()
+    except OSError:
+        return True
+
+    return shelf.ANSWERING_CONTROLLER in source
 
 
 def is_owned(row: ProcessHandle, controller: ProcessHandle) -> bool:

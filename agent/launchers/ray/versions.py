@@ -11,6 +11,7 @@ import os
 import platform
 
 from dsray_inspect.agent.compat import ray as shelf
+from dsray_inspect.agent.compat.supported import OLDEST_RAY, is_supported
 from dsray_inspect.agent.errors import VersionUnsupported
 from dsray_inspect.agent.handles import Row
 
@@ -24,10 +25,18 @@ def check_versions(address: str) -> None:
     """Return when the cluster's versions are ours, or where it does not say.
 
     Raises:
-        VersionUnsupported: it has other ones.
+        VersionUnsupported: it has other ones, or a Ray that is too old for us.
     """
-    theirs = cluster_versions(address)
-    why = _mismatch(theirs, our_versions()) if theirs else ""
+    theirs, ours = cluster_versions(address), our_versions()
+    version = theirs.ray if theirs else ours.ray
+
+    if not is_supported(version):
+        raise VersionUnsupported(
+            f"The cluster has Ray {version}; dsray-inspect needs Ray {OLDEST_RAY} or newer.",
+            help_text="Move the job to a newer Ray, or read its stacks with py-spy.",
+        )
+
+    why = _mismatch(theirs, ours) if theirs else ""
 
     if why:
         raise VersionUnsupported(

@@ -1,0 +1,1 @@
+"""One scenario on a real cluster for each combination of versions: `python -m tests.matrix`."""
