@@ -24,7 +24,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 EDITABLE := --no-build-isolation --config-settings editable_mode=strict
 # Strict mode links each file, so the project is reinstalled when a file is added or removed.
 FILES := $(shell find agent dashboards exporters tui -type f \
-    \( -name '*.py' -o -name '*.json' -o -name '*.tcss' -o -name '*.yml' -o -name py.typed \))
+    \( -name '*.py' -o -name '*.json' -o -name '*.tcss' -o -name 'page.*' -o -name '*.yml' -o -name py.typed \))
 LINKED := build/.linked-$(firstword $(shell printf '%s\n' $(sort $(FILES)) | cksum))
 # One setup at a time.
 LOCKED := flock .venv
@@ -70,6 +70,11 @@ system-packages:
 	        echo "Missing: $${missing[*]}; the tests that need them are skipped" >&2; \
 	    fi; \
 	fi
+	@# Not every distribution has it as a package.
+	@command -v chromium >/dev/null || { \
+	    [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "Installing chromium" && apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	} || echo "Missing: chromium; the tests that need it are skipped" >&2
 
 format: setup ## Format the code and apply ruff's fixes.
 	$(BIN)/ruff check --fix-only --quiet
@@ -81,8 +86,9 @@ lint: setup ## Check style, types and the import layers.
 	$(BIN)/mypy | sed -E 's#^build/__editable__[^/]*/dsray_inspect/##'
 	$(BIN)/lint-imports --no-logo
 
-schema: setup ## Generate docs/snapshot.schema.json from the model.
+schema: setup ## Generate docs/snapshot.schema.json and docs/diff.schema.json from their records.
 	$(BIN)/python -m dsray_inspect.agent.schema > docs/snapshot.schema.json
+	$(BIN)/python -m dsray_inspect.agent.schema diff > docs/diff.schema.json
 
 causes-page: setup ## Generate docs/causes.md from the table of causes.
 	$(BIN)/python -m dsray_inspect.agent.causes_page > docs/causes.md
@@ -97,7 +103,7 @@ dashboards: setup ## Generate dashboards/grafana/*.json.
 	$(BIN)/python -m dsray_inspect.dashboards.build
 
 test: setup system-packages ## Run all tests, the quick ones first.
-	$(BIN)/pytest -n 2 tests/unit tests/compat $(wildcard tests/promql tests/tui) $(ARGS) $(CHOSEN)
+	$(BIN)/pytest -n 2 tests/unit tests/compat $(wildcard tests/browser tests/promql tests/tui) $(ARGS) $(CHOSEN)
 	$(CLUSTER_TESTS) $(ARGS) $(CHOSEN)
 
 test-unit: setup ## Run the unit tests, which need no cluster (seconds).
@@ -119,8 +125,9 @@ faults: setup ## Run the whole fault suite and score dsray-inspect (about 40 min
 docs: setup ## Generate the examples of the README and docs from recordings.
 	$(BIN)/python -m tests.docs
 
-screenshots: setup ## Generate the README's pictures from a recorded incident.
+screenshots: setup ## Generate the manual's pictures from a recorded incident; one needs Chromium.
 	$(BIN)/python -m tests.tui.screenshots
+	$(BIN)/python -m tests.browser.screenshots
 
 bench: setup ## Run the benchmarks against py-spy, `ray stack`, TraceML and a bare `ray.init`.
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -17,8 +17,8 @@ from dsray_inspect.agent.errors import ExitCode, InspectError, UsageError
 from dsray_inspect.agent.interrupts import LimitPassed, ShutdownGuard, timed_out
 
 COMMANDS = (
-    *("ls", "attach", "why", "stacks", "env", "trace", "record", "serve"),
-    *("launch", "submit", "dashboards", "doctor", "demo"),
+    *("ls", "attach", "why", "stacks", "env", "trace", "record", "report", "diff", "serve"),
+    *("launch", "submit", "dashboards", "mcp", "doctor", "demo"),
 )
 _HELP = """Show where every rank of a running Ray Train and DeepSpeed job is, what was set for it, and
 what it waits for. Nothing has to be enabled in the job.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Literal
 
 from dsray_inspect.agent.compat import deepspeed, ray
 from dsray_inspect.agent.model import EnvSource, EnvVar, Record
@@ -154,18 +155,33 @@ def _is_shared(devices: str, env: Mapping[str, str]) -> bool:
     return 1 < workers <= len(devices.split(","))
 
 
+Standing = Literal["per_rank", "per_process", "per_node", "device", "ray_session", "mpi", "plain"]
+"""What a variable belongs to; only a plain one should be the same everywhere."""
+
+
+def standing_of(name: str) -> Standing:
+    """Return what a variable belongs to, by its name."""
+    if name in _PER_RANK:
+        return "per_rank"
+
+    if name in _PER_PROCESS:
+        return "per_process"
+
+    if name in _PER_NODE:
+        return "per_node"
+
+    if name in _DEVICES:
+        return "device"
+
+    if not name.startswith(ray.TRAIN_VARIABLE_PREFIX) and _RAY_IDENTITY.match(name) is not None:
+        return "ray_session"
+
+    return "mpi" if _MPI_IDENTITY.match(name) is not None else "plain"
+
+
 def _is_expected_to_differ(name: str) -> bool:
     """Return whether a variable normally differs between ranks."""
-    return (
-        name in _PER_RANK
-        or name in _PER_PROCESS
-        or name in _PER_NODE
-        or name in _DEVICES
-        or (
-            not name.startswith(ray.TRAIN_VARIABLE_PREFIX) and _RAY_IDENTITY.match(name) is not None
-        )
-        or _MPI_IDENTITY.match(name) is not None
-    )
+    return standing_of(name) != "plain"
 
 
 def differences(envs: Mapping[int, Mapping[str, EnvVar]]) -> Differences:

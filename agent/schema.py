@@ -1,4 +1,6 @@
-"""The JSON Schema of `attach --json`: `python -m dsray_inspect.agent.schema` prints it.
+"""The JSON Schemas of `attach --json` and `diff --json`.
+
+`python -m dsray_inspect.agent.schema` prints the first, with the argument `diff` the other.
 
 Required is what every version has written, so that an older snapshot stays valid; a newer one
 may hold more keys than the schema knows.
@@ -12,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from dsray_inspect.agent import differences
+from dsray_inspect.agent.differences import DiffDocument
 from dsray_inspect.agent.model import SCHEMA_VERSION, Snapshot
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -35,10 +39,25 @@ def schema() -> dict[str, Any]:
     }
 
 
-def text() -> str:
-    """Return the schema as the bytes of `docs/snapshot.schema.json`."""
-    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+def diff_schema() -> dict[str, Any]:
+    """Return the schema, generated from `differences.DiffDocument`."""
+    generated = msgspec.json.schema(DiffDocument)
+    records = generated["$defs"]
+    version = "schema_version"
+    records["DiffDocument"]["required"] = [*records["DiffDocument"]["required"], version]
+    return {
+        "$schema": _DIALECT,
+        "title": f"dsray-inspect diff, schema_version {differences.SCHEMA_VERSION}",
+        "$ref": generated["$ref"],
+        "$defs": {name: records[name] for name in sorted(records)},
+    }
+
+
+def text(of: str = "snapshot") -> str:
+    """Return a schema as the bytes of `docs/snapshot.schema.json`, or of `docs/diff.schema.json`."""
+    found = diff_schema() if of == "diff" else schema()
+    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":
-    sys.stdout.write(text())
+    sys.stdout.write(text(*sys.argv[1:]))

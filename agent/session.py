@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from types import TracebackType
 
 import msgspec
 
 from dsray_inspect.agent.detectors.evidence.progress import needs_counters, needs_recorders
+from dsray_inspect.agent.doctor.probe import diagnose_with
+from dsray_inspect.agent.doctor.report import Diagnosis
 from dsray_inspect.agent.errors import PermissionMissing
 from dsray_inspect.agent.handles import Candidate, ProcessHandle, RunHandle
 from dsray_inspect.agent.history import MAX_RANKS, History, history_of
@@ -25,6 +28,7 @@ from dsray_inspect.agent.text.runs import choice_note
 from dsray_inspect.agent.timeline import Timeline
 from dsray_inspect.agent.tracing import run
 from dsray_inspect.agent.tracing.build import timeline
+from dsray_inspect.agent.tracing.capture import TraceCapture
 from dsray_inspect.agent.unavailable import Unavailable
 from dsray_inspect.agent.verdict import NO_HINT
 
@@ -137,27 +141,55 @@ class Session:
         Raises:
             PermissionMissing: no rank could be traced.
         """
-        capture = run.new_capture(snapshot)
-        actors = candidate.actors.workers if candidate.actors else ()
-        rows = {row.actor_id: row for row in actors}
-        capture.ranks = [rank for rank in capture.ranks if rank.worker.actor_id in rows]
-        reads, whole = self.reads(candidate.actors), True
-
         if seconds is None:
-            run.read_past(reads, rows, capture, max_pause_ms=ask.max_pause_ms)
-        else:
-            whole = run.trace_live(
-                reads,
-                self._launcher.node_readers(),
-                rows,
-                capture,
-                seconds=seconds,
-                max_pause_ms=ask.max_pause_ms,
-            )
+            spans = timeline(self.past(candidate, snapshot, ask))
+            start = self.start_timeline(candidate, snapshot)
+            return (joined(spans, start) if start is not None else spans), True
 
-        spans = timeline(capture)
-        start = self.start_timeline(candidate, snapshot) if seconds is None else None
-        return (joined(spans, start) if start is not None else spans), whole
+        capture, rows = _new_capture(candidate, snapshot)
+        whole = run.trace_live(
+            self.reads(candidate.actors),
+            self._launcher.node_readers(),
+            rows,
+            capture,
+            seconds=seconds,
+            max_pause_ms=ask.max_pause_ms,
+        )
+        return timeline(capture), whole
+
+    def past(self, candidate: Candidate, snapshot: Snapshot, ask: SampleRequest) -> TraceCapture:
+        """Return what the flight recorders of all ranks hold.
+
+        Raises:
+            TargetNotFound: no rank lives.
+            PermissionMissing: none could be read.
+        """
+        capture, rows = _new_capture(candidate, snapshot)
+        reads = self.reads(candidate.actors)
+        run.read_past(reads, rows, capture, max_pause_ms=ask.max_pause_ms)
+        return capture
+
+    def diagnosis(
+        self, snapshot: Snapshot, *, found_by: str, inject: bool, most_nodes: int, limit_s: float
+    ) -> Diagnosis | Unavailable:
+        """Return what the doctor says of the nodes of a run, those with its ranks first."""
+        preflight = self._launcher.preflight()
+
+        if isinstance(preflight, Unavailable):
+            return preflight
+
+        used = {worker.node_id for worker in snapshot.workers}
+
+        with contextlib.closing(preflight):
+            rows = sorted(preflight.nodes(), key=lambda row: row.node_id not in used)
+            return diagnose_with(
+                preflight,
+                rows[:most_nodes],
+                address=self.address,
+                found_by=found_by,
+                inject=inject,
+                limit_s=limit_s,
+            )
 
     def reads(self, actors: RunHandle | None = None) -> InProcessReads:
         """Return what reads inside the ranks.
@@ -198,3 +230,14 @@ class Session:
         """Return the run as it is now: its job's state and its present worker group."""
         job, actors = self._launcher.refresh(candidate.job, candidate.actors)
         return msgspec.structs.replace(candidate, job=job, actors=actors)
+
+
+def _new_capture(
+    candidate: Candidate, snapshot: Snapshot
+) -> tuple[TraceCapture, dict[str, ProcessHandle]]:
+    """Return an empty capture of the ranks that can be called, and their handles."""
+    capture = run.new_capture(snapshot)
+    actors = candidate.actors.workers if candidate.actors else ()
+    rows = {row.actor_id: row for row in actors}
+    capture.ranks = [rank for rank in capture.ranks if rank.worker.actor_id in rows]
+    return capture, rows

@@ -11,6 +11,11 @@ from typing import Any, Final
 
 import click
 
+from dsray_inspect.agent.commands._support.from_file import (
+    from_option,
+    open_incident,
+    reject_with_file,
+)
 from dsray_inspect.agent.commands._support.options import (
     DEFAULT_TIMEOUT_S,
     Options,
@@ -22,6 +27,7 @@ from dsray_inspect.agent.commands._support.output import Printer
 from dsray_inspect.agent.documents import TraceView
 from dsray_inspect.agent.errors import ClusterUnreachable, ExitCode, UsageError
 from dsray_inspect.agent.formats import Renderer, renderer_of
+from dsray_inspect.agent.incident.recorded_trace import recorded_timeline
 from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.text.style import PLAIN
 from dsray_inspect.agent.timeline import Timeline
@@ -36,9 +42,7 @@ _NO_INJECT: Final = "Tracing runs code inside the ranks, which --no-inject forbi
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0.1, max=3600),
-    default=_DEFAULT_SECONDS,
-    show_default=True,
-    help="How long to record.",
+    help=f"How long to record (default {_DEFAULT_SECONDS:g}).",
 )
 @click.option(
     "--past",
@@ -57,43 +61,41 @@ _NO_INJECT: Final = "Tracing runs code inside the ranks, which --no-inject forbi
     is_flag=True,
     help="Send the spans to the OpenTelemetry collector set by OTEL_EXPORTER_OTLP_*.",
 )
+@from_option
 @common_options
 def command(
-    job: str | None, seconds: float, past: bool, output: Path | None, otlp: bool, **given: Any
+    job: str | None,
+    seconds: float | None,
+    past: bool,
+    output: Path | None,
+    otlp: bool,
+    file: Path | None,
+    **given: Any,
 ) -> ExitCode:
     """Record the training steps of JOB: where each rank spends its time, and which rank is late.
 
     While it records, it wraps a few methods of DeepSpeed and Ray in every rank, and then restores
     them. With --past it wraps nothing and infers the steps from the collectives in torch's flight
-    recorders. Ctrl-C stops the recording early and keeps what it has.
+    recorders; with --from, from those that `record` has read. Ctrl-C stops the recording early and
+    keeps what it has.
     """
-    options = options_of(given, limit_s=DEFAULT_TIMEOUT_S + (0 if past else seconds))
+    recorded_s = seconds or _DEFAULT_SECONDS
+    options = options_of(given, limit_s=DEFAULT_TIMEOUT_S + (0 if past else recorded_s))
     printer = Printer(TraceView, options)
 
-    _check(options, output)
+    _check(options, output, is_live=file is None)
     push = _span_pusher() if otlp else None
 
-    with Session(options.choose_address(), options.hint(job)) as session:
-        candidate = session.find(job)
-        snapshot = session.snapshot(candidate, options.request(env=False, start=past))
-        timeline, is_complete = session.trace(
-            candidate,
-            snapshot,
-            seconds=None if past else seconds,
-            ask=options.request(),
-        )
+    if file is None:
+        timeline, is_complete = _traced(job, None if past else recorded_s, options)
+        view = TraceView(timeline=timeline, past=past, now_ns=time.time_ns(), file=output)
+    else:
+        reject_with_file(file, seconds=seconds is not None)
+        timeline = recorded_timeline(file, open_incident(file, job, options, start=True))
+        now_ns, is_complete = timeline.until_ns or timeline.last_ns, True
+        view = TraceView(timeline=timeline, past=True, now_ns=now_ns, file=output)
 
-    view = TraceView(timeline=timeline, past=past, now_ns=time.time_ns(), file=output)
-
-    if output is not None:
-        _write_file(output, view, renderer_of(TraceView, _FILE_FORMAT))
-
-    printer.print(view)
-
-    if output is not None:
-        print_message(
-            options, f"{output}: {len(timeline.spans)} spans; open it at https://ui.perfetto.dev"
-        )
+    _show(view, printer, options)
 
     if push is not None:
         push(timeline, options)
@@ -101,13 +103,34 @@ def command(
     return ExitCode.OK if is_complete else ExitCode.INTERRUPTED
 
 
-def _check(options: Options, output: Path | None) -> None:
+def _show(view: TraceView, printer: Printer[TraceView], options: Options) -> None:
+    """Write the trace file that is wanted, and print the rest."""
+    if view.file is not None:
+        _write_file(view.file, view, renderer_of(TraceView, _FILE_FORMAT))
+
+    printer.print(view)
+
+    if view.file is not None:
+        spans = len(view.timeline.spans)
+        print_message(options, f"{view.file}: {spans} spans; open it at https://ui.perfetto.dev")
+
+
+def _traced(job: str | None, seconds: float | None, options: Options) -> tuple[Timeline, bool]:
+    """Return the spans of a live run, and whether it was traced for as long as was asked for."""
+    with Session(options.choose_address(), options.hint(job)) as session:
+        candidate = session.find(job)
+        request = options.request(env=False, start=seconds is None)
+        snapshot = session.snapshot(candidate, request)
+        return session.trace(candidate, snapshot, seconds=seconds, ask=options.request())
+
+
+def _check(options: Options, output: Path | None, *, is_live: bool) -> None:
     """Refuse what is known to fail before anything is traced.
 
     Raises:
         UsageError: Nothing may run inside the ranks, or the file cannot be written.
     """
-    if options.no_inject:
+    if options.no_inject and is_live:
         raise UsageError(
             _NO_INJECT, help_text="Leave out --no-inject; SECURITY.md lists the code that runs."
         )

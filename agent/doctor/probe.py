@@ -37,7 +37,7 @@ from dsray_inspect.agent.remote.confinement import container
 from dsray_inspect.agent.remote.doctor_probe import Examiner, check, find_raylet
 
 AGENT_S = 20.0
-"""How long starting an agent on a busy node and its check may take."""
+"""How long, at most, starting an agent on a busy node and its check may take."""
 PYSPY_S = 4.0
 
 
@@ -48,13 +48,25 @@ def diagnose(address: str, found_by: str, *, inject: bool = True) -> Diagnosis:
         ClusterUnreachable: Nothing answers there.
         PermissionMissing: It requires a token that is not available here.
     """
-    taken_at, started = time.time(), time.monotonic()
-
     with contextlib.closing(open_preflight(address)) as preflight:
-        versions = preflight.versions()
-        rows = preflight.nodes()
-        nodes, problem = examine(preflight, rows, inject=inject)
+        return diagnose_with(
+            preflight, preflight.nodes(), address=address, found_by=found_by, inject=inject
+        )
 
+
+def diagnose_with(
+    preflight: Preflight,
+    rows: list[NodeHandle],
+    *,
+    address: str,
+    found_by: str,
+    inject: bool = True,
+    limit_s: float = AGENT_S,
+) -> Diagnosis:
+    """Return what can be read on some nodes of a cluster, of those that answer in time."""
+    taken_at, started = time.time(), time.monotonic()
+    versions = preflight.versions()
+    nodes, problem = examine(preflight, rows, inject=inject, limit_s=limit_s)
     return Diagnosis(
         summary=summarize(nodes, problem),
         taken_at=taken_at,
@@ -72,7 +84,7 @@ def diagnose(address: str, found_by: str, *, inject: bool = True) -> Diagnosis:
 
 
 def examine(
-    preflight: Preflight, rows: list[NodeHandle], *, inject: bool
+    preflight: Preflight, rows: list[NodeHandle], *, inject: bool, limit_s: float = AGENT_S
 ) -> tuple[tuple[NodeAccess, ...], Problem | None]:
     """Return what each node gives, and why the cluster cannot be joined where it cannot."""
     try:
@@ -84,7 +96,8 @@ def examine(
             Problem(exit_code=error.exit_code, what=str(error), fix=error.help_text),
         )
 
-    return _Examination(preflight, readers, rows, inject=inject).reports(), None
+    examination = _Examination(preflight, readers, rows, inject=inject, limit_s=limit_s)
+    return examination.reports(), None
 
 
 def _sidecar_fixes(problem: Problem) -> tuple[Fix, ...]:
@@ -105,17 +118,19 @@ class _Examination:
         rows: list[NodeHandle],
         *,
         inject: bool,
+        limit_s: float,
     ) -> None:
         self._preflight = preflight
         self._readers = readers
         self._rows = rows
         self._inject = inject
         self._own = readers.node_id()
-        self._until = time.time() + AGENT_S
+        self._limit_s = limit_s
+        self._until = time.time() + limit_s
 
     def reports(self) -> tuple[NodeAccess, ...]:
         """Ask all nodes, wait until all have answered or the time is over."""
-        deadline = time.monotonic() + AGENT_S
+        deadline = time.monotonic() + self._limit_s
         local = {row.node_id for row in self._rows if self._is_local(row)}
         agents = {
             row.node_id: self._readers.start_reader(row.node_id, Examiner)
@@ -139,6 +154,7 @@ class _Examination:
                 answers.get(row.node_id),
                 seen_here=row.node_id in local,
                 inside=self._in_process_rung(tried.get(row.node_id)),
+                limit_s=self._limit_s,
             )
             for row in self._rows
         )
@@ -177,7 +193,8 @@ class _Examination:
             return Rung(state="no", why=str(answer))
 
         if answer is None:
-            return Rung(state="no", why=f"the doctor's actor did not answer within {AGENT_S:.0f} s")
+            why = f"the doctor's actor did not answer within {self._limit_s:.0f} s"
+            return Rung(state="no", why=why)
 
         return Rung(state="ok")
 
@@ -189,22 +206,33 @@ def node_access(
     seen_here: bool = False,
     inside: Rung | None = None,
     why: str = "",
+    limit_s: float = AGENT_S,
 ) -> NodeAccess:
     """Return one node's rungs.
 
     `answer` is the result of the probe there, or the reason why there is none.
     """
     facts = msgspec.convert(answer, NodeCheck) if isinstance(answer, dict) else None
-    reason = why or str(answer or f"no answer within {AGENT_S:.0f} s")
+    reason = why or str(answer or f"no answer within {limit_s:.0f} s")
     slots = int(row.resources.get("GPU", 0))
-    inside = inside or Rung(state="no", why=reason)
-    return NodeAccess(
+    blank = NodeAccess(
         node_id=row.node_id,
         ip=row.ip,
         hostname=row.hostname,
         gpu_slots=slots,
         seen_from=("here" if seen_here else "agent") if facts else "",
+        rungs={},
+        rights=None,
+        facts=facts,
+    )
+    return judged(blank, inside or Rung(state="no", why=reason), reason=reason)
+
+
+def judged(node: NodeAccess, inside: Rung, *, reason: str = "") -> NodeAccess:
+    """Return a node with what follows from its facts; `reason` says why it has none."""
+    facts, slots = node.facts, node.gpu_slots
+    return msgspec.structs.replace(
+        node,
         rungs=rungs_of(facts, inside, slots) if facts else silent_rungs(inside, slots, reason),
         rights=rights_of(facts) if facts else None,
-        facts=facts,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from dsray_inspect.agent.differences import DiffDocument
 from dsray_inspect.agent.doctor.report import Diagnosis
 from dsray_inspect.agent.documents import (
     DashboardsView,
@@ -18,6 +19,7 @@ from dsray_inspect.agent.documents import (
 )
 from dsray_inspect.agent.formats import renders
 from dsray_inspect.agent.launch.plan import LaunchPlan
+from dsray_inspect.agent.report.document import ReportDocument
 from dsray_inspect.agent.text.style import Style
 
 
@@ -43,11 +45,14 @@ def render_view(
 
 
 @renders(Diagnosis)
+@renders(DiffDocument)
 @renders(LaunchPlan)
 @renders(RecordDocument)
+@renders(ReportDocument)
 @renders(RunList)
 def render_document(
-    document: Diagnosis | LaunchPlan | RecordDocument | RunList, _style: Style
+    document: Diagnosis | DiffDocument | LaunchPlan | RecordDocument | ReportDocument | RunList,
+    _style: Style,
 ) -> bytes:
     return _line(document)
 

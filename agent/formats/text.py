@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dsray_inspect.agent.differences import DiffDocument
 from dsray_inspect.agent.doctor.report import Diagnosis
 from dsray_inspect.agent.documents import (
     DashboardsView,
@@ -16,6 +17,7 @@ from dsray_inspect.agent.documents import (
 )
 from dsray_inspect.agent.formats import renders
 from dsray_inspect.agent.launch.plan import LaunchPlan
+from dsray_inspect.agent.text.diff import diff_text
 from dsray_inspect.agent.text.doctor import diagnosis_text
 from dsray_inspect.agent.text.env import env_text
 from dsray_inspect.agent.text.graph import graph_text
@@ -72,6 +74,11 @@ def render_trace(view: TraceView, style: Style) -> str:
 @renders(RecordDocument)
 def render_record(document: RecordDocument, style: Style) -> str:
     return record_text(document, style)
+
+
+@renders(DiffDocument)
+def render_diff(document: DiffDocument, style: Style) -> str:
+    return diff_text(document, style)
 
 
 @renders(VerdictChangeView)

@@ -22,9 +22,11 @@ SAMPLE: Final = "samples/{:04}.json"
 SAMPLES_BELOW: Final = "samples/"
 LOGS: Final = "logs.json"
 HISTORY: Final = "history.json"
+RECORDERS: Final = "recorders.json"
+DOCTOR: Final = "doctor.json"
 WHY: Final = "why.json"
 MANIFEST: Final = "manifest.json"
-PARTS: Final = (HEADER, SAMPLES_BELOW, LOGS, HISTORY, WHY, MANIFEST)
+PARTS: Final = (HEADER, SAMPLES_BELOW, HISTORY, RECORDERS, LOGS, DOCTOR, WHY, MANIFEST)
 """In the order in which they are in a file."""
 
 MAX_FILE_BYTES: Final = 50 << 20
@@ -77,6 +79,10 @@ class LeftOut(Record, frozen=True, kw_only=True):
 
     what: str
     why: str
+
+
+NOT_PUBLIC: Final = (LeftOut(what="log files and command lines", why="they can hold anything"),)
+"""What no public file has."""
 
 
 class VerdictAt(Record, frozen=True, kw_only=True):

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from dsray_inspect.agent import handles
+from dsray_inspect.agent.doctor.facts import NodeCheck, ProcessRights
+from dsray_inspect.agent.doctor.report import ClusterReport, NodeAccess, Problem, Rung
 from dsray_inspect.agent.incident.allowed import (
     DTYPES,
     OPERATION_WORDS,
@@ -14,6 +16,7 @@ from dsray_inspect.agent.incident.allowed import (
     is_public_key,
 )
 from dsray_inspect.agent.incident.public_names import PublicNames
+from dsray_inspect.agent.incident.recorders import Operation, RankRecorder, RecordersPart
 from dsray_inspect.agent.incident.rule import (
     Rule,
     always,
@@ -61,6 +64,15 @@ _VERSION: Final = re.compile(
 _PACKAGE_KEYS: Final = re.compile(
     r"(?:python|torch|deepspeed|ray|nccl|cuda|transformers|accelerate)"
 )
+_ADDRESS_SOURCES: Final = frozenset(["--address", "RAY_ADDRESS", "found on this machine"])
+_HIDEPID: Final = frozenset(["", "1", "2", "4", "noaccess", "invisible", "ptraceable"])
+_TITLES: Final = frozenset(["raylet", "dsray-inspect", "ray::RayTrainWorker", "ray::IDLE"])
+_FIRST_PROCESSES: Final = frozenset("pause systemd init tini dumb-init sleep sh bash".split())
+_ATTEMPTS: Final = (
+    *("stacks", "memory", "environ", "environ_at_exec", "sched", "gpu_why"),
+    *("ptrace_call", "process_vm_readv_call"),
+)
+_SYSTEMS: Final = frozenset("nccl gloo mpi ucc xccl hccl unknown".split())
 _FINITE: Final = frozenset(["nan", "inf", "-inf"])
 _PROGRAMS: Final = frozenset(
     "c++ cc cc1plus cicc cudafe++ g++ gcc ld ninja nvcc ptxas python python3 pt_data_worker "
@@ -267,6 +279,46 @@ RULES: Final[dict[type, dict[str, Rule]]] = {
         "dtype": among(DTYPES, "other"),
     },
     Group: {"id": _GROUP_ID, "name": _GROUP},
+    ClusterReport: {
+        "address": _ADDRESS,
+        "found_by": among(_ADDRESS_SOURCES, "other"),
+        "ray": only(_VERSION, "own build"),
+        "python": only(_VERSION, "own build"),
+        "our_ray": only(_VERSION, "own build"),
+        "our_python": only(_VERSION, "own build"),
+        "token": Rule(lambda _names, value: value and "a file or variable"),
+    },
+    Problem: {"what": _TEXT, "fix": _TEXT},
+    Rung: {"why": _TEXT},
+    NodeAccess: {
+        "node_id": _NODE,
+        "ip": _HOST,
+        "hostname": _HOST,
+        "rungs": always({}),  # found again from the facts
+        "rights": _NONE,
+    },
+    ProcessRights: {
+        "title": among(_TITLES, "ray::worker"),
+        "user_namespace": named("user-namespace"),
+    },
+    NodeCheck: {
+        "hostname": _HOST,
+        "python": always("python3"),
+        "hidepid": among(_HIDEPID, "hidden"),
+        "pyspy": always("py-spy"),
+        "pyspy_version": only(_VERSION, "own build"),
+        **dict.fromkeys(_ATTEMPTS, _TEXT),
+        "first_process": among(_FIRST_PROCESSES, "program"),
+        "security_label": _TEXT,
+    },
+    Operation: {
+        "group": _GROUP,
+        "operation": Rule(_operation),
+        "system": among(_SYSTEMS, "other"),
+        "dtype": among(DTYPES, "other"),
+    },
+    RankRecorder: {"actor_id": _ACTOR},
+    RecordersPart: {"groups": each(_ARRIVALS)},
     DeepSpeed: {
         "version": only(_VERSION, "own build"),
         "dtype": Rule(lambda names, value: names.setting(value)),

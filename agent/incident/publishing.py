@@ -12,12 +12,22 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from dsray_inspect.agent.doctor.fixes import fixes
+from dsray_inspect.agent.doctor.probe import judged
+from dsray_inspect.agent.doctor.report import (
+    ClusterReport,
+    Diagnosis,
+    NodeAccess,
+    Problem,
+    summarize,
+)
 from dsray_inspect.agent.history import History
 from dsray_inspect.agent.incident.layout import LeftOut
 from dsray_inspect.agent.incident.pseudonyms import Pseudonyms
 from dsray_inspect.agent.incident.public_frames import public_frames
 from dsray_inspect.agent.incident.public_names import PublicNames
 from dsray_inspect.agent.incident.public_rules import RULES
+from dsray_inspect.agent.incident.recorders import RecordersPart
 from dsray_inspect.agent.model import DeepSpeed, Group
 from dsray_inspect.agent.sampling.observation import Observation
 from dsray_inspect.agent.sampling.process_probe import Environ
@@ -62,6 +72,29 @@ class Publisher:
 
     def history(self, past: History) -> History:
         return msgspec.structs.replace(past, note=self._names.pseudonyms.text(past.note))
+
+    def recorders(self, part: RecordersPart) -> RecordersPart:
+        found: RecordersPart = self._record(part)
+        return found
+
+    def diagnosis(self, found: Diagnosis) -> Diagnosis:
+        """Return what the doctor says of facts that may be published."""
+        nodes = tuple(map(self._node_access, found.nodes))
+        problem: Problem | None = self._published(found.problem)
+        cluster: ClusterReport = self._record(found.cluster)
+        return msgspec.structs.replace(
+            found,
+            summary=summarize(nodes, problem),
+            cluster=cluster,
+            problem=problem,
+            nodes=nodes,
+            fixes=fixes(nodes) if problem is None else (),
+        )
+
+    def _node_access(self, node: NodeAccess) -> NodeAccess:
+        published: NodeAccess = self._record(node)
+        inside, reason = node.rungs["in_process"], node.rungs["stacks"].why
+        return judged(published, self._record(inside), reason=self.text(reason))
 
     def left_out(self) -> Iterator[LeftOut]:
         """Yield what is not public and therefore not in the file."""

@@ -8,16 +8,19 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
+from dsray_inspect.agent.doctor.report import Diagnosis
 from dsray_inspect.agent.errors import UsageError
 from dsray_inspect.agent.history import History
 from dsray_inspect.agent.incident.codec import Decoder
 from dsray_inspect.agent.incident.layout import (
+    DOCTOR,
     FORMAT,
     HEADER,
     HISTORY,
     LOGS,
     MANIFEST,
     MAX_PART_VALUES,
+    RECORDERS,
     SAMPLES_BELOW,
     VERSION,
     WHY,
@@ -27,6 +30,7 @@ from dsray_inspect.agent.incident.layout import (
     SamplePart,
 )
 from dsray_inspect.agent.incident.parts import Damaged, NotAZip, Part, parts_of
+from dsray_inspect.agent.incident.recorders import RecordersPart
 from dsray_inspect.agent.model import Verdict
 from dsray_inspect.agent.sampling.observation import Observation
 from dsray_inspect.agent.startup.reader import Read
@@ -52,7 +56,25 @@ class UnknownPart(NamedTuple):
     name: str
 
 
-Item = Header | RecordedSample | LogsPart | History | Manifest | UnknownPart | Damaged
+_WHOLE: Final[dict[str, type]] = {
+    LOGS: LogsPart,
+    HISTORY: History,
+    RECORDERS: RecordersPart,
+    DOCTOR: Diagnosis,
+    MANIFEST: Manifest,
+}
+"""The parts that are one record each."""
+Item = (
+    Header
+    | RecordedSample
+    | LogsPart
+    | History
+    | RecordersPart
+    | Diagnosis
+    | Manifest
+    | UnknownPart
+    | Damaged
+)
 
 
 def read_incident(path: Path) -> Iterator[Item]:
@@ -130,14 +152,8 @@ def _item(part: Part, decoder: Decoder) -> Item | None:
         if part.name.startswith(SAMPLES_BELOW):
             return _sample(part, decoder)
 
-        if part.name == LOGS:
-            return _decoded(part, LogsPart)
-
-        if part.name == HISTORY:
-            return _decoded(part, History)
-
-        if part.name == MANIFEST:
-            return _decoded(part, Manifest)
+        if part.name in _WHOLE:
+            return _decoded_item(part)
     except _UNREADABLE:
         return Damaged("damaged", part.name)
 
@@ -152,6 +168,11 @@ def _sample(part: Part, decoder: Decoder) -> RecordedSample:
         start=None if start is None else decoder.decoded(start, Read),
         verdict=encoded.verdict,
     )
+
+
+def _decoded_item(part: Part) -> Item:
+    found: Item = _decoded(part, _WHOLE[part.name])
+    return found
 
 
 def _decoded(part: Part, kind: type[_T]) -> _T:

@@ -14,39 +14,50 @@ from dsray_inspect.agent.documents import RecordDocument
 from dsray_inspect.agent.errors import ExitCode, InspectError, UsageError
 from dsray_inspect.agent.explain import explain
 from dsray_inspect.agent.handles import Candidate
+from dsray_inspect.agent.history import history_of
 from dsray_inspect.agent.incident.layout import (
+    DOCTOR,
     HISTORY,
     LOGS,
     MANIFEST,
+    NOT_PUBLIC,
+    RECORDERS,
     WHY,
     LeftOut,
     LogsPart,
     Manifest,
     Versions,
 )
+from dsray_inspect.agent.incident.recorders import part_of
 from dsray_inspect.agent.incident.stream import RecordingStream
 from dsray_inspect.agent.incident.writer import IncidentWriter
 from dsray_inspect.agent.interrupts import LimitPassed
 from dsray_inspect.agent.model import Snapshot
-from dsray_inspect.agent.past import past_of
+from dsray_inspect.agent.past import recorders_of
 from dsray_inspect.agent.remote.redaction import REDACTED
 from dsray_inspect.agent.sampling.observation import SampleRequest
 from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.settling import sample, settle
+from dsray_inspect.agent.tracing.build import timeline
+from dsray_inspect.agent.unavailable import Unavailable
 
 _APART_S: Final = 0.6
 """Rest between two samples, as in the ones that `why` takes."""
 _LOG_LINES: Final = 100
-_AFTER_THE_LAST: Final = "log files, and what the ranks did before"
+_AFTER_THE_LAST: Final = "what the ranks did before, log files, and checks of the nodes"
 """What is read once the samples are taken."""
 _MOST_LOGS: Final = 64
 """So many ranks have their logs in a file, the culprits first."""
+_CHECKS: Final = "checks of the nodes"
+_MOST_CHECKED: Final = 16
+"""A check starts an actor on each node."""
+_CHECK_S: Final = 10.0
 _MOST_WHY_BYTES: Final = 16 << 20
 """It holds the environment of each rank once more."""
+_MOST_RECORDER_BYTES: Final = 32 << 20
 _NEVER: Final = (
     LeftOut(what="native frames and local variables", why="reading them pauses a rank"),
 )
-_NOT_PUBLIC: Final = (LeftOut(what="log files and command lines", why="they can hold anything"),)
 
 
 class Recorder:
@@ -63,7 +74,7 @@ class Recorder:
         self._stream = stream
         self._writer = writer
         self._request = request
-        self._left_out: list[LeftOut] = [*_NEVER, *(_NOT_PUBLIC if stream.is_public else ())]
+        self._left_out: list[LeftOut] = [*_NEVER, *(NOT_PUBLIC if stream.is_public else ())]
         self._ended_early: str | None = None
         self.exit_code = ExitCode.OK
 
@@ -103,24 +114,43 @@ class Recorder:
 
         return candidate
 
-    def add_past_and_logs(self, candidate: Candidate) -> None:
-        """Add what the ranks did before, and the ends of their logs."""
+    def add_the_rest(self, candidate: Candidate, *, found_by: str) -> None:
+        """Add what the ranks did before, the ends of their logs, and what the nodes let us read.
+
+        An interrupt ends that; what is in the file by then is kept.
+        """
         live = self._stream.live
 
         if live is None or self._ended_early is not None:
             self._left_out.append(LeftOut(what=_AFTER_THE_LAST, why="it ended early"))
             return
 
-        past = past_of(self._session, candidate, live, self._request)
+        try:
+            self._add_past(candidate, live)
 
-        if past is None:
-            why = "it cannot be read without a pause of a running rank"
+            if not self._stream.is_public:
+                self._add_logs(candidate, live)
+
+            self._add_diagnosis(live, found_by)
+        except (KeyboardInterrupt, LimitPassed) as error:
+            why = self._stream.filed_text(_reason(error))
+            self._left_out.append(LeftOut(what=f"a part of {_AFTER_THE_LAST}", why=why))
+            self.exit_code = _exit_code(error)
+
+    def _add_past(self, candidate: Candidate, live: Snapshot) -> None:
+        """Add what the ranks' flight recorders hold, and what the ranks did by them."""
+        found = recorders_of(self._session, candidate, live, self._request)
+
+        if isinstance(found, Unavailable):
+            why = self._stream.filed_text(found.detail)
             self._left_out.append(LeftOut(what="what the ranks did before", why=why))
-        else:
-            self._writer.add(HISTORY, self._stream.filed_history(past))
+            return
 
-        if not self._stream.is_public:
-            self._add_logs(candidate, live)
+        self._writer.add(HISTORY, self._stream.filed_history(history_of(timeline(found))))
+        part = self._stream.filed_recorders(part_of(found))
+
+        if not self._writer.add(RECORDERS, part, max_bytes=_MOST_RECORDER_BYTES):
+            self._left_out.append(LeftOut(what="flight recorders", why="they are too large"))
 
     def _add_logs(self, candidate: Candidate, live: Snapshot) -> None:
         chosen = _worth_a_log(live)
@@ -149,6 +179,32 @@ class Recorder:
             what = f"log files of {len(live.workers) - len(chosen)} ranks"
             why = f"a file has those of {_MOST_LOGS} ranks"
             self._left_out.append(LeftOut(what=what, why=why))
+
+    def _add_diagnosis(self, live: Snapshot, found_by: str) -> None:
+        """Add what `doctor` says of the nodes."""
+        try:
+            found = self._session.diagnosis(
+                live,
+                found_by=found_by,
+                inject=self._request.inject,
+                most_nodes=_MOST_CHECKED,
+                limit_s=_CHECK_S,
+            )
+        except InspectError as error:
+            found = Unavailable(reason="failed", detail=str(error).rstrip("."))
+
+        if isinstance(found, Unavailable):
+            why = self._stream.filed_text(found.detail)
+            self._left_out.append(LeftOut(what=_CHECKS, why=why))
+            return
+
+        self._writer.add(DOCTOR, self._stream.filed_diagnosis(found))
+
+        if len(found.nodes) == _MOST_CHECKED < len(live.nodes):
+            what = f"{_CHECKS} of {len(live.nodes) - _MOST_CHECKED} nodes"
+            self._left_out.append(
+                LeftOut(what=what, why=f"a file has those of {_MOST_CHECKED} nodes")
+            )
 
     def finish(self, path: Path, *, tool: str, began_at: float) -> RecordDocument:
         """Add the explanation and the manifest, and give the file its name."""

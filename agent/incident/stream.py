@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 
+from dsray_inspect.agent.doctor.report import Diagnosis
 from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.history import History
 from dsray_inspect.agent.incident.layout import LeftOut, VerdictAt
 from dsray_inspect.agent.incident.publishing import Publisher
+from dsray_inspect.agent.incident.recorders import RecordersPart
 from dsray_inspect.agent.incident.writer import IncidentWriter
 from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.sample_chain import SampleChain
@@ -84,6 +86,12 @@ class RecordingStream:
 
     def filed_history(self, past: History) -> History:
         return self._publisher.history(past) if self._publisher else past
+
+    def filed_recorders(self, part: RecordersPart) -> RecordersPart:
+        return self._publisher.recorders(part) if self._publisher else part
+
+    def filed_diagnosis(self, found: Diagnosis) -> Diagnosis:
+        return self._publisher.diagnosis(found) if self._publisher else found
 
     def left_out(self) -> list[LeftOut]:
         """Return what did not go into the file for its size, its names or its secrets."""

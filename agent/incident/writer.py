@@ -52,7 +52,10 @@ class IncidentWriter:
             UsageError: It exists already, or cannot be written.
         """
         if path.exists():
-            raise UsageError(f"{path} exists already.", help_text="Give another name with -o.")
+            raise UsageError(
+                f"{path} exists already and is not overwritten.",
+                help_text="Give another name with -o.",
+            )
 
         self._path = path
         self._beside = path.with_name(f".{path.name}.{os.getpid()}{_UNFINISHED}")

@@ -7,7 +7,7 @@ rungs that do not need it answer all the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -25,6 +25,9 @@ from dsray_inspect.agent.handles import (
 )
 from dsray_inspect.agent.launchers.start import Milestones, StartFacts
 from dsray_inspect.agent.unavailable import Unavailable
+
+if TYPE_CHECKING:
+    from dsray_inspect.agent.launchers.preflight import Preflight
 
 Part = Callable[[Any, dict[str, Any], dict[str, Any]], dict[str, Any]]
 """What runs inside a process: `part(actor, request, so_far)`; see `remote.reads`."""
@@ -145,6 +148,10 @@ class Launcher(Protocol):
 
     def node_readers(self) -> NodeReaderHost | Unavailable:
         """Return what starts readers on nodes; connects when it is first needed."""
+        ...
+
+    def preflight(self) -> Preflight | Unavailable:
+        """Return what the doctor needs, by this connection: to be closed before the launcher."""
         ...
 
     def start(self, job: JobHandle, run: RunHandle) -> StartFacts | Unavailable:

@@ -147,12 +147,13 @@ def fold(frames: Sequence[Frame]) -> tuple[Frame | Folded, ...]:
     shown: list[Frame | Folded] = []
     at = 0
     while at < len(frames):
-        end = _end_of_run(frames, plumbing, at)
+        is_single = frames[at].layer in _NEVER_FOLDED and not plumbing[at]
+        end = at + 1 if is_single else _end_of_run(frames, plumbing, at)
         run = tuple(frames[at:end])
         telling = len(run) - sum(plumbing[at:end])
         if telling == 0:
             shown.append(Folded(layer=run[0].layer, frames=run, plumbing=True))
-        elif run[0].layer in _NEVER_FOLDED or telling < _FOLD_FROM:
+        elif is_single or telling < _FOLD_FROM:
             # One frame, then whatever follows it as a run of its own.
             shown.append(run[0])
             end = at + 1

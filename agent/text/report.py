@@ -36,7 +36,7 @@ def report(snapshot: Snapshot, style: Style = PLAIN, past: History | None = None
         "",
         ranks(snapshot, style),
     ]
-    deepspeed = _deepspeed_lines(snapshot)
+    deepspeed = deepspeed_lines(snapshot)
     parts += ["", *deepspeed] if deepspeed else []
     start = startup_lines(snapshot)
     parts += ["", *start] if start else []
@@ -44,7 +44,7 @@ def report(snapshot: Snapshot, style: Style = PLAIN, past: History | None = None
     parts += ["", *before] if before else []
     found = _finding_lines(snapshot, style)
     parts += ["", *found] if found else []
-    parts += ["", *_evidence_lines(snapshot, style)]
+    parts += ["", *evidence_lines(snapshot, style)]
     return "\n".join(parts)
 
 
@@ -175,7 +175,7 @@ def _phase_of(worker: Worker) -> str:
     return worker.state if worker.phase == "unknown" else f"{worker.phase} ({worker.state})"
 
 
-def _deepspeed_lines(snapshot: Snapshot) -> list[str]:
+def deepspeed_lines(snapshot: Snapshot) -> list[str]:
     """Return each distinct engine once, with the ranks that run it."""
     by_digest: dict[str, list[Worker]] = {}
 
@@ -237,7 +237,7 @@ def _evidence_of(finding: Finding) -> list[str]:
     ]
 
 
-def _evidence_lines(snapshot: Snapshot, style: Style) -> list[str]:
+def evidence_lines(snapshot: Snapshot, style: Style) -> list[str]:
     """Return one line on what answered, then one for each kind of thing that did not."""
     lines = [style.paint(f"evidence    {_answered(snapshot)}", "dim")]
     workers = () if has_ended(snapshot) else snapshot.workers

@@ -168,7 +168,7 @@ class Writer:
                 continue
 
             last = number == len(branches) - 1
-            label = f"[{compact(branch.ranks)}] " if branch.ranks and not branch.branches else ""
+            label = f"[{some_of(branch.ranks)}] " if branch.ranks and not branch.branches else ""
             first = indent + ("└ " if last else "├ ") + label
             rest = indent + ("  " if last else "│ ") + " " * len(label)
             yield from self.frames(branch.frames, first, rest, self.dwell(branch))
@@ -186,7 +186,7 @@ class Writer:
     ) -> Iterator[str | Line]:
         shown = list(frames) if self._full else fold(frames)
         visible = [frame for frame in shown if not (isinstance(frame, Folded) and frame.plumbing)]
-        visible = _with_last_frame(visible or list(shown[-1:]))
+        visible = with_last_frame(visible or list(shown[-1:]))
         lead = first
 
         for number, frame in enumerate(visible):
@@ -219,6 +219,11 @@ class Writer:
             yield from self.frames(group.frames, indent, indent)
 
 
+def some_of(ranks: Sequence[int]) -> str:
+    """Return "0-3, 7", or of very many the first and how many there are."""
+    return name_ranks(ranks).partition(" ")[2]
+
+
 def called(thread: str) -> str:
     """Return a thread's name without what Ray Train puts in brackets behind its own."""
     return thread.partition("(train_fn")[0] or "without a name"
@@ -231,7 +236,7 @@ def telling_first(thread: tuple[Role, str]) -> tuple[bool, bool, bool, bool]:
     return (role == "child" or not trains, role != "child", not trains, name != "MainThread")
 
 
-def _with_last_frame(shown: list[Frame | Folded]) -> list[Frame | Folded]:
+def with_last_frame(shown: list[Frame | Folded]) -> list[Frame | Folded]:
     """Return the same with the innermost frame unfolded: it is where the thread is."""
     last = shown[-1] if shown else None
 

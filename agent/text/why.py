@@ -16,16 +16,20 @@ MOST_NOTES = 2
 HEAD = 10
 HOST_WIDTH = 20
 
+Fact = tuple[str, str]
+"""A head, empty where it is that of the fact before, and what stands beside it."""
+
 
 def why_text(explanation: Explanation, style: Style = PLAIN) -> str:
     """Return the explanation as text."""
     verdict = explanation.verdict
     headline = f"{style.state(verdict.state.upper(), verdict.state)}: {verdict.summary}"
-    lines = list(_body(explanation))
+    lines = [_line(*fact) for fact in facts(explanation)]
     return "\n".join([headline, *([""] if len(lines) > 2 else []), *lines])
 
 
-def _body(explanation: Explanation) -> Iterator[str]:
+def facts(explanation: Explanation) -> Iterator[Fact]:
+    """Yield what is below the headline."""
     if (
         explanation.verdict.state in ("healthy", "starting", "finished")
         and explanation.verdict.cause is None
@@ -35,31 +39,31 @@ def _body(explanation: Explanation) -> Iterator[str]:
         return
 
     for culprit in explanation.culprits[:MOST_CULPRITS]:
-        yield _line("culprit", place(culprit))
+        yield "culprit", place(culprit)
 
     if len(explanation.culprits) > MOST_CULPRITS:
-        yield _line("", f"and {len(explanation.culprits) - MOST_CULPRITS} more (--json)")
+        yield "", f"and {len(explanation.culprits) - MOST_CULPRITS} more (--json)"
 
     yield from _waiting(explanation.victims)
     yield from _evidence(explanation)
-    yield _line("sure", f"{explanation.sure}: {explanation.sure_because}")
+    yield "sure", f"{explanation.sure}: {explanation.sure_because}"
     yield from _cost(explanation)
 
     if explanation.next_step:
-        yield _line("next", explanation.next_step)
+        yield "next", explanation.next_step
 
     yield from _notes(explanation)
 
 
-def _notes(explanation: Explanation) -> Iterator[str]:
-    yield from (_line("note", note) for note in explanation.snapshot.notes[:MOST_NOTES])
+def _notes(explanation: Explanation) -> Iterator[Fact]:
+    yield from (("note", note) for note in explanation.snapshot.notes[:MOST_NOTES])
 
 
 def _line(head: str, text: str) -> str:
     return f"  {head:<{HEAD}}{text}".rstrip()
 
 
-def _where(explanation: Explanation) -> Iterator[str]:
+def _where(explanation: Explanation) -> Iterator[Fact]:
     hosts: dict[str, list[int | None]] = {}
 
     for worker in explanation.snapshot.workers:
@@ -70,10 +74,10 @@ def _where(explanation: Explanation) -> Iterator[str]:
     engine = next(
         (worker.deepspeed for worker in explanation.snapshot.workers if worker.deepspeed), None
     )
-    facts = [places, pace, f"ZeRO-{engine.zero_stage}, {engine.dtype}" if engine else ""]
+    parts = [places, pace, f"ZeRO-{engine.zero_stage}, {engine.dtype}" if engine else ""]
 
-    if any(facts):
-        yield _line("where", " · ".join(fact for fact in facts if fact))
+    if any(parts):
+        yield "where", " · ".join(part for part in parts if part)
 
 
 def place(culprit: RankSummary) -> str:
@@ -85,7 +89,7 @@ def place(culprit: RankSummary) -> str:
     return f"{name_ranks([culprit.rank])}  {host}  {gpus}pid {culprit.pid}{code}"
 
 
-def _waiting(victims: Sequence[RankSummary]) -> Iterator[str]:
+def _waiting(victims: Sequence[RankSummary]) -> Iterator[Fact]:
     """Yield one line for all ranks that wait in one collective."""
     by_collective: dict[str, list[RankSummary]] = {}
 
@@ -97,21 +101,21 @@ def _waiting(victims: Sequence[RankSummary]) -> Iterator[str]:
     for name, waiters in list(by_collective.items())[:MOST_COLLECTIVES]:
         longest = max(waiter.collective.age_s for waiter in waiters if waiter.collective)
         ranks = name_ranks([waiter.rank for waiter in waiters])
-        yield _line("waits", f"{ranks}  in {name}, for {duration(longest)}")
+        yield "waits", f"{ranks}  in {name}, for {duration(longest)}"
 
 
-def _evidence(explanation: Explanation) -> Iterator[str]:
+def _evidence(explanation: Explanation) -> Iterator[Fact]:
     finding = next(
         (found for found in explanation.findings if found.cause == explanation.verdict.cause), None
     )
     head = "because"
 
     for text in (finding.evidence if finding else ())[:MOST_EVIDENCE]:
-        yield _line(head, text)
+        yield head, text
         head = ""
 
 
-def _cost(explanation: Explanation) -> Iterator[str]:
+def _cost(explanation: Explanation) -> Iterator[Fact]:
     if explanation.lasts_s is None:
         return
 
@@ -124,4 +128,4 @@ def _cost(explanation: Explanation) -> Iterator[str]:
         left = duration(max(0.0, explanation.gives_up_in_s))
         text += f" · the group gives up in {left}"
 
-    yield _line("cost", text)
+    yield "cost", text

@@ -15,7 +15,6 @@ from dsray_inspect.agent.tracing.collectives import (
     Collective,
     Entry,
     collectives,
-    entries,
     entry_times,
 )
 from dsray_inspect.agent.tracing.inferred import infer_steps
@@ -34,13 +33,13 @@ _KINDS: dict[str, SpanKind] = {
 
 def timeline(capture: TraceCapture) -> Timeline:
     """Return the spans of all ranks."""
-    recorded = {index: entries(rank.recordings) for index, rank in enumerate(capture.ranks)}
+    recorded = {index: rank.entries() for index, rank in enumerate(capture.ranks)}
     members = {name: ranks for rank in capture.ranks for name, ranks in rank.group_ranks.items()}
     times = entry_times(recorded, members)
     probed = {index: _probe_spans(rank) for index, rank in enumerate(capture.ranks)}
     steps = {index: find_steps(found) for index, found in probed.items()}
 
-    if not any(steps.values()):
+    if not any(steps.values()) and not capture.is_partial:
         steps = infer_steps(recorded, capture)
 
     spans: list[Span] = []

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from dsray_inspect.agent.model import Job, Node, Run, Worker
+from dsray_inspect.agent.tracing.collectives import Entry, entries
 from dsray_inspect.agent.unavailable import NOT_ASKED, Unavailable
 
 
@@ -25,6 +26,8 @@ class Rank(msgspec.Struct, kw_only=True):
     closed: bool = False
     """Whether the probe has uninstalled itself."""
     recordings: list[bytes] = msgspec.field(default_factory=list)
+    kept: list[Entry] = msgspec.field(default_factory=list)
+    """The entries of its flight recorder, where they come from a file and not from the rank."""
     no_recording: Unavailable | None = NOT_ASKED
     """Why its flight recorder gave nothing when it was last read; None where it answered."""
     group_ranks: dict[str, tuple[int, ...]] = msgspec.field(default_factory=dict)
@@ -34,6 +37,10 @@ class Rank(msgspec.Struct, kw_only=True):
     """Functions that the job patched after the probe did."""
     is_out: bool = True
     """Whether no probe is installed in it."""
+
+    def entries(self) -> list[Entry]:
+        """Return what its flight recorder holds, oldest first."""
+        return self.kept or entries(self.recordings)
 
     @property
     def name(self) -> str:
@@ -52,4 +59,6 @@ class TraceCapture(msgspec.Struct, kw_only=True):
     until_ns: int
     is_hung: bool = False
     """Whether the run is hung, so that a rank's step has not changed meanwhile."""
+    is_partial: bool = False
+    """Whether collectives are missing in between, so that no pattern can be found in them."""
     notes: list[str] = msgspec.field(default_factory=list)

@@ -14,11 +14,16 @@ import msgspec
 
 from dsray_inspect.agent.commands.dashboards import PROMETHEUS, RAY_TARGETS
 from dsray_inspect.agent.commands.stacks import only_ranks
+from dsray_inspect.agent.diff.compare import compare
+from dsray_inspect.agent.diff.side import Side
 from dsray_inspect.agent.doctor.snippets import KUBERAY_PTRACE, kuberay_sidecar
 from dsray_inspect.agent.documents import RecordDocument, RunList, RunRow
 from dsray_inspect.agent.explain import explain
 from dsray_inspect.agent.launch.plan import LauncherName
 from dsray_inspect.agent.launch.planner import plan_of
+from dsray_inspect.agent.mcp.answers.why import why_answer
+from dsray_inspect.agent.mcp.sample import Sample
+from dsray_inspect.agent.mcp.tools import SPECS
 from dsray_inspect.agent.model import (
     Local,
     Log,
@@ -30,6 +35,7 @@ from dsray_inspect.agent.model import (
 from dsray_inspect.agent.stacks.merge import Entry, group
 from dsray_inspect.agent.stacks.pyspy import labelled_threads
 from dsray_inspect.agent.stacks.table import StackTable
+from dsray_inspect.agent.text.diff import diff_text
 from dsray_inspect.agent.text.doctor import diagnosis_text
 from dsray_inspect.agent.text.env import env_text
 from dsray_inspect.agent.text.graph import graph_text
@@ -250,6 +256,44 @@ def record(*, public: bool = False) -> str:
     )
 
 
+def mcp_why() -> str:
+    """Return the first half of what the tool `why` answers of the hung run."""
+    hung = snapshot("hung")
+    before = msgspec.structs.replace(hung, taken_at=hung.taken_at - BETWEEN_S)
+    sample = Sample(id="s1.3", source="live", explanation=explain((before, hung)))
+    answer = why_answer(sample, SPECS["why"].tokens, hung.taken_at + 0.4)
+    shown = ("notice", "sample", "verdict", "means", "does_not_prove", "next", "culprits")
+    document = {name: value for name, value in msgspec.to_builtins(answer).items() if name in shown}
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+
+
+def diff(*, is_quiet: bool = False) -> str:
+    """Return what `diff` prints of the hung run and of one the night before that was well."""
+    from tests.unit.snapshots import at_step, restarted, with_env, with_setting
+
+    hung = snapshot("hung")
+    verdict = Verdict(state="healthy", cause=None, ranks=(), summary="3 ranks at step 412.")
+    job = msgspec.structs.replace(hung.job, submission_id="j45", job_id="21000000")
+    before = with_env(restarted(at_step(hung, -86400.0, 412), 0.0), "MASTER_PORT", "41233")
+    before = with_env(before, "RAY_JOB_ID", "21000000")
+    good = msgspec.structs.replace(before, verdict=verdict, findings=(), job=job)
+    other = hung
+
+    if is_quiet:
+        job = msgspec.structs.replace(job, submission_id="j46", job_id="22000000")
+        again = with_env(restarted(good, 3600.0, step=97), "MASTER_PORT", "35111")
+        other = msgspec.structs.replace(with_env(again, "RAY_JOB_ID", "22000000"), job=job)
+    else:
+        good = with_env(with_setting(good, "gradient_clipping", "0.5"), "NCCL_SOCKET_IFNAME", None)
+
+    names = ("j45", "j46") if is_quiet else ("good.dsray", "hang.dsray")
+    sides = [
+        Side(name=name, snapshots=(snapshot,), is_file=not is_quiet)
+        for name, snapshot in zip(names, (good, other), strict=True)
+    ]
+    return diff_text(compare(*sides))
+
+
 def ls_json() -> str:
     return msgspec.json.encode(RunList(runs=(run_row(),))).decode()
 
@@ -320,6 +364,9 @@ EXAMPLES: Final[dict[str, Callable[[], str]]] = {
     "launch torchrun": lambda: launch("torchrun"),
     "launch mpirun": lambda: launch_part("mpirun", "command"),
     "launch trainjob": lambda: launch_part("trainjob", "trainjob.yaml"),
+    "mcp why": mcp_why,
+    "diff": diff,
+    "diff quiet": lambda: diff(is_quiet=True),
     "ls": ls,
     "ls json": ls_json,
     "trace": lambda: trace("running", past=False),

@@ -7,6 +7,7 @@ one command line. Progress goes to a file per rank: one line a step.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import time
@@ -97,6 +98,7 @@ def deepspeed_config(options: Options) -> dict[str, Any]:
         "gradient_accumulation_steps": 1,
         "zero_optimization": {"stage": options["zero"], "stage3_param_persistence_threshold": 0},
         "optimizer": {"type": "AdamW", "params": {"lr": 1e-3, "torch_adam": True}},
+        **(json.loads(Path(options["settings"]).read_text()) if options["settings"] else {}),
     }
 
 
@@ -227,6 +229,7 @@ def parse() -> Options:
     parser.add_argument("--max-failures", type=int, default=0, help="restarts of the group")
     parser.add_argument("--runs", type=int, default=1, help="fits at once; logs in OUT/run0 …")
     parser.add_argument("--compile-ops", action="store_true", help="let DeepSpeed build its op")
+    parser.add_argument("--settings", default="", help="a file with more of DeepSpeed's config")
     parser.add_argument("--name", default="")
     return vars(parser.parse_args())
 

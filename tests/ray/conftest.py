@@ -25,6 +25,7 @@ GROUPS = {
     "test_laptop": "hosts",
     "test_two_hosts": "hosts",
     "test_dashboards": "own jobs",
+    "test_diff": "own jobs",
     "test_plain_actors": "own jobs",
     "test_serve": "own jobs",
     "test_start": "own jobs",

@@ -144,6 +144,19 @@ def test_env_and_stacks_read_it_too(cluster: Cluster, hung_job: Job, file: Path)
     assert len(every["groups"]) > len(read(cluster, "stacks", file)["groups"])
 
 
+def test_the_past_and_the_nodes_are_in_it(cluster: Cluster, hung_job: Job, file: Path) -> None:
+    done = cluster.inspect("trace", hung_job.submission_id, "--past", "--json")
+    live, filed = json.loads(done.stdout), read(cluster, "trace", file)
+
+    for key in ("ranks", "collectives", "stuck"):
+        assert filed["summary"][key] == live["summary"][key], key
+
+    assert filed["summary"]["ranks"][0]["last_step"] == HANG_STEP - 1
+    (node,) = read(cluster, "doctor", file)["nodes"]
+    assert node["rungs"]["gcs"]["state"] == "ok"
+    assert node["facts"]["hostname"] == os.uname().nodename
+
+
 def test_no_secret_is_in_it(file: Path, public: Path) -> None:
     for path in (file, public):
         text = unpacked(path)

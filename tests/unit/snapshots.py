@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from dsray_inspect.agent.model import Snapshot, Worker
+from dsray_inspect.agent.model import EnvVar, Snapshot, Worker
 
 SNAPSHOTS = Path(__file__).parents[1] / "golden" / "snapshots"
 
@@ -61,3 +61,33 @@ def worker_like(pattern: Worker, rank: int) -> Worker:
         node_id=f"node{rank // 8}",
         hostname=f"host-{rank // 8}",
     )
+
+
+def with_env(
+    snapshot: Snapshot, name: str, value: str | None, *, rank: int | None = None
+) -> Snapshot:
+    """Return the snapshot with a variable set, or without it, on one rank or on all."""
+
+    def of(worker: Worker) -> Worker:
+        env = {known: held for known, held in worker.env.items() if known != name}
+        env |= {} if value is None else {name: EnvVar(value=value, source="runtime_env")}
+        return msgspec.structs.replace(worker, env=env)
+
+    return _with_workers(snapshot, of, rank)
+
+
+def with_setting(snapshot: Snapshot, key: str, value: str) -> Snapshot:
+    def of(worker: Worker) -> Worker:
+        assert worker.deepspeed is not None
+        config = {**worker.deepspeed.config, key: value}
+        engine = msgspec.structs.replace(worker.deepspeed, config=config)
+        return msgspec.structs.replace(worker, deepspeed=engine)
+
+    return _with_workers(snapshot, of, None)
+
+
+def _with_workers(snapshot: Snapshot, of: Any, rank: int | None) -> Snapshot:
+    workers = tuple(
+        of(worker) if rank in (None, worker.rank) else worker for worker in snapshot.workers
+    )
+    return msgspec.structs.replace(snapshot, workers=workers)

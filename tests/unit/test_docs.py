@@ -35,7 +35,10 @@ from tests.docs.pages import (
     with_examples,
 )
 
-RECIPES = (*("a cause", "a fact to a sample", "a Ray version", "an output format", "a launcher"),)
+RECIPES = (
+    *("a cause", "a fact to a sample", "a Ray version", "an output format", "a launcher"),
+    "a tool for agents",
+)
 
 
 def page_of(command: str) -> str:

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from dsray_inspect.agent.cli import group
+from dsray_inspect.agent.differences import DiffDocument
 from dsray_inspect.agent.doctor.report import Diagnosis
 from dsray_inspect.agent.documents import (
     DashboardsView,
@@ -61,6 +62,7 @@ def run(*args: str) -> None:
         (TraceView, ("json", "perfetto", "text")),
         (VerdictChangeView, ("json", "text")),
         (Diagnosis, ("json", "text")),
+        (DiffDocument, ("json", "text")),
         (LaunchPlan, ("json", "text")),
         (DashboardsView, ("json", "text")),
     ],

@@ -93,6 +93,9 @@ class LocalLauncher:
     def node_readers(self) -> ThisMachine:
         return ThisMachine(HERE)
 
+    def preflight(self) -> Unavailable:
+        return NO_WAY_IN
+
     def start(self, job: JobHandle, run: RunHandle) -> Unavailable:
         return NO_START
 

@@ -11,14 +11,18 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import msgspec
 import pytest
 
+from dsray_inspect.agent.diff.own_names import PSEUDONYM
+from dsray_inspect.agent.doctor.report import RUNGS, Diagnosis, Fix, Rung
+from dsray_inspect.agent.doctor.rights import NodeRights, PodSecurity
 from dsray_inspect.agent.history import History
 from dsray_inspect.agent.incident.allowed import is_public_key, vocabulary
-from dsray_inspect.agent.incident.layout import HISTORY, Header
+from dsray_inspect.agent.incident.layout import DOCTOR, HISTORY, RECORDERS, Header
 from dsray_inspect.agent.incident.pseudonyms import Pseudonyms
 from dsray_inspect.agent.incident.public_frames import public_frames
 from dsray_inspect.agent.incident.public_names import PublicNames
 from dsray_inspect.agent.incident.public_rules import RULES
 from dsray_inspect.agent.incident.publishing import Publisher, literal_fields
+from dsray_inspect.agent.incident.recorders import RecordersPart
 from dsray_inspect.agent.incident.writer import IncidentWriter
 from dsray_inspect.agent.model import Frame, InitPhase, Local, LogFile, Verdict
 from dsray_inspect.agent.sample_chain import SampleChain
@@ -147,11 +151,20 @@ def files(folder: Path, shape: str) -> Iterator[Path]:
         with IncidentWriter(path, header) as writer:
             assert writer.add_sample(published, publisher.start(start), verdict)
             writer.add(HISTORY, publisher.history(History(note=planter.text())))
+            writer.add(RECORDERS, publisher.recorders(planter.planted(RecordersPart)))
+            writer.add(DOCTOR, publisher.diagnosis(_diagnosis(planter)))
             said = (*publisher.replaced(), *(left.what for left in publisher.left_out()))
             writer.add("said.json", msgspec.structs.replace(header, hint=said))
             writer.finish()
 
         yield path
+
+
+def _diagnosis(planter: Planter) -> Diagnosis:
+    found: Diagnosis = planter.planted(Diagnosis)
+    rungs = {name: Rung(state="no", why=planter.text()) for name in RUNGS}
+    nodes = tuple(msgspec.structs.replace(node, rungs=rungs) for node in found.nodes)
+    return msgspec.structs.replace(found, nodes=nodes, problem=None)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -194,14 +207,23 @@ def has_text(hint: Any) -> bool:
     )
 
 
-ELSEWHERE = (Frame, InitPhase, Local, LogFile, LogTail, OpBuild)
-"""Frames have a module of their own; the others are left out with what they are in."""
+ELSEWHERE: tuple[type, ...] = (
+    *(Frame, InitPhase, Local, LogFile, LogTail, OpBuild),
+    *(Diagnosis, Fix, NodeRights, PodSecurity),
+)
+"""Frames have a module of their own; what the doctor says is said again of facts that are public;
+the others are left out with what they are in."""
+
+
+PUBLISHED = {
+    kind for one in (Observation, RecordersPart, Diagnosis) for kind in records(one, set())
+}
 
 
 def test_each_field_with_text_has_a_rule() -> None:
     without = [
         f"{kind.__name__}.{name}"
-        for kind in records(Observation, set()) - set(ELSEWHERE)
+        for kind in PUBLISHED - set(ELSEWHERE)
         for name, hint in get_type_hints(kind).items()
         if has_text(hint) and name not in literal_fields(kind) and name not in RULES.get(kind, {})
     ]
@@ -310,3 +332,17 @@ def test_keys_of_deepspeeds_own_config_keep_their_names() -> None:
     assert [key for key in worker.deepspeed.config if not is_public_key(key)] == []
     assert not is_public_key("acme.lr")
     assert not is_public_key("10.1.2.3")
+
+
+def test_diff_knows_the_pseudonyms_of_names() -> None:
+    """But for the short ones of ids, which it does not compare."""
+    publisher = Publisher()
+    publisher.observation(Planter("plant{}").planted(Observation))
+    given = publisher._names.pseudonyms._given
+    unknown = {
+        kind
+        for kind, names in given.items()
+        for name in names.values()
+        if f"{kind}-" in name and not PSEUDONYM.fullmatch(name)
+    }
+    assert unknown == set()

@@ -12,10 +12,18 @@ import msgspec
 import pytest
 
 from dsray_inspect.agent.cli import group
+from dsray_inspect.agent.doctor.report import Diagnosis
 from dsray_inspect.agent.documents import RecordDocument
-from dsray_inspect.agent.errors import ClusterUnreachable, ExitCode, UsageError
-from dsray_inspect.agent.history import History
-from dsray_inspect.agent.incident.layout import LOGS, MANIFEST, Header
+from dsray_inspect.agent.errors import ClusterUnreachable, ExitCode, PermissionMissing, UsageError
+from dsray_inspect.agent.incident.layout import (
+    DOCTOR,
+    HISTORY,
+    LOGS,
+    MANIFEST,
+    RECORDERS,
+    WHY,
+    Header,
+)
 from dsray_inspect.agent.incident.publishing import Publisher
 from dsray_inspect.agent.incident.recorder import Recorder
 from dsray_inspect.agent.incident.replay import replay
@@ -26,16 +34,26 @@ from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.sample_chain import SampleChain
 from dsray_inspect.agent.sampling.observation import SampleRequest
 from dsray_inspect.agent.session import SampleFacts, Session
-from tests.unit.incidents import TOOL, hung, log
+from dsray_inspect.agent.tracing.capture import TraceCapture
+from tests.unit.incidents import TOOL, capture_of, checked, hung, log
 
 REQUEST = SampleRequest(max_pause_ms=100)
 PER_SAMPLE_S = 0.1
 
 
 class Job:
-    """A session on a run that hangs; `at` says what happens at a sample, by its number."""
+    """A session on a run that hangs.
 
-    def __init__(self, clock: list[float], at: dict[int, BaseException]) -> None:
+    `at` says what happens at a sample, by its number, `fails` in what comes after them.
+    """
+
+    def __init__(
+        self,
+        clock: list[float],
+        at: dict[int, BaseException],
+        fails: dict[str, BaseException] | None = None,
+    ) -> None:
+        self._fails = fails or {}
         self._clock = clock
         self._at = at
         self._chain = SampleChain()
@@ -64,8 +82,18 @@ class Job:
         workers = tuple(msgspec.structs.replace(worker, log=log()) for worker in snapshot.workers)
         return msgspec.structs.replace(snapshot, workers=workers)
 
-    def history(self, *_: Any) -> History:
-        return History(note="nothing is recorded")
+    def past(self, *_: Any) -> TraceCapture:
+        if "past" in self._fails:
+            raise self._fails["past"]
+
+        assert self._chain.last is not None
+        return capture_of(self._chain.last.snapshot)
+
+    def diagnosis(self, *_: Any, **__: Any) -> Diagnosis:
+        if "diagnosis" in self._fails:
+            raise self._fails["diagnosis"]
+
+        return checked()
 
 
 @pytest.fixture
@@ -81,18 +109,19 @@ def record(clock: list[float], tmp_path: Path) -> Callable[..., tuple[RecordDocu
     def run(
         *,
         at: dict[int, BaseException] | None = None,
+        fails: dict[str, BaseException] | None = None,
         publisher: Publisher | None = None,
         seconds: float = 5.0,
         **limits: int,
     ) -> tuple[RecordDocument, Recorder]:
-        session, path = cast("Session", Job(clock, at or {})), tmp_path / "x.dsray"
+        session, path = cast("Session", Job(clock, at or {}, fails)), tmp_path / "x.dsray"
         header = Header(tool=TOOL, began_at=100.0, public=publisher is not None)
 
         with IncidentWriter(path, header, **limits) as writer:
             stream = RecordingStream(session, writer, publisher)
             recorder = Recorder(session, stream, writer, REQUEST)
             candidate = recorder.take_samples(cast("Any", None), seconds)
-            recorder.add_past_and_logs(candidate)
+            recorder.add_the_rest(candidate, found_by="--address")
             return recorder.finish(path, tool=TOOL, began_at=100.0), recorder
 
     return run
@@ -190,3 +219,56 @@ def test_the_file_is_named_before_any_cluster_is_asked(
 
     with pytest.raises(UsageError, match=message):
         group.main(["record", "-o", str(tmp_path / name)], standalone_mode=False)
+
+
+# After the samples
+
+
+def test_recorders_and_checks_of_the_nodes_are_in_it(record: Any) -> None:
+    document, _ = record()
+    parts = [part["name"] for part in manifest_of(document)["parts"]]
+    assert parts[-5:] == [HISTORY, RECORDERS, LOGS, DOCTOR, WHY]
+    found = replay(Path(document.file))
+    assert found.doctor == checked()
+    assert found.history is not None
+    assert [rank.rank for rank in found.history.ranks] == [0, 1, 2]
+    assert document.left_out == ("native frames and local variables: reading them pauses a rank",)
+
+
+def test_a_public_one_has_them_with_other_names(record: Any) -> None:
+    document, _ = record(publisher=Publisher())
+    found = replay(Path(document.file))
+    assert found.doctor is not None
+    assert found.recorders is not None
+    assert found.doctor.nodes[0].hostname.startswith("host-")
+    actors = {worker.actor_id for worker in found.last.workers}
+    assert {rank.actor_id for rank in found.recorders.ranks} == actors
+
+
+def test_what_cannot_be_read_is_left_out(record: Any) -> None:
+    document, recorder = record(
+        fails={
+            "past": PermissionMissing("No rank could be traced; rank 0: it is stopped."),
+            "diagnosis": ClusterUnreachable("The GCS is gone."),
+        }
+    )
+    assert "what the ranks did before: No rank could be traced; rank 0: it is stopped" in (
+        document.left_out
+    )
+    assert "checks of the nodes: The GCS is gone" in document.left_out
+    assert recorder.exit_code == ExitCode.OK
+
+
+@pytest.mark.parametrize("when", ["past", "diagnosis"])
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(KeyboardInterrupt(), ExitCode.INTERRUPTED), (LimitPassed(), ExitCode.TIMEOUT)],
+)
+def test_an_interrupt_after_the_samples_keeps_the_file(
+    record: Any, when: str, error: BaseException, code: ExitCode
+) -> None:
+    document, recorder = record(fails={when: error})
+    assert recorder.exit_code == code
+    assert document.ended_early is None
+    assert any(one.startswith("a part of what the ranks did before") for one in document.left_out)
+    assert replay(Path(document.file)).last.verdict == document.verdict

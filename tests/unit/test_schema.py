@@ -56,6 +56,12 @@ def test_the_written_schema_is_that_of_the_model() -> None:
     assert WRITTEN.read_text() == schema.text(), "run `make schema`"
 
 
+def test_the_written_schema_of_diff_is_that_of_its_document() -> None:
+    written = (ROOT / "docs" / "diff.schema.json").read_text()
+    assert written == schema.text("diff"), "run `make schema`"
+    Draft202012Validator.check_schema(json.loads(written))
+
+
 def test_it_is_a_schema(written: dict[str, Any]) -> None:
     Draft202012Validator.check_schema(written)
 

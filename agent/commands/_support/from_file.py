@@ -49,7 +49,12 @@ def open_incident(
         )
 
     found = replay(file, keep=keep, all_threads=all_threads, start=start)
+    say_what_is_missing(file, found, options)
+    return found
 
+
+def say_what_is_missing(file: Path, found: Replay, options: Options) -> None:
+    """Say on stderr what of a file cannot be read."""
     if found.damage is not None:
         how = found.damage.how
         print_message(options, f"{file} is {how}; this is what could be read of it.")
@@ -57,8 +62,6 @@ def open_incident(
     if found.unknown:
         names = ", ".join(found.unknown)
         print_message(options, f"{file} has parts that this dsray-inspect does not know: {names}.")
-
-    return found
 
 
 def reject_with_file(file: Path, **given: bool) -> None:

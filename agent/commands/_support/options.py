@@ -74,6 +74,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
         return choose_address(self.address, is_local=self.local)
 
+    @property
+    def address_source(self) -> str:
+        """Where the cluster's address comes from."""
+        if self.address:
+            return "--address"
+
+        return "RAY_ADDRESS" if os.environ.get("RAY_ADDRESS") else "found on this machine"
+
     def with_format(self, name: str, *, flag: str, is_given: bool) -> Options:
         """Return the options with the format that an older flag stands for, if it is given.
 
@@ -110,7 +118,8 @@ def common_options(command: _CommandT) -> _CommandT:
                 "--timeout",
                 type=click.FloatRange(min=0.1),
                 metavar="S",
-                help="Give up after S seconds (default 120; demo, serve and why --watch: never).",
+                help="Give up after S seconds (default 120; demo, serve and why --watch: never; "
+                "mcp: on one call, after 50).",
             ),
             click.option(
                 "--no-inject",
@@ -169,6 +178,12 @@ def options_of(given: dict[str, Any], *, limit_s: float | None = DEFAULT_TIMEOUT
 def lift_default_timeout(options: Options) -> None:
     """Let a command run for as long as the user likes, unless `--timeout` is given."""
     signal.setitimer(signal.ITIMER_REAL, options.timeout or 0)
+
+
+def stop_clock(options: Options, default_s: float) -> float:
+    """Let a command run for as long as it likes; returns what `--timeout` allows one call of it."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    return options.timeout or default_s
 
 
 def print_message(options: Options, text: str) -> None:

@@ -9,7 +9,7 @@ import click
 
 from dsray_inspect.agent.commands._support.options import Options
 from dsray_inspect.agent.formats import Renderer, renderer_of
-from dsray_inspect.agent.text.style import Style
+from dsray_inspect.agent.text.style import PLAIN, Style
 
 TEXT: Final = "text"
 
@@ -33,6 +33,11 @@ class Printer(Generic[_DocumentT]):
         self.format = options.format or default
         self._color = options.color
         self._render: Renderer[_DocumentT] = renderer_of(document_type, self.format)
+
+    def rendered(self, document: _DocumentT) -> bytes:
+        """Return the document as it is written to a file."""
+        rendered = self._render(document, PLAIN)
+        return rendered if isinstance(rendered, bytes) else f"{rendered}\n".encode()
 
     def print(self, document: _DocumentT) -> None:
         rendered = self._render(document, Style(color=self._color))

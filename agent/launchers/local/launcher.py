@@ -26,6 +26,7 @@ from dsray_inspect.agent.unavailable import Unavailable
 NO_DOOR = Unavailable(
     reason="no_door", detail="nothing can be run inside a process that Ray did not start"
 )
+NO_CLUSTER = Unavailable(reason="not_asked", detail="outside Ray there is no cluster to check")
 NO_START = Unavailable(reason="not_asked", detail="outside Ray nobody keeps how a run started")
 
 
@@ -105,6 +106,9 @@ class LocalLauncher:
 
     def node_readers(self) -> ThisMachine:
         return ThisMachine(self._hostname)
+
+    def preflight(self) -> Unavailable:
+        return NO_CLUSTER
 
     def start(self, job: JobHandle, run: RunHandle) -> Unavailable:
         return NO_START

@@ -33,6 +33,7 @@ from dsray_inspect.agent.launchers.ray.places import (
     ActorPlaces,
 )
 from dsray_inspect.agent.launchers.ray.plain_actors import missing_note, missing_ranks
+from dsray_inspect.agent.launchers.ray.preflight import RayPreflight
 from dsray_inspect.agent.launchers.ray.resolve import choose, without_driver
 from dsray_inspect.agent.launchers.ray.running_tasks import running_tasks
 from dsray_inspect.agent.launchers.ray.start import read_start
@@ -77,6 +78,9 @@ class RayLauncher:
 
     def node_readers(self) -> ActorCalls:
         return self._connection()
+
+    def preflight(self) -> RayPreflight:
+        return RayPreflight(self.address, calls=self._connection())
 
     def runs(self, *, inject: bool = True) -> list[Candidate]:
         found: list[Candidate] = []

@@ -25,16 +25,17 @@ _POLL_S = 0.02
 
 
 class RayPreflight:
-    """One Ray cluster."""
+    """One Ray cluster; with `calls` it has been joined already, and stays so when this is closed."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, calls: ActorCalls | None = None) -> None:
         connect(address)
         self._address = address
         self._gcs = Gcs(address)
-        self._calls: ActorCalls | None = None
+        self._calls = calls
+        self._is_own = calls is None
 
     def close(self) -> None:
-        if self._calls is not None:
+        if self._calls is not None and self._is_own:
             self._calls.close()
 
     def versions(self) -> ClusterVersions:
@@ -53,7 +54,7 @@ class RayPreflight:
     def join(self) -> ActorCalls:
         check_versions(self._address)
         check_membership(self.nodes())
-        self._calls = ActorCalls(self._address)
+        self._calls = self._calls or ActorCalls(self._address)
         return self._calls
 
     def try_in_process(self, reader: Any, until: float) -> Any:

@@ -1,0 +1,1 @@
+"""One module per tool: from a sample to an answer that fits its budget."""
