@@ -254,7 +254,7 @@ class InspectApp(App[int]):
 
     def action_copy(self) -> None:
         view = self.screen
-        row = view.list.current if isinstance(view, View) else None
+        row = view.current if isinstance(view, View) else None
         text = (row.copy or row.text).strip() if row is not None else ""
 
         if text:

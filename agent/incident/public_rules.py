@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from dsray_inspect.agent import handles
+from dsray_inspect.agent.compat.supported import LACKS_ON_OLDER_RAY
 from dsray_inspect.agent.doctor.facts import NodeCheck, ProcessRights
 from dsray_inspect.agent.doctor.report import ClusterReport, NodeAccess, Problem, Rung
 from dsray_inspect.agent.incident.allowed import (
@@ -287,6 +288,7 @@ RULES: Final[dict[type, dict[str, Rule]]] = {
         "our_ray": only(_VERSION, "own build"),
         "our_python": only(_VERSION, "own build"),
         "token": Rule(lambda _names, value: value and "a file or variable"),
+        "lacks": each(among(frozenset(LACKS_ON_OLDER_RAY.values()), "other")),
     },
     Problem: {"what": _TEXT, "fix": _TEXT},
     Rung: {"why": _TEXT},

@@ -68,7 +68,7 @@ class View(Screen[None]):
 
     def selected_ranks(self) -> Sequence[int]:
         """Return the ranks that keys such as `l` apply to: those of the row under the cursor."""
-        current = self.list.current
+        current = self.current
         return current.ranks if current is not None else ()
 
     def rows_updated(self) -> None:
@@ -83,6 +83,11 @@ class View(Screen[None]):
     @property
     def list(self) -> Rows:
         return self.query_one("#rows", Rows)
+
+    @property
+    def current(self) -> Row | None:
+        """The row under the cursor; None on a screen that is about to be shown."""
+        return self.list.current if self._is_ready else None
 
     def compose(self) -> ComposeResult:
         yield Bar(id="where")

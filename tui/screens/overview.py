@@ -81,7 +81,7 @@ class OverviewView(View):
             self._show_side(side)
 
     def _show_side(self, side: Rows) -> None:
-        current, view_state = self.list.current, self.state.view_state
+        current, view_state = self.current, self.state.view_state
         target, snapshot = current.target if current is not None else None, view_state.shown
 
         if not isinstance(target, RankTarget) or snapshot is None:
@@ -112,7 +112,7 @@ class OverviewView(View):
         troubled = [
             key for key in keys_of(self.list.rows) if key in by_actor and by_actor[key].is_trouble
         ]
-        current = self.list.current
+        current = self.current
 
         if not troubled:
             self.notify("No rank is in trouble.")

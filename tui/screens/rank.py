@@ -130,7 +130,7 @@ class RankView(View):
         """Show the log from its last line, unless the user has moved on."""
         self._logs[message.actor_id] = LogRequest(message.log, message.problem)
         self.update_view()
-        current = self.list.current
+        current = self.current
         lines = [each.key for each in self.list.rows if each.key.startswith("log ")]
 
         if lines and current is not None and current.key == "part log":
