@@ -26,7 +26,7 @@ hangs, and a healthy one. The content of each answer is checked. `make versions-
 
 ## What was run
 
-All with Python 3.11, on CPUs with gloo. ✓: right. less: right, but something is missing, and the answer says what
+All with Python 3.11, on CPUs with gloo. ✓: right. less: what it says is right, but something is missing, and it says what
 and why. ✗: wrong.
 """
 _GAPS_HEAD = """

@@ -16,5 +16,5 @@ from dsray_inspect.agent.compat.ray.tables import *
 from dsray_inspect.agent.compat.ray.tasks import *
 from dsray_inspect.agent.compat.ray.variables import *
 
-VERIFIED = ("2.60.0", "2.49.2")
+VERIFIED = ("2.60.0", "2.49.2", "2.46.0", "2.44.1")
 """Used on real clusters of these versions: every row that they have, but for those with a `verified`."""
