@@ -134,7 +134,8 @@ class Cluster:
             self.add_node()
         if self.warm:
             with (self.dir / "warm.log").open("wb") as log:
-                self._warm = warm.start(outlived_by_none([]), self.mark, self.env, log)
+                env = {**self.env, warm.PARENT: str(os.getpid())}
+                self._warm = warm.start(outlived_by_none([]), self.mark, env, log)
 
     def __exit__(
         self,

@@ -21,6 +21,8 @@ RAY = (sys.executable, str(HERE / "start_ray.py"))
 """The program to use for `ray` where a cluster is started."""
 WORKER = Path(sysconfig.get_path("platlib")) / "ray/_private/workers/default_worker.py"
 SOCKET = "DSRAY_TEST_WARM_SOCKET"
+PARENT = "DSRAY_TEST_WARM_PARENT"
+"""The process that must not die before the warm one; where it is not set, somebody else sees to it."""
 
 
 def start(

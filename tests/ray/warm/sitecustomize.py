@@ -17,7 +17,7 @@ import sys
 from typing import Any
 
 FOLDER = os.path.dirname(__file__)
-SOCKET = "DSRAY_TEST_WARM_SOCKET"
+SOCKET, PARENT = "DSRAY_TEST_WARM_SOCKET", "DSRAY_TEST_WARM_PARENT"
 MODULES = (
     "aiohttp",
     "fsspec.implementations.local",
@@ -52,6 +52,9 @@ kept: list[ctypes.Array[ctypes.c_char]] = []
 
 def serve(socket_name: str) -> None:
     """Fork for each request; returns in the child only, which is as its request wants it."""
+    if os.environ.get(PARENT, str(os.getppid())) != str(os.getppid()):
+        sys.exit()  # it died before the kernel was told to send us a signal then
+
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"\0{socket_name}")
     listener.listen(64)
