@@ -203,9 +203,10 @@ def test_an_interrupted_recording_keeps_what_it_has(
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 130
 
+    # Ending takes at most a second and a half, on a busy machine too: nobody may be told of a file.
     if path.exists():
-        assert json.loads(out)["ended_early"] == "it was interrupted"
+        assert not out or json.loads(out)["ended_early"] == "it was interrupted"
         assert read(cluster, "why", path)["verdict"]["ranks"] == [1]
-    else:  # it was too slow, and is ended after a second and a half
+    else:
         assert part is not None
         assert offline(cluster, "why", part, "--json").returncode in (0, 1)
