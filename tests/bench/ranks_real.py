@@ -20,7 +20,7 @@ from tests.ray.jobs import Job
 
 SIZES = (4, 16, 40)
 START_S = 600.0
-FAULT_STEP = 10
+FAULT_STEP = 30
 
 
 class Cost(NamedTuple):
