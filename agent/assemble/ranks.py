@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from dsray_inspect.agent.assemble.groups import met_ranks
 from dsray_inspect.agent.assemble.train_log import ranks_of
 from dsray_inspect.agent.assemble.workers import RankContext, RunFacts, member_of
@@ -11,8 +13,13 @@ from dsray_inspect.agent.sampling.rank_report import ControllerReport, Controlle
 from dsray_inspect.agent.unavailable import Unavailable
 
 
-def members_of(observation: Observation, groups: tuple[Group, ...]) -> list[RankContext]:
-    """Return all workers of the group in the order of their ranks, unknown ranks last."""
+def members_of(
+    observation: Observation, groups: tuple[Group, ...], entered: Container[tuple[str, int]]
+) -> list[RankContext]:
+    """Return all workers of the group in the order of their ranks, unknown ranks last.
+
+    `entered`: the actor ids and pids of those that have been seen to enter a collective before.
+    """
     rows = observation.actors.workers if observation.actors else ()
     known = {**_known_from_log(observation), **_known_to_controller(observation.controller)}
     run = RunFacts(
@@ -20,6 +27,7 @@ def members_of(observation: Observation, groups: tuple[Group, ...]) -> list[Rank
         nodes={node.node_id: node for node in observation.nodes},
         groups=groups,
         met=met_ranks(observation, groups),
+        entered=entered,
     )
     members = [member_of(row, known.get(row.actor_id), run) for row in rows]
     return sorted(members, key=lambda member: (member.worker.rank is None, member.worker.rank or 0))

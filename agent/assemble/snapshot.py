@@ -81,7 +81,9 @@ def assemble(
 ) -> AnalysisInput:
     """Return the snapshot without findings and verdict."""
     groups = groups_of(observation)
-    members = members_of(observation, groups)
+    known = earlier.advances if earlier else {}
+    entered = {key for key, advance in known.items() if advance.entered_at is not None}
+    members = members_of(observation, groups, entered)
     driver_seen = threads_of((), observation.driver)
     controller = observation.actors.controller if observation.actors else None
     controller_seen = controller_threads(observation, controller)
@@ -117,7 +119,7 @@ def assemble(
         driver=driver_seen,
         controller=controller_seen,
         earlier=msgspec.structs.replace(earlier, earlier=None) if earlier else None,
-        advances=advances_of(members, earlier.advances if earlier else {}, observation.taken_at),
+        advances=advances_of(members, known, observation.taken_at),
     )
 
 

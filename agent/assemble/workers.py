@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import msgspec
 
@@ -113,7 +113,9 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     nodes: Mapping[str, NodeHandle]
     groups: tuple[Group, ...]
     met: frozenset[int]
-    """The ranks that are known to have entered a collective."""
+    """The ranks that a peer has left a collective with."""
+    entered: Container[tuple[str, int]]
+    """The actor ids and pids of those that were seen to enter a collective in an earlier sample."""
 
 
 def member_of(row: ProcessHandle, known: ControllerWorker | None, run: RunFacts) -> RankContext:
@@ -122,7 +124,8 @@ def member_of(row: ProcessHandle, known: ControllerWorker | None, run: RunFacts)
     env = _environment_of(row, own.environ, probe.environ, run.observation)
     place = _place_of(sources, env)
     recorder = _recorder_of(own, probe, rank=place.rank, groups=run.groups)
-    has_entered = recorder.collectives != () or place.rank in run.met
+    was_seen = place.rank in run.met or (row.actor_id, row.pid) in run.entered
+    has_entered = recorder.collectives != () or was_seen
     return RankContext(
         worker=_worker(
             sources,

@@ -28,6 +28,7 @@ from tests.unit.samples import (
     stands,
     twice,
     waits,
+    window,
     with_progress,
 )
 
@@ -332,3 +333,12 @@ def test_nothing_is_said_of_the_time_since_a_thread_ran_where_the_kernel_does_no
     snapshot = twice(waits(0), stuck, waits(2))
     assert (snapshot.verdict.state, snapshot.verdict.ranks) == ("hung", (1,))
     assert not any("last ran" in line for line in snapshot.findings[0].evidence)
+
+
+def test_a_rank_that_was_seen_to_train_is_done_though_its_recorder_is_not_read_now() -> None:
+    loop = ("main_loop", "main_loop", f"{SITE}/ray/_private/worker.py", 1010)
+    over = {**rank(0, (loop,), 0.2), "collectives": SILENT_RECORDER}
+    over["threads"][0]["name"] = "Thread-1"
+    before = entered(rank(0, IN_USER, 0.1), 68, 2.0)
+    snapshot = window(({**before, "newest_age_s": 2.0},), (over,))
+    assert snapshot.workers[0].phase == "finished"
