@@ -23,6 +23,8 @@ from dsray_inspect.agent.remote.threads import start_of
 
 SEARCH_S = 0.05
 """How long other processes may be searched for the other ends: it is CPU time of a rank."""
+LOCAL = frozenset({"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"})
+"""The types of file systems that answer without a server."""
 MAX_POLLED = 64
 MAX_PEERS = 4
 READ, WRITE, POLL, SELECT = "read", "write", "poll", "select"
@@ -114,16 +116,36 @@ def end_of(pid: int, file: int) -> Iterator[dict[str, Any]]:
 
     try:
         target = os.readlink(path)
-        mode = os.stat(path).st_mode
     except OSError:
         return
 
     if target.startswith("pipe:"):
         yield {"kind": "pipe", "name": "", "target": target}
-    elif stat.S_ISFIFO(mode):
-        yield {"kind": "named pipe", "name": target, "target": target}
-    elif stat.S_ISSOCK(mode):
+    elif target.startswith("socket:"):
         yield from _connection(pid, target)
+    elif target.startswith("/") and is_local(pid, file) and _is_named_pipe(path):
+        yield {"kind": "named pipe", "name": target, "target": target}
+
+
+def is_local(pid: int, file: int) -> bool:
+    """Return whether an open file is on a file system of this machine.
+
+    A `stat` of any other may wait for a server for good, as the thread that reads it may.
+    """
+    found = re.search(rb"mnt_id:\s*(\d+)", start_of(f"/proc/{pid}/fdinfo/{file}"))
+
+    if found is None:
+        return False
+
+    mount = re.search(rb"^%s .* - (\S+) " % found[1], _whole(f"/proc/{pid}/mountinfo"), re.M)
+    return mount is not None and mount[1].decode() in LOCAL
+
+
+def _is_named_pipe(path: str) -> bool:
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _connection(pid: int, target: str) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from dsray_inspect.agent.remote.blocked_calls import CALLS, blocked_calls, end_of
+from dsray_inspect.agent.remote.blocked_calls import CALLS, blocked_calls, end_of, is_local
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/syscall").exists(), reason="this kernel does not tell calls"
@@ -138,6 +138,13 @@ def test_a_named_pipe_has_its_path(tmp_path: Path) -> None:
     os.write(file, b"x")
     os.close(file)
     assert (end["kind"], end["name"], end["peers"]) == ("named pipe", str(path), [])
+
+
+def test_a_file_is_asked_for_its_kind_only_where_no_server_has_to_answer(tmp_path: Path) -> None:
+    with (tmp_path / "data").open("w") as file, open("/proc/self/stat") as other:
+        assert is_local(os.getpid(), file.fileno())
+        assert not is_local(os.getpid(), other.fileno())
+        assert not is_local(os.getpid(), 1 << 20)
 
 
 def test_nothing_is_said_of_other_files_and_other_waits(tmp_path: Path) -> None:
