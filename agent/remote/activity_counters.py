@@ -15,7 +15,7 @@ from dsray_inspect.agent.remote.file_locks import awaited_file_locks
 from dsray_inspect.agent.remote.gil import yield_gil
 from dsray_inspect.agent.remote.limits import memory_limits
 from dsray_inspect.agent.remote.sockets import Traffic
-from dsray_inspect.agent.remote.threads import start_of
+from dsray_inspect.agent.remote.threads import program_of, start_of
 
 MAX_TASKS = 512
 MAX_CHILDREN = 32
@@ -91,7 +91,7 @@ def children(pid: int) -> list[dict[str, Any]]:
 
         for child in parents[: MAX_CHILDREN - len(found)]:
             fields = stat_of(f"/proc/{child}/stat")
-            name = start_of(f"/proc/{child}/comm").decode("utf-8", "replace").strip()
+            name = program_of(child)
 
             if fields:
                 found.append(

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import socket
 import stat
 import struct
 import time
@@ -19,7 +18,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dsray_inspect.agent.remote.gil import yield_gil
-from dsray_inspect.agent.remote.threads import start_of
+from dsray_inspect.agent.remote.sockets import address_of
+from dsray_inspect.agent.remote.threads import program_of, start_of
 
 SEARCH_S = 0.05
 """How long other processes may be searched for the other ends: it is CPU time of a rank."""
@@ -44,14 +44,10 @@ CALLS = {
 }
 """By number: read, readv, recvfrom, recvmsg, accept, accept4; write, writev, sendto, sendmsg; poll,
 ppoll; select, pselect6 (<asm/unistd.h>)."""
-MAPPED = b"\0" * 10 + b"\xff\xff"
-"""What an IPv4 address begins with as one of IPv6."""
 _POLL_FD = "=ihh"
 """`struct pollfd`: file, events, revents."""
-_ROW = re.compile(rb"^ *\d+: (\S+):(\S+) (\S+):(\S+) \S+" + rb" +\S+" * 5 + rb" +(\d+)", re.M)
-"""A row of /proc/net/tcp: local and remote address and port, …, the inode."""
-
-Address = tuple[bytes, bytes]
+_ROW = re.compile(rb"^ *\d+: (\S+) (\S+) \S+" + rb" +\S+" * 5 + rb" +(\d+)", re.M)
+"""A row of /proc/net/tcp: local and remote address, …, the inode."""
 
 
 def blocked_calls(pid: int, tids: Iterable[int]) -> list[dict[str, Any]]:
@@ -153,17 +149,19 @@ def _connection(pid: int, target: str) -> Iterator[dict[str, Any]]:
     inode = target[8:-1].encode()
 
     for table in ("tcp", "tcp6"):
-        rows = {
-            row[4]: ((row[0], row[1]), (row[2], row[3]))
-            for row in _ROW.findall(_whole(f"/proc/{pid}/net/{table}"))
-        }
+        rows = _ROW.findall(_whole(f"/proc/{pid}/net/{table}"))
+        inodes = {(local, remote): number for local, remote, number in rows}
+        own = [(local, remote) for local, remote, number in rows if number == inode]
 
-        if inode in rows:
-            local, remote = rows[inode]
-            inodes = {ends: number for number, ends in rows.items()}
+        for local, remote in own:
             peer = inodes.get((remote, local), b"").decode()
-            name = _shown(remote) if int(remote[1], 16) else ""
-            yield {"kind": "socket", "name": name, "target": f"socket:[{peer}]" if peer else ""}
+            host, port = address_of(remote.decode())
+            shown = f"[{host}]" if ":" in host else host
+            yield {
+                "kind": "socket",
+                "name": f"{shown}:{port}" if port else "",
+                "target": f"socket:[{peer}]" if peer else "",
+            }
             return
 
     yield {"kind": "socket", "name": "", "target": ""}
@@ -175,21 +173,6 @@ def _whole(path: str) -> bytes:
             return file.read(1 << 22)
     except OSError:
         return b""
-
-
-def _shown(address: Address) -> str:
-    """Return an address of /proc/net/tcp: each four bytes of it are a number of this machine."""
-    host, port = address
-    words = (int(host[at : at + 8], 16) for at in range(0, len(host), 8))
-    octets = b"".join(struct.pack("=I", word) for word in words)
-
-    if octets.startswith(MAPPED):
-        octets = octets[len(MAPPED) :]
-
-    if len(octets) == 4:
-        return f"{socket.inet_ntop(socket.AF_INET, octets)}:{int(port, 16)}"
-
-    return f"[{socket.inet_ntop(socket.AF_INET6, octets)}]:{int(port, 16)}"
 
 
 def with_peers(pid: int, ends: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -206,7 +189,7 @@ def with_peers(pid: int, ends: list[dict[str, Any]]) -> list[dict[str, Any]]:
             for holder, held, mode in holders
             if held == target and not (is_pipe and mode == (os.O_WRONLY if writes else os.O_RDONLY))
         }
-        peers = [{"pid": peer, "name": _name(peer)} for peer in sorted(pids)[:MAX_PEERS]]
+        peers = [{"pid": peer, "name": program_of(peer)} for peer in sorted(pids)[:MAX_PEERS]]
         named.append({**end, "peers": peers})
 
     return named
@@ -239,7 +222,3 @@ def _holders(pid: int, wanted: set[str]) -> Iterator[tuple[int, str, int]]:
             if held in wanted:
                 flags = re.search(rb"flags:\s*(\d+)", start_of(f"/proc/{entry}/fdinfo/{file}"))
                 yield int(entry), held, int(flags[1], 8) & os.O_ACCMODE if flags else os.O_RDWR
-
-
-def _name(pid: int) -> str:
-    return start_of(f"/proc/{pid}/comm").decode("utf-8", "replace").strip()

@@ -6,7 +6,7 @@ import os
 import re
 from typing import Any
 
-from dsray_inspect.agent.remote.threads import start_of
+from dsray_inspect.agent.remote.threads import program_of, start_of
 
 MAX_BYTES = 1 << 20
 MAX_FILES = 4096
@@ -28,7 +28,7 @@ def awaited_file_locks(pid: int) -> list[dict[str, Any]]:
             "kind": kind.lower(),
             "path": _path_of(pid, inode),
             "holder": max(0, holders.get(number, 0)),
-            "holder_name": _name_of(holders.get(number, 0)),
+            "holder_name": program_of(holders[number]) if holders.get(number, 0) > 0 else "",
         }
         for number, waits, kind, waiter, inode in rows
         if waits and int(waiter) == pid
@@ -60,7 +60,3 @@ def _path_of(pid: int, inode: str) -> str | None:
                 return None
 
     return None
-
-
-def _name_of(pid: int) -> str:
-    return start_of(f"/proc/{pid}/comm").decode("utf-8", "replace").strip() if pid > 0 else ""

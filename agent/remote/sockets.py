@@ -34,6 +34,8 @@ _INFO_BYTES = 256
 _PATIENCE_S = 0.5
 _ANSWER_BYTES = 1 << 14
 _HEX_V4 = 8
+_MAPPED = "::ffff:"
+"""What an IPv4 address begins with as one of IPv6."""
 _DIALLING = re.compile(rb"^ *\d+: \S+ (\S+) 02" + rb" +\S+" * 5 + rb" +(\d+)", re.M)
 """A row of /proc/net/tcp in the state SYN_SENT: remote address and inode. All else is skipped: the
 file has the connections of every rank of the node."""
@@ -170,7 +172,8 @@ def _connection(message: bytes) -> tuple[int, tuple[str, int]]:
 
     if state == SYN_SENT:
         packed = host[:4] if family == socket.AF_INET else host
-        dials = _written(socket.inet_ntop(family, packed), socket.ntohs(port))
+        shown = socket.inet_ntop(family, packed).removeprefix(_MAPPED)
+        dials = f"{shown}:{socket.ntohs(port)}"
 
     return inode, (dials, moved_bytes(message[SOCKET_BYTES:]))
 
@@ -199,19 +202,17 @@ def _listed(pid: int) -> Connections:
         except OSError:
             continue
 
-        waiting.update({int(inode): (_address(remote.decode()), 0) for remote, inode in rows})
+        for remote, inode in rows:
+            host, port = address_of(remote.decode())
+            waiting[int(inode)] = f"{host}:{port}", 0
 
     return waiting
 
 
-def _address(raw: str) -> str:
-    """Return "10.0.0.1:29500" for /proc's "0100000A:733C"."""
+def address_of(raw: str) -> tuple[str, int]:
+    """Return "10.0.0.1" and 29500 for /proc's "0100000A:733C"."""
     host, _, port = raw.partition(":")
     words = [int(host[start : start + 8], 16) for start in range(0, len(host), 8)]
     family = socket.AF_INET if len(host) == _HEX_V4 else socket.AF_INET6
     packed = struct.pack(f"={len(words)}I", *words)
-    return _written(socket.inet_ntop(family, packed), int(port, 16))
-
-
-def _written(host: str, port: int) -> str:
-    return f"{host.removeprefix('::ffff:')}:{port}"
+    return socket.inet_ntop(family, packed).removeprefix(_MAPPED), int(port, 16)

@@ -140,6 +140,11 @@ def cpu_times(pid: int, tid: int | None) -> tuple[float | None, float | None]:
     return (int(found[1]) / 1e9, int(found[2]) / 1e9) if found else (None, None)
 
 
+def program_of(pid: int) -> str:
+    """Return the name of a process's program, nothing where it cannot be read."""
+    return start_of(f"/proc/{pid}/comm").decode("utf-8", "replace").strip()
+
+
 def start_of(path: str) -> bytes:
     """Return the first 4 kB of a file, nothing where it cannot be read."""
     try:
