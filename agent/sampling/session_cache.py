@@ -3,57 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from dsray_inspect.agent.launchers.base import Part
-from dsray_inspect.agent.model import Collective, DeepSpeed, Group
+from dsray_inspect.agent.model import DeepSpeed
 from dsray_inspect.agent.probes.install import tidy
 from dsray_inspect.agent.remote.flight_recorder import collectives
 from dsray_inspect.agent.remote.startup_artifacts import keepsakes
 from dsray_inspect.agent.remote.worker import counters, deepspeed, environment, process, step
 from dsray_inspect.agent.sampling.kept_reports import KeptReports
 from dsray_inspect.agent.sampling.observation import Observation, SampleRequest
-from dsray_inspect.agent.sampling.process_probe import (
-    NOT_DUMPED,
-    NOT_PROBED,
-    Environ,
-    StackDump,
-    older_collectives,
-)
+from dsray_inspect.agent.sampling.process_probe import NOT_DUMPED, NOT_PROBED, Environ, StackDump
 from dsray_inspect.agent.sampling.rank_report import RankReport
 from dsray_inspect.agent.unavailable import Unavailable
 
 SEARCH_S = 5.0
 """How soon an engine is searched for again that was not there: a search holds the rank's GIL."""
+RECORDED = ("collectives", "groups", "newest_age_s", "longest_gap_s", "arrivals")
+"""The fields of a report that come from the rank's flight recorder."""
 DRIVER_S = 5.0
 """How old the driver's stack may be in a session that takes one sample after another."""
-
-
-class KeptCollectives(NamedTuple):
-    """What a rank's recorder held when it was read."""
-
-    read_at: float
-    """By the monotonic clock."""
-    state: int
-    collectives: tuple[Collective, ...]
-    groups: tuple[Group, ...]
-    newest_age_s: float | None
-    longest_gap_s: float | None
-    arrivals: Mapping[str, Sequence[tuple[int, int]]]
-
-    def now(self) -> dict[str, Any]:
-        """Return it as fields of a report: the same entries, which have become older."""
-        older_s = time.monotonic() - self.read_at
-        return {
-            "collectives": older_collectives(self.collectives, older_s),
-            "groups": self.groups,
-            "newest_age_s": None if self.newest_age_s is None else self.newest_age_s + older_s,
-            "longest_gap_s": self.longest_gap_s,
-            "arrivals": self.arrivals,
-        }
 
 
 class SessionCache:
@@ -71,7 +42,8 @@ class SessionCache:
         self._searches: dict[str, tuple[float, Unavailable]] = {}
         """When an engine was searched for in vain, and what was said then."""
         self._steps: dict[str, tuple[int, float]] = {}
-        self._collectives: dict[str, KeptCollectives] = {}
+        self._recorders: dict[str, tuple[float, RankReport]] = {}
+        """When a recorder was read by whose state it is known whether it must be read again."""
         self._drivers: dict[str, tuple[float, StackDump]] = {}
         self.reports = KeptReports()
         self.silent: frozenset[str] = frozenset()
@@ -94,10 +66,10 @@ class SessionCache:
 
     def states(self, actor_id: str) -> dict[str, int | None]:
         """Return by what a rank's variables and collectives were known; see `remote.worker.process`."""
-        environ, collectives = self._environs.get(actor_id), self._collectives.get(actor_id)
+        environ, recorder = self._environs.get(actor_id), self._recorders.get(actor_id)
         return {
             "environment": environ[0] if environ else None,
-            "recorder_state": collectives.state if collectives else None,
+            "recorder_state": recorder[1].recorder_state if recorder else None,
         }
 
     def needs_driver(self, job_id: str, request: SampleRequest) -> bool:
@@ -152,22 +124,20 @@ class SessionCache:
         """Keep the collectives that a rank has read; return those that it has not read again."""
         if isinstance(report.collectives, Unavailable):
             is_unchanged = report.collectives.reason == "unchanged"
-            return self._collectives[actor_id].now() if is_unchanged else {}
+            return self._known_collectives(actor_id) if is_unchanged else {}
 
-        self._collectives.pop(actor_id, None)
+        self._recorders.pop(actor_id, None)
 
         if report.recorder_state is not None:
-            self._collectives[actor_id] = KeptCollectives(
-                read_at=time.monotonic(),
-                state=report.recorder_state,
-                collectives=report.collectives,
-                groups=report.groups,
-                newest_age_s=report.newest_age_s,
-                longest_gap_s=report.longest_gap_s,
-                arrivals=report.arrivals,
-            )
+            self._recorders[actor_id] = (time.monotonic(), report)
 
         return {}
+
+    def _known_collectives(self, actor_id: str) -> dict[str, Any]:
+        """Return what a recorder still holds, as fields of a report: the same, grown older."""
+        read_at, report = self._recorders[actor_id]
+        older = report.older(time.monotonic() - read_at)
+        return {name: getattr(older, name) for name in RECORDED}
 
     def _kept_step(self, actor_id: str, report: RankReport) -> int | None:
         """Return the step that a rank is still at, as it has not run since that was read."""
