@@ -10,16 +10,15 @@ from dsray_inspect.agent.diff.side import Side
 from dsray_inspect.agent.errors import UsageError
 from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.incident.layout import SUFFIX, Header
+from dsray_inspect.agent.incident.public_chain import PublicChain
 from dsray_inspect.agent.incident.publishing import Publisher
 from dsray_inspect.agent.incident.reader import read_incident
 from dsray_inspect.agent.incident.replay import Replay, replay
 from dsray_inspect.agent.model import Record, Snapshot
 from dsray_inspect.agent.past import past_of
-from dsray_inspect.agent.sample_chain import SampleChain
 from dsray_inspect.agent.sampling.observation import SampleRequest
 from dsray_inspect.agent.session import Session
 from dsray_inspect.agent.settling import settle
-from dsray_inspect.agent.startup.enrich import with_start
 
 FIRST: Final = "first"
 LAST: Final = "last"
@@ -156,8 +155,7 @@ class _Samples:
 
     def __init__(self, session: Session, publisher: Publisher | None) -> None:
         self._session = session
-        self._publisher = publisher
-        self._chain = SampleChain()
+        self._public = PublicChain(publisher) if publisher is not None else None
         self.live: list[Snapshot] = []
         self.kept: list[Snapshot] = []
 
@@ -166,16 +164,11 @@ class _Samples:
 
     def snapshot(self, candidate: Candidate, ask: SampleRequest) -> Snapshot:
         live = self._session.snapshot(candidate, ask)
+        facts = self._session.newest
+        assert facts is not None
         self.live.append(live)
-        self.kept.append(live if self._publisher is None else self._published(self._publisher))
+        self.kept.append(live if self._public is None else self._public.add(facts).snapshot)
         return live
-
-    def _published(self, publisher: Publisher) -> Snapshot:
-        newest = self._session.newest
-        assert newest is not None
-        snapshot = self._chain.add(publisher.observation(newest.observation))
-        start = publisher.start(newest.start) if newest.start is not None else None
-        return with_start(snapshot, start)
 
 
 def _left_out(publisher: Publisher | None) -> tuple[str, ...]:

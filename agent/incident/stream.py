@@ -8,15 +8,13 @@ from dsray_inspect.agent.doctor.report import Diagnosis
 from dsray_inspect.agent.handles import Candidate
 from dsray_inspect.agent.history import History
 from dsray_inspect.agent.incident.layout import LeftOut, VerdictAt
+from dsray_inspect.agent.incident.public_chain import PublicChain
 from dsray_inspect.agent.incident.publishing import Publisher
 from dsray_inspect.agent.incident.recorders import RecordersPart
 from dsray_inspect.agent.incident.writer import IncidentWriter
 from dsray_inspect.agent.model import Snapshot
-from dsray_inspect.agent.sample_chain import SampleChain
 from dsray_inspect.agent.sampling.observation import SampleRequest
 from dsray_inspect.agent.session import Session
-from dsray_inspect.agent.startup.enrich import with_start
-from dsray_inspect.agent.text.command_hint import CommandHint
 from dsray_inspect.agent.text.humanize import count
 
 
@@ -33,7 +31,7 @@ class RecordingStream:
         self._session = session
         self._writer = writer
         self._publisher = publisher
-        self._chain = SampleChain(CommandHint(words=publisher.hint)) if publisher else None
+        self._public = PublicChain(publisher) if publisher else None
         self._dropped = 0
         self._differing: str | None = None
         self.live: Snapshot | None = None
@@ -57,10 +55,8 @@ class RecordingStream:
         assert facts is not None
         observation, start, filed = facts.observation, facts.start, live
 
-        if self._publisher is not None and self._chain is not None:
-            observation = self._publisher.observation(observation)
-            start = self._publisher.start(start) if start is not None else None
-            filed = with_start(self._chain.add(observation), start)
+        if self._public is not None:
+            observation, start, filed = self._public.add(facts)
 
             if filed.verdict.differs_from(live.verdict):
                 self._differing = f"{live.verdict.state}, {live.verdict.cause or 'no cause'}"
