@@ -11,7 +11,7 @@ import itertools
 import pickle
 import sys
 import time
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Any
 
 from dsray_inspect.agent.compat.torch import C10D_MODULE
@@ -122,20 +122,20 @@ def recorded() -> list[dict[str, Any]] | None:
     return sorted(found, key=lambda entry: int(entry["time_created_ns"])) if found else found
 
 
-def mixed_groups() -> frozenset[str]:
-    """Return the names of groups that have several backends, each of which counts for itself."""
+def backends_of_groups() -> Iterator[tuple[str, Any, list[str]]]:
+    """Yield the name of each process group, the group, and its backends."""
     world = getattr(sys.modules.get(C10D_MODULE), "_world", None)
     configured = dict(getattr(world, "pg_backend_config", {}))
-    return frozenset(
-        str(name)
-        for group, name in list(getattr(world, "pg_names", {}).items())
-        if len(backends(str(configured.get(group, "")))) > 1
-    )
+
+    for group, name in list(getattr(world, "pg_names", {}).items()):
+        # As in "cpu:gloo,cuda:nccl".
+        parts = str(configured.get(group, "")).split(",")
+        yield str(name), group, sorted({part.rpartition(":")[2] for part in parts})
 
 
-def backends(configuration: str) -> list[str]:
-    """Return the backends in `cpu:gloo,cuda:nccl`."""
-    return sorted({part.rpartition(":")[2] for part in configuration.split(",")})
+def mixed_groups() -> frozenset[str]:
+    """Return the names of groups that have several backends, each of which counts for itself."""
+    return frozenset(name for name, _, backends in backends_of_groups() if len(backends) > 1)
 
 
 def group_of(entry: dict[str, Any], mixed: Container[str]) -> str:
@@ -236,12 +236,10 @@ def group_ranks() -> dict[str, Any]:
     """Return the ranks of each process group, by its name; evenly spaced ones as a span."""
     world = getattr(sys.modules.get(C10D_MODULE), "_world", None)
     ranks = getattr(world, "pg_group_ranks", {})
-    configured = dict(getattr(world, "pg_backend_config", {}))
     found = {}
 
-    for group, name in list(getattr(world, "pg_names", {}).items()):
-        several = backends(str(configured.get(group, "")))
-        names = [f"{name}/{backend}" for backend in several] if len(several) > 1 else [str(name)]
+    for name, group, backends in backends_of_groups():
+        names = [f"{name}/{backend}" for backend in backends] if len(backends) > 1 else [name]
         found.update(dict.fromkeys(names, spanned(sorted(ranks.get(group, {})))))
 
     return found
