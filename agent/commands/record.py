@@ -12,9 +12,14 @@ from dsray_inspect.agent.commands._support.options import (
     common_options,
     local_option,
     options_of,
+    public_option,
 )
 from dsray_inspect.agent.commands._support.output import Printer
-from dsray_inspect.agent.commands._support.recording import DEFAULT_S, MOST_S, record
+from dsray_inspect.agent.commands._support.recording import (
+    DEFAULT_S,
+    MOST_S,
+    record,
+)
 from dsray_inspect.agent.documents import RecordDocument
 from dsray_inspect.agent.errors import ExitCode, UsageError
 from dsray_inspect.agent.incident.layout import SUFFIX
@@ -37,11 +42,7 @@ from dsray_inspect.agent.incident.layout import SUFFIX
     metavar="N",
     help="How long to take samples (default 5), at least until a verdict can be given.",
 )
-@click.option(
-    "--public",
-    is_flag=True,
-    help="Keep listed facts only, and replace hosts, users, paths and names of yours.",
-)
+@public_option
 @local_option
 @common_options
 def command(job: str | None, output: Path, seconds: float, public: bool, **given: Any) -> ExitCode:

@@ -18,9 +18,15 @@ from dsray_inspect.agent.commands._support.options import (
     local_option,
     options_of,
     print_message,
+    public_option,
 )
 from dsray_inspect.agent.commands._support.output import Printer
-from dsray_inspect.agent.commands._support.recording import DEFAULT_S, MOST_S, Recording, record
+from dsray_inspect.agent.commands._support.recording import (
+    DEFAULT_S,
+    MOST_S,
+    Recording,
+    record,
+)
 from dsray_inspect.agent.errors import ExitCode, UsageError
 from dsray_inspect.agent.incident.layout import SUFFIX
 from dsray_inspect.agent.incident.publishing import Publisher
@@ -47,11 +53,7 @@ _HTML: Final = "html"
     metavar="N",
     help="With JOB: how long to take samples (default 5), as `record` does.",
 )
-@click.option(
-    "--public",
-    is_flag=True,
-    help="Keep listed facts only, and replace hosts, users, paths and names of yours.",
-)
+@public_option
 @local_option
 @common_options
 def command(

@@ -12,7 +12,7 @@ from dsray_inspect.agent.diff.side import Side
 from dsray_inspect.agent.diff.standing import place_of
 from dsray_inspect.agent.differences import Value
 from dsray_inspect.agent.model import OK, DeepSpeed, Snapshot, Worker
-from dsray_inspect.agent.text.humanize import compact
+from dsray_inspect.agent.text.humanize import agree, compact
 
 _MOST_RANKS: Final = 1_000_000
 """A world of more ranks is none: its size was read wrongly."""
@@ -95,7 +95,7 @@ def _node_facts(last: Snapshot) -> Iterator[tuple[Key, Fact]]:
 
 
 def _ranks(ranks: tuple[int, ...]) -> str:
-    return f"ranks {compact(ranks)}" if len(ranks) != 1 else f"rank {ranks[0]}"
+    return f"{agree(ranks, 'rank', 'ranks')} {compact(ranks)}"
 
 
 class _Devices(NamedTuple):

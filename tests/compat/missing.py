@@ -11,7 +11,8 @@ from types import ModuleType
 from typing import Any
 
 from dsray_inspect.agent.compat import rows
-from tests.compat.package import Package, version_tuple
+from dsray_inspect.agent.compat.supported import version_tuple
+from tests.compat.package import Package
 
 
 def shelf_rows(shelf: ModuleType) -> Iterator[tuple[str, Any, rows.Row]]:

@@ -9,6 +9,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from dsray_inspect.agent.compat.supported import version_tuple
+
 VERSION_FILES = {
     "ray": ("ray/_version.py", r'version = "([\d.]+)'),
     "deepspeed": ("deepspeed/git_version_info_installed.py", r"version='([\d.]+)"),
@@ -148,7 +150,3 @@ class Package:
                     add(file.package, message)
 
         return fields, values
-
-
-def version_tuple(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])

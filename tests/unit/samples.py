@@ -129,6 +129,12 @@ def entered(answer: dict[str, Any], sequence: int, age_s: float, **more: Any) ->
     }
 
 
+def in_group(answer: dict[str, Any], group: str, members: list[int]) -> dict[str, Any]:
+    """Return a rank's answer with its collectives in another process group."""
+    entries = [{**entry, "group": group} for entry in answer["collectives"]]
+    return {**answer, "collectives": entries, "group_ranks": {group: members}}
+
+
 def reported(answer: dict[str, Any] | str) -> RankReport | Unavailable:
     """Return a rank's answer decoded; a text is why its main thread did not answer in time."""
     if isinstance(answer, dict):

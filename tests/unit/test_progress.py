@@ -24,6 +24,7 @@ from tests.unit.samples import (
     RUNNER,
     TEACH,
     entered,
+    in_group,
     rank,
     sample_of,
     stands,
@@ -121,16 +122,12 @@ def test_a_collective_that_all_are_in_and_that_does_not_end_is_not_healthy() -> 
 
 
 def test_another_group_that_advances_does_not_hide_one_that_waits_in_vain() -> None:
-    def of_group(answer: dict[str, Any], group: str, members: list[int]) -> dict[str, Any]:
-        entries = [{**entry, "group": group} for entry in answer["collectives"]]
-        return {**answer, "collectives": entries, "group_ranks": {group: members}}
-
     stuck = [
-        (of_group(waits(number, 11), "8", [0, 1]), of_group(waits(number, 12), "8", [0, 1]))
+        (in_group(waits(number, 11), "8", [0, 1]), in_group(waits(number, 12), "8", [0, 1]))
         for number in (0, 1)
     ]
     moves = [
-        tuple(of_group(stands(number, IN_USER, 0.1), "9", [2, 3]) for _ in range(2))
+        tuple(in_group(stands(number, IN_USER, 0.1), "9", [2, 3]) for _ in range(2))
         for number in (2, 3)
     ]
     assert judged(*stuck, *moves).verdict.state == "unknown"  # type: ignore[arg-type]

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsray_inspect.agent.cli import group
 from dsray_inspect.agent.errors import ExitCode, UsageError
 from dsray_inspect.agent.model import Frame, Snapshot, Verdict
 from dsray_inspect.agent.page.flame_tree import tree_of, visible_boxes
@@ -24,6 +23,7 @@ from dsray_inspect.agent.report.flame import flame_of
 from dsray_inspect.agent.report.intervals import intervals
 from dsray_inspect.agent.report.tracks import tracks_of
 from tests.unit import reports
+from tests.unit.incidents import run
 from tests.unit.reports import ATTACK, RAN, Page, rendered, write_file
 from tests.unit.snapshots import at_step, recorded
 from tests.unit.test_public_incident import PLANTED, Planter
@@ -34,11 +34,6 @@ HUNG = recorded("hung")
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return write_file(tmp_path / "hang.dsray", reports.changing())
-
-
-def run(*args: str) -> ExitCode:
-    code: ExitCode = group.main(args, standalone_mode=False)
-    return code
 
 
 # The time of all ranks

@@ -19,6 +19,7 @@ from tests.unit.samples import (
     STILL,
     actor,
     entered,
+    in_group,
     rank,
     sample_of,
     stands,
@@ -210,12 +211,6 @@ def test_slow_ranks_are_told_together() -> None:
     assert "Ranks 1-2 are in load_batch (train.py:20) and they are still running" in (
         snapshot.verdict.summary
     )
-
-
-def in_group(answer: dict[str, Any], group: str, members: list[int]) -> dict[str, Any]:
-    """Return a rank's answer with its collectives in another process group."""
-    entries = [{**entry, "group": group} for entry in answer["collectives"]]
-    return {**answer, "collectives": entries, "group_ranks": {group: members}}
 
 
 def test_a_collective_waits_for_the_ranks_of_its_own_group() -> None:

@@ -149,6 +149,15 @@ def local_option(command: _CommandT) -> _CommandT:
     )(command)
 
 
+def public_option(command: _CommandT) -> _CommandT:
+    """Add `--public` to a command that makes something to be shown to others."""
+    return click.option(
+        "--public",
+        is_flag=True,
+        help="Keep listed facts only, and replace hosts, users, paths and names of yours.",
+    )(command)
+
+
 def keep_global_options(given: dict[str, Any]) -> None:
     """Keep the options given before the command's name for `options_of`."""
     click.get_current_context().obj = {name: given[name] for name in _NAMES}
