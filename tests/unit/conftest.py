@@ -12,7 +12,7 @@ from dsray_inspect.agent import verdict
 from dsray_inspect.agent.assemble.snapshot import AnalysisInput
 from dsray_inspect.agent.detectors.detection import Detection
 from dsray_inspect.agent.detectors.registry import Registration
-from tests.unit import incidents
+from tests.unit import incidents, reports
 
 # How long one example takes says more about the machine's load than about the code.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -44,3 +44,15 @@ def incident(tmp_path: Path) -> Path:
     path = tmp_path / "hang.dsray"
     incidents.write(path, incidents.two_samples())
     return path
+
+
+@pytest.fixture
+def folder(incident: Path) -> Path:
+    """The folder with that file."""
+    return incident.parent
+
+
+@pytest.fixture
+def changing_file(tmp_path: Path) -> Path:
+    """A file of a run that hangs at its last samples."""
+    return reports.write_file(tmp_path / "hang.dsray", reports.changing())

@@ -10,12 +10,15 @@ from typing import Any
 import msgspec
 
 from dsray_inspect.agent.errors import ClusterUnreachable
+from dsray_inspect.agent.explain import explain
 from dsray_inspect.agent.mcp.calls import ToolCall, ToolReply
 from dsray_inspect.agent.mcp.incident_files import IncidentFiles
 from dsray_inspect.agent.mcp.live import LiveJobs
 from dsray_inspect.agent.mcp.room import tokens_of
+from dsray_inspect.agent.mcp.sample import Sample
 from dsray_inspect.agent.mcp.toolbox import Toolbox
 from dsray_inspect.agent.mcp.tools import ERROR_TOKENS, SPECS
+from dsray_inspect.agent.model import Snapshot
 from dsray_inspect.agent.sampling.observation import SampleRequest
 from dsray_inspect.agent.session import Session
 
@@ -90,3 +93,20 @@ def _all(value: Any) -> Iterator[str]:
     elif isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:
             yield from _all(item)
+
+
+def about_a_sample(incident: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return a call of each tool that tells of one sample."""
+    return [
+        ("why", {"incident": incident}),
+        ("ranks", {"incident": incident}),
+        ("stacks", {"incident": incident}),
+        ("stacks", {"incident": incident, "ranks": [1], "locals": True, "log_lines": 100}),
+        ("env_diff", {"incident": incident}),
+        ("env_diff", {"incident": incident, "name": "A"}),
+        ("history", {"incident": incident}),
+    ]
+
+
+def live_sample(*snapshots: Snapshot) -> Sample:
+    return Sample(id="s1.1", source="live", explanation=explain(snapshots))

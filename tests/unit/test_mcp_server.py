@@ -21,7 +21,6 @@ from dsray_inspect.agent.cli import group
 from dsray_inspect.agent.errors import ExitCode, UsageError
 from dsray_inspect.agent.mcp.tools import INSTRUCTIONS, TOOLS
 from tests.docs.pages import blocks
-from tests.unit.incidents import two_samples, write
 
 BIN = Path(sys.executable).parent
 PAGE = "docs/commands/mcp.md"
@@ -58,12 +57,6 @@ def document_of(result: CallToolResult) -> Any:
     document = json.loads(content.text)
     assert result.is_error or document == result.structured_content
     return document
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    write(tmp_path / "hang.dsray", two_samples())
-    return tmp_path
 
 
 def test_a_client_asks_about_a_file(folder: Path) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsray_inspect.agent.errors import ExitCode, UsageError
+from dsray_inspect.agent.errors import ExitCode
 from dsray_inspect.agent.model import Frame, Snapshot, Verdict
 from dsray_inspect.agent.page.flame_tree import tree_of, visible_boxes
 from dsray_inspect.agent.page.markup import Html, data, element, visible
@@ -26,14 +26,9 @@ from tests.unit import reports
 from tests.unit.incidents import run
 from tests.unit.reports import ATTACK, RAN, Page, rendered, write_file
 from tests.unit.snapshots import at_step, recorded
-from tests.unit.test_public_incident import PLANTED, Planter
+from tests.unit.test_public_incident import Planter
 
 HUNG = recorded("hung")
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return write_file(tmp_path / "hang.dsray", reports.changing())
 
 
 # The time of all ranks
@@ -45,8 +40,8 @@ def test_each_sample_stands_for_half_the_way_to_its_neighbors() -> None:
     assert intervals([10.0, 9.0, 12.0]) == [(10.0, 10.0), (10.0, 11.0), (11.0, 12.0)]
 
 
-def test_the_flame_graph_is_as_wide_as_ranks_times_seconds(file: Path) -> None:
-    flame = reports.report(file).flame
+def test_the_flame_graph_is_as_wide_as_ranks_times_seconds(changing_file: Path) -> None:
+    flame = reports.report(changing_file).flame
     assert flame.unit == "seconds"
     assert flame.total == pytest.approx(3 * 4.0)
     named: dict[tuple[str, ...], Any] = {
@@ -60,7 +55,7 @@ def test_the_flame_graph_is_as_wide_as_ranks_times_seconds(file: Path) -> None:
     }
 
 
-def test_lines_of_one_function_are_one(file: Path) -> None:
+def test_lines_of_one_function_are_one(changing_file: Path) -> None:
     groups = HUNG.stacks.groups
     later = tuple(
         msgspec.structs.replace(
@@ -130,8 +125,8 @@ def test_a_deep_recursion_is_drawn_as_far_as_one_reads() -> None:
 # Formats of others
 
 
-def test_folded_has_one_line_per_stack_with_milliseconds(file: Path) -> None:
-    lines = rendered(reports.report(file), "folded").splitlines()
+def test_folded_has_one_line_per_stack_with_milliseconds(changing_file: Path) -> None:
+    lines = rendered(reports.report(changing_file), "folded").splitlines()
     assert lines == [
         "teach (train.py);_BaseDataLoaderIter.__next__ (torch/utils/data/dataloader.py) 2000",
         "teach (train.py);all_reduce (torch/distributed/distributed_c10d.py) 8000",
@@ -147,8 +142,8 @@ def test_names_cannot_make_lines_of_their_own(tmp_path: Path) -> None:
     assert rendered(report, "folded") == "a,b c 1 (d .py) 1000\n"
 
 
-def test_speedscope_reads_what_its_format_demands(file: Path) -> None:
-    document = json.loads(rendered(reports.report(file), "speedscope"))
+def test_speedscope_reads_what_its_format_demands(changing_file: Path) -> None:
+    document = json.loads(rendered(reports.report(changing_file), "speedscope"))
     assert document["$schema"] == "https://www.speedscope.app/file-format-schema.json"
     (profile,) = document["profiles"]
     assert (profile["type"], profile["unit"], profile["startValue"]) == ("sampled", "seconds", 0)
@@ -159,10 +154,10 @@ def test_speedscope_reads_what_its_format_demands(file: Path) -> None:
     assert frames[0] == {"name": "teach [user]", "file": "train.py"}
 
 
-def test_json_has_the_explanation_of_why(file: Path, capfdbinary: Any) -> None:
-    assert run("report", str(file), "--json") == ExitCode.OK
+def test_json_has_the_explanation_of_why(changing_file: Path, capfdbinary: Any) -> None:
+    assert run("report", str(changing_file), "--json") == ExitCode.OK
     report = json.loads(capfdbinary.readouterr().out)
-    run("why", "--from", str(file), "--json")
+    run("why", "--from", str(changing_file), "--json")
     assert report["explanation"] == json.loads(capfdbinary.readouterr().out)
     assert report["schema_version"] == 1
     assert len(report["moments"]) == report["samples"] == 4
@@ -171,8 +166,8 @@ def test_json_has_the_explanation_of_why(file: Path, capfdbinary: Any) -> None:
 # Ranks over time
 
 
-def test_a_track_has_the_state_of_each_sample(file: Path) -> None:
-    report = reports.report(file)
+def test_a_track_has_the_state_of_each_sample(changing_file: Path) -> None:
+    report = reports.report(changing_file)
     assert [track.ranks for track in report.tracks] == [(0,), (1,), (2,)]
     assert [track.is_blamed for track in report.tracks] == [False, True, False]
     functions = [
@@ -237,8 +232,8 @@ def test_who_is_replaced_is_gone_in_between() -> None:
 # The page
 
 
-def test_three_ranks_take_little_room(file: Path) -> None:
-    assert len(page_of(reports.report(file))) < 100_000
+def test_three_ranks_take_little_room(changing_file: Path) -> None:
+    assert len(page_of(reports.report(changing_file))) < 100_000
     assert len(page_of(reports.of_snapshots(HUNG, at_step(HUNG, 1.0, 20)))) < 100_000
 
 
@@ -259,8 +254,8 @@ def test_there_is_a_page_of_every_state(name: str) -> None:
     assert_harmless(page)
 
 
-def test_the_links_lead_to_sections_that_are_there(file: Path) -> None:
-    page = Page(page_of(reports.report(file)))
+def test_the_links_lead_to_sections_that_are_there(changing_file: Path) -> None:
+    page = Page(page_of(reports.report(changing_file)))
     ids = {value for _, name, value in page.attributes if name == "id"}
     links = [value for _, name, value in page.attributes if name == "href"]
     assert links
@@ -362,117 +357,14 @@ def test_data_holds_no_tag(text: str) -> None:
     assert json.loads(found) == [text]
 
 
-def test_the_policy_lets_only_our_own_script_and_style_run(file: Path) -> None:
-    page = Page(page_of(reports.report(file)))
+def test_the_policy_lets_only_our_own_script_and_style_run(changing_file: Path) -> None:
+    page = Page(page_of(reports.report(changing_file)))
     policy = next(value for _, name, value in page.attributes if value.startswith("default-src"))
     assert policy.startswith("default-src 'none'; script-src 'sha256-")
     assert "unsafe" not in policy
     assert "http" not in policy
 
 
-def test_the_page_names_no_place_outside(file: Path) -> None:
-    html = page_of(reports.report(file))
+def test_the_page_names_no_place_outside(changing_file: Path) -> None:
+    html = page_of(reports.report(changing_file))
     assert re.findall(r"https?://|//[a-z]+\.|url\(|@import|fetch\(|XMLHttp|innerHTML", html) == []
-
-
-# The command
-
-
-def test_a_page_is_written_for_its_owner(file: Path, capfd: Any) -> None:
-    page = file.with_name("x.html")
-    assert run("report", str(file), "-o", str(page)) == ExitCode.OK
-    out, err = capfd.readouterr()
-    assert out == ""
-    assert err.startswith("HUNG: Rank 1 has been blocked in load_batch (train.py:20)")
-    assert f"{page}: " in err
-    assert page.stat().st_mode & 0o777 == 0o600
-    assert sorted(one.name for one in page.parent.iterdir()) == ["hang.dsray", "x.html"]
-    assert page.read_text().startswith("<!doctype html>")
-
-
-def test_without_a_file_it_goes_to_a_pipe(file: Path, capfd: Any) -> None:
-    assert run("report", str(file), "--format", "folded") == ExitCode.OK
-    out, err = capfd.readouterr()
-    assert out.endswith("teach (train.py);load_batch (train.py) 2000\n")
-    assert err == ""
-
-
-def test_nothing_is_overwritten(file: Path) -> None:
-    before = file.read_bytes()
-
-    with pytest.raises(UsageError, match=r"hang\.dsray exists already and is not overwritten\."):
-        run("report", str(file), "-o", str(file))
-
-    assert file.read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("args", "said"),
-    [
-        (("--seconds", "3"), "--seconds is for a live job, and .* is a file"),
-        (("--local",), "--local is for a live job"),
-        (("--address", "192.0.2.1:6379"), "--address is for a live job"),
-        (("-o", "/nowhere/x.html"), "The folder /nowhere does not exist or is not writable"),
-        (("--format", "yaml"), "has no format yaml; it has folded, html, json and speedscope"),
-    ],
-)
-def test_what_cannot_be_is_told(file: Path, args: tuple[str, ...], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
-        run("report", str(file), *args)
-
-
-def test_a_page_is_not_written_to_a_terminal(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-
-    with pytest.raises(UsageError, match="A page needs a file"):
-        run("report", str(file))
-
-
-def test_a_file_that_is_none_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be read: No such file or directory"):
-        run("report", str(tmp_path / "gone.dsray"), "-o", str(tmp_path / "x.html"))
-
-    (tmp_path / "notes.txt").write_text("hello")
-
-    with pytest.raises(UsageError, match="is no incident file of dsray-inspect"):
-        run("report", str(tmp_path / "notes.txt"), "-o", str(tmp_path / "x.html"))
-
-    assert not (tmp_path / "x.html").exists()
-
-
-def test_what_is_missing_of_a_damaged_file_is_told(file: Path, capfd: Any) -> None:
-    file.write_bytes(file.read_bytes()[:-1500])
-    page = file.with_name("x.html")
-    assert run("report", str(file), "-o", str(page)) == ExitCode.OK
-    assert "is cut off; this is what could be read of it." in capfd.readouterr().err
-    assert "The incident file is cut off" in Page(page.read_text()).text
-
-
-# Public reports
-
-
-@pytest.mark.parametrize("name", ["html", "json", "folded", "speedscope"])
-def test_a_public_report_of_a_private_file_names_nothing(
-    tmp_path: Path, name: str, capfdbinary: Any
-) -> None:
-    file = write_file(tmp_path / "x.dsray", reports.planted(), log="plant-log")
-    run("report", str(file), "--format", name)
-    assert PLANTED.search(capfdbinary.readouterr().out) is not None
-    run("report", str(file), "--format", name, "--public")
-    found = capfdbinary.readouterr().out
-    assert PLANTED.search(found) is None
-    assert b"function-" in found
-
-
-def test_a_public_file_stays_as_it_is(tmp_path: Path, capfdbinary: Any) -> None:
-    file = write_file(tmp_path / "x.dsray", reports.changing(), public=True)
-    run("report", str(file), "--json")
-    plain = capfdbinary.readouterr().out
-    run("report", str(file), "--json", "--public")
-    assert capfdbinary.readouterr().out == plain
-    assert json.loads(plain)["public"] is True
-
-
-def test_the_report_has_the_fields_that_the_manual_names() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "commands" / "report.md").read_text()
-    assert [name for name in get_type_hints(ReportDocument) if f"`{name}`" not in text] == []
